@@ -1,0 +1,178 @@
+"""What an application is to the engine: texts, labels, a loss and a metric.
+
+The engine never looks inside a task. It asks for examples of a split, tokenised features, batches, a loss for each
+feature, small predictions that may be kept, and from these the statistics of each example whose sum is the metric.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from asc_core.encoder import Encoder
+
+Targets = Literal["gold", "sampled", "argmax"]
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number from the statistics of examples.
+
+    from_sums(sums): sums (..., k) over examples -> (...,); vectorised, so that a bootstrap is one matrix product.
+    from_rows(statistics): (n, k) -> float, for metrics that are no function of sums (rank correlations). Exactly one
+    of the two is given. `columns` names the k statistics.
+    binary: the statistics are one 0/1 column and the metric their mean (accuracy): closed-form intervals apply.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    from_sums: Callable[[np.ndarray], np.ndarray] | None = None
+    from_rows: Callable[[np.ndarray], float] | None = None
+    binary: bool = False
+
+    def value(self, statistics: np.ndarray) -> float:
+        """statistics: (n, k), n >= 1."""
+        if self.from_rows is not None:
+            return float(self.from_rows(statistics))
+        assert self.from_sums is not None
+        return float(self.from_sums(statistics.sum(0)))
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled (or not) examples of one split, in the file's order unless a sample was drawn by seed."""
+
+    rows: Sequence[Row]
+    split: str
+    numbers: np.ndarray  # (n,) position of each example in its split, the key of stored per-example results
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> Examples:
+        return Examples([self.rows[i] for i in indices], self.split, self.numbers[np.asarray(indices, dtype=int)])
+
+
+@dataclass(frozen=True)
+class Features:
+    """Tokenised examples. One example gives one feature, or several in question answering (strided windows).
+
+    input_ids: one int32 array a feature, without padding; token_types likewise or None.
+    example: (features,) index into the Examples they were made from, ascending.
+    targets: one entry a feature, what the task's `batch` turns into labels; None where there are no labels.
+    extra: whatever else the task needs, one entry a feature in each list (offsets of tokens, word starts, ...).
+    truncated: how many examples lost text to `max_length`.
+    """
+
+    input_ids: Sequence[np.ndarray]
+    token_types: Sequence[np.ndarray] | None
+    example: np.ndarray
+    targets: Sequence[Any] | None
+    truncated: int = 0
+    extra: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(features,) tokens of each feature, padding not counted."""
+        return np.fromiter((len(ids) for ids in self.input_ids), dtype=np.int64, count=len(self))
+
+    def of_examples(self, indices: np.ndarray) -> Features:
+        """The features of some examples, whose `example` then counts within `indices`."""
+        position = {int(e): i for i, e in enumerate(indices)}
+        rows = [f for f, e in enumerate(self.example) if int(e) in position]
+        rows.sort(key=lambda f: (position[int(self.example[f])], f))
+        return Features(
+            [self.input_ids[f] for f in rows],
+            None if self.token_types is None else [self.token_types[f] for f in rows],
+            np.asarray([position[int(self.example[f])] for f in rows], dtype=np.int64),
+            None if self.targets is None else [self.targets[f] for f in rows],
+            self.truncated,
+            {k: [v[f] for f in rows] for k, v in self.extra.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """inputs go to the model as keyword arguments (input_ids, attention_mask, token_type_ids; (B, T) each)."""
+
+    inputs: dict[str, torch.Tensor]
+    targets: Any = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def mask(self) -> torch.Tensor:
+        """(B, T), 1 where a token is real."""
+        return self.inputs["attention_mask"]
+
+
+class Task(ABC):
+    """One application. Subclasses: one file a family in this package.
+
+    name: short, unique in a study. kind: the `kind` of the task file. head: which head the model needs, one of
+    "sequence-classification", "token-classification", "question-answering", "intent-slots", "embedding".
+    labels: class names in the order of the model's outputs, () where there are none (regression, QA). slot_labels:
+    the BIO tags of intent-slots.
+    labelled: whether examples carry gold labels; where not, the metric is agreement with the original model.
+    """
+
+    name: str
+    kind: str
+    head: str
+    labels: tuple[str, ...] = ()
+    slot_labels: tuple[str, ...] = ()
+    labelled: bool = True
+    max_length: int
+    metric: Metric
+
+    @property
+    @abstractmethod
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits there are, such as ("train", "validation", "test")."""
+
+    @abstractmethod
+    def examples(self, split: str, limit: int | None = None, seed: int = 0) -> Examples:
+        """Examples of a split; with `limit`, a sample drawn without replacement by `seed`.
+
+        Raises: UserError where the split is missing or empty, or a row is bad (names file, row and field).
+        """
+
+    @abstractmethod
+    def features(self, examples: Examples, encoder: Encoder) -> Features:
+        """Tokenise. Raises: UserError where the task's labels and the model's `id2label` do not match (shows both)."""
+
+    @abstractmethod
+    def batch(self, features: Features, rows: Sequence[int] | np.ndarray, encoder: Encoder) -> Batch:
+        """Pad some features to the longest of them, on the encoder's device."""
+
+    @abstractmethod
+    def loss(
+        self, output: Any, batch: Batch, targets: Targets = "gold", generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        """(B,) the loss of each feature.
+
+        targets: the gold labels, labels drawn from the model's own distribution, or its argmax. (The model's own
+        soft outputs as targets would give zero gradients at the unpruned model.)
+        """
+
+    @abstractmethod
+    def predict(self, output: Any, batch: Batch) -> list[Any]:
+        """One small NumPy array (or tuple of arrays) a feature: all that `statistics` needs, nothing on a device."""
+
+    @abstractmethod
+    def statistics(
+        self, predictions: Sequence[Any], features: Features, examples: Examples, reference: Sequence[Any] | None = None
+    ) -> np.ndarray:
+        """(examples, k) float64 for `metric`. predictions: one a feature, of all features of these examples.
+
+        reference: the original model's predictions on the same features; needed where `labelled` is False.
+        """
