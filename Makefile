@@ -1,0 +1,76 @@
+# make run    the dashboard on http://localhost:8501        make test   everything the tests need, then the tests
+# make check  format, lint, types, fast tests (< 2 minutes)  make help   all targets
+#
+# PYTHON=python3.12 picks the interpreter, JOBS=4 the number of test processes. For a CPU-only torch set
+# PIP_EXTRA_INDEX_URL to the address of PyTorch's CPU wheels (pytorch.org, "Get started") before the first call.
+
+PYTHON ?= python3
+JOBS ?= 2
+PORT ?= 8501
+BIN := .venv/bin
+NOT_FAST := slow or browser or faults or soak
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev run test check format bench faults soak demo-train clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+setup: .venv/installed .venv/installed-asc ## everything that the dashboard and the asc command need, into .venv
+
+setup-dev: setup .venv/installed-dev ## also what the tests and checks need
+
+run: setup ## the dashboard, with the embedded demo
+	$(BIN)/asc dashboard --port $(PORT)
+
+test: setup-dev ## all tests but the fault and soak runs
+	$(BIN)/pytest -n $(JOBS)
+
+check: setup-dev ## format, lint, types, fast tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n $(JOBS) -m "not ($(NOT_FAST))"
+
+format: setup-dev ## rewrite the code as `make check` wants it
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup ## every benchmark, one after the other; each prints ratios measured side by side
+	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+faults: setup-dev ## full disks, kills and broken files, where the machine lets us make them
+	$(BIN)/pytest -m faults
+
+soak: setup-dev ## hours of use in minutes: memory and files must not grow
+	$(BIN)/pytest -m soak
+
+demo-train: setup ## train the demo's adapters anew (about an hour on 2 cores)
+	@for name in qa nli paraphrase intent sentiment; do \
+		$(BIN)/asc finetune demo:encoder --task "demo:$$name" -o "build/demo/$$name" || exit 1; \
+	done
+
+clean: ## remove the environment and the caches
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+
+# Stamps: a second call does nothing unless what they depend on has changed.
+.venv/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "ASC Studio needs Python 3.11 or newer; say which with: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: sudo apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/installed: requirements.txt requirements-demo.txt | .venv/created
+	$(BIN)/pip install --quiet -r requirements.txt
+	$(BIN)/pip install --quiet --no-deps -r requirements-demo.txt
+	@touch $@
+
+.venv/installed-asc: pyproject.toml .venv/installed
+	$(BIN)/pip install --quiet --no-deps -e .
+	@touch $@
+
+.venv/installed-dev: requirements-dev.txt .venv/installed
+	$(BIN)/pip install --quiet -r requirements-dev.txt
+	@touch $@
