@@ -126,7 +126,7 @@ class Plan:
         _check_ascending(self.layers, self.shape.layers, "layers")
         if not self.layers:
             raise UserError("The plan keeps no layer at all; keep at least one.")
-        if self.shape.shares_weights:
+        if self.shape.shares_weights and len(self.layers) < self.shape.layers:
             per_row = {sum(self.shape.rows[layer] == row for layer in self.layers) for row in set(self.shape.rows)}
             if len(per_row) != 1:
                 raise UserError(

@@ -1,0 +1,409 @@
+"""Encoder: a fine-tuned Transformer encoder, its tokenizer, and its parts."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError, safe_open
+from torch import nn
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+
+from asc_core import modeling, probes
+from asc_core.errors import UserError
+from asc_core.probes import Readout
+from asc_core.values import Plan, Shape
+
+HEADS = {
+    "embedding": "AutoModel",
+    "sequence-classification": "AutoModelForSequenceClassification",
+    "token-classification": "AutoModelForTokenClassification",
+    "question-answering": "AutoModelForQuestionAnswering",
+    "intent-slots": "IntentSlots",
+}
+_CLASS_ENDINGS = {
+    "ForSequenceClassification": "sequence-classification",
+    "ForTokenClassification": "token-classification",
+    "ForQuestionAnswering": "question-answering",
+    "ForIntentSlots": "intent-slots",
+}
+modeling.register()
+
+
+@dataclass(frozen=True)
+class PartSizes:
+    """Parameters of each part of an encoder; per_head, per_neuron, per_layer_fixed: one entry a row.
+
+    per_layer_fixed: biases and norms that only go with the whole layer. outside_layers: embeddings, pooler, task head.
+    gated: whether the FFN is gated. window: tokens that each layer's attention spans, None = all. relative_span:
+    see `_relative_span`.
+    """
+
+    outside_layers: int
+    per_head: tuple[int, ...]
+    per_neuron: tuple[int, ...]
+    per_layer_fixed: tuple[int, ...]
+    gated: bool
+    window: tuple[int | None, ...]
+    relative_span: int
+
+
+class Encoder:
+    """A model in evaluation mode and float32 (on a CPU, half precision would be hundreds of times slower).
+
+    source: where it was loaded from. name: what people call it. head: one of `HEADS`.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: Any, source: str, name: str | None = None):
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.source = source
+        self.name = name or Path(source).name
+        self.architecture = modeling.architecture_name(model.config)
+        self._rows = modeling.rows_of(model)
+        table = modeling.ARCHITECTURES[self.architecture]
+        width = modeling.head_width(model.config)
+        self.readouts: list[Readout] = []
+        for row, layer in enumerate(self._rows):
+            for kind, path, part in (("attention", table.attention_readout, width), ("ffn", table.ffn_readout, 1)):
+                linear = modeling.submodule(layer, path)
+                assert isinstance(linear, nn.Linear), path
+                self.readouts.append(Readout(kind, row, linear, linear.in_features // part, part))
+        for module in model.modules():
+            if hasattr(module, "chunk_size_feed_forward"):
+                module.chunk_size_feed_forward = 0  # chunks would call a readout several times a forward
+        probes.install(model.base_model, self._rows, self.readouts)
+
+    @cached_property
+    def shape(self) -> Shape:
+        by_kind = {
+            kind: tuple(r.blocks for r in self.readouts if r.kind == kind) for kind in ("attention", "ffn")
+        }
+        return Shape(
+            architecture=self.architecture,
+            hidden=int(self.model.config.hidden_size),
+            head_width=modeling.head_width(self.model.config),
+            heads=by_kind["attention"],
+            neurons=by_kind["ffn"],
+            rows=tuple(modeling.executed_rows(self.model)),
+        )
+
+    @cached_property
+    def weights(self) -> str:
+        """Fingerprint of all weights: results belong to these numbers, not to a folder's name."""
+        digest = hashlib.blake2b(digest_size=8)
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def head(self) -> str:
+        name = type(self.model).__name__
+        return next((head for ending, head in _CLASS_ENDINGS.items() if name.endswith(ending)), "embedding")
+
+    @property
+    def max_length(self) -> int:
+        """Tokens that fit, special tokens included. RoBERTa's positions start after the padding index."""
+        config = self.model.config
+        positions = int(config.max_position_embeddings)
+        if self.architecture in ("roberta", "xlm-roberta", "camembert", "mpnet"):
+            positions -= int(config.pad_token_id or 0) + 1
+        if self.architecture == "deberta-v2" and not getattr(config, "position_biased_input", True):
+            return int(min(self.tokenizer.model_max_length, 1 << 20))  # relative positions alone: no limit of its own
+        return int(min(self.tokenizer.model_max_length, positions))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        names = self.model.config.id2label or {}
+        return tuple(str(names[i]) for i in sorted(names, key=int))
+
+    @property
+    def parameters(self) -> int:
+        return sum(p.numel() for p in self.model.parameters())
+
+    @cached_property
+    def part_sizes(self) -> PartSizes:
+        """How many parameters each part holds: what a cost model needs to know of this encoder."""
+        table = modeling.ARCHITECTURES[self.architecture]
+
+        def count(module: nn.Module | None) -> int:
+            return 0 if module is None else sum(p.numel() for p in module.parameters())
+
+        per_head, per_neuron, fixed = [], [], []
+        for row, layer in enumerate(self._rows):
+            attention, ffn = self.readouts[2 * row : 2 * row + 2]
+            feeders = [modeling.submodule(layer, path) for path in table.feeders]
+            # Counted from one row of a feeder, so that it also holds where a cut has left no head at all.
+            per_row = sum(
+                (f.in_features + (f.bias is not None)) * table.stacked for f in feeders if isinstance(f, nn.Linear)
+            )
+            ffn_in = modeling.submodule(layer, table.ffn_in)
+            assert isinstance(ffn_in, nn.Linear)
+            per_head.append(attention.width * (per_row + attention.linear.out_features))
+            per_neuron.append(table.gates * (ffn_in.in_features + (ffn_in.bias is not None)) + ffn.linear.out_features)
+            fixed.append(count(layer) - per_head[row] * attention.blocks - per_neuron[row] * ffn.blocks)
+        windows = []
+        for row in self.shape.rows:
+            window = getattr(modeling.submodule(self._rows[row], table.attention), "sliding_window", None)
+            windows.append(None if window is None else 2 * (int(window) - 1) + 1)
+        return PartSizes(
+            outside_layers=self.parameters - sum(map(count, self._rows)),
+            per_head=tuple(per_head),
+            per_neuron=tuple(per_neuron),
+            per_layer_fixed=tuple(fixed),
+            gated=table.gates == 2,
+            window=tuple(windows),
+            relative_span=_relative_span(self.model.config),
+        )
+
+    def cut(self, plan: Plan) -> Encoder:
+        """A smaller encoder without the parts that a plan removes. This one stays as it is.
+
+        Parameters that the cut does not touch (embeddings, norms, task head) are shared with this encoder.
+        Raises: UserError where the plan is for another shape.
+        """
+        if plan.shape != self.shape:
+            raise UserError(f"The plan is for {plan.shape}; this encoder is {self.shape}.")
+        smaller = _copy_sharing(self.model)
+        modeling.cut(smaller, plan.heads, plan.neurons, plan.layers)
+        return Encoder(smaller, self.tokenizer, self.source, self.name)
+
+    def copy(self) -> Encoder:
+        """A copy that shares nothing, to train on."""
+        model = copy.deepcopy(self.model)
+        return Encoder(model, self.tokenizer, self.source, self.name)
+
+    def to(self, device: str | torch.device) -> Encoder:
+        self.model.to(device)
+        return self
+
+
+def _copy_sharing(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy of all modules and the configuration, on the same parameters and buffers."""
+    shared: dict[int, Any] = {id(t): t for t in (*model.parameters(), *model.buffers())}
+    return copy.deepcopy(model, shared)
+
+
+def _relative_span(config: Any) -> int:
+    """Relative positions that DeBERTa's disentangled attention projects for each layer, 0 elsewhere."""
+    if not getattr(config, "relative_attention", False):
+        return 0
+    buckets = getattr(config, "position_buckets", -1)
+    if buckets > 0:
+        return int(buckets)
+    most = getattr(config, "max_relative_positions", -1)
+    return int(most if most > 0 else config.max_position_embeddings)
+
+
+def best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def load_encoder(
+    source: str | Path,
+    *,
+    device: str | None = None,
+    head: str | None = None,
+    labels: Sequence[str] | None = None,
+    slot_labels: Sequence[str] | None = None,
+    regression: bool = False,
+    multi_label: bool = False,
+    trust_remote_code: bool = False,
+) -> Encoder:
+    """Load a checkpoint folder, a PEFT adapter folder, a hub id, or `demo:NAME`.
+
+    head, labels, slot_labels, regression, multi_label: the head that is wanted, for an encoder to be fine-tuned;
+    by default the checkpoint's own. Weights are computed in float32 whatever their stored type.
+    Raises: UserError where there is no such checkpoint, no tokenizer, only pickled weights, broken weights, or an
+    architecture that is not supported.
+    """
+    source = str(source)
+    if source.startswith("demo:"):
+        from asc_core.demo import demo_encoder
+
+        return demo_encoder(source.removeprefix("demo:"), device=device)
+    folder = Path(source)
+    if folder.is_dir():
+        _check_folder(folder)
+        if (folder / "adapter_config.json").exists():
+            return load_adapter(folder, device=device)
+    elif folder.exists() or source.startswith((".", "/", "~")):
+        raise UserError(f"{source} is not a folder with a checkpoint: give a folder, a hub id or demo:NAME.")
+    config = _load_config(source, trust_remote_code)
+    if labels is not None:
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {label: i for i, label in enumerate(labels)}
+    if slot_labels is not None:
+        config.slot_id2label = {str(i): label for i, label in enumerate(slot_labels)}
+    if regression:
+        config.num_labels = 1
+        config.problem_type = "regression"
+    if multi_label:
+        config.problem_type = "multi_label_classification"
+    model_class = _model_class(config, head)
+    model = _load_model(model_class, source, config, trust_remote_code)
+    tokenizer = _load_tokenizer(source, trust_remote_code)
+    return Encoder(model, tokenizer, source).to(device or best_device())
+
+
+def load_adapter(folder: str | Path, base: str | Path | None = None, device: str | None = None) -> Encoder:
+    """A PEFT adapter merged into its base encoder.
+
+    The head and its labels come from `config.json` beside the adapter where there is one, which is how `asc finetune`
+    writes it. base: overrides the adapter's `base_model_name_or_path`.
+    """
+    import peft
+
+    folder = Path(folder)
+    settings = _json(folder / "adapter_config.json")
+    base = str(base or settings.get("base_model_name_or_path") or "")
+    if not base:
+        raise UserError(f"{folder}/adapter_config.json names no base_model_name_or_path: say which encoder it adapts.")
+    if Path(base).is_dir():
+        _check_folder(Path(base))
+    if (folder / "config.json").exists():
+        config, head = _load_config(str(folder), False), None
+    else:
+        config = _load_config(base, False)
+        head = {
+            "SEQ_CLS": "sequence-classification",
+            "TOKEN_CLS": "token-classification",
+            "QUESTION_ANS": "question-answering",
+            "FEATURE_EXTRACTION": "embedding",
+        }.get(str(settings.get("task_type")))
+        _size_head_like_adapter(config, folder)
+    model = _load_model(_model_class(config, head), base, config, False)
+    try:
+        merged = peft.PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+    except (RuntimeError, ValueError, KeyError, SafetensorError) as error:
+        raise UserError(f"The adapter in {folder} does not fit the encoder {base}: {_first_line(error)}") from None
+    tokenizer_source = folder if (folder / "tokenizer_config.json").exists() else base
+    tokenizer = _load_tokenizer(str(tokenizer_source), False)
+    return Encoder(merged.float(), tokenizer, str(folder)).to(device or best_device())
+
+
+def _size_head_like_adapter(config: Any, folder: Path) -> None:
+    """An adapter of someone else brings its classifier but not the number of labels: read it off the weights."""
+    weights = folder / "adapter_model.safetensors"
+    if not weights.exists():
+        return
+    with safe_open(str(weights), framework="np") as file:
+        for name in file.keys():  # noqa: SIM118 (not a dict)
+            if name.endswith(("classifier.weight", "out_proj.weight", "score.weight")) and "lora" not in name:
+                config.num_labels = file.get_slice(name).get_shape()[0]
+
+
+def _check_folder(folder: Path) -> None:
+    """What can be said about a checkpoint folder before loading it, in one sentence each."""
+    adapter = (folder / "adapter_config.json").exists()
+    if not adapter and not (folder / "config.json").exists():
+        raise UserError(f"{folder} has no config.json: it is not a checkpoint folder of transformers.")
+    safe = sorted(folder.glob("*.safetensors"))
+    if not safe:
+        if list(folder.glob("*.bin")) or list(folder.glob("*.pt")):
+            raise UserError(
+                f"{folder} has only pickled weights, which can run code when they are read: "
+                f"`asc convert {folder}` makes safetensors of them."
+            )
+        raise UserError(f"{folder} has no weights (*.safetensors).")
+    for path in safe:
+        try:
+            with safe_open(str(path), framework="np"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{path} is broken ({_first_line(error)}): copy or download it again.") from None
+    if not adapter:
+        _require_tokenizer(folder)
+
+
+def _require_tokenizer(folder: Path) -> None:
+    names = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "sentencepiece.bpe.model", "spiece.model")
+    if not any((folder / name).exists() for name in names):
+        raise UserError(
+            f"{folder} has no tokenizer (no tokenizer.json or vocabulary file): "
+            "copy the tokenizer files of the model that it was fine-tuned from into it."
+        )
+
+
+def _load_config(source: str, trust_remote_code: bool) -> Any:
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+    except (ValueError, KeyError) as error:
+        supported = ", ".join(sorted(modeling.ARCHITECTURES))
+        raise UserError(
+            f"{source}: its configuration cannot be read ({_first_line(error)}). Supported architectures: {supported}."
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"{source} is neither a folder here nor a model that can be fetched now ({_first_line(error)})."
+        ) from None
+    try:
+        modeling.architecture_name(config)
+    except KeyError as error:
+        raise UserError(f"{source}: {error.args[0]}.") from None
+    return config
+
+
+def _model_class(config: Any, head: str | None) -> type[PreTrainedModel]:
+    name = modeling.architecture_name(config)
+    compact = config.model_type.startswith(modeling.COMPACT)
+    if head is None:
+        written = (config.architectures or [""])[0]
+        head = next((h for ending, h in _CLASS_ENDINGS.items() if written.endswith(ending)), "embedding")
+    auto = HEADS[head]
+    if compact:
+        return modeling.compact_classes(name)[auto]
+    if head == "intent-slots":
+        return modeling.intent_slots_class(name)
+    return getattr(transformers, auto)._model_mapping[type(config)]
+
+
+def _load_model(model_class: type[PreTrainedModel], source: str, config: Any, trust: bool) -> PreTrainedModel:
+    level = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()  # a missing task head is what fine-tuning expects
+    try:
+        return model_class.from_pretrained(
+            source, config=config, dtype=torch.float32, use_safetensors=True, trust_remote_code=trust
+        )
+    except OSError as error:
+        raise UserError(f"{source}: its weights cannot be read as safetensors ({_first_line(error)}).") from None
+    except (SafetensorError, RuntimeError, ValueError) as error:
+        raise UserError(f"{source}: its weights do not fit its configuration ({_first_line(error)}).") from None
+    finally:
+        transformers.logging.set_verbosity(level)
+
+
+def _load_tokenizer(source: str, trust_remote_code: bool) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{source}: its tokenizer cannot be loaded ({_first_line(error)}): copy the tokenizer files of the model "
+            "that it was fine-tuned from into it."
+        ) from None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {_first_line(error)}.") from None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
