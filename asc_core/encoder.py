@@ -94,6 +94,7 @@ class Encoder:
             heads=by_kind["attention"],
             neurons=by_kind["ffn"],
             rows=tuple(modeling.executed_rows(self.model)),
+            shares_weights=modeling.ARCHITECTURES[self.architecture].inner is not None,
         )
 
     @cached_property

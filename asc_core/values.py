@@ -28,6 +28,7 @@ class Shape:
     ALBERT, where several layers run on the weights of one row.
 
     heads, neurons: how many of each a row has. rows: the row whose weights each layer uses, in order of execution.
+    shares_weights: whether rows serve several layers (by design, even where a cut left one layer to each row).
     """
 
     architecture: str
@@ -36,14 +37,15 @@ class Shape:
     heads: Indices
     neurons: Indices
     rows: Indices
+    shares_weights: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.heads) != len(self.rows):
+            object.__setattr__(self, "shares_weights", True)
 
     @property
     def layers(self) -> int:
         return len(self.rows)
-
-    @property
-    def shares_weights(self) -> bool:
-        return len(self.heads) != len(self.rows)
 
     @property
     def fingerprint(self) -> str:
@@ -57,6 +59,7 @@ class Shape:
             "heads": list(self.heads),
             "neurons": list(self.neurons),
             "rows": list(self.rows),
+            "shares_weights": self.shares_weights,
         }
 
     @staticmethod
@@ -89,7 +92,7 @@ class Provenance:
 class _PlanFile(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     format: str
-    shape: dict[str, str | int | list[int]]
+    shape: dict[str, str | bool | int | list[int]]
     heads: list[list[int]]
     neurons: list[list[int]]
     layers: list[int]
