@@ -1,0 +1,1 @@
+"""The embedded demo: five small applications over one world of facts, no network needed."""
