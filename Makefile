@@ -63,6 +63,7 @@ clean: ## remove the environment and the caches
 	@touch $@
 
 .venv/installed: requirements.txt requirements-demo.txt | .venv/created
+	@echo "Installing into .venv: a few minutes and more than 2 GB, once"
 	$(BIN)/pip install --quiet -r requirements.txt
 	$(BIN)/pip install --quiet --no-deps -r requirements-demo.txt
 	@touch $@

@@ -1,0 +1,438 @@
+"""A study on disk: what was scored, evaluated, planned and pinned, safe against crashes and a second writer.
+
+A study is a folder. `study.sqlite` holds the tables and, beside each estimate, the statistics of its examples, so that
+the two never come apart; `scores/` and `partial/` hold larger arrays, one safetensors file each. A file is written
+under another name, synced and renamed, and only then its row is committed: whoever is killed in between leaves what
+was there before. Nothing stays open between two calls, so that a Study is no more than a path: any thread and any
+process may use it at the same time.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load as arrays_from_bytes
+from safetensors.numpy import save as arrays_to_bytes
+
+from asc_core.errors import UserError
+from asc_core.values import Estimate, Plan, Scores
+
+Value = TypeVar("Value")
+
+APPLICATION_ID = 0x41534353  # "ASCS" in the database's header
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE scores (
+    weights TEXT, task TEXT, method TEXT, split TEXT, examples INTEGER, seed INTEGER, labels TEXT, created TEXT,
+    PRIMARY KEY (weights, task, method, split, examples, seed, labels)
+);
+CREATE TABLE evaluations (
+    weights TEXT, recipe_key TEXT, task TEXT, split TEXT, metric TEXT, examples INTEGER, total INTEGER,
+    estimate TEXT, cost TEXT, plan_key TEXT, name TEXT, created TEXT,
+    PRIMARY KEY (weights, recipe_key, task, split)
+);
+CREATE TABLE statistics (
+    weights TEXT, recipe_key TEXT, task TEXT, split TEXT, arrays BLOB,
+    PRIMARY KEY (weights, recipe_key, task, split)
+);
+CREATE TABLE plans (plan_key TEXT PRIMARY KEY, plan TEXT, created TEXT);
+CREATE TABLE pins (name TEXT PRIMARY KEY, plan_key TEXT, created TEXT);
+CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT);
+"""
+TABLES = {"scores", "evaluations", "statistics", "plans", "pins", "settings"}
+SECONDS_TO_WAIT_FOR_ANOTHER_WRITER = 30.0
+SECONDS_AFTER_WHICH_A_TEMPORARY_FILE_IS_ABANDONED = 3600.0
+
+
+@dataclass(frozen=True)
+class Study:
+    """Results on disk. Use `Study.open`; every method may raise UserError (damaged file, full disk, folder locked).
+
+    >>> import tempfile
+    >>> study = Study.open(tempfile.mkdtemp())
+    >>> study.set("theme", "dark")
+    >>> study.get("theme")
+    'dark'
+    """
+
+    path: Path
+
+    @staticmethod
+    def open(path: str | Path) -> Study:
+        """The study in this folder, or a new one. Raises: UserError if the folder holds other things."""
+        study = Study(Path(path))
+        try:
+            _refuse_foreign_folder(study.path)
+            study.path.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned_files(study.path)
+        except OSError as error:
+            raise _storage_error(study.path, error) from error
+        with study._connection() as connection:
+            _prepare(connection, study._database)
+        return study
+
+    # Scores
+
+    def save_scores(self, scores: Scores) -> None:
+        """Replaces scores of the same weights, task, method, split, examples, seed and labels."""
+        arrays, metadata = scores.to_arrays()
+        key = (scores.weights, scores.task, scores.method, scores.split, scores.examples, scores.seed, scores.labels)
+        _write_arrays(self._scores_file(key), arrays, metadata)
+        with self._writing() as connection:
+            connection.execute("REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*key, _now()))
+
+    def scores(self, task: str | None = None, method: str | None = None, weights: str | None = None) -> list[Scores]:
+        """Those that match what is given, newest first."""
+        wanted = {"task": task, "method": method, "weights": weights}
+        rows = [row for row in self.score_index() if all(v in (None, row[name]) for name, v in wanted.items())]
+        found = [self._read_scores(self._scores_file(_score_key(row))) for row in rows]
+        return [scores for scores in found if scores is not None]
+
+    @staticmethod
+    def _read_scores(file: Path) -> Scores | None:
+        content = _read_arrays(file)
+        return _parsed(file, lambda: Scores.from_arrays(*content)) if content is not None else None
+
+    def score_index(self) -> list[dict[str, Any]]:
+        """Newest first: weights, task, method, split, examples, seed, labels and created of each. Reads no arrays."""
+        rows = self._rows("SELECT * FROM scores ORDER BY created DESC, rowid DESC")
+        return [row for row in rows if self._scores_file(_score_key(row)).exists()]
+
+    # Interrupted work
+
+    def save_partial(self, key: str, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
+        """What interrupted work needs to go on. metadata: anything that JSON can hold."""
+        _write_arrays(self._partial_file(key), arrays, {"key": key, "metadata": json.dumps(metadata)})
+
+    def partial(self, key: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """(arrays, metadata) of the last `save_partial` under this key; None if there is none."""
+        file = self._partial_file(key)
+        content = _read_arrays(file)
+        if content is None:
+            return None
+        arrays, metadata = content
+        return arrays, _parsed(file, lambda: json.loads(metadata["metadata"]))
+
+    def drop_partial(self, key: str) -> None:
+        self._partial_file(key).unlink(missing_ok=True)
+
+    # Evaluations
+
+    def save_evaluation(
+        self,
+        weights: str,
+        recipe_key: str,
+        task: str,
+        split: str,
+        estimate: Estimate,
+        *,
+        statistics: np.ndarray | None = None,
+        numbers: np.ndarray | None = None,
+        cost: Mapping[str, Any] | None = None,
+        plan: Plan | None = None,
+        name: str | None = None,
+    ) -> None:
+        """Keep a measured metric; an estimate on fewer examples of the same set never replaces one on more.
+
+        recipe_key: the key of the recipe (or plan) that made the model from the original with these weights.
+        statistics, numbers: (n, k) and (n,), the statistics of each example and its place in the split; both or none.
+        """
+        if (statistics is None) != (numbers is None):
+            raise ValueError("Statistics of examples need the examples' numbers, and the other way round.")
+        if statistics is not None and numbers is not None and len(statistics) != len(numbers):
+            raise ValueError(f"{len(statistics)} rows of statistics, but {len(numbers)} example numbers.")
+        key = (weights, recipe_key, task, split)
+        row = (
+            *key,
+            estimate.metric,
+            estimate.examples,
+            estimate.total,
+            json.dumps(estimate.to_json()),
+            json.dumps(cost) if cost is not None else None,
+            plan.key if plan is not None else None,
+            name,
+            _now(),
+        )
+        with self._writing() as connection:
+            if plan is not None:
+                _insert_plan(connection, plan)
+            written = connection.execute(_KEEP_EVALUATION, row)
+            if not written.rowcount:
+                return
+            connection.execute(f"DELETE FROM statistics WHERE {_EVALUATION}", key)
+            if statistics is not None and numbers is not None:
+                blob = arrays_to_bytes(_contiguous({"statistics": statistics, "numbers": numbers}))
+                connection.execute("INSERT INTO statistics VALUES (?, ?, ?, ?, ?)", (*key, blob))
+
+    def evaluation(self, weights: str, recipe_key: str, task: str, split: str) -> Estimate | None:
+        key = (weights, recipe_key, task, split)
+        rows = self._rows(f"SELECT estimate FROM evaluations WHERE {_EVALUATION}", key)
+        return self._from_json(rows[0]["estimate"], Estimate.from_json) if rows else None
+
+    def statistics(self, weights: str, recipe_key: str, task: str, split: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """(numbers (n,), statistics (n, k)) behind `evaluation`, as they were saved; what differences are paired by."""
+        key = (weights, recipe_key, task, split)
+        rows = self._rows(f"SELECT arrays FROM statistics WHERE {_EVALUATION}", key)
+        if not rows:
+            return None
+        arrays = _parsed(self._database, lambda: arrays_from_bytes(rows[0]["arrays"]))
+        return _parsed(self._database, lambda: (arrays["numbers"], arrays["statistics"]))
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """The table of results, newest first.
+
+        Each has weights, recipe_key, task, split, estimate (Estimate), cost (dict or None), plan_key (for `plan`), name
+        and created.
+        """
+        rows = self._rows(
+            "SELECT weights, recipe_key, task, split, estimate, cost, plan_key, name, created FROM evaluations "
+            "ORDER BY created DESC, rowid DESC"
+        )
+        for row in rows:
+            row["estimate"] = self._from_json(row["estimate"], Estimate.from_json)
+            row["cost"] = self._from_json(row["cost"], dict) if row["cost"] is not None else None
+        return rows
+
+    # Plans
+
+    def save_plan(self, plan: Plan, name: str | None = None) -> None:
+        """Keep a plan; with a name, pin it as a candidate (a name that is taken moves to this plan)."""
+        with self._writing() as connection:
+            _insert_plan(connection, plan)
+            if name is not None:
+                connection.execute("REPLACE INTO pins VALUES (?, ?, ?)", (name, plan.key, _now()))
+
+    def plan(self, plan_key: str) -> Plan | None:
+        rows = self._rows("SELECT plan FROM plans WHERE plan_key = ?", (plan_key,))
+        return self._from_json(rows[0]["plan"], Plan.from_json) if rows else None
+
+    def plans(self) -> list[Plan]:
+        """Newest first."""
+        rows = self._rows("SELECT plan FROM plans ORDER BY created DESC, rowid DESC")
+        return [self._from_json(row["plan"], Plan.from_json) for row in rows]
+
+    @property
+    def pins(self) -> dict[str, Plan]:
+        """The named candidates, in the order in which they were pinned."""
+        rows = self._rows("SELECT name, plan FROM pins JOIN plans USING (plan_key) ORDER BY pins.created, pins.rowid")
+        return {row["name"]: self._from_json(row["plan"], Plan.from_json) for row in rows}
+
+    def unpin(self, name: str) -> None:
+        """The plan and its evaluations stay."""
+        with self._writing() as connection:
+            connection.execute("DELETE FROM pins WHERE name = ?", (name,))
+
+    # Settings
+
+    def get(self, key: str, default: Any = None) -> Any:
+        rows = self._rows("SELECT value FROM settings WHERE key = ?", (key,))
+        return self._from_json(rows[0]["value"], lambda value: value) if rows else default
+
+    def set(self, key: str, value: Any) -> None:
+        """value: anything that JSON can hold."""
+        with self._writing() as connection:
+            connection.execute("REPLACE INTO settings VALUES (?, ?)", (key, json.dumps(value)))
+
+    # On disk
+
+    @property
+    def _database(self) -> Path:
+        return self.path / "study.sqlite"
+
+    def _scores_file(self, key: tuple[Any, ...]) -> Path:
+        return self.path / "scores" / f"{_digest(key)}.safetensors"
+
+    def _partial_file(self, key: str) -> Path:
+        return self.path / "partial" / f"{_digest(key)}.safetensors"
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        connection = None
+        try:
+            connection = sqlite3.connect(
+                self._database, timeout=SECONDS_TO_WAIT_FOR_ANOTHER_WRITER, isolation_level=None
+            )
+            connection.row_factory = sqlite3.Row
+            yield connection
+        except sqlite3.DatabaseError as error:
+            raise _database_error(self._database, error) from error
+        finally:
+            if connection is not None:
+                connection.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction. What fails or is killed inside it has never happened."""
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+
+    def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[dict[str, Any]]:
+        with self._connection() as connection:
+            return [dict(row) for row in connection.execute(query, values)]
+
+    def _from_json(self, text: Any, make: Callable[[Any], Value]) -> Value:
+        return _parsed(self._database, lambda: make(json.loads(text)))
+
+
+_EVALUATION = "weights = ? AND recipe_key = ? AND task = ? AND split = ?"
+_KEEP_EVALUATION = """
+INSERT INTO evaluations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (weights, recipe_key, task, split) DO UPDATE SET
+    metric = excluded.metric, examples = excluded.examples, total = excluded.total, estimate = excluded.estimate,
+    cost = coalesce(excluded.cost, cost), plan_key = coalesce(excluded.plan_key, plan_key),
+    name = coalesce(excluded.name, name), created = excluded.created
+WHERE excluded.examples >= examples OR excluded.total <> total OR excluded.metric <> metric
+"""
+
+
+def _score_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("weights", "task", "method", "split", "examples", "seed", "labels"))
+
+
+def _insert_plan(connection: sqlite3.Connection, plan: Plan) -> None:
+    connection.execute("REPLACE INTO plans VALUES (?, ?, ?)", (plan.key, json.dumps(plan.to_json()), _now()))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def _digest(key: Any) -> str:
+    """A file name for a key: never a name that came from outside."""
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
+
+
+def _refuse_foreign_folder(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file; a study is a folder: name another one.")
+    if path.is_dir() and not (path / "study.sqlite").exists():
+        others = sorted(p.name for p in path.iterdir() if not p.name.startswith((".", "study.sqlite")))
+        if others:
+            raise UserError(
+                f"{path} is not a study: it holds {', '.join(others[:3])}{', ...' if len(others) > 3 else ''} and no "
+                "study.sqlite. Name an empty or a new folder."
+            )
+
+
+def _remove_abandoned_files(path: Path) -> None:
+    """Temporary files of writers that were killed."""
+    for file in path.glob("*/*.tmp"):
+        if time.time() - file.stat().st_mtime > SECONDS_AFTER_WHICH_A_TEMPORARY_FILE_IS_ABANDONED:
+            file.unlink(missing_ok=True)
+
+
+def _prepare(connection: sqlite3.Connection, database: Path) -> None:
+    """Create the tables in a new database; refuse one that is not a study's, or is of a later version."""
+
+    def pragma(name: str) -> int:
+        return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+    def tables() -> set[str]:
+        return {row["name"] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+    if pragma("user_version") == 0 and not tables():
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        if not tables():
+            for statement in SCHEMA.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    if pragma("application_id") != APPLICATION_ID or not tables() >= TABLES:
+        raise UserError(f"{database} is a database of something else, not a study. Name another folder.")
+    version = pragma("user_version")
+    if version > SCHEMA_VERSION:
+        raise UserError(
+            f"{database} was written by a newer ASC Studio (format {version}, this one reads {SCHEMA_VERSION}). "
+            "Update, or name another folder."
+        )
+
+
+def _contiguous(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    # np.ascontiguousarray would turn () into (1,).
+    return {name: np.asarray(array, order="C") for name, array in arrays.items()}
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
+    """All or nothing: on a full disk, or when killed, `path` keeps what it held before."""
+    content = arrays_to_bytes(_contiguous(arrays), metadata)
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _storage_error(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]] | None:
+    """(arrays, metadata); None where there is no such file."""
+    try:
+        with safe_open(path, framework="np") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except FileNotFoundError:
+        return None
+    except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(path, error) from error
+
+
+def _parsed(file: Path, make: Callable[[], Value]) -> Value:
+    """make(), where a study from someone else may hold anything at all."""
+    try:
+        return make()
+    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise _damaged(file, error) from error
+
+
+def _damaged(file: Path, error: Exception) -> UserError:
+    if file.suffix == ".sqlite":
+        return UserError(
+            f"{file} is damaged ({error}). Put a copy of it back, or move it away and start anew: the files beside it "
+            "are not touched."
+        )
+    return UserError(f"{file} is damaged ({error}). Delete this one file; what it held is then computed again.")
+
+
+def _storage_error(path: Path, error: OSError) -> UserError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(f"The disk is full: {path} was not written, and what it held before is kept. Free some space.")
+    return UserError(f"{path} cannot be used: {error.strerror or error}. Check the folder and its permissions.")
+
+
+def _database_error(database: Path, error: sqlite3.DatabaseError) -> Exception:
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_FULL:
+            return _storage_error(database, OSError(errno.ENOSPC, "disk full"))
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return UserError(
+                f"{database} is locked by another program for more than {SECONDS_TO_WAIT_FOR_ANOTHER_WRITER:.0f} "
+                "seconds. Wait for it or close it, then try again."
+            )
+        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_IOERR:
+            return UserError(f"{database} cannot be used: {error}. Check the folder, its permissions and the disk.")
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return _damaged(database, error)
+        case _:
+            return error

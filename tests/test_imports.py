@@ -1,0 +1,139 @@
+"""Imports go one way, so that a part of the engine can be read, tested and shipped without what stands on it."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Each line may import what is in a line above it and what is in its own unit, nothing else.
+ORDER = [
+    {"errors"},
+    {"progress", "values"},
+    {"modeling", "probes"},
+    {"encoder"},
+    {"gates", "tasks", "plan"},
+    {"demo"},
+    {"scores"},
+    {"evaluate"},
+    {"compress"},
+    {"train"},
+    {"export"},
+    {"recipes"},
+    {"study", "runner"},
+    {"__init__"},
+    {"cli"},
+    {"dashboard"},
+]
+LEVEL = {unit: level for level, units in enumerate(ORDER) for unit in units}
+
+# (importing unit, imported unit): only inside a function, where a name such as "demo:qa" is looked up.
+LATE = {("encoder", "demo"), ("tasks", "demo")}
+
+FILES = sorted([*ROOT.glob("asc_core/**/*.py"), *ROOT.glob("dashboard/**/*.py")])
+
+
+def unit_of(module: str) -> str:
+    """The unit that a dotted name belongs to: asc_core.scores.sweep -> scores, asc_core -> __init__."""
+    names = module.split(".")
+    if names[0] == "dashboard":
+        return "dashboard"
+    return names[1] if len(names) > 1 else "__init__"
+
+
+def module_of(file: Path) -> str:
+    names = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(names[:-1] if names[-1] == "__init__" else names)
+
+
+def imports(file: Path) -> Iterator[tuple[str, bool, int]]:
+    """(dotted name, inside a function, line) of every import, type-checking blocks left out."""
+
+    def walk(node: ast.AST, inside: bool) -> Iterator[tuple[str, bool, int]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                continue
+            if isinstance(child, ast.Import):
+                for alias in child.names:
+                    yield alias.name, inside, child.lineno
+            elif isinstance(child, ast.ImportFrom):
+                for name in imported_from(child, file):
+                    yield name, inside, child.lineno
+            else:
+                yield from walk(child, inside or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
+
+    yield from walk(ast.parse(file.read_text(encoding="utf-8")), False)
+
+
+def imported_from(node: ast.ImportFrom, file: Path) -> list[str]:
+    """`from asc_core import plan` imports the module asc_core.plan, `from asc_core.plan import cost` a part of it."""
+    module = node.module or ""
+    if node.level:
+        package = module_of(file).split(".")
+        package = package if file.name == "__init__.py" else package[:-1]
+        module = ".".join([*package[: len(package) - node.level + 1], *filter(None, [module])])
+    if module != "asc_core":
+        return [module]
+    return [f"asc_core.{alias.name}" if alias.name in LEVEL else module for alias in node.names]
+
+
+def wrong_imports(file: Path) -> list[str]:
+    importer = unit_of(module_of(file))
+    wrong = []
+    for name, inside, line in imports(file):
+        if name.split(".")[0] not in ("asc_core", "dashboard"):
+            continue
+        imported = unit_of(name)
+        below = LEVEL.get(imported, len(ORDER)) < LEVEL[importer]
+        if not (imported == importer or below or (inside and (importer, imported) in LATE)):
+            wrong.append(f"line {line}: {importer} imports {name}")
+    return wrong
+
+
+def test_every_file_has_a_place_in_the_order() -> None:
+    units = {unit_of(module_of(file)) for file in FILES}
+    assert units <= LEVEL.keys(), f"say in ORDER where these stand: {sorted(units - LEVEL.keys())}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_imports_go_one_way(file: Path) -> None:
+    if unit_of(module_of(file)) in LEVEL:
+        assert wrong_imports(file) == []
+
+
+def test_the_file_that_ships_in_exports_needs_torch_and_transformers_alone() -> None:
+    file = ROOT / "asc_core" / "modeling.py"
+    needed = {name.split(".")[0] for name, _, _ in imports(file)}
+    assert needed <= sys.stdlib_module_names | {"torch", "transformers"}
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "accepted"),
+    [
+        ("asc_core/scores/sweep.py", "from asc_core.encoder import Encoder", True),
+        ("asc_core/scores/sweep.py", "from asc_core.scores.representation import update", True),
+        ("asc_core/scores/sweep.py", "from asc_core import gates", True),
+        ("asc_core/scores/sweep.py", "from asc_core.study import Study", False),
+        ("asc_core/scores/sweep.py", "from asc_core import study", False),
+        ("asc_core/scores/sweep.py", "from ..study import Study", False),
+        ("asc_core/scores/sweep.py", "import asc_core", False),
+        ("asc_core/scores/sweep.py", "def f():\n    from dashboard.session import x", False),
+        ("asc_core/gates.py", "from asc_core.tasks.base import Task", False),
+        ("asc_core/tasks/presets.py", "from asc_core.demo import tasks", False),
+        ("asc_core/tasks/presets.py", "def f():\n    from asc_core.demo import tasks", True),
+        ("dashboard/app.py", "import asc_core", True),
+    ],
+)
+def test_the_check_itself_tells_right_from_wrong(
+    path: str, source: str, accepted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / path
+    file.parent.mkdir(parents=True)
+    file.write_text(source)
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    assert (wrong_imports(file) == []) is accepted
