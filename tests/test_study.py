@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -507,6 +508,31 @@ def test_a_disk_that_really_fills_up_loses_nothing(small_disk: Path) -> None:
     assert kept
     assert all(reopened.get(f"key {number}") == "x" * 5_000 for number in kept)
     assert [p.suffix for p in files_of(reopened, "partial")] == [".safetensors"]
+
+
+@pytest.mark.soak
+def test_a_minute_of_replacing_the_same_results_does_not_let_the_folder_grow(study: Study) -> None:
+    def replace_everything(seconds: float) -> int:
+        rounds, end = 0, time.monotonic() + seconds
+        while time.monotonic() < end:
+            study.save_partial("sweep", {"a": np.full(10_000, float(rounds))}, {"done": rounds})
+            study.save_scores(some_scores(offset=float(rounds)))
+            statistics = np.full((1_000, 3), float(rounds))
+            study.save_evaluation(
+                "w", "r", "nli", "validation", ESTIMATE, statistics=statistics, numbers=np.arange(1_000), plan=PLAN
+            )
+            study.set("rounds", rounds)
+            rounds += 1
+        return rounds
+
+    def size() -> int:
+        return sum(file.stat().st_size for file in study.path.rglob("*") if file.is_file())
+
+    replace_everything(3)
+    files, before = sorted(study.path.rglob("*")), size()
+    assert replace_everything(60) > 100
+    assert sorted(study.path.rglob("*")) == files
+    assert size() <= 1.5 * before
 
 
 def test_no_pickle_is_written(study: Study) -> None:
