@@ -84,9 +84,7 @@ class Encoder:
 
     @cached_property
     def shape(self) -> Shape:
-        by_kind = {
-            kind: tuple(r.blocks for r in self.readouts if r.kind == kind) for kind in ("attention", "ffn")
-        }
+        by_kind = {kind: tuple(r.blocks for r in self.readouts if r.kind == kind) for kind in ("attention", "ffn")}
         return Shape(
             architecture=self.architecture,
             hidden=int(self.model.config.hidden_size),

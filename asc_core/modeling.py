@@ -20,7 +20,7 @@ from typing import Any
 import torch
 import transformers
 from torch import nn
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto import modeling_auto
 from transformers.utils import ModelOutput
 
@@ -48,16 +48,18 @@ class Architecture:
     stacked: int = 1
     gates: int = 1
     inner: str | None = None
-    narrow: Callable[[nn.Module, Sequence[int], int], None] | None = None
+    narrow: Callable[[Any, Sequence[int], int], None] | None = None
 
 
-def _narrow_mpnet(attention: nn.Module, heads: Sequence[int], width: int) -> None:
+def _narrow_mpnet(attention: Any, heads: Sequence[int], width: int) -> None:
     from transformers.models.mpnet.modeling_mpnet import MPNetSelfAttention
 
     class NarrowMPNetSelfAttention(MPNetSelfAttention):
         """The relative position bias is shared by all layers and has a plane for each head of the uncut model."""
 
-        def forward(self, hidden_states, attention_mask=None, position_bias=None, output_attentions=False, **kwargs):
+        def forward(  # type: ignore[no-untyped-def]
+            self, hidden_states, attention_mask=None, position_bias=None, output_attentions=False, **kwargs
+        ):
             if position_bias is not None:
                 position_bias = position_bias[:, self.kept_heads]
             return super().forward(hidden_states, attention_mask, position_bias, output_attentions, **kwargs)
@@ -68,13 +70,13 @@ def _narrow_mpnet(attention: nn.Module, heads: Sequence[int], width: int) -> Non
     attention.all_head_size = len(heads) * width
 
 
-def _narrow_deberta(attention: nn.Module, heads: Sequence[int], width: int) -> None:
+def _narrow_deberta(attention: Any, heads: Sequence[int], width: int) -> None:
     from transformers.models.deberta_v2.modeling_deberta_v2 import DisentangledSelfAttention
 
     class HeadlessSelfAttention(DisentangledSelfAttention):
         """The reshapes of disentangled attention cannot run on zero heads; the readout then writes its bias."""
 
-        def forward(self, hidden_states, *args, **kwargs):
+        def forward(self, hidden_states, *args, **kwargs):  # type: ignore[no-untyped-def]
             return hidden_states[..., :0], None
 
     attention.num_attention_heads = len(heads)
@@ -197,9 +199,7 @@ def executed_rows(model: PreTrainedModel) -> list[int]:
         return list(range(rows))
     config = model.config  # ALBERT: iteration i runs the whole group int(i / (iterations / groups))
     inner = rows // config.num_hidden_groups
-    groups = [
-        int(i / (config.num_hidden_layers / config.num_hidden_groups)) for i in range(config.num_hidden_layers)
-    ]
+    groups = [int(i / (config.num_hidden_layers / config.num_hidden_groups)) for i in range(config.num_hidden_layers)]
     return [group * inner + j for group in groups for j in range(inner)]
 
 
@@ -212,7 +212,7 @@ def head_width(config: PreTrainedConfig) -> int:
 def _select(linear: nn.Linear, rows: torch.Tensor | None = None, columns: torch.Tensor | None = None) -> None:
     """Keep some output rows or input columns of a linear, in place."""
 
-    def replaced(parameter: nn.Parameter, index: torch.Tensor, dim: int) -> nn.Parameter:
+    def replaced(parameter: torch.Tensor, index: torch.Tensor, dim: int) -> nn.Parameter:
         kept = parameter.detach().index_select(dim, index.to(parameter.device)).clone()
         return nn.Parameter(kept, requires_grad=parameter.requires_grad)
 
@@ -302,7 +302,11 @@ def _cut_row(
         _select(readout, columns=columns)
         attention = submodule(layer, architecture.attention)
         assert attention is not None
-        for name, value in (("num_attention_heads", len(heads)), ("n_heads", len(heads)), ("all_head_size", len(columns))):
+        for name, value in (
+            ("num_attention_heads", len(heads)),
+            ("n_heads", len(heads)),
+            ("all_head_size", len(columns)),
+        ):
             if hasattr(attention, name):
                 setattr(attention, name, value)
         if architecture.narrow is not None:

@@ -64,7 +64,8 @@ class Shape:
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> Shape:
-        return Shape(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+        values: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return Shape(**values)
 
     def __str__(self) -> str:
         def widths(counts: Indices) -> str:
@@ -123,7 +124,10 @@ class Plan:
                 f"The plan lists {len(self.heads)} rows of heads and {len(self.neurons)} of neurons; "
                 f"the model has {rows} ({self.shape})."
             )
-        for kind, kept, counts in (("head", self.heads, self.shape.heads), ("neuron", self.neurons, self.shape.neurons)):
+        for kind, kept, counts in (
+            ("head", self.heads, self.shape.heads),
+            ("neuron", self.neurons, self.shape.neurons),
+        ):
             for row, (indices, count) in enumerate(zip(kept, counts, strict=True)):
                 _check_ascending(indices, count, f"{kind}s of layer {row + 1}")
         _check_ascending(self.layers, self.shape.layers, "layers")

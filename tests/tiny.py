@@ -80,8 +80,12 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def tiny(
-    architecture: str = "bert", head: str = "sequence-classification", seed: int = 0, labels: list[str] | None = None,
-    slot_labels: list[str] | None = None, **overrides: object
+    architecture: str = "bert",
+    head: str = "sequence-classification",
+    seed: int = 0,
+    labels: list[str] | None = None,
+    slot_labels: list[str] | None = None,
+    **overrides: object,
 ) -> Encoder:
     """A random encoder. overrides: configuration values."""
     torch.manual_seed(seed)

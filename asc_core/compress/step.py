@@ -1,0 +1,37 @@
+"""One step of a recipe: a small value with parameters that turns an encoder into another one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from asc_core.progress import Progress
+
+if TYPE_CHECKING:
+    from asc_core.encoder import Encoder
+    from asc_core.tasks.base import Task
+
+
+class Step(BaseModel, ABC):
+    """Fields are the step's parameters and its JSON form; they are validated, for a recipe may come from anyone.
+
+    kind: its name in a recipe. needs_task: whether `apply` needs the application's texts.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: ClassVar[str]
+    needs_task: ClassVar[bool] = False
+
+    @abstractmethod
+    def apply(self, encoder: Encoder, task: Task | None, progress: Progress) -> Encoder:
+        """A new encoder; the given one stays as it is. Raises: UserError where the step does not fit the encoder."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """A few words for people: "cut to 48 of 72 heads"."""
+
+    def identity(self) -> Any:
+        """What decides the outcome, as JSON: two steps with one identity make the same model."""
+        return self.model_dump(mode="json")

@@ -1,0 +1,98 @@
+"""Recipe: the steps that make a compressed model of its original."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from asc_core.compress.prune import Prune
+from asc_core.compress.step import Step
+from asc_core.encoder import Encoder
+from asc_core.errors import UserError
+from asc_core.progress import Progress
+from asc_core.recipes.registry import STEPS
+from asc_core.tasks.base import Task
+from asc_core.values import Plan, read_json
+
+RECIPE_FORMAT = "asc-recipe/1"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """steps: applied in order. original: what they start from, as `load_encoder` takes it. task: as `load_task` does.
+
+    What is evaluated, stored, compared and exported is a recipe; a plan alone is the recipe with one step.
+    """
+
+    steps: tuple[Step, ...]
+    original: str | None = None
+    task: str | None = None
+
+    @staticmethod
+    def of(plan: Plan, transfer: bool = False) -> Recipe:
+        return Recipe((Prune.of(plan, transfer),), plan.provenance.model, plan.provenance.task)
+
+    @property
+    def key(self) -> str:
+        """A short stable name for the steps, under which results are stored. A single plan's recipe has its key."""
+        if len(self.steps) == 1 and isinstance(self.steps[0], Prune):
+            return self.steps[0].value().key
+        steps = [[step.kind, step.identity()] for step in self.steps]
+        return hashlib.sha256(json.dumps(steps, sort_keys=True).encode()).hexdigest()[:20]
+
+    @property
+    def needs_task(self) -> bool:
+        return any(step.needs_task for step in self.steps)
+
+    def apply(self, encoder: Encoder, task: Task | None = None, progress: Progress | None = None) -> Encoder:
+        """Raises: UserError where a step does not fit, or needs a task and none is given."""
+        progress = progress or Progress()
+        for number, step in enumerate(self.steps):
+            if step.needs_task and task is None:
+                raise UserError(f"Step {number + 1} of the recipe ({step.kind}) needs the task's texts: name the task.")
+            progress.step(number, len(self.steps), step.describe())
+            encoder = step.apply(encoder, task, progress)
+        return encoder
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": RECIPE_FORMAT,
+            "original": self.original,
+            "task": self.task,
+            "steps": [{"step": step.kind, **step.model_dump(mode="json")} for step in self.steps],
+        }
+
+    @staticmethod
+    def from_json(data: Any, origin: str = "recipe") -> Recipe:
+        """Raises: UserError naming `origin` and the step and field that are wrong."""
+        if not isinstance(data, dict) or data.get("format") != RECIPE_FORMAT or not isinstance(data.get("steps"), list):
+            raise UserError(f'{origin} is not a recipe: it needs "format": "{RECIPE_FORMAT}" and a list "steps".')
+        for name in ("original", "task"):
+            if not isinstance(data.get(name), str | None):
+                raise UserError(f'{origin}: "{name}" must be text.')
+        steps = [_step(step, f"{origin}, step {number + 1}") for number, step in enumerate(data["steps"])]
+        return Recipe(tuple(steps), data.get("original"), data.get("task"))
+
+    def save(self, path: str | Path) -> None:
+        Path(path).write_text(json.dumps(self.to_json()) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def load(path: str | Path) -> Recipe:
+        return Recipe.from_json(read_json(path), origin=str(path))
+
+
+def _step(data: Any, where: str) -> Step:
+    kind = data.get("step") if isinstance(data, dict) else None
+    if kind not in STEPS:
+        raise UserError(f'{where}: "step" must be one of {", ".join(STEPS)}, not {kind!r}.')
+    try:
+        return STEPS[kind].model_validate({k: v for k, v in data.items() if k != "step"})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise UserError(f"{where} ({kind}): {field}: {first['msg']}.") from None
