@@ -1,0 +1,26 @@
+"""Which parts go: plans from thresholds, kept shares and budgets, and what a plan costs."""
+
+from asc_core.plan.budgets import ONE_SCALE, by_budget, smallest_share
+from asc_core.plan.cost import BUDGETS, Budget, Cost, CostModel
+from asc_core.plan.margins import threshold_of, undecided
+from asc_core.plan.parts import KINDS, Part, Parts
+from asc_core.plan.thresholds import asc_greedy, by_share, by_threshold, redundant_layers
+
+__all__ = [
+    "BUDGETS",
+    "KINDS",
+    "ONE_SCALE",
+    "Budget",
+    "Cost",
+    "CostModel",
+    "Part",
+    "Parts",
+    "asc_greedy",
+    "by_budget",
+    "by_share",
+    "by_threshold",
+    "redundant_layers",
+    "smallest_share",
+    "threshold_of",
+    "undecided",
+]

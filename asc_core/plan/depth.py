@@ -1,0 +1,68 @@
+"""Whole layers under a budget: as many as fit, chosen by score, by ASC's rule, or by number of iterations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from asc_core.plan.knapsack import Items, fill
+from asc_core.plan.parts import Hand, first_iterations, flat_scores
+from asc_core.plan.thresholds import asc_similarity, redundant_layers
+from asc_core.values import Scores
+
+CostOf = Callable[[np.ndarray], int]
+"""From (layers,) bool, the layers that run, to the cost of the whole model."""
+
+
+def smallest_depth(scores: Scores, hand: Hand, cost_of: CostOf) -> int | None:
+    """The least cost that `layers_within` can reach; None where every layer is cut by hand."""
+    if _has_ladder(scores):
+        return min((cost_of(layers) for layers, _ in _ladder(scores, hand)), default=None)
+    return min((cost_of(layers) for layers in _shallowest(hand, cost_of)), default=None)
+
+
+def layers_within(scores: Scores, hand: Hand, cost_of: CostOf, limit: int) -> tuple[np.ndarray, str]:
+    """((layers,) bool, how they were chosen): the layers that stay. limit: at least `smallest_depth`."""
+    if _has_ladder(scores):
+        steps = [(cost_of(layers), layers, how) for layers, how in _ladder(scores, hand)]
+        _, layers, how = max((step for step in steps if step[0] <= limit), key=lambda step: step[0])
+        return layers, how
+    none = np.zeros(scores.shape.layers, dtype=bool)
+    each = np.array([cost_of(layer) - cost_of(none) for layer in np.eye(scores.shape.layers, dtype=bool)])
+    layers = (hand.kept.layers | (each == 0)) & ~hand.cut.layers
+    free = np.flatnonzero(~layers & ~hand.cut.layers)
+    taken, _ = fill(Items(flat_scores(scores, "layers")[free], each[free]), Items.none(), limit - cost_of(layers))
+    layers[free[taken]] = True
+    return layers, "highest total score of layers"
+
+
+def _has_ladder(scores: Scores) -> bool:
+    """Whether there is a given order in which the layers go."""
+    return scores.shape.shares_weights or scores.similarity is not None
+
+
+def _ladder(scores: Scores, hand: Hand) -> list[tuple[np.ndarray, str]]:
+    """The choices of layers that there are, and how each was made."""
+    shape = scores.shape
+    if shape.shares_weights:
+        counts = range(1, shape.layers // len(shape.heads) + 1)
+        return [(hand.layers(first_iterations(shape, n)), "as many iterations of the layers as fit") for n in counts]
+    matrix = asc_similarity(scores)
+    ladder = []
+    for threshold in [np.inf, *np.unique(matrix[np.triu_indices(len(matrix), 1)])[::-1]]:
+        layers = ~redundant_layers(matrix, threshold, exact=True, kept=hand.kept.layers, cut=hand.cut.layers)
+        if not layers.any():
+            free = np.flatnonzero(~hand.cut.layers)
+            if free.size:  # below the rule's reach: the layer least like the embedding output stays
+                layers[free[np.argmin(matrix[0, 1:][free])]] = True
+        if layers.any():
+            ladder.append((layers, f"ASC greedy, similarity >= {threshold:.6g}"))
+    return ladder
+
+
+def _shallowest(hand: Hand, cost_of: CostOf) -> list[np.ndarray]:
+    """The layers kept by hand, or where there are none each single layer that may stay."""
+    if hand.kept.layers.any():
+        return [hand.kept.layers]
+    return [layer for layer in np.eye(hand.shape.layers, dtype=bool) if not (layer & hand.cut.layers).any()]
