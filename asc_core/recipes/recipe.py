@@ -86,6 +86,23 @@ class Recipe:
         return Recipe.from_json(read_json(path), origin=str(path))
 
 
+def compress(
+    encoder: Encoder,
+    what: Plan | Recipe,
+    task: Task | None = None,
+    *,
+    transfer: bool = False,
+    progress: Progress | None = None,
+) -> Encoder:
+    """A smaller encoder by a plan or a recipe; the given one stays as it is.
+
+    transfer: whether a plan may come from scores of other weights of the same shape (a recipe says so itself).
+    Raises: UserError where a plan is for another shape or other weights, or a step needs the task and has none.
+    """
+    recipe = what if isinstance(what, Recipe) else Recipe.of(what, transfer)
+    return recipe.apply(encoder, task, progress)
+
+
 def _step(data: Any, where: str) -> Step:
     kind = data.get("step") if isinstance(data, dict) else None
     if kind not in STEPS:
