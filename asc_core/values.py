@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from asc_core.errors import UserError
 
@@ -63,9 +63,12 @@ class Shape:
         }
 
     @staticmethod
-    def from_json(data: dict[str, Any]) -> Shape:
-        values: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-        return Shape(**values)
+    def from_json(data: Any) -> Shape:
+        """Raises: UserError that says which width is not one."""
+        try:
+            return _ShapeFile.model_validate(data).shape()
+        except ValidationError as error:
+            raise UserError(f"This is not the shape of an encoder: {_first_fault(error)}.") from None
 
     def __str__(self) -> str:
         def widths(counts: Indices) -> str:
@@ -90,14 +93,56 @@ class Provenance:
     seed: int | None = None
 
 
+_Width = Annotated[int, Field(gt=0, lt=2**20)]
+_Count = Annotated[int, Field(ge=0, lt=2**20)]
+
+
+class _ShapeFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    architecture: str
+    hidden: _Width
+    head_width: _Width
+    heads: list[_Count] = Field(min_length=1, max_length=1024)
+    neurons: list[_Count]
+    rows: list[_Count] = Field(min_length=1, max_length=1024)
+    shares_weights: bool = False
+
+    @model_validator(mode="after")
+    def _rows_exist(self) -> _ShapeFile:
+        if len(self.neurons) != len(self.heads) or max(self.rows) >= len(self.heads):
+            raise ValueError("heads and neurons need one number a row, and rows may name only those")
+        return self
+
+    def shape(self) -> Shape:
+        values: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in self.__dict__.items()}
+        return Shape(**values)
+
+
+class _ProvenanceFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    weights: str | None = None
+    model: str | None = None
+    task: str | None = None
+    method: str | None = None
+    rule: str | None = None
+    split: str | None = None
+    seed: int | None = None
+
+
 class _PlanFile(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     format: str
-    shape: dict[str, str | bool | int | list[int]]
+    shape: _ShapeFile
     heads: list[list[int]]
     neurons: list[list[int]]
     layers: list[int]
-    provenance: dict[str, str | int | None] = {}
+    provenance: _ProvenanceFile = _ProvenanceFile()
+
+
+def _first_fault(error: ValidationError) -> str:
+    """The first field that is wrong, and how."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
 
 
 PLAN_FORMAT = "asc-plan/1"
@@ -245,17 +290,15 @@ class Plan:
             if file.format != PLAN_FORMAT:
                 raise UserError(f"its format is {file.format!r}, this version reads {PLAN_FORMAT!r}")
             return Plan(
-                Shape.from_json(file.shape),
+                file.shape.shape(),
                 tuple(map(tuple, file.heads)),
                 tuple(map(tuple, file.neurons)),
                 tuple(file.layers),
-                Provenance(**file.provenance),  # type: ignore[arg-type]
+                Provenance(**file.provenance.__dict__),
             )
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the file"
-            raise UserError(f"{origin} is not a plan: {where}: {first['msg']}. Make one with `asc plan`.") from None
-        except (UserError, TypeError) as error:
+            raise UserError(f"{origin} is not a plan: {_first_fault(error)}. Make one with `asc plan`.") from None
+        except UserError as error:
             raise UserError(f"{origin} is not a usable plan: {error}") from None
 
     def save(self, path: str | Path) -> None:
@@ -272,7 +315,7 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}.") from None
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a ValueError alone: a number of thousands of digits
         raise UserError(f"{path} is not valid JSON: {error}.") from None
 
 
