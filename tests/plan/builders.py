@@ -1,0 +1,124 @@
+"""Small random encoders' shapes, scores and costs, and brute force over all that they allow."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+from hypothesis import strategies as st
+
+from asc_core.plan import CostModel
+from asc_core.values import PartValues, Plan, Scores, Shape
+
+HIDDEN, HEAD_WIDTH = 12, 3
+
+
+def shape_of(heads: list[int], neurons: list[int], rows: list[int] | None = None) -> Shape:
+    architecture = "bert" if rows is None else "albert"
+    layers = tuple(rows) if rows is not None else tuple(range(len(heads)))
+    return Shape(architecture, HIDDEN, HEAD_WIDTH, tuple(heads), tuple(neurons), layers, rows is not None)
+
+
+def scores_of(
+    shape: Shape, seed: int = 0, method: str = "fisher", kinds: str = "heads neurons attention ffn layers"
+) -> Scores:
+    """Random positive scores with many equal ones; heads are worth more than neurons."""
+    rng = np.random.default_rng(seed)
+
+    def draw(count: int, scale: float = 1.0) -> np.ndarray:
+        return np.round(rng.exponential(scale, count), 1)
+
+    values = PartValues(
+        heads=tuple(draw(n, 4.0) for n in shape.heads),
+        neurons=tuple(draw(n) for n in shape.neurons),
+        attention=draw(len(shape.heads)),
+        ffn=draw(len(shape.heads)),
+        layers=draw(shape.layers),
+    )
+    absent = dict.fromkeys({"heads", "neurons", "attention", "ffn", "layers"} - set(kinds.split()))
+    return Scores(method, replace(values, **absent), shape, "weights", "task", "train", 64, seed=seed)
+
+
+def cost_model_of(shape: Shape, lengths: tuple[int, ...] = (3, 5, 9, 40), **more: object) -> CostModel:
+    rows = len(shape.heads)
+    settings = {
+        "static_parameters": 500,
+        "parameters_per_head": (4 * HIDDEN * HEAD_WIDTH + 3 * HEAD_WIDTH,) * rows,
+        "parameters_per_neuron": (2 * HIDDEN + 1,) * rows,
+        "parameters_per_layer_fixed": (6 * HIDDEN,) * rows,
+        "lengths": np.array(lengths),
+    }
+    return CostModel(shape, **{**settings, **more})  # type: ignore[arg-type]
+
+
+def total_score(scores: Scores, plan: Plan) -> float:
+    """Of the kept heads and neurons, those below zero counted as zero."""
+    total = 0.0
+    for kept, values in ((plan.heads, scores.values.heads), (plan.neurons, scores.values.neurons)):
+        for row, indices in enumerate(kept):
+            if values is not None:
+                total += float(np.maximum(values[row][list(indices)], 0).sum())
+    return total
+
+
+def every_plan(shape: Shape) -> list[Plan]:
+    """All choices of heads and neurons, every layer kept."""
+    parts = [
+        (kind, row, i) for kind in ("heads", "neurons") for row, n in enumerate(getattr(shape, kind)) for i in range(n)
+    ]
+    plans = []
+    for choice in product((False, True), repeat=len(parts)):
+        kept: dict[str, list[list[int]]] = {kind: [[] for _ in shape.heads] for kind in ("heads", "neurons")}
+        for (kind, row, index), stays in zip(parts, choice, strict=True):
+            if stays:
+                kept[kind][row].append(index)
+        plans.append(
+            Plan(
+                shape,
+                tuple(map(tuple, kept["heads"])),
+                tuple(map(tuple, kept["neurons"])),
+                tuple(range(shape.layers)),
+            )
+        )
+    return plans
+
+
+@st.composite
+def shapes(draw: st.DrawFn, most_heads: int = 5, most_neurons: int = 12) -> Shape:
+    """Encoders of 1 to 4 rows of different widths (none included), some with shared weights."""
+    rows = draw(st.integers(1, 4))
+    heads = draw(st.lists(st.integers(0, most_heads), min_size=rows, max_size=rows))
+    neurons = draw(st.lists(st.integers(0, most_neurons), min_size=rows, max_size=rows))
+    heads[0] = max(1, heads[0])
+    neurons[0] = max(1, neurons[0])
+    if draw(st.booleans()):
+        return shape_of(heads, neurons)
+    return shape_of(heads, neurons, [row for row in range(rows) for _ in range(draw(st.just(3)))])
+
+
+@st.composite
+def encoders(draw: st.DrawFn) -> tuple[Scores, CostModel]:
+    """Scores of any method with heads and neurons, and costs that differ between local and global attention."""
+    shape = draw(shapes())
+    seed = draw(st.integers(0, 2**16))
+    method = draw(st.sampled_from(["fisher", "michel", "random"]))
+    window = tuple(draw(st.sampled_from([None, 4])) for _ in range(shape.layers))
+    gated, span = draw(st.booleans()), draw(st.sampled_from([0, 8]))
+    return scores_of(shape, seed, method), cost_model_of(shape, window=window, gated=gated, relative_span=span)
+
+
+@st.composite
+def hands(draw: st.DrawFn, shape: Shape) -> tuple[set[tuple[str, int, int]], set[tuple[str, int, int]]]:
+    """(kept, cut) by hand: different heads and neurons."""
+    parts = [
+        (kind, row, i) for kind in ("heads", "neurons") for row, n in enumerate(getattr(shape, kind)) for i in range(n)
+    ]
+    some = draw(st.lists(st.sampled_from(parts), unique=True, max_size=6))
+    middle = draw(st.integers(0, len(some)))
+    return set(some[:middle]), set(some[middle:])
+
+
+def keeps(plan: Plan, part: tuple[str, int, int]) -> bool:
+    kind, row, number = part
+    return number in getattr(plan, kind)[row]
