@@ -1,0 +1,496 @@
+"""The `asc` command: the engine's verbs, one function each.
+
+Results go to standard output (with --json as one object), progress and remarks to standard error. Exit codes: 0 done,
+2 the input cannot be used (one sentence says why), 130 interrupted; anything else is our mistake.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from asc_core.errors import Cancelled, UserError
+from asc_core.progress import Progress
+
+if TYPE_CHECKING:
+    from asc_core.encoder import Encoder
+    from asc_core.tasks.base import Task
+
+# The engine is imported inside the verbs: `asc --help` should not wait for torch.
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="See which parts of a Transformer encoder an application does not need, cut them, take the result away.",
+)
+
+EncoderArgument = Annotated[
+    str, typer.Argument(metavar="ENCODER", help="A checkpoint or adapter folder, a hub id, or demo:NAME.")
+]
+TaskOption = Annotated[str, typer.Option("--task", help="A preset, a task file (TOML), or demo:NAME.")]
+StudyOption = Annotated[Path, typer.Option("--study", help="The folder that keeps the results.")]
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Where to write.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Draws samples and splits.")]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; by default the best there is.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+TransferOption = Annotated[
+    bool, typer.Option("--transfer", help="Use a plan made from other weights of the same shape.")
+]
+
+
+def _verb(function: Callable[..., Any]) -> Callable[..., None]:
+    """Errors become one sentence and an exit code; the returned object is printed."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            result = function(*args, **kwargs)
+        except UserError as error:
+            typer.echo(f"asc: {error}", err=True)
+            raise typer.Exit(2) from None
+        except (Cancelled, KeyboardInterrupt):
+            typer.echo("asc: interrupted; what was finished is kept.", err=True)
+            raise typer.Exit(130) from None
+        if kwargs.get("as_json") and result is not None:
+            typer.echo(json.dumps(result))
+
+    return run
+
+
+def _progress() -> Progress:
+    """A line on standard error that rewrites itself on a terminal, and says each tenth elsewhere."""
+    terminal = sys.stderr.isatty()
+    said = -1
+
+    def report(done: int, total: int, what: str) -> None:
+        nonlocal said
+        tenth = 10 * done // max(total, 1)
+        if terminal:
+            end = "\n" if done >= total else ""
+            print(f"\r\033[K{what}  {done}/{total}", end=end, file=sys.stderr, flush=True)
+        elif tenth != said:
+            said = tenth
+            print(f"{what}  {done}/{total}", file=sys.stderr, flush=True)
+
+    return Progress(report)
+
+
+def _say(as_json: bool, text: str) -> None:
+    typer.echo(text, err=as_json)
+
+
+def _load(encoder: str, task: str, seed: int, device: str | None, split: str | None = None) -> tuple[Encoder, Task]:
+    from asc_core import load_encoder, load_task
+
+    return load_encoder(encoder, device=device), load_task(task, split_seed=seed, split=split)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+@app.command()
+@_verb
+def demo(as_json: JsonOption = False) -> Any:
+    """What the embedded demo holds, with each application's measured test metric.
+
+    Example: asc demo
+    """
+    from asc_core.demo import applications
+
+    found = [application.to_json() for application in applications()]
+    if not as_json:
+        for entry in found:
+            report = entry["report"]
+            measured = (
+                f"{report['metric']} {_percent(report['value'])} "
+                f"[{_percent(report['interval'][0])}, {_percent(report['interval'][1])}] on {report['examples']} "
+                f"{report['split']} examples"
+                if report
+                else "not trained"
+            )
+            typer.echo(f"demo:{entry['name']:<11} {entry['kind']:<20} {measured}")
+            typer.echo(f"{'':<17}{entry['description']}")
+        typer.echo("\nNext: asc dashboard, or asc score demo:nli --task demo:nli --study studies/demo")
+    return {"applications": found}
+
+
+@app.command()
+@_verb
+def score(
+    encoder: EncoderArgument,
+    task: TaskOption,
+    study: StudyOption,
+    method: Annotated[list[str] | None, typer.Option("--method", "-m", help="May be repeated; default: all.")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Calibration examples.")] = 1024,
+    split: Annotated[str, typer.Option(help="Which split to score on.")] = "train",
+    targets: Annotated[
+        str | None, typer.Option(help="Labels for sensitivity methods: gold, or the model's own: sampled, argmax.")
+    ] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> Any:
+    """How much every head, neuron, sublayer and layer contributes to a task. Killed and repeated, it goes on.
+
+    Example: asc score demo:nli --task demo:nli --method fisher --method asc-b --study studies/demo
+    """
+    import asc_core
+
+    loaded, application = _load(encoder, task, seed, device, split=split)
+    methods = None if method in (None, [], ["all"]) else method
+    found = asc_core.score(
+        loaded,
+        application,
+        methods,
+        study=asc_core.Study.open(study),
+        split=split,
+        samples=samples,
+        targets=targets,
+        seed=seed,
+        progress=_progress(),
+    )
+    for name, scores in found.items():
+        _say(as_json, f"{name}: scored on {scores.examples} {scores.split} examples, labels: {scores.labels}")
+    return {
+        "study": str(study),
+        "task": application.name,
+        "scores": [
+            {"method": s.method, "split": s.split, "examples": s.examples, "labels": s.labels, "seed": s.seed}
+            for s in found.values()
+        ],
+    }
+
+
+@app.command()
+@_verb
+def plan(
+    encoder: EncoderArgument,
+    task: TaskOption,
+    study: StudyOption,
+    method: Annotated[str, typer.Option("--method", "-m", help="Which scores to use.")],
+    out: OutOption,
+    keep_flops: Annotated[float | None, typer.Option(help="Share of the encoder's FLOPs to keep.")] = None,
+    keep_parameters: Annotated[float | None, typer.Option(help="Share of all parameters to keep.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Similarity above which a layer goes (asc-a, asc-b), or score below which.")
+    ] = None,
+    keep_heads: Annotated[float | None, typer.Option(help="Share of the heads to keep.")] = None,
+    keep_neurons: Annotated[float | None, typer.Option(help="Share of the neurons to keep.")] = None,
+    keep_layers: Annotated[float | None, typer.Option(help="Share of the layers to keep.")] = None,
+    scope: Annotated[str, typer.Option(help="Shares of every 'layer', or 'global'.")] = "global",
+    min_heads: Annotated[int, typer.Option(min=0, help="Heads that every kept layer keeps.")] = 0,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> Any:
+    """Which parts stay, from stored scores and one rule.
+
+    Example: asc plan demo:nli --task demo:nli --study studies/demo --method fisher --keep-flops 0.5 -o plan.json
+    """
+    from dataclasses import replace
+
+    import asc_core
+    from asc_core.plan import asc_greedy, by_budget, by_share, by_threshold
+    from asc_core.plan.encoder_cost import task_cost_model
+
+    shares = (keep_heads, keep_neurons, keep_layers)
+    given = [
+        keep_flops is not None,
+        keep_parameters is not None,
+        threshold is not None,
+        any(s is not None for s in shares),
+    ]
+    if sum(given) != 1:
+        raise UserError(
+            "Say one rule: --keep-flops, --keep-parameters, --threshold, or --keep-heads, --keep-neurons, --keep-layers."
+        )
+    loaded, application = _load(encoder, task, seed, device)
+    scores = _stored_scores(asc_core.Study.open(study), loaded, application, method, encoder, task, study)
+    cost_model = task_cost_model(loaded, application)
+    if keep_flops is not None or keep_parameters is not None:
+        keep, budget = (keep_flops, "flops") if keep_flops is not None else (keep_parameters, "parameters")
+        assert keep is not None
+        chosen = by_budget(scores, cost_model, keep, budget, min_heads=min_heads)  # type: ignore[arg-type]
+    elif threshold is not None:
+        rule = asc_greedy if scores.similarity is not None else by_threshold
+        chosen = rule(scores, threshold)
+    else:
+        chosen = by_share(scores, keep_heads, keep_neurons, keep_layers, scope=scope, min_heads=min_heads)  # type: ignore[arg-type]
+    chosen = replace(chosen, provenance=replace(chosen.provenance, model=loaded.name))
+    chosen.save(out)
+    cost, dense = cost_model.cost(chosen), cost_model.dense
+    _say(as_json, f"{chosen.provenance.rule} -> {out}: {asc_core.Recipe.of(chosen).steps[0].describe()}")
+    _say(
+        as_json,
+        f"FLOPs {_percent(cost.flops / dense.flops)}, parameters {_percent(cost.parameters / dense.parameters)}",
+    )
+    return {
+        "plan": str(out),
+        "rule": chosen.provenance.rule,
+        "parameters": cost.parameters,
+        "flops": cost.flops,
+        "bytes": cost.bytes,
+        "kept_flops": cost.flops / dense.flops,
+        "kept_parameters": cost.parameters / dense.parameters,
+    }
+
+
+def _stored_scores(
+    study: Any, encoder: Encoder, task: Task, method: str, encoder_name: str, task_name: str, folder: Path
+) -> Any:
+    found = study.scores(task=task.name, method=method, weights=encoder.weights)
+    if not found:
+        raise UserError(
+            f"{folder} has no {method} scores of {encoder_name} on {task.name}: "
+            f"asc score {encoder_name} --task {task_name} --method {method} --study {folder}"
+        )
+    return found[0]
+
+
+@app.command()
+@_verb
+def compress(
+    encoder: EncoderArgument,
+    out: OutOption,
+    plan: Annotated[Path | None, typer.Option("--plan", help="A plan file.")] = None,
+    recipe: Annotated[Path | None, typer.Option("--recipe", help="A recipe file.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="For recipes whose steps need texts.")] = None,
+    transfer: TransferOption = False,
+    overwrite: OverwriteOption = False,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> Any:
+    """Cut a model for real and write it as a folder that loads with transformers.
+
+    Example: asc compress demo:nli --plan plan.json -o smaller
+    """
+    import asc_core
+
+    if (plan is None) == (recipe is None):
+        raise UserError("Say either --plan or --recipe.")
+    original = asc_core.load_encoder(encoder, device=device)
+    steps = (
+        asc_core.Recipe.of(asc_core.Plan.load(plan), transfer) if plan is not None else asc_core.Recipe.load(recipe)  # type: ignore[arg-type]
+    )
+    application = asc_core.load_task(task, split_seed=seed) if task else None
+    smaller = steps.apply(original, application, _progress())
+    report = asc_core.export(smaller, out, recipe=steps, original=original, overwrite=overwrite, progress=_progress())
+    for step in steps.steps:
+        _say(as_json, step.describe())
+    _say(as_json, f"{out}: {smaller.parameters:,} parameters ({_percent(smaller.parameters / original.parameters)})")
+    _say(as_json, _checked(report))
+    return {
+        "path": str(out),
+        "parameters": smaller.parameters,
+        "original_parameters": original.parameters,
+        "bytes": report.bytes,
+        "max_difference": report.max_difference,
+    }
+
+
+def _checked(report: Any) -> str:
+    return (
+        f"reloaded in a {report.checked_in} and compared on {report.checked_texts} texts: "
+        f"logits differ by at most {report.max_difference:.1e}"
+    )
+
+
+@app.command()
+@_verb
+def evaluate(
+    encoder: EncoderArgument,
+    task: TaskOption,
+    against: Annotated[str | None, typer.Option(help="The original: the difference to it is reported.")] = None,
+    split: Annotated[str | None, typer.Option(help="By default validation; test is for the final figure.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many examples, drawn by seed.")] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> Any:
+    """A model's metric on a task with its interval, and the paired difference to the original.
+
+    Example: asc evaluate smaller --task demo:nli --against demo:nli
+    """
+    import asc_core
+    from asc_core.plan.encoder_cost import task_cost_model
+
+    loaded, application = _load(encoder, task, seed, device, split=split)
+    split = split or "validation"
+    original = asc_core.load_encoder(against, device=device) if against else None
+    estimate = asc_core.evaluate(
+        loaded, application, split, against=original, limit=limit, seed=seed, progress=_progress()
+    )
+    cost = task_cost_model(loaded, application).dense
+    low, high = estimate.interval
+    _say(
+        as_json,
+        f"{estimate.metric} {_percent(estimate.value)} [{_percent(low)}, {_percent(high)}] "
+        f"on {estimate.examples} {estimate.split} examples",
+    )
+    if estimate.difference is not None and estimate.difference_interval is not None:
+        low, high = estimate.difference_interval
+        _say(
+            as_json,
+            f"difference to {against}: {100 * estimate.difference:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]",
+        )
+    if estimate.truncated:
+        _say(as_json, f"{estimate.truncated} texts were truncated to {application.max_length} tokens")
+    _say(as_json, f"{cost.parameters:,} parameters, {cost.flops / 1e9:.3f} GFLOPs a text, {cost.bytes / 1e6:.1f} MB")
+    return estimate.to_json() | {"parameters": cost.parameters, "flops": cost.flops, "bytes": cost.bytes}
+
+
+@app.command()
+@_verb
+def export(
+    encoder: EncoderArgument,
+    out: OutOption,
+    format: Annotated[str, typer.Option(help="compact, or dense (loads everywhere, no smaller).")] = "compact",
+    plan: Annotated[Path | None, typer.Option("--plan", help="Cut this plan first.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Measure the test metric for the model card.")] = None,
+    dtype: Annotated[str, typer.Option(help="Stored type: float32 or float16.")] = "float32",
+    transfer: TransferOption = False,
+    overwrite: OverwriteOption = False,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> Any:
+    """Write a model that loads with transformers, reload it in a fresh process, and compare.
+
+    Example: asc export demo:nli --plan plan.json --format compact --task demo:nli -o smaller
+    """
+    import asc_core
+
+    original = asc_core.load_encoder(encoder, device=device)
+    recipe = asc_core.Recipe.of(asc_core.Plan.load(plan), transfer) if plan is not None else None
+    smaller = recipe.apply(original) if recipe is not None else original
+    report = asc_core.export(
+        smaller,
+        out,
+        format=format,
+        dtype=dtype,
+        recipe=recipe,
+        task=asc_core.load_task(task, split_seed=seed) if task else None,
+        original=original,
+        overwrite=overwrite,
+        progress=_progress(),
+    )
+    _say(as_json, f"{out}: {report.bytes / 1e6:.1f} MB")
+    _say(as_json, _checked(report))
+    return {
+        "path": str(out),
+        "format": format,
+        "bytes": report.bytes,
+        "max_difference": report.max_difference,
+        "files": list(report.files),
+    }
+
+
+@app.command()
+@_verb
+def finetune(
+    encoder: EncoderArgument,
+    task: TaskOption,
+    out: OutOption,
+    epochs: Annotated[float, typer.Option(min=0.0, help="Passes over the training split.")] = 3,
+    learning_rate: Annotated[float | None, typer.Option("--lr", help="Default: 1e-3 for LoRA, 1e-4 for full.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    lora_rank: Annotated[int | None, typer.Option(min=1, help="Train a LoRA adapter of this rank.")] = None,
+    max_steps: Annotated[int | None, typer.Option(min=1)] = None,
+    patience: Annotated[int | None, typer.Option(min=1, help="Epochs without a better validation metric.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many training examples.")] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> Any:
+    """Fine-tune an encoder on a task, fully or with LoRA; the best checkpoint on validation is kept.
+
+    Killed and repeated, it goes on. Example: asc finetune demo:encoder --task demo:nli --lora-rank 16 -o my-nli
+    """
+    import asc_core
+    from asc_core.train import encoder_for_task
+
+    application = asc_core.load_task(task, split_seed=seed)
+    start = encoder_for_task(encoder, application, device=device)
+    optional = {"patience": patience} if patience is not None else {}
+    result = asc_core.finetune(
+        start,
+        application,
+        out,
+        epochs=epochs,
+        lr=learning_rate,
+        batch_size=batch_size,
+        lora_rank=lora_rank,
+        max_steps=max_steps,
+        limit=limit,
+        seed=seed,
+        progress=_progress(),
+        **optional,
+    )
+    for epoch in result.history:
+        _say(as_json, "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in epoch.items()))
+    _say(
+        as_json, f"{out}: {application.metric.name} {_percent(result.best_metric)} on validation, {result.steps} steps"
+    )
+    return {
+        "path": str(out),
+        "metric": application.metric.name,
+        "value": result.best_metric,
+        "split": "validation",
+        "steps": result.steps,
+        "history": result.history,
+    }
+
+
+@app.command()
+@_verb
+def convert(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A checkpoint folder with pickled weights (.bin).")],
+    as_json: JsonOption = False,
+) -> Any:
+    """Make safetensors of pickled weights, read weights-only in a separate process.
+
+    Example: asc convert old-checkpoint
+    """
+    from asc_core.export.convert import convert as to_safetensors
+
+    written = to_safetensors(folder)
+    _say(as_json, f"{written} written; `asc evaluate {folder} ...` takes the folder now.")
+    return {"path": str(written)}
+
+
+@app.command()
+@_verb
+def dashboard(
+    study: StudyOption = Path("studies/demo"),
+    port: Annotated[int, typer.Option(help="http://localhost:PORT")] = 8501,
+) -> None:
+    """Open the dashboard on http://localhost:8501.
+
+    Example: asc dashboard --study studies/mine
+    """
+    from importlib.util import find_spec
+
+    package = find_spec("dashboard")  # found, not imported: the engine does not depend on its interface
+    page = Path(package.origin).parent / "app.py" if package is not None and package.origin else None
+    if page is None or not page.exists():
+        raise UserError("The dashboard is not installed beside asc_core: install the whole project (make setup).")
+    command = [sys.executable, "-m", "streamlit", "run", str(page), "--server.port", str(port)]
+    environment = os.environ | {"ASC_STUDY": str(study.resolve())}
+    # Streamlit reads its theme from .streamlit in the folder that it is started in.
+    raise typer.Exit(subprocess.call(command, env=environment, cwd=page.parent.parent))
+
+
+def main() -> None:
+    app()

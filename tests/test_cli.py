@@ -1,0 +1,143 @@
+"""The whole way on the command line, as a user walks it, on a tiny checkpoint and files of their own."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from asc_core.cli import app
+from asc_core.values import Plan
+from tests.tiny import WORDS, save_checkpoint, tiny
+
+LABELS = ["negative", "positive"]
+
+
+def run(*arguments: object, exit_code: int = 0) -> Any:
+    """Run a verb with --json. Returns the object that it printed, or what it said where it should fail."""
+    result = CliRunner().invoke(app, [str(a) for a in arguments] + ["--json"])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == exit_code, result.stderr
+    if exit_code:
+        assert result.stdout == ""
+        return result.stderr.strip().splitlines()[-1]
+    lines = result.stdout.strip().splitlines()
+    assert len(lines) == 1, "--json prints one object and nothing else"
+    return json.loads(lines[0])
+
+
+def write_rows(path: Path, count: int, seed: int) -> None:
+    draw = random.Random(seed)
+    lines = ["text\tmood"]
+    for _ in range(count):
+        label = draw.choice(LABELS)
+        words = draw.choices(WORDS[5:40], k=draw.randint(2, 9)) + [{"negative": "bad", "positive": "great"}[label]]
+        lines.append(" ".join(words) + "\t" + label)
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a checkpoint "model", other weights of its shape "twin", and a task "mood.toml"."""
+    folder = tmp_path_factory.mktemp("project")
+    save_checkpoint(tiny(labels=LABELS, num_labels=2), folder / "model")
+    save_checkpoint(tiny(labels=LABELS, num_labels=2, seed=1), folder / "twin")
+    for split, count in (("train", 90), ("validation", 40), ("test", 40)):
+        write_rows(folder / f"{split}.tsv", count, seed=count)
+    (folder / "mood.toml").write_text(
+        'kind = "text-classification"\ntexts = ["text"]\nlabel = "mood"\n\n'
+        '[data]\ntrain = "train.tsv"\nvalidation = "validation.tsv"\ntest = "test.tsv"\n'
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plan(project: Path) -> Path:
+    task = ("--task", project / "mood.toml")
+    run("score", project / "model", *task, "-m", "fisher", "-m", "asc-b", "--samples", 64, "--study", project / "study")
+    out = project / "plan.json"
+    made = run(
+        "plan", project / "model", *task, "--study", project / "study", "-m", "fisher", "--keep-flops", 0.5, "-o", out
+    )
+    assert made["kept_flops"] <= 0.5
+    return out
+
+
+def test_from_scores_to_a_smaller_model_that_is_evaluated(project: Path, plan: Path) -> None:
+    made = run("compress", project / "model", "--plan", plan, "-o", project / "smaller")
+    assert made["parameters"] < made["original_parameters"]
+    assert made["max_difference"] < 1e-4
+    task = ("--task", project / "mood.toml")
+    dense = run("evaluate", project / "model", *task)
+    found = run("evaluate", project / "smaller", *task, "--against", project / "model")
+    assert found["split"] == "validation"
+    assert found["examples"] == 40
+    assert found["difference"] == pytest.approx(found["value"] - dense["value"])
+    assert found["difference_interval"][0] <= found["difference"] <= found["difference_interval"][1]
+    assert found["flops"] <= 0.5 * dense["flops"]
+    assert found["parameters"] == made["parameters"]
+    assert {"metric", "value", "interval", "bytes"} <= set(found)
+    assert run("evaluate", project / "smaller", *task, "--split", "test")["split"] == "test"
+
+
+def test_thresholds_and_shares_make_plans_too(project: Path, plan: Path) -> None:
+    base = ("plan", project / "model", "--task", project / "mood.toml", "--study", project / "study", "-o")
+    run(*base, project / "layers.json", "-m", "asc-b", "--threshold", 0.9)
+    run(*base, project / "shares.json", "-m", "fisher", "--keep-heads", 0.5, "--keep-neurons", 0.25)
+    shares = Plan.load(project / "shares.json")
+    assert sum(map(len, shares.heads)) == 6
+    assert sum(map(len, shares.neurons)) == 15
+    assert shares.provenance.method == "fisher"
+
+
+def test_finetune_makes_a_checkpoint_that_knows_the_task(project: Path) -> None:
+    task = ("--task", project / "mood.toml")
+    made = run("finetune", project / "model", *task, "-o", project / "tuned", "--epochs", 2, "--lr", 3e-3)
+    again = run("evaluate", project / "tuned", *task)
+    assert again["value"] == pytest.approx(made["value"], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    {
+        "no such model": (["evaluate", "{p}/missing", "--task", "{p}/mood.toml"], "missing is not a folder"),
+        "no such task": (["evaluate", "{p}/model", "--task", "{p}/missing.toml"], "no task file"),
+        "no such split": (["evaluate", "{p}/model", "--task", "{p}/mood.toml", "--split", "dev"], "dev"),
+        "no scores yet": (
+            ["plan", "{p}/model", "--task", "{p}/mood.toml", "--study", "{p}/s2", "-m", "fisher"]
+            + ["--keep-flops", "0.5", "-o", "{p}/x.json"],
+            "asc score",
+        ),
+        "two rules": (
+            ["plan", "{p}/model", "--task", "{p}/mood.toml", "--study", "{p}/study", "-m", "fisher"]
+            + ["--keep-flops", "0.5", "--threshold", "1", "-o", "{p}/x.json"],
+            "Say one rule",
+        ),
+        "unknown method": (
+            ["score", "{p}/model", "--task", "{p}/mood.toml", "--study", "{p}/study", "-m", "magic"],
+            "magic",
+        ),
+        "a plan of other weights": (["compress", "{p}/twin", "--plan", "{p}/plan.json", "-o", "{p}/x"], "--transfer"),
+        "not a plan": (["compress", "{p}/model", "--plan", "{p}/model/config.json", "-o", "{p}/x"], "is not a plan"),
+        "neither plan nor recipe": (["compress", "{p}/model", "-o", "{p}/x"], "either --plan or --recipe"),
+    }.values(),
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(project: Path, plan: Path, arguments: list[str], says: str) -> None:
+    said = run(*(a.format(p=project) for a in arguments), exit_code=2)
+    assert says in said
+    assert not (project / "x").exists()
+
+
+def test_a_plan_of_other_weights_can_be_asked_for(project: Path, plan: Path) -> None:
+    run("compress", project / "twin", "--plan", plan, "--transfer", "-o", project / "transferred")
+
+
+def test_a_plan_for_another_shape_is_refused_by_fingerprint(project: Path, plan: Path) -> None:
+    save_checkpoint(tiny(num_hidden_layers=2), project / "shallow")
+    said = run("compress", project / "shallow", "--plan", plan, "-o", project / "x", exit_code=2)
+    assert "another shape" in said
