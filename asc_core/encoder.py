@@ -80,7 +80,8 @@ class Encoder:
         for module in model.modules():
             if hasattr(module, "chunk_size_feed_forward"):
                 module.chunk_size_feed_forward = 0  # chunks would call a readout several times a forward
-        probes.install(model.base_model, self._rows, self.readouts)
+        ffn_in = [module for row in self._rows if (module := modeling.submodule(row, table.ffn_in)) is not None]
+        probes.install(model.base_model, self._rows, self.readouts, ffn_in)
 
     @cached_property
     def shape(self) -> Shape:

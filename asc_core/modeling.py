@@ -34,6 +34,7 @@ class Architecture:
     feeders: the linears whose rows feed the heads; one that a configuration lacks is skipped.
     stacked: how many matrices a feeder holds on top of each other (3 in a fused q, k, v).
     gates: how many matrices `ffn_in` holds (2 in a gated FFN: rows j and f + j feed neuron j).
+    norm_first: whether a sublayer normalises what it reads (pre-LN) and not what it has written.
     inner: for shared weights, the path from one entry of `layers` to the list of layers in it.
     narrow: what slicing alone does not do, called as narrow(attention, kept heads in numbers of the uncut model,
     head width).
@@ -47,6 +48,7 @@ class Architecture:
     ffn_readout: str
     stacked: int = 1
     gates: int = 1
+    norm_first: bool = False
     inner: str | None = None
     narrow: Callable[[Any, Sequence[int], int], None] | None = None
 
@@ -126,6 +128,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         ffn_in="mlp.Wi",
         gates=2,
         ffn_readout="mlp.Wo",
+        norm_first=True,
     ),
     "mpnet": Architecture(
         layers="encoder.layer",
@@ -232,6 +235,18 @@ def _blocks(kept: Sequence[int], width: int) -> torch.Tensor:
     return (start[:, None] + torch.arange(width)).flatten()
 
 
+def whole(model: PreTrainedModel) -> dict[str, Any]:
+    """The record of an uncut model: everything stays."""
+    config = model.config
+    depth = ("num_hidden_layers", "layer_types")
+    return {
+        "dense": {name: getattr(config, name) for name in depth if getattr(config, name, None) is not None},
+        "layers": list(range(len(executed_rows(model)))),
+        "heads": [list(range(config.num_attention_heads)) for _ in rows_of(model)],
+        "neurons": [config.intermediate_size for _ in rows_of(model)],
+    }
+
+
 def cut(
     model: PreTrainedModel,
     heads: Sequence[Sequence[int]],
@@ -248,16 +263,7 @@ def cut(
     architecture = architecture_of(model)
     width = head_width(config)
     rows = rows_of(model)
-    record = getattr(config, "asc_cut", None) or {
-        "dense": {
-            name: getattr(config, name)
-            for name in ("num_hidden_layers", "layer_types")
-            if getattr(config, name, None) is not None
-        },
-        "layers": list(range(len(executed_rows(model)))),
-        "heads": [list(range(config.num_attention_heads)) for _ in rows],
-        "neurons": [config.intermediate_size for _ in rows],
-    }
+    record = getattr(config, "asc_cut", None) or whole(model)
     original_heads = [[record["heads"][row][h] for h in kept] for row, kept in enumerate(heads)]
     for row, layer in enumerate(rows):
         _cut_row(architecture, layer, heads[row], original_heads[row], neurons[row], width)
@@ -415,14 +421,20 @@ def _config_class(model_type: str) -> type[PreTrainedConfig]:
     return type(f"Asc{base.__name__}", (base,), {"model_type": COMPACT + model_type, "__module__": __name__})
 
 
+def uncut_class(model_type: str, auto: str) -> type[PreTrainedModel]:
+    """The class of an architecture's uncut model. auto: the Auto class that makes it, or "IntentSlots" (ours)."""
+    if auto == "IntentSlots":
+        return intent_slots_class(model_type)
+    return getattr(transformers, _AUTO_CLASSES[auto][model_type])
+
+
 @cache
 def compact_classes(model_type: str) -> dict[str, type]:
     """Auto class name -> the class of a cut model of an architecture; "AutoConfig" too, and "IntentSlots" (ours)."""
     config_class = _config_class(model_type)
     classes: dict[str, type] = {"AutoConfig": config_class}
-    for auto, names in _AUTO_CLASSES.items():
-        classes[auto] = _compact_class(getattr(transformers, names[model_type]), config_class)
-    classes["IntentSlots"] = _compact_class(intent_slots_class(model_type), config_class)
+    for auto in (*_AUTO_CLASSES, "IntentSlots"):
+        classes[auto] = _compact_class(uncut_class(model_type, auto), config_class)
     return classes
 
 
@@ -444,4 +456,6 @@ def register() -> None:
         classes = compact_classes(model_type)
         AutoConfig.register(COMPACT + model_type, classes["AutoConfig"], exist_ok=True)
         for auto in _AUTO_CLASSES:
-            getattr(transformers, auto).register(classes["AutoConfig"], classes[auto], exist_ok=True)
+            # Transformers has no Auto class for intents and slots: AutoModel picks theirs by config.architectures.
+            made = (classes[auto], classes["IntentSlots"]) if auto == "AutoModel" else classes[auto]
+            getattr(transformers, auto).register(classes["AutoConfig"], made, exist_ok=True)

@@ -47,6 +47,9 @@ class Probe:
     def leave(self, layer: int, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor | None:
         """After a layer ran."""
 
+    def feed(self, inputs: torch.Tensor) -> None:
+        """Before the first linear of the FFN runs; inputs (B, T, d)."""
+
     def read(self, readout: Readout, inputs: torch.Tensor) -> torch.Tensor | None:
         """Before a readout runs."""
 
@@ -67,11 +70,14 @@ def probing(probe: Probe) -> Iterator[Probe]:
         _PROBE.reset(token)
 
 
-def install(base_model: nn.Module, rows: list[nn.Module], readouts: list[Readout]) -> None:
+def install(
+    base_model: nn.Module, rows: list[nn.Module], readouts: list[Readout], ffn_in: list[nn.Module]
+) -> None:
     """Put the hooks in place. Safe to repeat, and on a copy of a model that already had them."""
     for module, before, after in [
         (base_model, _begin, None),
         *((row, _enter, _leave) for row in rows),
+        *((linear, _feed, None) for linear in ffn_in),
         *((readout.linear, _read, _wrote) for readout in readouts),
     ]:
         if not getattr(module, "_asc_hooked", False):
@@ -109,6 +115,12 @@ def _leave(module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) 
     if replaced is None:
         return None
     return (replaced, *output[1:]) if wrapped else replaced
+
+
+def _feed(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+    probe = _PROBE.get()
+    if probe is not None:
+        probe.feed(args[0])
 
 
 def _read(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Any:
