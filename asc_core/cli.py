@@ -213,7 +213,7 @@ def plan(
     ]
     if sum(given) != 1:
         raise UserError(
-            "Say one rule: --keep-flops, --keep-parameters, --threshold, or --keep-heads, --keep-neurons, --keep-layers."
+            "Say one rule: --keep-flops, --keep-parameters, --threshold, or --keep-heads/--keep-neurons/--keep-layers."
         )
     loaded, application = _load(encoder, task, seed, device)
     scores = _stored_scores(asc_core.Study.open(study), loaded, application, method, encoder, task, study)

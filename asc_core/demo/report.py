@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,43 +20,20 @@ from asc_core.demo.encoder import ADAPTERS, demo_encoder
 from asc_core.demo.generator import APPLICATIONS
 from asc_core.demo.tasks import demo_task
 from asc_core.evaluate import evaluate
-from asc_core.values import Plan
+from asc_core.values import Plan, Shape
 
 RANDOM_CUTS = 3
 
 
-@dataclass(frozen=True)
-class ApplicationReport:
-    """One embedded application and what was measured of it; report is None before it was trained."""
-
-    name: str
-    kind: str
-    description: str
-    report: dict[str, Any] | None
-
-    def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "kind": self.kind, "description": self.description, "report": self.report}
-
-
-def applications() -> list[ApplicationReport]:
-    """All embedded applications with their measured figures."""
-    found = []
-    for application in APPLICATIONS.values():
-        path = ADAPTERS / application.name / "report.json"
-        report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-        found.append(ApplicationReport(application.name, application.kind, application.description, report))
-    return found
-
-
-def random_half(encoder_shape: Any, seed: int) -> Plan:
+def random_half(shape: Shape, seed: int) -> Plan:
     """A plan that keeps a random half of the heads and of the neurons of every row."""
     random = np.random.default_rng(seed)
 
     def half(counts: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
         return tuple(tuple(sorted(random.choice(n, n // 2, replace=False).tolist())) for n in counts)
 
-    layers = tuple(range(encoder_shape.layers))
-    return Plan(encoder_shape, half(encoder_shape.heads), half(encoder_shape.neurons), layers)
+    layers = tuple(range(shape.layers))
+    return Plan(shape, half(shape.heads), half(shape.neurons), layers)
 
 
 def measure_application(name: str) -> dict[str, Any]:
