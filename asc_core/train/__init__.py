@@ -1,0 +1,1 @@
+"""Making weights fit an application: fine-tuning."""

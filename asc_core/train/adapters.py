@@ -1,0 +1,102 @@
+"""LoRA on an encoder: which modules it trains, and how it is stored.
+
+Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models". Every linear of the layers gets two low-rank
+factors; the task head (and the pooler under it) is small and new, so it is trained whole and stored whole.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import peft
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from asc_core import modeling
+from asc_core.encoder import Encoder
+
+_TASK_TYPES = {
+    "sequence-classification": "SEQ_CLS",
+    "token-classification": "TOKEN_CLS",
+    "question-answering": "QUESTION_ANS",
+    "embedding": "FEATURE_EXTRACTION",
+}
+
+
+def add_adapter(encoder: Encoder, rank: int) -> peft.PeftModel:
+    """Put LoRA of a rank (alpha = 2 rank) into an encoder's model, in place.
+
+    The encoder goes on working with the adapter in it; `merge_and_unload` of what is returned takes it out again.
+    """
+    # A task type of peft's would change which modules are saved, behind our back; it is only written into the file.
+    config = peft.LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank,
+        target_modules=_layer_linears(encoder),
+        modules_to_save=_head_modules(encoder) or None,
+    )
+    return peft.get_peft_model(encoder.model, config)
+
+
+def _layer_linears(encoder: Encoder) -> list[str]:
+    """Full names of the linears that a LoRA adapts; those that a cut left without rows or columns have nothing to."""
+    table = modeling.ARCHITECTURES[encoder.architecture]
+    paths = (*table.feeders, table.attention_readout, table.ffn_in, table.ffn_readout)
+    wanted = {id(modeling.submodule(row, path)) for row in modeling.rows_of(encoder.model) for path in paths}
+    return [
+        name
+        for name, module in encoder.model.named_modules()
+        if id(module) in wanted and isinstance(module, nn.Linear) and module.weight.numel()
+    ]
+
+
+def _head_modules(encoder: Encoder) -> list[str]:
+    """Names of everything above the layers that has weights and that the head reads."""
+    model, base = encoder.model, encoder.model.base_model
+    if model is base:
+        return []  # an embedding model: the mean of the last layer's output, no head
+    names = [name for name, child in model.named_children() if child is not base and _has_weights(child)]
+    return [*names, *(["pooler"] if _has_weights(getattr(base, "pooler", None)) else [])]
+
+
+def _has_weights(module: nn.Module | None) -> bool:
+    return module is not None and next(module.parameters(), None) is not None
+
+
+def round_adapter(model: peft.PeftModel) -> None:
+    """Round what is trained to half precision, as it is stored, so that what is measured is what is stored."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.copy_(parameter.to(torch.float16))
+
+
+def save_adapter(encoder: Encoder, model: peft.PeftModel, folder: Path, base_name: str) -> None:
+    """Write adapter_model.safetensors (half precision), adapter_config.json and config.json.
+
+    config.json is the whole model's, with its labels, so that `load_adapter` rebuilds the head. base_name: what
+    stands as `base_model_name_or_path`.
+    """
+    weights = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
+    save_file(
+        {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in sorted(weights.items())},
+        folder / "adapter_model.safetensors",
+        metadata={"format": "pt"},
+    )
+    settings: dict[str, Any] = model.peft_config["default"].to_dict()
+    settings |= {
+        "base_model_name_or_path": base_name,
+        "inference_mode": True,
+        "task_type": _TASK_TYPES.get(encoder.head),
+    }
+    plain = {key: sorted(value) if isinstance(value, set) else value for key, value in settings.items()}
+    (folder / "adapter_config.json").write_text(json.dumps(plain, indent=2, sort_keys=True, default=str) + "\n")
+    config = encoder.model.config
+    config.architectures = [type(encoder.model).__name__]
+    config.save_pretrained(folder)
+    written = json.loads((folder / "config.json").read_text())
+    written.pop("_name_or_path", None)
+    (folder / "config.json").write_text(json.dumps(written, indent=2, sort_keys=True) + "\n")
