@@ -69,6 +69,7 @@ class Features:
     targets: one entry a feature, what the task's `batch` turns into labels; None where there are no labels.
     extra: whatever else the task needs, one entry a feature in each list (offsets of tokens, word starts, ...).
     truncated: how many examples lost text to `max_length`.
+    notes: sentences for the user, such as that classes were matched by position because the model does not name them.
     """
 
     input_ids: Sequence[np.ndarray]
@@ -77,6 +78,7 @@ class Features:
     targets: Sequence[Any] | None
     truncated: int = 0
     extra: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -98,20 +100,29 @@ class Features:
             None if self.targets is None else [self.targets[f] for f in rows],
             self.truncated,
             {k: [v[f] for f in rows] for k, v in self.extra.items()},
+            self.notes,
         )
 
 
 @dataclass(frozen=True)
 class Batch:
-    """inputs go to the model as keyword arguments (input_ids, attention_mask, token_type_ids; (B, T) each)."""
+    """Features, padded to the longest of them and ready for the model.
+
+    inputs go to the model as keyword arguments (input_ids, attention_mask, token_type_ids; (rows, T) each).
+    rows_per_feature: rows of `inputs` that belong to one feature, next to each other: 1, but 2 in sentence similarity,
+    where a feature is two texts that are encoded apart. Whatever is computed for each row (gradients of gates) is for
+    feature i the sum over rows i * rows_per_feature ... (i + 1) * rows_per_feature - 1; `Task.loss` and `predict`
+    have one entry a feature.
+    """
 
     inputs: dict[str, torch.Tensor]
     targets: Any = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    rows_per_feature: int = 1
 
     @property
     def mask(self) -> torch.Tensor:
-        """(B, T), 1 where a token is real."""
+        """(rows, T), 1 where a token is real."""
         return self.inputs["attention_mask"]
 
 

@@ -1,0 +1,253 @@
+"""Classes, sets of labels and numbers for a text or a pair of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from asc_core.errors import UserError
+from asc_core.tasks import metrics, tokens
+from asc_core.tasks.base import Batch, Examples, Features, Row, Targets
+from asc_core.tasks.labels import LabelSet, as_text, show
+from asc_core.tasks.metrics import Measure
+from asc_core.tasks.table_task import (
+    TableTask,
+    bad_row,
+    check_label,
+    check_number,
+    check_text,
+    class_targets,
+    number_targets,
+    output_of,
+)
+
+if TYPE_CHECKING:
+    from asc_core.encoder import Encoder
+
+
+class TextTask(TableTask):
+    """One text or a pair of texts, one feature an example, `logits` (B, C) from the model."""
+
+    head = "sequence-classification"
+
+    def _check(self, row: Row) -> None:
+        for column in self.setup.texts:
+            check_text(row, column)
+        if self.labelled:
+            self._target(row)
+
+    def _target(self, row: Row) -> Any:
+        """The gold label of a row, in the task's order of classes. Raises: _BadRow."""
+        raise NotImplementedError
+
+    def _targets_for(self, encoder: Encoder, examples: Examples) -> tuple[list[Any], dict[str, list[Any]], str]:
+        """(targets in the model's order of classes, extra, note)"""
+        raise NotImplementedError
+
+    def features(self, examples: Examples, encoder: Encoder) -> Features:
+        limit = self._limit(encoder)
+        columns = [[row[c] for row in examples.rows] for c in self.setup.texts]
+        targets, extra, note = self._targets_for(encoder, examples) if self.labelled else (None, {}, "")
+        ids, types, cut = tokens.tokenise(encoder, columns[0], columns[1] if len(columns) > 1 else None, limit)
+        return Features(ids, types, np.arange(len(ids)), targets, len(cut), extra, (note,) if note else ())
+
+    def batch(self, features: Features, rows: Sequence[int] | np.ndarray, encoder: Encoder) -> Batch:
+        targets = None
+        if features.targets is not None:
+            targets = torch.as_tensor(np.asarray([features.targets[i] for i in rows])).to(encoder.device)
+        return Batch(tokens.feature_inputs(features, rows, encoder), targets)
+
+    def predict(self, output: Any, batch: Batch) -> list[Any]:
+        """The logits of each feature, (C,) float32."""
+        return list(output_of(output, "logits", self).detach().float().cpu().numpy())
+
+
+class Classification(TextTask):
+    """text-classification and pair-classification: one class an example."""
+
+    @cached_property
+    def _label_names(self) -> LabelSet:
+        column = str(self.setup.label)
+        return self._label_set(column, self.setup.labels, lambda: self._values(column))
+
+    @property
+    def labels(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self._label_names.names if self.labelled else ()
+
+    def _target(self, row: Row) -> int:
+        column = str(self.setup.label)
+        return check_label(self._label_names, row[column], column)
+
+    def _targets_for(self, encoder: Encoder, examples: Examples) -> tuple[list[Any], dict[str, list[Any]], str]:
+        match = self._match(self._label_names, encoder.labels, encoder)
+        targets = [int(match.to_model[self._target(row)]) for row in examples.rows]
+        return targets, {"to_task": [match.to_task] * len(targets)}, match.note
+
+    def loss(
+        self, output: Any, batch: Batch, targets: Targets = "gold", generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        self._need_labels(targets)
+        logits = output_of(output, "logits", self)
+        wanted = class_targets(logits, batch.targets, targets, generator)
+        return functional.cross_entropy(logits.float(), wanted, reduction="none")
+
+    def _measures(self) -> dict[str, Callable[[], Measure]]:
+        return {
+            "accuracy": metrics.accuracy,
+            "macro-f1": lambda: metrics.macro_f1(len(self.labels)),
+            "f1": lambda: metrics.binary_f1(self._positive),
+            "mcc": lambda: metrics.mcc(len(self.labels)),
+        }
+
+    def _agreement(self) -> Measure:
+        return metrics.accuracy("agreement")
+
+    @property
+    def _positive(self) -> int:
+        if self.setup.positive is not None:
+            index = self._label_names.index(self.setup.positive)
+            if index is None:
+                raise UserError(
+                    f"{self.setup.origin}: positive = {self.setup.positive!r} is no label: {show(self.labels)}."
+                )
+            return index
+        if len(self.labels) != 2:
+            raise UserError(
+                f"{self.setup.origin}: metric f1 is that of one class and there are {len(self.labels)}: name it with "
+                "`positive`, or use macro-f1."
+            )
+        return 1
+
+    def _decide(self, predictions: Sequence[Any], features: Features, examples: Examples) -> np.ndarray:
+        outputs = np.asarray([int(np.argmax(p)) for p in predictions])
+        if not self.labelled:
+            return outputs
+        to_task = features.extra["to_task"][0]
+        return np.asarray([to_task.get(int(o), -1) for o in outputs])  # -1: a class that the task does not have
+
+    def _gold(self, features: Features, examples: Examples) -> np.ndarray:
+        assert features.targets is not None
+        to_task = features.extra["to_task"][0]
+        return np.asarray([to_task[int(t)] for t in features.targets])
+
+
+class MultiLabel(TextTask):
+    """Any number of labels an example, each decided for itself (sigmoid, threshold one half).
+
+    The label field holds a list of names, or text with a separator between names; or `label` names several 0/1
+    columns, one a label.
+    """
+
+    @cached_property
+    def _label_names(self) -> LabelSet:
+        column = self.setup.label
+        if isinstance(column, tuple):
+            declared = self.setup.labels
+            return LabelSet.declare(declared if isinstance(declared, dict) else declared or column)
+        return self._label_set(
+            str(column), self.setup.labels, lambda: (n for v in self._values(str(column)) for n in self._names(v))
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self._label_names.names if self.labelled else ()
+
+    def _names(self, value: Any) -> Iterable[Any]:
+        if value is None or isinstance(value, float):
+            return ()
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(self.setup.separator) if part.strip()]
+        return value if isinstance(value, Sequence) else (value,)
+
+    def _target(self, row: Row) -> np.ndarray:
+        target = np.zeros(len(self._label_names), dtype=np.float32)
+        if isinstance(self.setup.label, tuple):
+            for index, column in enumerate(self.setup.label):
+                if as_text(row[column]) not in ("0", "1"):
+                    raise bad_row(f"the field {column!r} holds {row[column]!r}, not 0 or 1; correct it.")
+                target[index] = int(as_text(row[column]))
+        else:
+            for name in self._names(row[str(self.setup.label)]):
+                target[check_label(self._label_names, name, str(self.setup.label))] = 1
+        return target
+
+    def _targets_for(self, encoder: Encoder, examples: Examples) -> tuple[list[Any], dict[str, list[Any]], str]:
+        match = self._match(self._label_names, encoder.labels, encoder)
+        targets = []
+        for row in examples.rows:
+            target = np.zeros(len(encoder.labels), dtype=np.float32)
+            target[match.to_model] = self._target(row)
+            targets.append(target)
+        return targets, {}, match.note
+
+    def loss(
+        self, output: Any, batch: Batch, targets: Targets = "gold", generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        """Binary cross-entropy, the mean over labels."""
+        self._need_labels(targets)
+        logits = output_of(output, "logits", self).float()
+        if targets == "gold":
+            wanted = batch.targets
+        elif targets == "argmax":
+            wanted = (logits.detach() > 0).float()
+        else:
+            wanted = torch.bernoulli(torch.sigmoid(logits.detach().cpu()), generator=generator).to(logits)
+        return functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean(-1)
+
+    def _measures(self) -> dict[str, Callable[[], Measure]]:
+        return {
+            "micro-f1": metrics.multi_label_micro_f1,
+            "macro-f1": lambda: metrics.multi_label_macro_f1(len(self.labels)),
+            "accuracy": metrics.accuracy,
+        }
+
+    def _agreement(self) -> Measure:
+        return metrics.accuracy("agreement")
+
+    def _decide(self, predictions: Sequence[Any], features: Features, examples: Examples) -> np.ndarray:
+        return np.stack(list(predictions)) > 0
+
+    def _gold(self, features: Features, examples: Examples) -> np.ndarray:
+        assert features.targets is not None
+        return np.stack(list(features.targets)) > 0.5
+
+
+class Regression(TextTask):
+    """A number for each text or pair."""
+
+    def _target(self, row: Row) -> float:
+        return check_number(row, str(self.setup.label))
+
+    def _targets_for(self, encoder: Encoder, examples: Examples) -> tuple[list[Any], dict[str, list[Any]], str]:
+        if len(encoder.labels) != 1:
+            raise UserError(
+                f"The task {self.name} is a regression and needs a head with one output; {encoder.name} has "
+                f"{len(encoder.labels)}: {list(encoder.labels)[:20]}."
+            )
+        return [np.float32(self._target(row)) for row in examples.rows], {}, ""
+
+    def loss(
+        self, output: Any, batch: Batch, targets: Targets = "gold", generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        """The squared error; for the model's own targets see `number_targets`."""
+        self._need_labels(targets)
+        values = output_of(output, "logits", self)[:, 0].float()
+        return (values - number_targets(values, batch.targets, targets, generator)) ** 2
+
+    def _measures(self) -> dict[str, Callable[[], Measure]]:
+        return {"pearson": metrics.pearson, "spearman": metrics.spearman}
+
+    def _agreement(self) -> Measure:
+        return metrics.pearson().named("agreement")
+
+    def _decide(self, predictions: Sequence[Any], features: Features, examples: Examples) -> np.ndarray:
+        return np.asarray([float(p[0]) for p in predictions])
+
+    def _gold(self, features: Features, examples: Examples) -> np.ndarray:
+        assert features.targets is not None
+        return np.asarray(features.targets, dtype=np.float64)

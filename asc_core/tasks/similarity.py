@@ -1,0 +1,102 @@
+"""Embedding models: how well the cosine of two texts' embeddings ranks the similarity that people gave them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from asc_core.errors import UserError
+from asc_core.tasks import metrics, tokens
+from asc_core.tasks.base import Batch, Examples, Features, Row, Targets
+from asc_core.tasks.metrics import Measure
+from asc_core.tasks.table_task import TableTask, check_number, check_text, number_targets, output_of
+
+if TYPE_CHECKING:
+    from asc_core.encoder import Encoder
+
+
+class SentenceSimilarity(TableTask):
+    """texts = two columns, label = a number for each pair, on any scale.
+
+    A feature holds both texts, one after the other; `batch` puts them in two rows next to each other
+    (`rows_per_feature` 2), and an embedding is the mean over a row's tokens.
+    """
+
+    head = "embedding"
+
+    def _check(self, row: Row) -> None:
+        for column in self.setup.texts:
+            check_text(row, column)
+        if self.labelled:
+            check_number(row, str(self.setup.label))
+
+    @cached_property
+    def _scale(self) -> tuple[float, float]:
+        """(lowest, highest) score in the data: what cosines 0 and 1 are compared with in the loss."""
+        column = str(self.setup.label)
+        scores = [check_number({column: value}, column) for value in self._values(column)]
+        low, high = min(scores), max(scores)
+        if low == high:
+            raise UserError(f"{self.setup.origin}: all scores in {column!r} are {low:g}; there is nothing to rank.")
+        return low, high
+
+    def features(self, examples: Examples, encoder: Encoder) -> Features:
+        limit = self._limit(encoder)
+        first, second = ([row[c] for row in examples.rows] for c in self.setup.texts)
+        a, _, a_cut = tokens.tokenise(encoder, first, None, limit)
+        b, _, b_cut = tokens.tokenise(encoder, second, None, limit)
+        targets = None
+        if self.labelled:
+            low, high = self._scale
+            scores = [check_number(row, str(self.setup.label)) for row in examples.rows]
+            targets = [np.float32((score - low) / (high - low)) for score in scores]
+        both = [np.concatenate(pair) for pair in zip(a, b, strict=True)]
+        lengths = {"first_length": [len(x) for x in a]}
+        return Features(both, None, np.arange(len(both)), targets, len({*a_cut, *b_cut}), lengths)
+
+    def batch(self, features: Features, rows: Sequence[int] | np.ndarray, encoder: Encoder) -> Batch:
+        texts = []
+        for i in rows:
+            length = features.extra["first_length"][i]
+            texts += [features.input_ids[i][:length], features.input_ids[i][length:]]
+        targets = None
+        if features.targets is not None:
+            targets = torch.as_tensor(np.asarray([features.targets[i] for i in rows])).to(encoder.device)
+        return Batch(tokens.model_inputs(texts, None, encoder), targets, rows_per_feature=2)
+
+    def loss(
+        self, output: Any, batch: Batch, targets: Targets = "gold", generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        """The squared difference of cosine and score, the scores brought to 0..1; see `number_targets`."""
+        self._need_labels(targets)
+        cosines = self._cosines(output, batch)
+        return (cosines - number_targets(cosines, batch.targets, targets, generator)) ** 2
+
+    def _cosines(self, output: Any, batch: Batch) -> torch.Tensor:
+        """(B,) from hidden states (2B, T, d)."""
+        hidden = output_of(output, "last_hidden_state", self).float()
+        mask = batch.mask.to(hidden).unsqueeze(-1)
+        embeddings = (hidden * mask).sum(1) / mask.sum(1)  # (2B, d)
+        return functional.cosine_similarity(embeddings[0::2], embeddings[1::2], dim=-1)
+
+    def predict(self, output: Any, batch: Batch) -> list[Any]:
+        """The cosine of each pair, (1,) float32."""
+        return list(self._cosines(output, batch).detach().cpu().numpy().reshape(-1, 1))
+
+    def _measures(self) -> dict[str, Callable[[], Measure]]:
+        return {"spearman": metrics.spearman, "pearson": metrics.pearson}
+
+    def _agreement(self) -> Measure:
+        return metrics.spearman().named("agreement")
+
+    def _decide(self, predictions: Sequence[Any], features: Features, examples: Examples) -> np.ndarray:
+        return np.asarray([float(p[0]) for p in predictions])
+
+    def _gold(self, features: Features, examples: Examples) -> np.ndarray:
+        assert features.targets is not None
+        return np.asarray(features.targets, dtype=np.float64)

@@ -1,0 +1,262 @@
+"""What all tasks over tables of rows share: their splits, samples, labels and targets."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from asc_core.errors import UserError
+from asc_core.tasks import tokens
+from asc_core.tasks.base import Examples, Features, Metric, Row, Targets, Task
+from asc_core.tasks.labels import LabelSet, Match, match, show
+from asc_core.tasks.metrics import Measure, check_offered
+from asc_core.tasks.splits import Splits
+
+if TYPE_CHECKING:
+    from asc_core.encoder import Encoder
+
+Labels = Mapping[str, str] | Sequence[str]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a task file says. texts, label, slots: names of columns; label None = agreement with the original.
+
+    origin: the task file, for messages. The other fields have their meaning in the task file's documentation.
+    """
+
+    name: str
+    kind: str
+    origin: str
+    texts: tuple[str, ...]
+    label: str | tuple[str, ...] | None = None
+    slots: str | None = None
+    labels: Labels | None = None
+    slot_labels: Labels | None = None
+    metric: str | None = None
+    positive: str | None = None
+    max_length: int | None = None
+    stride: int | None = None
+    no_answer: bool | None = None
+    separator: str = ","
+
+
+class TableTask(Task):
+    """A task over tables. Subclasses say how a row becomes tokens, loss and decision."""
+
+    default_length = 512
+
+    def __init__(self, setup: Setup, splits: Splits):
+        self.setup = setup
+        self.name = setup.name
+        self.kind = setup.kind
+        self.labelled = setup.label is not None and setup.metric != "agreement"
+        self.max_length = setup.max_length or self.default_length
+        self._splits = splits
+        if self.labelled:
+            check_offered(setup.metric, self._measures(), setup.kind, setup.origin)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return self._splits.names
+
+    def examples(self, split: str, limit: int | None = None, seed: int = 0) -> Examples:
+        split = self._splits.resolve(split)
+        table = self._splits.table(split)
+        numbers = np.arange(len(table))
+        if limit is not None and limit < len(table):
+            numbers = np.random.default_rng(seed).permutation(len(table))[:limit]
+        missing = [c for c in self._columns if c not in table.columns]
+        if missing:
+            table.column(missing[0])
+        rows = [table.rows[int(i)] for i in numbers]
+        for number, row in zip(numbers, rows, strict=True):
+            try:
+                self._check(row)
+            except _BadRow as error:
+                raise UserError(f"{table.where(int(number))}: {error}") from None
+        return Examples(rows, split, numbers)
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        """Columns that every row must have."""
+        label = self.setup.label if self.labelled else None
+        return (*self.setup.texts, *((label,) if isinstance(label, str) else label or ()))
+
+    @abstractmethod
+    def _check(self, row: Row) -> None:
+        """Raises: _BadRow with what is wrong and what to do."""
+
+    @cached_property
+    def _measure(self) -> Measure:
+        if not self.labelled:
+            return self._agreement()
+        offered = self._measures()
+        return offered[self.setup.metric or next(iter(offered))]()
+
+    @abstractmethod
+    def _measures(self) -> dict[str, Callable[[], Measure]]:
+        """The metrics there are for this kind, the default one first."""
+
+    @abstractmethod
+    def _agreement(self) -> Measure:
+        """How far decisions agree with the original's."""
+
+    @cached_property
+    def metric(self) -> Metric:  # type: ignore[override]
+        return self._measure.metric
+
+    def statistics(
+        self, predictions: Sequence[Any], features: Features, examples: Examples, reference: Sequence[Any] | None = None
+    ) -> np.ndarray:
+        decided = self._decide(predictions, features, examples)
+        if self.labelled:
+            gold = self._gold(features, examples)
+        elif reference is not None:
+            gold = self._as_gold(self._decide(reference, features, examples))
+        else:
+            raise UserError(
+                f"The task {self.name} has no labels, so quality is agreement with the original model: say which "
+                "one that is (`--against ORIGINAL`)."
+            )
+        return self._measure.statistics(decided, gold).astype(np.float64, copy=False)
+
+    @abstractmethod
+    def _decide(self, predictions: Sequence[Any], features: Features, examples: Examples) -> Any:
+        """What the predictions say of each example, in the form that the measure takes."""
+
+    @abstractmethod
+    def _gold(self, features: Features, examples: Examples) -> Any:
+        """What is right for each example, in the same form."""
+
+    def _as_gold(self, decided: Any) -> Any:
+        """The original's decisions in the form of gold labels."""
+        return decided
+
+    def _limit(self, encoder: Encoder) -> int:
+        return tokens.length_limit(self.setup.max_length, self.default_length, encoder, self.name)
+
+    def _values(self, table_column: str) -> Iterable[Any]:
+        for table in self._splits.given_tables():
+            yield from table.column(table_column)
+
+    def _label_set(self, column: str, declared: Labels | None, values: Callable[[], Iterable[Any]]) -> LabelSet:
+        """Declared by the task file, else by the dataset, else all that occur in any split."""
+        if declared is not None:
+            return LabelSet.declare(declared)
+        first = self._splits.given_tables()[0]
+        if column in first.class_names:
+            return LabelSet.declare(first.class_names[column])
+        return LabelSet.discover(values())
+
+    def _match(self, labels: LabelSet, model_names: Sequence[str], encoder: Encoder, what: str = "label") -> Match:
+        return match(labels, model_names, self.name, encoder.name, what)
+
+    def _need_labels(self, targets: Targets) -> None:
+        if targets == "gold" and not self.labelled:
+            raise UserError(
+                f"The task {self.name} has no labels; score with the model's own (sampled or argmax) instead."
+            )
+
+
+class _BadRow(Exception):
+    """What is wrong with a row; whoever catches it knows where the row stands."""
+
+
+def check_text(row: Row, column: str) -> None:
+    text = row.get(column)
+    if not isinstance(text, str) or not text.strip():
+        is_empty = text is None or isinstance(text, float) or (isinstance(text, str) and not text.strip())
+        found = "is empty" if is_empty else f"holds {_brief(text)}, not text"
+        raise _BadRow(f"the field {column!r} {found}; fill it in or remove the row.")
+
+
+def check_words(row: Row, column: str) -> None:
+    words = row.get(column)
+    if isinstance(words, str) or not isinstance(words, Sequence) or not all(isinstance(w, str) for w in words):
+        raise _BadRow(f"the field {column!r} holds {_brief(words)}, not a list of words; give one list a row.")
+    if not words or not all(w.strip() for w in words):
+        raise _BadRow(
+            f"the field {column!r} {'is empty' if not words else 'has an empty word'}; fill it or remove the row."
+        )
+
+
+def check_label(labels: LabelSet, value: Any, column: str) -> int:
+    index = labels.index(value)
+    if index is None:
+        raise _BadRow(
+            f"the field {column!r} holds {_brief(value)}, which is none of the task's labels {show(labels.names)}; "
+            "correct it, or add it under [labels] in the task file."
+        )
+    return index
+
+
+def check_number(row: Row, column: str) -> float:
+    try:
+        number = float(row.get(column))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not np.isfinite(number):
+        raise _BadRow(f"the field {column!r} holds {_brief(row.get(column))}, not a number; correct it.")
+    return number
+
+
+def bad_row(message: str) -> Exception:
+    return _BadRow(message)
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def output_of(output: Any, name: str, task: Task) -> torch.Tensor:
+    """One tensor of a model's output. Raises: UserError where the model's head does not give it."""
+    tensor = getattr(output, name, None)
+    if tensor is None:
+        raise UserError(
+            f"The model gives no {name}: the task {task.name} ({task.kind}) needs a {task.head} head; use a checkpoint "
+            "that was fine-tuned for it, or fine-tune this one with `asc finetune`."
+        )
+    return tensor
+
+
+def class_targets(
+    logits: torch.Tensor, gold: torch.Tensor | None, targets: Targets, generator: torch.Generator | None
+) -> torch.Tensor:
+    """logits (n, C) -> (n,) class indices: gold, drawn from softmax(logits), or the most likely.
+
+    Draws are made on the CPU, so that one seed gives the same labels on every device.
+    """
+    if targets == "gold":
+        assert gold is not None
+        return gold
+    if targets == "argmax":
+        return logits.detach().argmax(-1)
+    if not len(logits):
+        return torch.zeros(0, dtype=torch.long, device=logits.device)
+    probabilities = torch.softmax(logits.detach().float().cpu(), -1)
+    return torch.multinomial(probabilities, 1, generator=generator).squeeze(1).to(logits.device)
+
+
+def number_targets(
+    values: torch.Tensor, gold: torch.Tensor | None, targets: Targets, generator: torch.Generator | None
+) -> torch.Tensor:
+    """values (n,) -> (n,) target numbers, for a squared error read as a Gaussian of unit variance.
+
+    sampled: drawn around the model's own output. argmax: the output itself would make every gradient zero, so the
+    target is one standard deviation above it, which makes the gradient that of the output, up to a factor.
+    """
+    if targets == "gold":
+        assert gold is not None
+        return gold
+    own = values.detach()
+    if targets == "argmax":
+        return own + 1
+    return own + torch.randn(own.shape, generator=generator).to(own)

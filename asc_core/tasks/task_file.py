@@ -1,0 +1,196 @@
+"""Task files: a short TOML text that says what an application is.
+
+A task file comes from somewhere else, so all of it is checked; whatever is wrong is said in one sentence that names
+the file and the field.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from asc_core.errors import UserError
+from asc_core.tasks import sources
+from asc_core.tasks.base import Task
+from asc_core.tasks.kinds import USUAL_LABEL, USUAL_SLOTS, USUAL_TEXTS, make_task
+from asc_core.tasks.labels import as_text
+from asc_core.tasks.sources import SPLITS, FileOptions, Table
+from asc_core.tasks.table_task import Setup
+
+Kind = Literal[
+    "text-classification",
+    "pair-classification",
+    "multi-label",
+    "regression",
+    "question-answering",
+    "tagging",
+    "intent-slots",
+    "sentence-similarity",
+]
+
+
+class Data(BaseModel):
+    """The table [data]. train, validation, test: files or folders beside the task file, or splits of the hub dataset.
+
+    drop: rows to leave out, by column and value, such as { label = [-1] }.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    train: str | None = None
+    validation: str | None = None
+    test: str | None = None
+    hub: str | None = None
+    config: str | None = None
+    revision: str | None = None
+    quoting: bool = True
+    header: bool = True
+    columns: list[str] | None = None
+    oos: bool = False
+    drop: dict[str, list[str | int]] = {}
+
+
+class TaskFile(BaseModel):
+    """A whole task file. The fields are those of `Setup`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    kind: Kind
+    name: str | None = Field(default=None, min_length=1, max_length=60, pattern=r"^[\w.+-]+$")
+    texts: list[str] | None = Field(default=None, min_length=1)
+    label: str | list[str] | None = None
+    slots: str | None = None
+    labels: dict[str, str] | list[str] | None = None
+    slot_labels: dict[str, str] | list[str] | None = None
+    metric: str | None = None
+    positive: str | None = None
+    max_length: int | None = Field(default=None, ge=8)
+    stride: int | None = Field(default=None, ge=0)
+    no_answer: bool | None = None
+    separator: str = Field(default=",", min_length=1)
+    data: Data
+
+
+def load_task_file(path: str | Path, split_seed: int = 0, split: str | None = None) -> Task:
+    """Raises: UserError that names the file and the field."""
+    path = Path(path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); convert it first.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path} is not valid TOML: {error}.") from None
+    return task_from_content(content, path.stem, str(path), path.parent, split_seed, split)
+
+
+def task_from_content(
+    content: Mapping[str, Any],
+    name: str,
+    origin: str,
+    folder: Path,
+    split_seed: int = 0,
+    split: str | None = None,
+) -> Task:
+    """A task from the content of a task file. folder: what its paths are relative to."""
+    file = _validate(content, origin)
+    loaders = _loaders(file.data, origin, folder)
+    label = _label(file, loaders)
+    setup = Setup(
+        name=file.name or name,
+        kind=file.kind,
+        origin=origin,
+        texts=tuple(file.texts or USUAL_TEXTS.get(file.kind, ())),
+        label=tuple(label) if isinstance(label, list) else label,
+        slots=(file.slots or USUAL_SLOTS) if file.kind == "intent-slots" else None,
+        labels=file.labels,
+        slot_labels=file.slot_labels,
+        metric=file.metric,
+        positive=file.positive,
+        max_length=file.max_length,
+        stride=file.stride,
+        no_answer=file.no_answer,
+        separator=file.separator,
+    )
+    if not setup.texts:
+        raise UserError(f"{origin}: texts is missing; name the column(s) that hold the text, texts = [...].")
+    return make_task(setup, loaders, split_seed, split)
+
+
+def _validate(content: Mapping[str, Any], origin: str) -> TaskFile:
+    try:
+        return TaskFile.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        places = [str(part) for part in first["loc"] if not str(part).startswith(("dict[", "list[", "str", "int"))]
+        field, message = ".".join(places), first["msg"]
+        if first["type"] == "missing":
+            message = "is missing"
+        elif first["type"] == "extra_forbidden":
+            known = Data.model_fields if places[0] == "data" and len(places) > 1 else TaskFile.model_fields
+            close = difflib.get_close_matches(places[-1], known, 1)
+            message = f"is not known; {f'did you mean {close[0]!r}' if close else 'known are ' + ', '.join(known)}"
+        else:
+            message = f"{message[0].lower()}{message[1:]} (it is {str(first['input'])[:60]!r})"
+        raise UserError(f"{origin}: {field}: {message}.") from None
+
+
+def _loaders(data: Data, origin: str, folder: Path) -> dict[str, Callable[[], Table]]:
+    given = {split: getattr(data, split) for split in SPLITS if getattr(data, split) is not None}
+    if data.hub is not None:
+        return _hub_loaders(data, given, folder)
+    if data.config is not None or data.revision is not None:
+        raise UserError(f"{origin}: data.config and data.revision belong to a hub dataset; set data.hub too.")
+    if not given:
+        raise UserError(f"{origin}: data: give train, validation or test files, or a hub dataset (hub = ...).")
+    options = FileOptions(data.quoting, data.header, tuple(data.columns) if data.columns else None, data.oos)
+    paths = {split: folder / name for split, name in given.items()}
+    if len(paths) == 1:
+        (path,) = paths.values()
+        paths |= dict.fromkeys(sources.clinc_splits(path), path)
+    return {
+        split: _dropping(lambda path=path, split=split: sources.read_file(path, split, options), data.drop)  # type: ignore[misc]
+        for split, path in paths.items()
+    }
+
+
+def _hub_loaders(data: Data, given: Mapping[str, str], folder: Path) -> dict[str, Callable[[], Table]]:
+    local = folder / str(data.hub)
+    name = str(local) if str(data.hub).startswith(".") and local.is_dir() else str(data.hub)
+    if not given:
+        given = {split: split for split in sources.hub_splits(name, data.config, data.revision) if split in SPLITS}
+    return {
+        split: _dropping(
+            lambda theirs=theirs: sources.read_hub(name, data.config, theirs, data.revision),  # type: ignore[misc]
+            data.drop,
+        )
+        for split, theirs in given.items()
+    }
+
+
+def _dropping(load: Callable[[], Table], drop: Mapping[str, list[str | int]]) -> Callable[[], Table]:
+    """The same rows without those that have one of the values."""
+    if not drop:
+        return load
+
+    def dropped() -> Table:
+        table = load()
+        kept = set(range(len(table)))
+        for column, values in drop.items():
+            unwanted = set(map(as_text, values))
+            kept -= {i for i, value in enumerate(table.column(column)) if as_text(value) in unwanted}
+        return table if len(kept) == len(table) else table.select(sorted(kept))
+
+    return dropped
+
+
+def _label(file: TaskFile, loaders: Mapping[str, Callable[[], Table]]) -> str | list[str] | None:
+    """The label's column; for the kinds whose formats name it themselves, that name where the data has it."""
+    if file.label is not None or file.kind not in USUAL_LABEL or file.data.hub is not None:
+        return file.label
+    usual = USUAL_LABEL[file.kind]
+    return usual if usual in next(iter(loaders.values()))().columns else None

@@ -1,0 +1,145 @@
+"""From texts to token ids and padded batches."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from asc_core.errors import UserError
+
+if TYPE_CHECKING:
+    from asc_core.encoder import Encoder
+    from asc_core.tasks.base import Features
+
+
+def tokenizer_of(encoder: Encoder, fast: bool = False) -> Any:
+    """Raises: UserError where the checkpoint has no tokenizer, or not one that knows where its tokens stand."""
+    tokenizer = encoder.tokenizer
+    if tokenizer is None:
+        raise UserError(f"The model {encoder.name} has no tokenizer; put its tokenizer.json into {encoder.source}.")
+    if fast and not tokenizer.is_fast:
+        raise UserError(
+            f"The tokenizer of {encoder.name} does not tell where its tokens stand in the text, which this task needs; "
+            f"put a tokenizer.json (a fast tokenizer) into {encoder.source}."
+        )
+    return tokenizer
+
+
+def length_limit(wanted: int | None, default: int, encoder: Encoder, task: str) -> int:
+    """Tokens of a feature at most. Raises: UserError where the task asks for more than the encoder can take."""
+    if wanted is None:
+        return min(default, encoder.max_length)
+    if wanted > encoder.max_length:
+        raise UserError(
+            f"max_length = {wanted} of the task {task} is more than the {encoder.max_length} tokens that "
+            f"{encoder.name} can take; set max_length = {encoder.max_length} or less in the task file."
+        )
+    return wanted
+
+
+def takes_token_types(encoder: Encoder) -> bool:
+    """Whether the model tells first and second text apart by token types (BERT does, RoBERTa and DistilBERT do not)."""
+    return (
+        "token_type_ids" in inspect.signature(encoder.model.forward).parameters
+        and "token_type_ids" in encoder.tokenizer.model_input_names
+        and getattr(encoder.model.config, "type_vocab_size", 0) > 1
+    )
+
+
+def tokenise(
+    encoder: Encoder, first: Sequence[str], second: Sequence[str] | None, limit: int
+) -> tuple[list[np.ndarray], list[np.ndarray] | None, list[int]]:
+    """Texts, or pairs of texts, to (token ids of each, token types of each or None, which of them lost text)."""
+    tokenizer = tokenizer_of(encoder)
+    types_wanted = second is not None and takes_token_types(encoder)
+
+    def run(rows: Sequence[int] | range, **options: Any) -> Any:
+        texts = [[first[i] for i in rows]]
+        if second is not None:
+            texts.append([second[i] for i in rows])
+        return tokenizer(
+            *texts, return_attention_mask=False, return_token_type_ids=types_wanted, verbose=False, **options
+        )
+
+    encoded = run(range(len(first)))
+    ids = [np.asarray(x, dtype=np.int32) for x in encoded["input_ids"]]
+    types = [np.asarray(x, dtype=np.int32) for x in encoded["token_type_ids"]] if types_wanted else None
+    long = [i for i, x in enumerate(ids) if len(x) > limit]
+    if long:  # cut here, so that every text that lost something is counted
+        cut = run(long, truncation=True, max_length=limit)
+        for position, i in enumerate(long):
+            ids[i] = np.asarray(cut["input_ids"][position], dtype=np.int32)
+            if types is not None:
+                types[i] = np.asarray(cut["token_type_ids"][position], dtype=np.int32)
+    return ids, types, long
+
+
+def tokenise_words(
+    encoder: Encoder, texts: Sequence[Sequence[str]], limit: int
+) -> tuple[list[np.ndarray], list[np.ndarray], int]:
+    """Words of each text to (token ids, word whose first token each token is or -1, how many texts lost words).
+
+    The words are joined by spaces and tokens assigned by where they stand, so that a tokenizer that treats the
+    beginning of a text in its own way (byte-level BPE) sees words as it does in running text.
+    """
+    tokenizer = tokenizer_of(encoder, fast=True)
+    joined = [" ".join(words) for words in texts]
+    encoded = tokenizer(
+        joined,
+        truncation=True,
+        max_length=limit,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,
+    )
+    ids, firsts, truncated = [], [], 0
+    for words, text, encoding in zip(texts, joined, encoded.encodings, strict=True):
+        ids.append(np.asarray(encoding.ids, dtype=np.int32))
+        word_of_character = np.repeat(np.arange(len(words)), [len(w) + 1 for w in words])
+        first = np.full(len(encoding.ids), -1, dtype=np.int32)
+        last = -1
+        for token, ((start, end), sequence) in enumerate(zip(encoding.offsets, encoding.sequence_ids, strict=True)):
+            if sequence is None or end <= start:
+                continue
+            if text[start] == " ":  # tokenizers that keep the space before a word with it
+                start += 1
+            word = int(word_of_character[start]) if start < len(text) else last
+            if word > last:
+                first[token], last = word, word
+        firsts.append(first)
+        truncated += len(encoding.ids) >= limit and len(encoding.overflowing) > 0
+    return ids, firsts, truncated
+
+
+def pad(arrays: Sequence[np.ndarray], value: int, length: int | None = None) -> np.ndarray:
+    """(len(arrays), longest) int64, filled up on the right."""
+    longest = max((len(a) for a in arrays), default=0) if length is None else length
+    padded = np.full((len(arrays), longest), value, dtype=np.int64)
+    for row, array in zip(padded, arrays, strict=True):
+        row[: len(array)] = array
+    return padded
+
+
+def model_inputs(
+    ids: Sequence[np.ndarray], token_types: Sequence[np.ndarray] | None, encoder: Encoder
+) -> dict[str, torch.Tensor]:
+    """input_ids, attention_mask and, where given, token_type_ids: (rows, T) each, on the encoder's device."""
+    padding = encoder.tokenizer.pad_token_id
+    inputs = {
+        "input_ids": pad(ids, 0 if padding is None else padding),
+        "attention_mask": pad([np.ones(len(x), dtype=np.int64) for x in ids], 0),
+    }
+    if token_types is not None:
+        inputs["token_type_ids"] = pad(token_types, 0)
+    return {name: torch.from_numpy(array).to(encoder.device) for name, array in inputs.items()}
+
+
+def feature_inputs(features: Features, rows: Sequence[int] | np.ndarray, encoder: Encoder) -> dict[str, torch.Tensor]:
+    types = features.token_types
+    return model_inputs(
+        [features.input_ids[i] for i in rows], None if types is None else [types[i] for i in rows], encoder
+    )
