@@ -376,6 +376,7 @@ def _model_class(config: Any, head: str | None) -> type[PreTrainedModel]:
 def _load_model(model_class: type[PreTrainedModel], source: str, config: Any, trust: bool) -> PreTrainedModel:
     level = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()  # a missing task head is what fine-tuning expects
+    transformers.logging.disable_progress_bar()
     try:
         return model_class.from_pretrained(
             source, config=config, dtype=torch.float32, use_safetensors=True, trust_remote_code=trust
