@@ -1,0 +1,59 @@
+"""Scores that need no data: the size of a part's weights, and chance as the baseline that every method must beat."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import nn
+
+from asc_core import modeling
+from asc_core.values import PartValues
+
+if TYPE_CHECKING:
+    from asc_core.encoder import Encoder
+
+
+def magnitude(encoder: Encoder, seed: int = 0) -> PartValues:
+    """L2 norm of all weights that go away with a part, biases not counted.
+
+    A head's: its rows of the feeders (q, k, v) and its columns of the readout; a neuron's: its row of the first FFN
+    linear (two in a gated FFN) and its column of the readout. A sublayer's or layer's: of all heads and neurons in it.
+    """
+    table = modeling.architecture_of(encoder.model)
+    squares: dict[str, list[np.ndarray]] = {"attention": [], "ffn": []}
+    rows = modeling.rows_of(encoder.model)
+    for readout in encoder.readouts:
+        paths = table.feeders if readout.kind == "attention" else (table.ffn_in,)
+        stacked = table.stacked if readout.kind == "attention" else table.gates
+        columns = readout.linear.weight.detach().double().square().sum(0)
+        for path in paths:
+            feeder = modeling.submodule(rows[readout.row], path)
+            if isinstance(feeder, nn.Linear):
+                columns += feeder.weight.detach().double().square().sum(1).view(stacked, -1).sum(0)
+        squares[readout.kind].append(columns.view(readout.blocks, readout.width).sum(1).cpu().numpy())
+    sublayers = {kind: np.asarray([s.sum() for s in each]) for kind, each in squares.items()}
+    return PartValues(
+        heads=tuple(np.sqrt(s) for s in squares["attention"]),
+        neurons=tuple(np.sqrt(s) for s in squares["ffn"]),
+        attention=np.sqrt(sublayers["attention"]),
+        ffn=np.sqrt(sublayers["ffn"]),
+        layers=np.sqrt((sublayers["attention"] + sublayers["ffn"])[list(encoder.shape.rows)]),
+    )
+
+
+def chance(encoder: Encoder, seed: int = 0) -> PartValues:
+    """Uniform numbers in [0, 1), drawn for each kind of part by itself, so that one kind's do not move another's."""
+    shape = encoder.shape
+
+    def draw(stream: int, counts: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+        generator = np.random.default_rng((seed, stream))
+        return tuple(generator.random(count) for count in counts)
+
+    return PartValues(
+        heads=draw(0, shape.heads),
+        neurons=draw(1, shape.neurons),
+        attention=draw(2, (len(shape.heads),))[0],
+        ffn=draw(3, (len(shape.heads),))[0],
+        layers=draw(4, (shape.layers,))[0],
+    )

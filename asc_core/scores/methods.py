@@ -1,0 +1,204 @@
+"""The registry of scoring methods: what each measures, where it comes from, what it needs and which parts it scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from asc_core.errors import UserError
+from asc_core.scores import magnitude, representation
+from asc_core.scores.collector import Collector
+from asc_core.scores.representation import States, Updates
+from asc_core.scores.sensitivity import GateGradients
+from asc_core.values import PartValues, Shape
+
+if TYPE_CHECKING:
+    from asc_core.encoder import Encoder
+
+ALL_PARTS = ("heads", "neurons", "attention", "ffn", "layers")
+Means = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to score parts.
+
+    labels: "none", or "gold or own" where the loss needs labels: gold ones, or drawn from the model's own outputs.
+    parts: the kinds of part that it scores. source: the paper.
+    collector: what gathers its statistics during the pass; None where the weights say all (`from_weights`).
+    statistics: name -> unit of the statistics that it reads. combine(means, shape): from their means, (..., columns)
+    each, to {part: (..., parts)} and, where the method has one, "similarity": (..., L+1, L+1). It is applied to the
+    estimate and to every bootstrap replicate, which is why a leading dimension must pass through.
+    """
+
+    id: str
+    title: str
+    description: str
+    source: str
+    labels: Literal["none", "gold or own"]
+    parts: tuple[str, ...]
+    collector: type[Collector] | None = None
+    statistics: Mapping[str, str] | None = None
+    combine: Callable[[Means, Shape], dict[str, np.ndarray]] | None = None
+    from_weights: Callable[[Encoder, int], PartValues] | None = None
+
+
+def _each_part(means: Means, shape: Shape) -> dict[str, np.ndarray]:
+    """Statistics named "<anything>.<part>" are the scores."""
+    return {name.rpartition(".")[2]: values for name, values in means.items()}
+
+
+def _similarity(variant: Callable[[np.ndarray, int], np.ndarray]) -> Callable[[Means, Shape], dict[str, np.ndarray]]:
+    def combine(means: Means, shape: Shape) -> dict[str, np.ndarray]:
+        similarity = variant(next(iter(means.values())), shape.layers + 1)
+        return {"similarity": similarity, "layers": representation.change_by_layer(similarity)}
+
+    return combine
+
+
+def _normalised_by_layer(means: Means, shape: Shape) -> dict[str, np.ndarray]:
+    """Each row's scores divided by their L2 norm."""
+    scores = _each_part(means, shape)
+    for part, counts in (("heads", shape.heads), ("neurons", shape.neurons)):
+        if part in scores:
+            rows = np.split(scores[part], np.cumsum(counts)[:-1], axis=-1)
+            tiny = np.finfo(np.float64).tiny
+            rows = [r / np.maximum(np.linalg.norm(r, axis=-1, keepdims=True), tiny) for r in rows]
+            scores[part] = np.concatenate(rows, -1)
+    return scores
+
+
+def _statistics(prefix: str, unit: str, parts: Sequence[str] = ALL_PARTS) -> dict[str, str]:
+    return {f"{prefix}.{part}": unit for part in parts}
+
+
+_ASC = "Application Specific Compression, arXiv 2409.05368"
+
+METHODS: dict[str, Method] = {
+    method.id: method
+    for method in (
+        Method(
+            "asc-a",
+            "ASC similarity A",
+            "Cosine of the hidden states summed over all tokens, between every two layers. A layer's score is 1 minus "
+            "the similarity of its output to its input.",
+            f"{_ASC}, the authors' code of 2024",
+            "none",
+            ("layers",),
+            States,
+            {"asc-a": "token"},
+            _similarity(representation.similarity_of_sums),
+        ),
+        Method(
+            "asc-b",
+            "ASC similarity B",
+            "Mean over examples of the mean over tokens of the cosine of hidden states, between every two layers. A "
+            "layer's score is 1 minus the similarity of its output to its input.",
+            f"{_ASC}, the authors' code of 2026",
+            "none",
+            ("layers",),
+            States,
+            {"asc-b": "text"},
+            _similarity(representation.similarity_of_tokens),
+        ),
+        Method(
+            "update",
+            "Update (1 - cos)",
+            "How far a part turns the residual stream: 1 - cos(x, x + what it adds), mean over tokens; for a layer its "
+            "output against its input (block influence). Heads and neurons on a sample of the tokens.",
+            "ShortGPT, arXiv 2403.03853; sublayers: What Matters in Transformers, arXiv 2406.15786",
+            "none",
+            ALL_PARTS,
+            Updates,
+            _statistics("update", "token"),
+            _each_part,
+        ),
+        Method(
+            "update-norm",
+            "Relative norm of the update",
+            "The length of what a part adds to the residual stream over the length of what it adds to, mean over "
+            "tokens. Heads and neurons on a sample of the tokens.",
+            "as `update`, with the magnitude that a cosine ignores",
+            "none",
+            ALL_PARTS,
+            Updates,
+            _statistics("update-norm", "token"),
+            _each_part,
+        ),
+        Method(
+            "michel",
+            "Michel sensitivity",
+            "Mean over examples of |dL/dm|, m a gate on the part; not normalised by layer.",
+            "Michel et al. 2019, arXiv 1905.10650, equation 3",
+            "gold or own",
+            ALL_PARTS,
+            GateGradients,
+            _statistics("michel", "feature"),
+            _each_part,
+        ),
+        Method(
+            "michel-normalised",
+            "Michel sensitivity, by layer",
+            "As `michel` for heads and neurons, each layer's scores divided by their L2 norm.",
+            "Michel et al. 2019, arXiv 1905.10650, section 4.1",
+            "gold or own",
+            ("heads", "neurons"),
+            GateGradients,
+            _statistics("michel", "feature", ("heads", "neurons")),
+            _normalised_by_layer,
+        ),
+        Method(
+            "michel-token",
+            "Michel sensitivity, by token",
+            "The absolute value taken for each token instead of each example, mean over tokens, as the authors' code "
+            "does; heads only, not normalised by layer.",
+            "Michel et al. 2019, the authors' code",
+            "gold or own",
+            ("heads",),
+            GateGradients,
+            {"michel-token.heads": "token"},
+            _each_part,
+        ),
+        Method(
+            "fisher",
+            "Fisher information",
+            "Mean over examples of (dL/dm)^2, m a gate on the part, the gradient of each example by itself (the "
+            "authors' code squares means over batches).",
+            "Kwon et al. 2022, arXiv 2204.09656",
+            "gold or own",
+            ALL_PARTS,
+            GateGradients,
+            _statistics("fisher", "feature"),
+            _each_part,
+        ),
+        Method(
+            "magnitude",
+            "Magnitude of weights",
+            "L2 norm of the weights that go away with the part. Looks at no data.",
+            "Han et al. 2015, arXiv 1506.02626, for structures",
+            "none",
+            ALL_PARTS,
+            from_weights=magnitude.magnitude,
+        ),
+        Method(
+            "random",
+            "Random",
+            "Numbers drawn by seed: what any other method must beat.",
+            "baseline",
+            "none",
+            ALL_PARTS,
+            from_weights=magnitude.chance,
+        ),
+    )
+}
+
+
+def chosen_methods(ids: Sequence[str] | None) -> list[Method]:
+    """All methods, or those named, each once. Raises: UserError for an unknown id."""
+    for name in ids or ():
+        if name not in METHODS:
+            raise UserError(f"There is no scoring method {name!r}; there are: {', '.join(METHODS)}.")
+    return [METHODS[name] for name in dict.fromkeys(METHODS if ids is None else ids)]

@@ -1,0 +1,158 @@
+"""How much a part changes the representation of the data: scores that need no labels.
+
+ASC (Application Specific Compression, arXiv 2409.05368) compares whole hidden states; block influence (ShortGPT) and
+its form for sublayers (What Matters in Transformers, 2406.15786) compare what a part reads with what it leaves behind.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from asc_core.scores.collector import KIND_OF_BLOCK, Collector, Tally
+from asc_core.scores.streaming import Statistic
+
+if TYPE_CHECKING:
+    from asc_core.probes import Readout
+    from asc_core.scores.collector import BatchView, ReadoutWeights
+
+
+def change(
+    squared_norm: torch.Tensor, along: torch.Tensor, squared_update: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(1 - cos(x, x + c), ||c|| / ||x||) from ||x||^2, x.c and ||c||^2.
+
+    A neuron turns x by so little that 1 - cos taken literally is rounding error in float32. The sine is not:
+    1 - cos = sin^2 / (1 + cos), and sin^2 = (||x||^2 ||c||^2 - (x.c)^2) / (||x||^2 ||x + c||^2).
+    """
+    tiny = torch.finfo(squared_norm.dtype).tiny
+    after = (squared_norm + 2 * along + squared_update).clamp_min(tiny)
+    scale = (squared_norm * after).clamp_min(tiny)
+    cosine = ((squared_norm + along) * scale.rsqrt()).clamp(-1, 1)
+    sine2 = ((squared_norm * squared_update - along.square()) / scale).clamp_min(0)
+    turned = torch.where(cosine > 0, sine2 / (1 + cosine.clamp_min(0)), 1 - cosine)
+    return turned, (squared_update / squared_norm.clamp_min(tiny)).sqrt()
+
+
+class Updates(Collector):
+    """1 - cos and relative norm of what layers, sublayers (all tokens), heads and neurons (sampled tokens) add.
+
+    A sublayer's, head's or neuron's x is the residual stream that it adds to; a sublayer adds its readout's output
+    with the bias, a head W_h x_h, a neuron x_j W_j. A layer compares its input with its output.
+    """
+
+    def __init__(self, view: BatchView, weights: ReadoutWeights):
+        super().__init__(view, weights)
+        self.tally = Tally()
+        self._residual: torch.Tensor
+        self._attention_wrote: torch.Tensor
+
+    @torch.no_grad()
+    def enter(self, layer: int, hidden: torch.Tensor) -> None:
+        self._residual = hidden
+
+    @torch.no_grad()
+    def feed(self, inputs: torch.Tensor) -> None:
+        self._residual = self._residual + self._attention_wrote if self.weights.norm_first else inputs
+
+    @torch.no_grad()
+    def wrote(self, readout: Readout, inputs: torch.Tensor, output: torch.Tensor) -> None:
+        if readout.kind == "attention":
+            self._attention_wrote = output
+        self._whole(readout.kind, readout.row, self._residual, output)
+        self._blocks(readout, inputs)
+
+    @torch.no_grad()
+    def leave(self, layer: int, before: torch.Tensor, after: torch.Tensor) -> None:
+        self._whole("layers", layer, before, after - before)
+
+    def _whole(self, kind: str, place: int, residual: torch.Tensor, update: torch.Tensor) -> None:
+        along, squared = torch.linalg.vecdot(residual, update), torch.linalg.vecdot(update, update)
+        self._add(kind, place, self.view.sum_tokens, change(self.view.squared_norm(residual), along, squared))
+
+    def _blocks(self, readout: Readout, inputs: torch.Tensor) -> None:
+        residual = self.view.sampled(self._residual)  # (rows, K, d)
+        x = self.view.sampled(inputs)  # (rows, K, blocks * width)
+        along = (residual @ readout.linear.weight) * x
+        if readout.width > 1:
+            x = x.unflatten(-1, (readout.blocks, readout.width))
+            along = along.view_as(x).sum(-1)
+            # (heads, tokens, d_h) @ (heads, d_h, d_h)
+            per_head = x.flatten(0, 1).transpose(0, 1)
+            squared = torch.linalg.vecdot(per_head @ self.weights.grams[readout.row], per_head).T.view_as(along)
+        else:
+            squared = x.square() * self.weights.squared_columns[readout.kind, readout.row]
+        norm = torch.linalg.vecdot(residual, residual).unsqueeze(-1)
+        kind = KIND_OF_BLOCK[readout.kind]
+        self._add(kind, readout.row, self.view.sum_sample, change(norm, along, squared.clamp_min(0)))
+
+    def _add(self, kind: str, place: int, total: object, values: tuple[torch.Tensor, torch.Tensor]) -> None:
+        assert callable(total)
+        self.tally.add(f"update.{kind}", place, total(values[0]))
+        self.tally.add(f"update-norm.{kind}", place, total(values[1]))
+
+    def statistics(self) -> dict[str, Statistic]:
+        return {
+            f"{method}.{kind}": Statistic(self.tally.mean(f"{method}.{kind}"), "token", kind != "neurons")
+            for method in ("update", "update-norm")
+            for kind in ("heads", "neurons", "attention", "ffn", "layers")
+        }
+
+
+class States(Collector):
+    """What both variants of ASC's similarity matrix are made of.
+
+    State 0 is what the first layer reads (the embeddings), state k what layer k (1-based) hands on.
+    asc-a: the sum of each state over tokens. asc-b: mean over tokens of the cosine of every two states.
+    """
+
+    def __init__(self, view: BatchView, weights: ReadoutWeights):
+        super().__init__(view, weights)
+        self._states: list[torch.Tensor] = []
+        self._sums: list[torch.Tensor] = []
+        self._last: torch.Tensor
+        self._real = view.mask.float()
+
+    @torch.no_grad()
+    def enter(self, layer: int, hidden: torch.Tensor) -> None:
+        self._keep(hidden)
+
+    @torch.no_grad()
+    def leave(self, layer: int, before: torch.Tensor, after: torch.Tensor) -> None:
+        self._last = after
+
+    def _keep(self, hidden: torch.Tensor) -> None:
+        self._sums.append((self._real[:, None, :] @ hidden)[:, 0])
+        length = self.view.squared_norm(hidden).sqrt().clamp_min(torch.finfo(hidden.dtype).tiny)
+        self._states.append(hidden * (self._real / length)[..., None])
+
+    @torch.no_grad()
+    def statistics(self) -> dict[str, Statistic]:
+        self._keep(self._last)
+        states = torch.stack(self._states, 1).flatten(2)  # (rows, L+1, T * d), unit vectors at real tokens
+        # The sum over tokens of all cosines is one product of these; with padding at 0 it needs no mask.
+        cosines = (states @ states.mT) / self.view.tokens[:, None, None]
+        sums = torch.stack(self._sums, 1)
+        return {
+            "asc-a": Statistic(self.view.per_feature(sums.flatten(1)), "token"),
+            "asc-b": Statistic(self.view.per_feature(cosines.flatten(1)), "text"),
+        }
+
+
+def similarity_of_sums(sums: np.ndarray, states: int) -> np.ndarray:
+    """Variant A: (..., states * d) -> (..., states, states) cosines of the summed hidden states."""
+    vectors = sums.reshape(*sums.shape[:-1], states, -1)
+    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), np.finfo(np.float64).tiny)
+    return vectors @ np.swapaxes(vectors, -1, -2)
+
+
+def similarity_of_tokens(cosines: np.ndarray, states: int) -> np.ndarray:
+    """Variant B: (..., states * states) -> (..., states, states)."""
+    return cosines.reshape(*cosines.shape[:-1], states, states)
+
+
+def change_by_layer(similarity: np.ndarray) -> np.ndarray:
+    """(..., L+1, L+1) -> (..., L): 1 - similarity of each layer's output to what it read."""
+    return 1 - np.diagonal(similarity, offset=1, axis1=-2, axis2=-1)

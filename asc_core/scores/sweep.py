@@ -1,0 +1,290 @@
+"""The sweep: every score from one pass over a calibration set.
+
+All collectors share one forward pass and, when any of them needs it, one backward pass of the summed loss, which
+computes gradients of readout inputs and of no weight. Each says something of every example; sums of that are all that
+is kept, so memory grows with the model and not with the data, and so is what a killed sweep goes on from.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from asc_core.encoder import Encoder
+from asc_core.errors import UserError
+from asc_core.probes import probing
+from asc_core.progress import Progress
+from asc_core.scores.collector import TOKEN_SHARE, BatchView, Collector, Observer, ReadoutWeights
+from asc_core.scores.methods import Means, Method, chosen_methods
+from asc_core.scores.sensitivity import GateGradients
+from asc_core.scores.streaming import Sums, replicate_weights
+from asc_core.tasks.base import Examples, Features, Targets, Task
+from asc_core.values import PartValues, Scores, Shape
+
+BATCH_TOKENS = {"cpu": 2048, "cuda": 16384, "mps": 4096}
+SECONDS_BETWEEN_SAVES = 10.0
+_STATE_VERSION = 1
+
+
+class PartialStore(Protocol):
+    """What the sweep needs of a Study: a place for what a killed sweep goes on from, and for its result."""
+
+    def save_partial(self, key: str, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None: ...
+
+    def partial(self, key: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None: ...
+
+    def drop_partial(self, key: str) -> None: ...
+
+    def save_scores(self, scores: Scores) -> None: ...
+
+
+def sweep(
+    encoder: Encoder,
+    task: Task,
+    methods: Sequence[str] | None = None,
+    *,
+    split: str = "train",
+    samples: int | None = 1024,
+    seed: int = 0,
+    targets: Targets | None = None,
+    batch_tokens: int | None = None,
+    token_share: float = TOKEN_SHARE,
+    progress: Progress | None = None,
+    study: PartialStore | None = None,
+) -> dict[str, Scores]:
+    """Score the parts of an encoder by several methods at once: {method id: Scores}.
+
+    methods: ids in `METHODS`, None = all. samples: examples drawn from the split by seed, None = all of it.
+    targets: labels for the loss of the methods that have one; by default gold, or "sampled" (drawn from the model's
+    own distribution) where the task has none. batch_tokens: tokens of a batch, padding counted; results do not depend
+    on it beyond rounding, but for sampled targets, whose draws belong to a batch.
+    token_share: how many of the tokens are looked at for single heads and neurons (at least 4 a text).
+    study: results are saved there, and a sweep that was cancelled or killed goes on from where it was last saved.
+
+    In question answering the unit is the window of a long text: each has its own loss and counts as one; in the
+    bootstrap, the windows of an example stand and fall together.
+
+    Safe in several threads on one encoder. Raises: UserError (unknown method, no labels, a single text does not fit
+    into memory), Cancelled.
+    """
+    chosen = chosen_methods(methods)
+    progress = progress or Progress()
+    targets = targets or ("gold" if task.labelled else "sampled")
+    scores: dict[str, Scores] = {}
+    collectors = list(dict.fromkeys(m.collector for m in chosen if m.collector is not None))
+    differentiates = any(c.differentiates for c in collectors)
+    if differentiates and targets == "gold" and not task.labelled:
+        names = ", ".join(m.id for m in chosen if m.labels != "none")
+        raise UserError(f"The task {task.name} has no labels for {names}: choose targets 'sampled' or 'argmax'.")
+    if collectors:
+        work = _Pass(encoder, task, task.examples(split, samples, seed), collectors, targets, seed, token_share)
+        settings = (encoder.weights, task.name, split, samples, seed, batch_tokens, token_share)
+        needs = (targets if differentiates else "none", [c.__name__ for c in collectors])
+        key = json.dumps(["sweep", _STATE_VERSION, *settings, *needs])
+        sums = _run(work, batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048), progress, study, key)
+    for method in chosen:
+        empty = Scores(
+            method=method.id,
+            values=PartValues(),
+            shape=encoder.shape,
+            weights=encoder.weights,
+            task=task.name,
+            split=split,
+            examples=0,
+            seed=seed,
+            labels="none" if method.labels == "none" else targets,
+        )
+        if method.from_weights is not None:
+            scores[method.id] = replace(empty, values=method.from_weights(encoder, seed))
+        else:
+            gathered = replace(empty, examples=len(work.examples), notes=work.notes)
+            scores[method.id] = _with_result(gathered, method, sums)
+    if study is not None:
+        for result in scores.values():
+            study.save_scores(result)
+        if collectors:
+            study.drop_partial(key)
+    return scores
+
+
+@dataclass
+class _Pass:
+    """Everything that stays the same from batch to batch."""
+
+    encoder: Encoder
+    task: Task
+    examples: Examples
+    collectors: list[type[Collector]]
+    targets: Targets
+    seed: int
+    token_share: float
+
+    def __post_init__(self) -> None:
+        self.encoder = _frozen(self.encoder)
+        self.features: Features = self.task.features(self.examples, self.encoder)
+        self.weights = ReadoutWeights(self.encoder)
+        self.differentiates = any(c.differentiates for c in self.collectors)
+        first = np.searchsorted(self.features.example, self.features.example)
+        self._window = np.arange(len(self.features)) - first
+
+    @property
+    def notes(self) -> str:
+        notes = list(self.features.notes)
+        if self.features.truncated:
+            notes.append(f"{self.features.truncated} of {len(self.examples)} examples were truncated.")
+        if len(self.features) != len(self.examples):
+            notes.append(f"{len(self.features)} windows of {len(self.examples)} examples, each counted as one.")
+        return " ".join(notes)
+
+    def add(self, rows: np.ndarray, sums: Sums) -> None:
+        """One batch of features, one forward and at most one backward pass."""
+        batch = self.task.batch(self.features, rows, self.encoder)
+        numbers = self.examples.numbers[self.features.example[rows]]
+        draws = [(self.seed, int(n), int(w)) for n, w in zip(numbers, self._window[rows], strict=True)]
+        view = BatchView(batch, draws, self.token_share)
+        collectors = [make(view, self.weights) for make in self.collectors]
+        if self.differentiates:
+            with torch.enable_grad(), probing(Observer(collectors)):
+                output = self.encoder.model(**batch.inputs)
+            generator = torch.Generator().manual_seed(int(np.random.default_rng((self.seed, *rows)).integers(1 << 62)))
+            with torch.enable_grad():
+                loss = self.task.loss(output, batch, self.targets, generator).sum()
+            sources = [c.source for c in collectors if isinstance(c, GateGradients) and c.source is not None]
+            torch.autograd.grad(loss, sources)
+        else:
+            with torch.inference_mode(), probing(Observer(collectors)):
+                self.encoder.model(**batch.inputs)
+        statistics = {name: s for c in collectors for name, s in c.statistics().items()}
+        sums.add(statistics, view.units, replicate_weights(self.seed, numbers))
+
+
+def _frozen(encoder: Encoder) -> Encoder:
+    """The same encoder on the same storage, no weight of which asks for a gradient.
+
+    The one we were given stays as it is: someone may be training it, or sweeping it in another thread.
+    """
+    shared: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in encoder.model.parameters()}
+    shared |= {id(b): b for b in encoder.model.buffers()}
+    return Encoder(copy.deepcopy(encoder.model, shared), encoder.tokenizer, encoder.source, encoder.name)
+
+
+def _run(work: _Pass, batch_tokens: int, progress: Progress, study: PartialStore | None, key: str) -> Sums:
+    """Add up all batches, from where an earlier run was saved. On Cancelled the state is saved too."""
+    batches = batches_by_length(work.features.lengths, batch_tokens)
+    saved = study.partial(key) if study is not None else None
+    sums, done = (Sums(saved[0]), int(saved[1]["batches"])) if saved is not None else (Sums(), 0)
+    total, what = len(work.features), f"scoring {work.task.name}"
+    last_save = time.monotonic()
+    finished = sum(map(len, batches[:done]))
+    started_with = done
+    try:
+        for batch in batches[done:]:
+            progress.step(finished, total, what)
+            before = sums.arrays
+            try:
+                _add_halving(work, batch, sums)
+            except BaseException:
+                sums.arrays = before  # a batch counts whole or not at all, also when we are interrupted inside it
+                raise
+            done += 1
+            finished += len(batch)
+            if study is not None and time.monotonic() - last_save > SECONDS_BETWEEN_SAVES:
+                study.save_partial(key, sums.arrays, {"batches": done})
+                started_with, last_save = done, time.monotonic()
+        progress.step(finished, total, what)
+    except BaseException:
+        if study is not None and done > started_with:
+            study.save_partial(key, sums.arrays, {"batches": done})
+        raise
+    return sums
+
+
+def _add_halving(work: _Pass, rows: np.ndarray, sums: Sums) -> None:
+    """A batch that does not fit into memory is tried in halves. Raises: UserError where a single text does not fit."""
+    try:
+        work.add(rows, sums)
+        return
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+    # Outside the except block: the traceback would keep the failed batch's tensors alive.
+    if work.encoder.device.type == "cuda":
+        torch.cuda.empty_cache()
+    if len(rows) == 1:
+        raise UserError(
+            f"Out of memory on a single text of {work.features.lengths[rows[0]]} tokens: lower the task's max_length, "
+            "or use a device with more memory."
+        )
+    for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
+        _add_halving(work, half, sums)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(sign in str(error) for sign in ("out of memory", "can't allocate memory", "not enough memory"))
+
+
+def batches_by_length(lengths: np.ndarray, tokens: int) -> list[np.ndarray]:
+    """Indices of features of like length, at most `tokens` a batch with padding (but at least one), longest first."""
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    batches, start = [], 0
+    while start < len(order):
+        rows = max(1, tokens // max(1, int(lengths[order[start]])))
+        batches.append(order[start : start + rows])
+        start += rows
+    return batches
+
+
+def _with_result(scores: Scores, method: Method, sums: Sums) -> Scores:
+    """Fill in values, low, high and similarity."""
+    assert method.combine is not None
+    units, shape = method.statistics or {}, scores.shape
+    values = method.combine({name: sums.mean(name, unit) for name, unit in units.items()}, shape)
+    replicated = {name: sums.replicate_means(name, unit) for name, unit in units.items() if sums.replicated(name)}
+    low: dict[str, np.ndarray] = {}
+    high: dict[str, np.ndarray] = {}
+    for part, drawn in (method.combine(replicated, shape) if replicated else {}).items():
+        low[part], high[part] = np.percentile(drawn, (2.5, 97.5), axis=0)
+    for ends, sign in ((low, -1), (high, 1)):
+        ends |= _normal_ends(method, sums, values, sign)
+    return replace(
+        scores,
+        values=_parts(values, shape),
+        low=_parts(low, shape),
+        high=_parts(high, shape),
+        similarity=values.get("similarity"),
+    )
+
+
+def _normal_ends(method: Method, sums: Sums, values: Means, sign: int) -> dict[str, np.ndarray]:
+    """One end of the interval of those parts whose statistics have no replicates. No score is below 0."""
+    ends = {}
+    for name, unit in (method.statistics or {}).items():
+        if not sums.replicated(name):
+            part = name.rpartition(".")[2]
+            mean = sums.mean(name, unit)
+            factor = np.divide(values[part], mean, out=np.zeros_like(mean), where=mean != 0)  # a layer's normalisation
+            ends[part] = np.maximum(values[part] + sign * factor * sums.margin(name, unit), 0)
+    return ends
+
+
+def _parts(values: Means, shape: Shape) -> PartValues:
+    def rows(kind: str, counts: tuple[int, ...]) -> tuple[np.ndarray, ...] | None:
+        return tuple(np.split(values[kind], np.cumsum(counts)[:-1])) if kind in values else None
+
+    return PartValues(
+        heads=rows("heads", shape.heads),
+        neurons=rows("neurons", shape.neurons),
+        attention=values.get("attention"),
+        ffn=values.get("ffn"),
+        layers=values.get("layers"),
+    )
