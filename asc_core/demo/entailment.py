@@ -1,4 +1,4 @@
-"""Natural language inference: does a two-sentence note entail, contradict or leave open a claim?
+"""Natural language inference: does a note of one or two sentences entail, contradict or leave open a claim?
 
 The form of a claim (plain, denied, comparison, bound) is drawn before and independently of its
 label, and premises always tell the truth, so that neither the claim alone nor the words of both
@@ -33,6 +33,7 @@ from asc_core.demo.relations import (
 )
 
 LABELS = ("entailment", "neutral", "contradiction")
+TWO_SENTENCES = 0.3  # the share of premises that say a second thing
 ORDER = {"population": "more_people", "area": "larger_area"}
 
 
@@ -58,35 +59,21 @@ def _fact_claim(label: str, split: str, rng: Random) -> tuple[str, str] | None:
     """A fact, right or wrong, plain or denied; neutral premises do not state it."""
     fact = rng.choice(facts_by_relation(split)[rng.choice(EXCLUSIVE)])
     rival = similar(fact, split, rng)
-    denied = rng.random() < 0.35
+    denied = rng.random() < 0.3
     if label == "neutral":
         right = rng.random() < 0.5
-        stated = _without_answer(fact, rival, split, rng)
-        if rival in stated and not right:
-            rival = similar(fact, split, rng)
-        value = fact.value if right else rival.value
-        if any(value == other.value and fact.relation == other.relation for other in stated):
-            return None
+        stated = [rival if rng.random() < 0.5 else _beside(fact, split, rng)]
+        claimed = fact if right else similar(fact, split, rng)
     else:
         right = (label == "entailment") != denied
-        beside = rival if rng.random() < 0.5 else _beside(fact, split, rng)
-        stated = [fact, beside]
-        if not right and rng.random() < 0.5:
-            rival = similar(fact, split, rng)
-        value = fact.value if right else rival.value
+        stated = [fact]
+        claimed = fact if right else rival
+    if rng.random() < TWO_SENTENCES:
+        stated.append(rng.choice((similar(fact, split, rng), _beside(fact, split, rng))))
+    if label == "neutral" and any(claimed.value == other.value for other in stated):
+        return None
     phrasings = denials(fact.relation, split) if denied else for_split(STATEMENTS[fact.relation], split)
-    return _note(stated, split, rng), sentence(rng.choice(phrasings), fact.entity, value)
-
-
-def _without_answer(fact: Fact, rival: Fact, split: str, rng: Random) -> list[Fact]:
-    """Two facts that leave open whether `fact` holds, though they share its words."""
-    other_relation = _beside(fact, split, rng)
-    kind = rng.random()
-    if kind < 0.6:
-        return [other_relation, rival]
-    if kind < 0.8:
-        return [rival, similar(fact, split, rng)]
-    return [other_relation, _beside(fact, split, rng)]
+    return _note(stated, split, rng), sentence(rng.choice(phrasings), fact.entity, claimed.value)
 
 
 def _beside(fact: Fact, split: str, rng: Random) -> Fact:
@@ -159,12 +146,11 @@ def _bound_claim(label: str, split: str, rng: Random) -> tuple[str, str] | None:
     factor = rng.choice((1.5, 2, 3, 5))
     bound = number / factor if above == holds else number * factor
     phrasing = rng.choice(for_split(BOUNDS[fact.relation, above], split))
-    beside = _beside(fact, split, rng)
-    rival = similar(fact, split, rng)
-    if label == "neutral":
-        stated = [beside, rival]
-    else:
-        stated = [fact, rng.choice((beside, rival))]
+    others = [_beside(fact, split, rng), similar(fact, split, rng)]
+    rng.shuffle(others)
+    stated = others[:1] if label == "neutral" else [fact]
+    if rng.random() < TWO_SENTENCES:
+        stated.append(others[1])
     return _note(stated, split, rng), sentence(phrasing, fact.entity, _round_number(bound))
 
 

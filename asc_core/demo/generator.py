@@ -50,7 +50,7 @@ APPLICATIONS: dict[str, Application] = {
             kind="question-answering",
             fields=("question", "context"),
             labels=(),
-            max_length=160,
+            max_length=96,
             train_rows=2400,
         ),
         Application(
@@ -59,8 +59,8 @@ APPLICATIONS: dict[str, Application] = {
             kind="pair-classification",
             fields=("premise", "hypothesis"),
             labels=entailment.LABELS,
-            max_length=96,
-            train_rows=3600,
+            max_length=64,
+            train_rows=6000,
         ),
         Application(
             name="paraphrase",
@@ -77,7 +77,7 @@ APPLICATIONS: dict[str, Application] = {
             kind="intent-slots",
             fields=("tokens",),
             labels=intents.INTENTS,
-            max_length=48,
+            max_length=32,
             train_rows=2400,
             tags=intents.TAGS,
         ),
