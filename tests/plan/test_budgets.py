@@ -219,6 +219,8 @@ def test_layers_of_asc_follow_its_own_rule_at_the_threshold_that_fits() -> None:
     assert by_budget(scores, model, 0.5).layers == (0, 3)
     assert by_budget(scores, model, 0.25).layers == (0,)
     assert by_budget(scores, model, 0.5, forced_kept={("layers", 2)}).layers == (0, 2)
+    similarity[0, 1:] = 0.8, 0.8, 0.7, 0.7  # the rule alone would go from two layers to none at once
+    assert by_budget(scores, model, 0.25).layers == (2,)
     assert "ASC greedy" in (by_budget(scores, model, 0.5).provenance.rule or "")
 
 

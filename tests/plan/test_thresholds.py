@@ -242,3 +242,16 @@ def test_a_plan_says_where_it_comes_from() -> None:
     assert plan.provenance.rule == "heads scored >= 0.5, neurons scored >= 0.5; by hand 1 kept, 0 cut"
     assert by_share(scores, 0.5, scope="global").provenance.rule == "best 0.5 of the heads"
     assert asc_greedy(asc_scores(matrix(3)), 0.9).provenance.rule == "ASC greedy, similarity >= 0.9 - 0.01"
+
+
+def test_hand_kept_parts_count_towards_a_share() -> None:
+    shape = shape_of([4], [0])
+    scores = Scores("fisher", PartValues(heads=(np.array([1.0, 2, 3, 4]),)), shape, "w", "t", "train", 8)
+    assert by_share(scores, 0.5, forced_kept={("heads", 0, 0)}).heads == ((0, 3),)
+    assert by_share(scores, 0.5, forced_cut={("heads", 0, 3)}).heads == ((1, 2),)
+
+
+def test_iterations_cut_by_hand_stay_cut() -> None:
+    scores = scores_of(shape_of([2], [4], rows=[0] * 4))
+    assert by_threshold(scores, 0.0, forced_cut={("layers", 0)}).layers == (0, 1, 2)
+    assert by_share(scores, keep_layers=0.0, forced_kept={("layers", 1), ("layers", 3)}).layers == (0, 1)
