@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -198,8 +199,6 @@ def plan(
 
     Example: asc plan demo:nli --task demo:nli --study studies/demo --method fisher --keep-flops 0.5 -o plan.json
     """
-    from dataclasses import replace
-
     import asc_core
     from asc_core.plan import asc_greedy, by_budget, by_share, by_threshold
     from asc_core.plan.encoder_cost import task_cost_model
@@ -280,13 +279,17 @@ def compress(
 
     if (plan is None) == (recipe is None):
         raise UserError("Say either --plan or --recipe.")
+    from asc_core.recipes.deliver import deliver
+
     original = asc_core.load_encoder(encoder, device=device)
-    steps = (
-        asc_core.Recipe.of(asc_core.Plan.load(plan), transfer) if plan is not None else asc_core.Recipe.load(recipe)  # type: ignore[arg-type]
-    )
+    if plan is not None:
+        steps = asc_core.Recipe.of(asc_core.Plan.load(plan), transfer)
+    else:
+        assert recipe is not None
+        steps = asc_core.Recipe.load(recipe)
     application = asc_core.load_task(task, split_seed=seed) if task else None
     smaller = steps.apply(original, application, _progress())
-    report = asc_core.export(smaller, out, recipe=steps, original=original, overwrite=overwrite, progress=_progress())
+    report = deliver(smaller, original, out, recipe=steps, task=application, overwrite=overwrite, progress=_progress())
     for step in steps.steps:
         _say(as_json, step.describe())
     _say(as_json, f"{out}: {smaller.parameters:,} parameters ({_percent(smaller.parameters / original.parameters)})")
@@ -371,18 +374,19 @@ def export(
     Example: asc export demo:nli --plan plan.json --format compact --task demo:nli -o smaller
     """
     import asc_core
+    from asc_core.recipes.deliver import deliver
 
     original = asc_core.load_encoder(encoder, device=device)
     recipe = asc_core.Recipe.of(asc_core.Plan.load(plan), transfer) if plan is not None else None
     smaller = recipe.apply(original) if recipe is not None else original
-    report = asc_core.export(
+    report = deliver(
         smaller,
+        original,
         out,
-        format=format,
-        dtype=dtype,
         recipe=recipe,
         task=asc_core.load_task(task, split_seed=seed) if task else None,
-        original=original,
+        format=format,
+        dtype=dtype,
         overwrite=overwrite,
         progress=_progress(),
     )
@@ -403,12 +407,12 @@ def finetune(
     encoder: EncoderArgument,
     task: TaskOption,
     out: OutOption,
-    epochs: Annotated[float, typer.Option(min=0.0, help="Passes over the training split.")] = 3,
-    learning_rate: Annotated[float | None, typer.Option("--lr", help="Default: 1e-3 for LoRA, 1e-4 for full.")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training split.")] = 3,
+    learning_rate: Annotated[float | None, typer.Option("--lr", help="Default: 5e-4 for LoRA, 5e-5 for full.")] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     lora_rank: Annotated[int | None, typer.Option(min=1, help="Train a LoRA adapter of this rank.")] = None,
     max_steps: Annotated[int | None, typer.Option(min=1)] = None,
-    patience: Annotated[int | None, typer.Option(min=1, help="Epochs without a better validation metric.")] = None,
+    patience: Annotated[int, typer.Option(min=1, help="Epochs without a better validation metric.")] = 2,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many training examples.")] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
@@ -419,11 +423,10 @@ def finetune(
     Killed and repeated, it goes on. Example: asc finetune demo:encoder --task demo:nli --lora-rank 16 -o my-nli
     """
     import asc_core
-    from asc_core.train import encoder_for_task
+    from asc_core.train.heads import encoder_for_task
 
     application = asc_core.load_task(task, split_seed=seed)
     start = encoder_for_task(encoder, application, device=device)
-    optional = {"patience": patience} if patience is not None else {}
     result = asc_core.finetune(
         start,
         application,
@@ -436,10 +439,10 @@ def finetune(
         limit=limit,
         seed=seed,
         progress=_progress(),
-        **optional,
+        patience=patience,
     )
     for epoch in result.history:
-        _say(as_json, "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in epoch.items()))
+        _say(as_json, f"epoch {epoch.epoch}: loss {epoch.loss:.4f}, validation {_percent(epoch.metric)}")
     _say(
         as_json, f"{out}: {application.metric.name} {_percent(result.best_metric)} on validation, {result.steps} steps"
     )
@@ -449,7 +452,7 @@ def finetune(
         "value": result.best_metric,
         "split": "validation",
         "steps": result.steps,
-        "history": result.history,
+        "history": [asdict(epoch) for epoch in result.history],
     }
 
 

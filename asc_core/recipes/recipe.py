@@ -40,10 +40,15 @@ class Recipe:
     @property
     def key(self) -> str:
         """A short stable name for the steps, under which results are stored. A single plan's recipe has its key."""
-        if len(self.steps) == 1 and isinstance(self.steps[0], Prune):
-            return self.steps[0].value().key
+        if self.plan is not None:
+            return self.plan.key
         steps = [[step.kind, step.identity()] for step in self.steps]
         return hashlib.sha256(json.dumps(steps, sort_keys=True).encode()).hexdigest()[:20]
+
+    @property
+    def plan(self) -> Plan | None:
+        """The cut, where the recipe is a cut and nothing else."""
+        return self.steps[0].value() if len(self.steps) == 1 and isinstance(self.steps[0], Prune) else None
 
     @property
     def needs_task(self) -> bool:

@@ -1,0 +1,71 @@
+"""From an original and a recipe to a checked directory whose card says what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from asc_core.encoder import Encoder
+from asc_core.evaluate import evaluate
+from asc_core.export import Card, ExportReport, export
+from asc_core.plan.encoder_cost import task_cost_model
+from asc_core.progress import Progress
+from asc_core.recipes.recipe import Recipe
+from asc_core.tasks.base import Task
+
+TEXTS_TO_COMPARE = 64
+
+
+def deliver(
+    smaller: Encoder,
+    original: Encoder,
+    out: str | Path,
+    *,
+    recipe: Recipe | None = None,
+    task: Task | None = None,
+    split: str = "test",
+    format: str = "compact",
+    dtype: str = "float32",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> ExportReport:
+    """Measure what a recipe made of the original (the two may be the same) on the task's `split`, and export it.
+
+    task: None leaves quality and FLOPs off the card. split: falls back to validation where the task lacks it; this is
+    the one place where test is touched. Raises: UserError as `evaluate` and `export` do.
+    """
+    progress = progress or Progress()
+    steps = [step.describe() for step in recipe.steps] if recipe is not None else []
+    source = original.source if original.source.startswith("demo:") else original.name
+    command = f"asc compress {source} --plan plan.json -o {Path(out).name}" if recipe is not None else None
+    if task is None:
+        card, texts = Card(steps=steps, command=command), None
+    else:
+        split = split if split in task.splits else "validation" if "validation" in task.splits else task.splits[0]
+        before = evaluate(original, task, split, progress=progress)
+        after = (
+            evaluate(smaller, task, split, against=original, progress=progress) if smaller is not original else before
+        )
+        card = Card(
+            task=task.name,
+            estimate=after,
+            original_estimate=before,
+            cost=task_cost_model(smaller, task).dense,
+            original_cost=task_cost_model(original, task).dense,
+            steps=steps,
+            command=command,
+        )
+        examples = task.examples(split, limit=TEXTS_TO_COMPARE, seed=0)
+        ids = task.features(examples, smaller).input_ids[:TEXTS_TO_COMPARE]
+        texts = [smaller.tokenizer.decode(row, skip_special_tokens=True) for row in ids]
+    return export(
+        smaller,
+        out,
+        format,
+        plan=recipe.plan if recipe is not None else None,
+        card=card,
+        original=original,
+        texts=texts,
+        dtype=dtype,
+        overwrite=overwrite,
+        progress=progress,
+    )
