@@ -7,6 +7,7 @@ factors; the task head (and the pooler under it) is small and new, so it is trai
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import nn
 
 from asc_core import modeling
 from asc_core.encoder import Encoder
+from asc_core.train.heads import loadable_config
 
 _TASK_TYPES = {
     "sequence-classification": "SEQ_CLS",
@@ -38,7 +40,9 @@ def add_adapter(encoder: Encoder, rank: int) -> peft.PeftModel:
         target_modules=_layer_linears(encoder),
         modules_to_save=_head_modules(encoder) or None,
     )
-    return peft.get_peft_model(encoder.model, config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # between peft and transformers, nothing that a user can do
+        return peft.get_peft_model(encoder.model, config)
 
 
 def _layer_linears(encoder: Encoder) -> list[str]:
@@ -94,9 +98,7 @@ def save_adapter(encoder: Encoder, model: peft.PeftModel, folder: Path, base_nam
     }
     plain = {key: sorted(value) if isinstance(value, set) else value for key, value in settings.items()}
     (folder / "adapter_config.json").write_text(json.dumps(plain, indent=2, sort_keys=True, default=str) + "\n")
-    config = encoder.model.config
-    config.architectures = [type(encoder.model).__name__]
-    config.save_pretrained(folder)
+    loadable_config(encoder).save_pretrained(folder)
     written = json.loads((folder / "config.json").read_text())
     written.pop("_name_or_path", None)
     (folder / "config.json").write_text(json.dumps(written, indent=2, sort_keys=True) + "\n")

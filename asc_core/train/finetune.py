@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,10 +19,9 @@ from typing import Any
 import numpy as np
 import peft
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
-from asc_core.encoder import Encoder, load_encoder
+from asc_core.encoder import Encoder
 from asc_core.errors import Cancelled, UserError
 from asc_core.evaluate.batches import shuffled_by_length
 from asc_core.evaluate.predictions import predict
@@ -31,8 +29,11 @@ from asc_core.progress import Progress
 from asc_core.tasks.base import Examples, Features, Task
 from asc_core.train.adapters import add_adapter, round_adapter, save_adapter
 from asc_core.train.checkpoints import Checkpoints, Tensors, optimizer_tensors, restore_optimizer
+from asc_core.train.folder import RESUME, check_free, made_at_once, save_checkpoint
+from asc_core.train.heads import encoder_for_task, head_fits
 
-RESUME = ".resume"
+__all__ = ["Epoch", "FinetuneResult", "encoder_for_task", "finetune"]
+
 LOG = "training.jsonl"
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 LEARNING_RATE, LORA_LEARNING_RATE = 5e-5, 5e-4
@@ -87,45 +88,6 @@ class Settings:
             raise UserError(f"warmup = {self.warmup}: give a share of the steps from 0 to below 1, such as 0.1.")
 
 
-def encoder_for_task(
-    source: str | Path, task: Task, device: str | None = None, seed: int = 0, trust_remote_code: bool = False
-) -> Encoder:
-    """An encoder whose head fits the task: the checkpoint's own where it fits, else a new one drawn from `seed`."""
-    wanted: dict[str, Any] = {}
-    if task.kind == "regression":
-        wanted["regression"] = True
-    elif task.labels:
-        wanted["labels"] = task.labels
-    if task.slot_labels:
-        wanted["slot_labels"] = task.slot_labels
-    if task.kind == "multi-label":
-        wanted["multi_label"] = True
-    encoder = load_encoder(source, device=device, trust_remote_code=trust_remote_code)
-    if _fits(encoder, task):
-        return encoder
-    if str(source).startswith("demo:") or (Path(source) / "adapter_config.json").exists():
-        raise UserError(
-            f"The head of {source} ({encoder.head}, {_shown(encoder.labels)}) does not fit the task {task.name} "
-            f"({task.head}, {_shown(task.labels)}), and an adapter brings its own: start from its base encoder."
-        )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return load_encoder(source, device=device, head=task.head, trust_remote_code=trust_remote_code, **wanted)
-
-
-def _fits(encoder: Encoder, task: Task) -> bool:
-    if encoder.head != task.head:
-        return False
-    if task.kind == "regression":
-        return len(encoder.labels) == 1
-    slots = getattr(encoder.model.config, "slot_id2label", None) or {}
-    return (not task.labels or set(encoder.labels) == set(task.labels)) and set(task.slot_labels) == set(slots.values())
-
-
-def _shown(labels: Sequence[str]) -> str:
-    return "labels " + ", ".join(labels[:6]) + (", ..." if len(labels) > 6 else "") if labels else "no labels"
-
-
 def finetune(
     encoder: Encoder,
     task: Task,
@@ -161,9 +123,14 @@ def finetune(
     settings.check()
     if not task.labelled:
         raise UserError(f"The task {task.name} has no labels to learn from: give the task file a label column.")
+    if not head_fits(encoder, task):
+        raise UserError(
+            f"The head of {encoder.name} is for {encoder.head} with the labels {list(encoder.labels)[:20]}; the task "
+            f"{task.name} ({task.kind}) has {list(task.labels)[:20]}: start from its base encoder with a new head."
+        )
     folder = None if out is None else Path(out)
     if folder is not None:
-        _check_free(folder)
+        check_free(folder)
     run = _Run(encoder, task, settings, folder, progress or Progress())
     run.train(resume)
     tokenizer = lora_rank is None if save_tokenizer is None else save_tokenizer
@@ -329,11 +296,11 @@ class _Run:
             best_metric = self._validate()
         self.encoder.model.requires_grad_(False)
         if self.out is not None:
-            with _made_at_once(self.out) as folder:
+            with made_at_once(self.out) as folder:
                 if self.adapter is not None:
                     save_adapter(self.encoder, self.adapter, folder, base_name)
                 else:
-                    _save_checkpoint(self.encoder, folder)
+                    save_checkpoint(self.encoder, folder)
                 if save_tokenizer:
                     self.encoder.tokenizer.save_pretrained(folder)
                 (folder / LOG).write_text(self._log(best_metric), encoding="utf-8")
@@ -397,43 +364,3 @@ def _fingerprint(encoder: Encoder, task: Task, settings: Settings, *features: Fe
         for target in one.targets or ():
             digest.update(repr(target).encode())
     return digest.hexdigest()
-
-
-def _check_free(out: Path) -> None:
-    """Raises: UserError where `out` holds something that is not ours to replace."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: name a folder for the fine-tuned model.")
-    if out.is_dir() and any(path.name != RESUME for path in out.iterdir()):
-        raise UserError(f"{out} is not empty: name a new folder for the fine-tuned model, or remove this one.")
-
-
-@contextmanager
-def _made_at_once(out: Path) -> Iterator[Path]:
-    """A folder to write into, which becomes `out` when all went well and leaves nothing when not.
-
-    Raises: UserError where the disk is full or read-only.
-    """
-    part, done = out.parent / f".{out.name}.part", out.parent / f".{out.name}.done"
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        yield part
-        if out.exists():
-            _check_free(out)
-            out.replace(done)
-        part.replace(out)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{out} cannot be written ({error}): free some space or name another folder.") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(done, ignore_errors=True)
-
-
-def _save_checkpoint(encoder: Encoder, folder: Path) -> None:
-    """A folder as transformers writes it; for a cut model with the modeling file that its `auto_map` names."""
-    encoder.model.save_pretrained(folder)
-    references = (getattr(encoder.model.config, "auto_map", None) or {}).values()
-    for module in {str(reference).split("--")[-1].split(".")[0] for reference in references}:
-        file = Path(encoder.source) / f"{module}.py"
-        if file.exists():
-            shutil.copy2(file, folder)

@@ -1,0 +1,85 @@
+"""Giving an encoder the head that a task needs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asc_core import modeling
+from asc_core.encoder import HEADS, Encoder, load_encoder
+from asc_core.tasks.base import Task
+
+
+def encoder_for_task(
+    source: str | Path, task: Task, device: str | None = None, seed: int = 0, trust_remote_code: bool = False
+) -> Encoder:
+    """Load an encoder whose head fits the task: the checkpoint's own where it fits, else a new one drawn from `seed`.
+
+    source: what `load_encoder` takes. Raises: UserError as it does.
+    """
+    return with_head_for(load_encoder(source, device=device, trust_remote_code=trust_remote_code), task, seed)
+
+
+def with_head_for(encoder: Encoder, task: Task, seed: int = 0) -> Encoder:
+    """The encoder itself where its head fits the task, else a copy of its layers under a new head."""
+    if head_fits(encoder, task):
+        return encoder
+    config = loadable_config(encoder)
+    _describe_head(config, task)
+    auto = HEADS[task.head]
+    is_cut = getattr(config, "asc_cut", None) is not None
+    classes = modeling.compact_classes(encoder.architecture)
+    model_class = classes[auto] if is_cut else modeling.uncut_class(encoder.architecture, auto)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = model_class(config)
+    model.base_model.load_state_dict(encoder.model.base_model.state_dict(), strict=False)  # heads differ in the pooler
+    return Encoder(model, encoder.tokenizer, encoder.source, encoder.name).to(encoder.device)
+
+
+def loadable_config(encoder: Encoder) -> Any:
+    """A copy of an encoder's configuration from which its model can be built again: a cut one gets the compact type.
+
+    (The model of a cut encoder is still of the class that it was before the cut, which builds full-size layers.)
+    """
+    config = encoder.model.config
+    name = type(encoder.model).__name__
+    if getattr(config, "asc_cut", None) is None:
+        config = copy.deepcopy(config)
+    else:
+        classes: dict[str, Any] = modeling.compact_classes(encoder.architecture)
+        name = classes[HEADS[encoder.head]].__name__
+        config = classes["AutoConfig"].from_dict(
+            config.to_dict() | {"model_type": modeling.COMPACT + encoder.architecture}
+        )
+    config.architectures = [name]
+    return config
+
+
+def _describe_head(config: Any, task: Task) -> None:
+    labels = ("value",) if task.kind == "regression" else task.labels
+    if labels:
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {label: i for i, label in enumerate(labels)}
+    elif task.head == "question-answering":
+        config.num_labels = 2
+    if task.slot_labels:
+        config.slot_id2label = {str(i): label for i, label in enumerate(task.slot_labels)}
+    config.problem_type = {"regression": "regression", "multi-label": "multi_label_classification"}.get(task.kind)
+
+
+def head_fits(encoder: Encoder, task: Task) -> bool:
+    if encoder.head != task.head:
+        return False
+    if task.kind == "regression":
+        return len(encoder.labels) == 1
+    slots = getattr(encoder.model.config, "slot_id2label", None) or {}
+    return _same(task.labels, encoder.labels) and _same(task.slot_labels, list(slots.values()))
+
+
+def _same(wanted: Sequence[str], there: Sequence[str]) -> bool:
+    return not wanted or set(wanted) == set(there)
