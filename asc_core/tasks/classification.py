@@ -81,7 +81,7 @@ class Classification(TextTask):
 
     def _target(self, row: Row) -> int:
         column = str(self.setup.label)
-        return check_label(self._label_names, row[column], column)
+        return check_label(self._label_names, row.get(column), column)
 
     def _targets_for(self, encoder: Encoder, examples: Examples) -> tuple[list[Any], dict[str, list[Any]], str]:
         match = self._match(self._label_names, encoder.labels, encoder)
@@ -168,11 +168,11 @@ class MultiLabel(TextTask):
         target = np.zeros(len(self._label_names), dtype=np.float32)
         if isinstance(self.setup.label, tuple):
             for index, column in enumerate(self.setup.label):
-                if as_text(row[column]) not in ("0", "1"):
-                    raise bad_row(f"the field {column!r} holds {row[column]!r}, not 0 or 1; correct it.")
+                if as_text(row.get(column)) not in ("0", "1"):
+                    raise bad_row(f"the field {column!r} holds {row.get(column)!r}, not 0 or 1; correct it.")
                 target[index] = int(as_text(row[column]))
         else:
-            for name in self._names(row[str(self.setup.label)]):
+            for name in self._names(row.get(str(self.setup.label))):
                 target[check_label(self._label_names, name, str(self.setup.label))] = 1
         return target
 

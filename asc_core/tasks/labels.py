@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,14 @@ class LabelSet:
 
     names: in the task's order. declared: the user or the dataset listed them, in the order of class indices;
     otherwise they were found in the data. indices: the data holds bare class indices, so names are only "0", "1", ...
-    renamed: the file's value for each value that is spelled otherwise in the file.
+    renamed: the name for each value of the file, where the task file maps them.
     """
 
     names: tuple[str, ...]
     declared: bool = False
     indices: bool = False
     renamed: Mapping[str, str] | None = None
+    _known: dict[str, int | None] = field(default_factory=dict, repr=False, compare=False)
 
     @staticmethod
     def declare(labels: Mapping[str, str] | Sequence[str]) -> LabelSet:
@@ -52,12 +53,9 @@ class LabelSet:
     def index(self, value: Any) -> int | None:
         """The task's class for a value from the data, None where it is none of them."""
         text = as_text(value)
-        if not hasattr(self, "_cache"):
-            object.__setattr__(self, "_cache", {})
-        cache: dict[str, int | None] = self._cache  # type: ignore[attr-defined]
-        if text not in cache:
-            cache[text] = self._look_up(text)
-        return cache[text]
+        if text not in self._known:
+            self._known[text] = self._look_up(text)
+        return self._known[text]
 
     def _look_up(self, text: str) -> int | None:
         if self.renamed is not None and text in self.renamed:

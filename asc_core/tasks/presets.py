@@ -9,6 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 
+_SPLITS = {"train": "train", "validation": "validation", "test": "test"}  # named, so that loading asks nobody for them
+
+
 def _glue(config: str, texts: list[str], test: str = "validation", **more: Any) -> dict[str, Any]:
     kind = "pair-classification" if len(texts) == 2 else "text-classification"
     data = {"hub": "nyu-mll/glue", "config": config, "train": "train", "test": test, **more.pop("data", {})}
@@ -16,7 +19,7 @@ def _glue(config: str, texts: list[str], test: str = "validation", **more: Any) 
 
 
 def _slots(config: str) -> dict[str, Any]:
-    data = {"hub": "LightChen2333/OpenSLU", "config": config, "revision": "refs/convert/parquet"}
+    data = {"hub": "LightChen2333/OpenSLU", "config": config, "revision": "refs/convert/parquet", **_SPLITS}
     return {"kind": "intent-slots", "texts": ["text"], "label": "intent", "slots": "slot", "data": data}
 
 
@@ -31,13 +34,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "kind": "pair-classification",
         "texts": ["premise", "hypothesis"],
         "label": "label",
-        "data": {"hub": "stanfordnlp/snli", "drop": {"label": [-1]}},
+        "data": {"hub": "stanfordnlp/snli", "drop": {"label": [-1]}, **_SPLITS},
     },
     "paws": {
         "kind": "pair-classification",
         "texts": ["sentence1", "sentence2"],
         "label": "label",
-        "data": {"hub": "google-research-datasets/paws", "config": "labeled_final"},
+        "data": {"hub": "google-research-datasets/paws", "config": "labeled_final", **_SPLITS},
     },
     "squad": {
         "kind": "question-answering",
@@ -55,19 +58,19 @@ PRESETS: dict[str, dict[str, Any]] = {
         "kind": "text-classification",
         "texts": ["text"],
         "label": "intent",
-        "data": {"hub": "clinc/clinc_oos", "config": "plus"},
+        "data": {"hub": "clinc/clinc_oos", "config": "plus", **_SPLITS},
     },
     "banking77": {
         "kind": "text-classification",
         "texts": ["text"],
         "label": "label",
-        "data": {"hub": "legacy-datasets/banking77"},
+        "data": {"hub": "legacy-datasets/banking77", "train": "train", "test": "test"},
     },
     "conll2003": {
         "kind": "tagging",
         "texts": ["tokens"],
         "label": "ner_tags",
-        "data": {"hub": "eriktks/conll2003", "config": "conll2003", "revision": "refs/convert/parquet"},
+        "data": {"hub": "eriktks/conll2003", "config": "conll2003", "revision": "refs/convert/parquet", **_SPLITS},
     },
     "snips": _slots("snips"),
     "atis": _slots("atis"),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 QUESTION_TOKENS = 64  # longer questions are cut, as in the BERT and SQuAD reference code
 N_BEST = 20
-ANSWER_TOKENS = 30
+ANSWER_TOKENS = 30  # as in transformers' own evaluation; a task file can say otherwise
 DEFAULT_STRIDE = 128
 
 SpanLogits = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -58,9 +58,10 @@ class QuestionAnswering(TableTask):
     def _span(self, row: Row) -> tuple[int, int] | None:
         """(first, one past the last) character of the first answer, None where there is none. Raises: _BadRow."""
         column, context = str(self.setup.label), row[self.setup.texts[1]]
-        if not isinstance(row[column], dict | list | None):
+        value = row.get(column)
+        if not isinstance(value, dict | list | None):
             raise bad_row(f'the field {column!r} is not {{"text": [...], "answer_start": [...]}}; correct it.')
-        answers = _answers(row[column])
+        answers = _answers(value)
         if not answers:
             if self.no_answer:
                 return None
@@ -163,7 +164,7 @@ class QuestionAnswering(TableTask):
         null = np.full(len(examples), np.inf)
         for prediction, example, offsets in zip(predictions, features.example, features.extra["offsets"], strict=True):
             null[example] = min(null[example], float(prediction[4]))
-            found = best_span(prediction)
+            found = best_span(prediction, self.setup.answer_tokens or ANSWER_TOKENS)
             if found is not None and found[0] > best[example][0]:
                 score, start, end = found
                 context = examples.rows[example][self.setup.texts[1]]
@@ -192,7 +193,7 @@ class QuestionAnswering(TableTask):
         return self.answers(predictions, features, examples)
 
     def _gold(self, features: Features, examples: Examples) -> list[list[str]]:
-        return [[text for text, _ in _answers(row[str(self.setup.label)])] for row in examples.rows]
+        return [[text for text, _ in _answers(row.get(str(self.setup.label)))] for row in examples.rows]
 
     def _as_gold(self, decided: Any) -> Any:
         return [[text] for text in decided]
@@ -245,11 +246,11 @@ def token_span(span: tuple[int, int] | None, offsets: np.ndarray) -> tuple[int, 
     return int(inside[first]), int(inside[last])
 
 
-def best_span(prediction: SpanLogits) -> tuple[float, int, int] | None:
-    """(score, first token, last token) of the best span of a window, of at most 30 tokens; None where there is none."""
+def best_span(prediction: SpanLogits, most_tokens: int = ANSWER_TOKENS) -> tuple[float, int, int] | None:
+    """(score, first token, last token) of the best span of a window, None where there is none."""
     starts, start_logits, ends, end_logits, _ = prediction
     length = ends[None, :] - starts[:, None] + 1  # (starts, ends)
-    scores = np.where((length >= 1) & (length <= ANSWER_TOKENS), start_logits[:, None] + end_logits[None, :], -np.inf)
+    scores = np.where((length >= 1) & (length <= most_tokens), start_logits[:, None] + end_logits[None, :], -np.inf)
     i, j = np.unravel_index(int(scores.argmax()), scores.shape)
     if not np.isfinite(scores[i, j]):
         return None

@@ -14,7 +14,7 @@ from asc_core.errors import UserError
 from asc_core.tasks import metrics, tokens
 from asc_core.tasks.base import Batch, Examples, Features, Row, Targets
 from asc_core.tasks.metrics import Measure
-from asc_core.tasks.table_task import TableTask, check_number, check_text, number_targets, output_of
+from asc_core.tasks.table_task import TableTask, as_number, check_number, check_text, number_targets, output_of
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder
@@ -39,7 +39,7 @@ class SentenceSimilarity(TableTask):
     def _scale(self) -> tuple[float, float]:
         """(lowest, highest) score in the data: what cosines 0 and 1 are compared with in the loss."""
         column = str(self.setup.label)
-        scores = [check_number({column: value}, column) for value in self._values(column)]
+        scores = [score for score in map(as_number, self._values(column)) if np.isfinite(score)]
         low, high = min(scores), max(scores)
         if low == high:
             raise UserError(f"{self.setup.origin}: all scores in {column!r} are {low:g}; there is nothing to rank.")

@@ -53,7 +53,7 @@ class Table:
             )
         if hasattr(self.rows, "column_names"):  # a hub dataset reads one column without the others
             return iter(self.rows[name])  # type: ignore[call-overload]
-        return (row[name] for row in self.rows)
+        return (row.get(name) for row in self.rows)
 
 
 class _RowNumbers(Sequence[str]):

@@ -41,8 +41,8 @@ class Splits:
             raise UserError(f"The task {name} has no split {only!r}; it has {', '.join(self.names)}.")
         if len(self.names) == 1 and only is None:
             raise UserError(
-                f"The task {name} has only one split, {self.names[0]!r}: to use it for everything, which no number "
-                f"from it will then hide, say `--split {self.names[0]}`; or add a train split under [data]."
+                f"The task {name} has only one split, {self.names[0]!r}: say `--split {self.names[0]}` to use it for "
+                "everything, or add a train split under [data]."
             )
         self._only = only if len(self.names) == 1 else None
 

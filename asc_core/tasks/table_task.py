@@ -44,6 +44,7 @@ class Setup:
     max_length: int | None = None
     stride: int | None = None
     no_answer: bool | None = None
+    answer_tokens: int | None = None
     separator: str = ","
 
 
@@ -197,11 +198,16 @@ def check_label(labels: LabelSet, value: Any, column: str) -> int:
     return index
 
 
-def check_number(row: Row, column: str) -> float:
+def as_number(value: Any) -> float:
+    """NaN where it is none."""
     try:
-        number = float(row.get(column))  # type: ignore[arg-type]
+        return float(value)
     except (TypeError, ValueError):
-        number = float("nan")
+        return float("nan")
+
+
+def check_number(row: Row, column: str) -> float:
+    number = as_number(row.get(column))
     if not np.isfinite(number):
         raise _BadRow(f"the field {column!r} holds {_brief(row.get(column))}, not a number; correct it.")
     return number

@@ -6,7 +6,7 @@ A word's tag is read off its first token; words that `max_length` cut away, or t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -43,10 +43,15 @@ class WordTask(TableTask):
     def _tags(self) -> LabelSet:
         raise NotImplementedError
 
+    def _all_tags(self, column: str) -> Iterator[Any]:
+        for tags in self._values(column):
+            if not isinstance(tags, str) and isinstance(tags, Sequence):  # other rows are complained of when asked for
+                yield from tags
+
     def _check_tags(self, row: Row) -> list[int]:
         """The tags of a row, in the task's order. Raises: _BadRow."""
         column = str(self.tag_column)
-        values = row[column]
+        values = row.get(column)
         if isinstance(values, str) or not isinstance(values, Sequence):
             raise bad_row(f"the field {column!r} is not a list of tags; give one list a row.")
         words = row[self.setup.texts[0]]
@@ -128,9 +133,7 @@ class Tagging(WordTask):
     @cached_property
     def _tags(self) -> LabelSet:
         column = str(self.setup.label)
-        return self._label_set(
-            column, self.setup.labels, lambda: (tag for tags in self._values(column) for tag in tags)
-        )
+        return self._label_set(column, self.setup.labels, lambda: self._all_tags(column))
 
     @property
     def labels(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -209,9 +212,7 @@ class IntentSlots(WordTask):
     @cached_property
     def _tags(self) -> LabelSet:
         column = str(self.setup.slots)
-        return self._label_set(
-            column, self.setup.slot_labels, lambda: (tag for tags in self._values(column) for tag in tags)
-        )
+        return self._label_set(column, self.setup.slot_labels, lambda: self._all_tags(column))
 
     @property
     def labels(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -228,7 +229,7 @@ class IntentSlots(WordTask):
     def _check(self, row: Row) -> None:
         check_words(row, self.setup.texts[0])
         if self.labelled:
-            check_label(self._intents, row[str(self.setup.label)], str(self.setup.label))
+            check_label(self._intents, row.get(str(self.setup.label)), str(self.setup.label))
             self._check_tags(row)
 
     def features(self, examples: Examples, encoder: Encoder) -> Features:

@@ -70,6 +70,7 @@ class TaskFile(BaseModel):
     max_length: int | None = Field(default=None, ge=8)
     stride: int | None = Field(default=None, ge=0)
     no_answer: bool | None = None
+    answer_tokens: int | None = Field(default=None, ge=1)
     separator: str = Field(default=",", min_length=1)
     data: Data
 
@@ -114,6 +115,7 @@ def task_from_content(
         max_length=file.max_length,
         stride=file.stride,
         no_answer=file.no_answer,
+        answer_tokens=file.answer_tokens,
         separator=file.separator,
     )
     if not setup.texts:
