@@ -1,0 +1,1 @@
+"""The Streamlit interface over `asc_core`."""

@@ -1,0 +1,1 @@
+"""Figures: engine values in, plotly figures out. Nothing here imports streamlit."""

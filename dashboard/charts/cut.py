@@ -1,0 +1,285 @@
+"""The map with the cut drawn in, and the histogram of scores with the threshold in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from asc_core.errors import UserError
+from asc_core.plan import Part, threshold_of, undecided
+from asc_core.values import Plan, Scores, Shape
+from dashboard import numbers
+from dashboard.charts.grid import grid, interval_at, part_name, parts, ranks, value_at
+from dashboard.charts.heatmap import centre, column_place
+from dashboard.charts.palette import Palette, styled
+
+BINS = 32
+
+
+@dataclass(frozen=True)
+class ByHand:
+    """Parts that the user keeps or cuts whatever the rule says; ffn and layers as whole parts."""
+
+    kept: frozenset[Part] = field(default_factory=frozenset)
+    cut: frozenset[Part] = field(default_factory=frozenset)
+
+
+def cut_map(scores: Scores, plan: Plan, by_hand: ByHand, colours: Palette, height: int = 300) -> go.Figure:
+    """What the plan keeps (coloured by score), what it cuts (hollow), and what was decided by hand.
+
+    Marker `customdata` is [0, kind, row, number] as in the map.
+    """
+    shape = scores.shape
+    values, open_questions = grid(scores.values, shape), _undecided(scores, plan)
+    placed = ranks(values)
+    figure = go.Figure()
+    head_state = head_kept(plan)
+    for row_parts in parts(shape, "heads"):
+        for part in row_parts:
+            if part is not None:
+                shade = value_at(placed, part)
+                figure.add_shape(_cell(part, shape, head_state[part.row, part.number], shade, colours))
+    for row in range(len(shape.heads)):
+        _ffn_cell(figure, plan, row, value_at(placed, Part("ffn", row)), colours)
+        _layer_cell(figure, plan, row, value_at(placed, Part("layers", row)), colours)
+    _marks(figure, plan, by_hand, open_questions, colours)
+    _targets(figure, scores, plan, by_hand, open_questions)
+    rows, heads = len(shape.heads), max(shape.heads, default=0)
+    ffn, layer = (sum(column_place(kind, shape)) - column_place(kind, shape)[1] / 2 for kind in ("ffn", "layers"))
+    every = 1 if heads <= 12 else 2
+    figure.update_xaxes(
+        range=[-0.1, sum(column_place("layers", shape)) + 0.1],
+        tickvals=[n + 0.5 for n in range(0, heads, every)] + [ffn, layer],
+        ticktext=[str(n + 1) for n in range(0, heads, every)] + ["FFN", "layer"],
+        side="top",
+        tickangle=0,
+    )
+    figure.update_yaxes(
+        range=[rows - 0.5, -0.5], tickvals=list(range(rows)), ticktext=[f"L{row + 1}" for row in range(rows)]
+    )
+    return styled(figure, colours, height, (26, 22, 2, 2))
+
+
+def score_histogram(scores: Scores, plan: Plan, colours: Palette, height: int = 112) -> go.Figure | None:
+    """How the scores of heads and of neurons are spread, what is cut, and where the threshold falls.
+
+    None where the method scores neither; then layers are shown if it has those.
+    """
+    kinds = [kind for kind in ("heads", "neurons") if getattr(scores.values, kind) is not None] or (
+        ["layers"] if scores.values.layers is not None else []
+    )
+    if not kinds:
+        return None
+    figure = make_subplots(rows=1, cols=len(kinds), horizontal_spacing=0.09)
+    for column, kind in enumerate(kinds, start=1):
+        flat, kept = _flat_with_state(scores, plan, kind)
+        logarithmic = flat.size > 4 and flat.min() >= 0 and flat.max() > 20 * max(float(np.median(flat)), 1e-300)
+        x, unit = (np.log10(np.maximum(flat, flat.max() * 1e-6)), "log₁₀ ") if logarithmic else (flat, "")
+        edges = np.histogram_bin_edges(x, bins=min(BINS, max(6, x.size // 2)))
+        middles, width = (edges[:-1] + edges[1:]) / 2, float(edges[1] - edges[0])
+        for chosen, colour, name in ((kept, colours.accent, "kept"), (~kept, colours.cut, "cut")):
+            figure.add_trace(
+                go.Bar(
+                    x=middles,
+                    y=np.histogram(x[chosen], bins=edges)[0],
+                    width=width,
+                    marker={"color": colour, "opacity": 0.85 if name == "kept" else 0.55, "line": {"width": 0}},
+                    hovertemplate=f"%{{y}} {kind} {name}<br>{unit}score about %{{x:.3g}}<extra></extra>",
+                ),
+                row=1,
+                col=column,
+            )
+        threshold = threshold_of(scores, plan, kind)
+        if threshold is not None and (~kept).any():
+            place = float(np.log10(max(threshold, flat.max() * 1e-6))) if logarithmic else threshold
+            figure.add_vline(x=place, line={"color": colours.ink, "width": 1.5}, row=1, col=column)
+        figure.update_xaxes(
+            title={"text": f"{kind} ({unit}score)", "font": {"size": 10, "color": colours.quiet}, "standoff": 2},
+            tickfont={"size": 9},
+            nticks=4,
+            row=1,
+            col=column,
+        )
+        figure.update_yaxes(showticklabels=False, row=1, col=column)
+    figure.update_layout(barmode="stack", bargap=0)
+    return styled(figure, colours, height, (2, 4, 2, 32))
+
+
+def head_kept(plan: Plan) -> np.ndarray:
+    """(rows, most heads of a row) bool: which heads run in the cut model; none in a row that no kept layer uses."""
+    shape = plan.shape
+    kept = np.zeros((len(shape.heads), max(shape.heads, default=0)), dtype=bool)
+    for row in running_rows(plan):
+        kept[row, list(plan.heads[row])] = True
+    return kept
+
+
+def running_rows(plan: Plan) -> set[int]:
+    return {plan.shape.rows[layer] for layer in plan.layers}
+
+
+def _ffn_share(plan: Plan, row: int) -> float:
+    count = plan.shape.neurons[row]
+    return len(plan.neurons[row]) / count if count and row in running_rows(plan) else 0.0
+
+
+def _layer_share(plan: Plan, row: int) -> float:
+    of_row = [layer for layer, used in enumerate(plan.shape.rows) if used == row]
+    return sum(layer in plan.layers for layer in of_row) / max(len(of_row), 1)
+
+
+def _cell(part: Part, shape: Shape, kept: bool, shade: float, colours: Palette) -> dict:
+    x, y = centre(part, shape)
+    half = column_place(part.kind, shape)[1] / 2 - 0.05
+    from dashboard.charts.palette import colour_at
+
+    fill = colour_at(colours.sequential, 0.5 if np.isnan(shade) else 0.12 + 0.88 * shade) if kept else "rgba(0,0,0,0)"
+    return {
+        "type": "rect", "x0": x - half, "x1": x + half, "y0": y - 0.43, "y1": y + 0.43,
+        "fillcolor": fill, "line": {"width": 0 if kept else 1, "color": colours.line},
+    }  # fmt: skip
+
+
+def _ffn_cell(figure: go.Figure, plan: Plan, row: int, shade: float, colours: Palette) -> None:
+    """A bar as long as the share of neurons that stays, with the share written in it."""
+    left, width = column_place("ffn", plan.shape)
+    share = _ffn_share(plan, row)
+    inner = width - 0.1
+    frame = _cell(Part("ffn", row), plan.shape, False, shade, colours)
+    figure.add_shape(frame)
+    if share > 0:
+        bar = _cell(Part("ffn", row), plan.shape, True, shade, colours)
+        bar["x1"] = bar["x0"] + inner * share
+        bar["opacity"] = 0.55
+        figure.add_shape(bar)
+    figure.add_annotation(
+        x=left + width / 2, y=row, text=f"{100 * share:.0f}%", showarrow=False, font={"size": 11, "color": colours.ink}
+    )
+
+
+def _layer_cell(figure: go.Figure, plan: Plan, row: int, shade: float, colours: Palette) -> None:
+    share = _layer_share(plan, row)
+    part = Part("layers", row)
+    figure.add_shape(_cell(part, plan.shape, False, shade, colours))
+    if share > 0:
+        full = _cell(part, plan.shape, True, shade, colours)
+        full["x1"] = full["x0"] + (full["x1"] - full["x0"]) * share
+        figure.add_shape(full)
+    if plan.shape.shares_weights:
+        iterations = plan.shape.rows.count(row)
+        x, _ = centre(part, plan.shape)
+        figure.add_annotation(
+            x=x, y=row, text=f"{round(share * iterations)}/{iterations}", showarrow=False, font={"size": 11}
+        )
+
+
+def _marks(figure: go.Figure, plan: Plan, by_hand: ByHand, open_questions: set[Part], colours: Palette) -> None:
+    """By hand: a ring for kept, a cross for cut. A dot where the interval crosses the cut."""
+    marks = (
+        (sorted(open_questions, key=str), {"symbol": "circle", "size": 5, "color": colours.page}, 1.0),
+        (sorted(open_questions, key=str), {"symbol": "circle-open", "size": 5, "color": colours.quiet}, 1.0),
+        (_cells_of(by_hand.cut, plan.shape), {"symbol": "x-thin", "size": 9, "line": {"width": 2.5, "color": colours.cut}}, 1),
+        (
+            _cells_of(by_hand.kept, plan.shape),
+            {"symbol": "square-open", "size": 17, "line": {"width": 2.5, "color": colours.cut}, "color": colours.cut},
+            1,
+        ),
+    )
+    for which, marker, opacity in marks:
+        places = [centre(part, plan.shape) for part in which]
+        if places:
+            figure.add_trace(
+                go.Scatter(
+                    x=[x for x, _ in places],
+                    y=[y for _, y in places],
+                    mode="markers",
+                    marker=marker,
+                    opacity=opacity,
+                    hoverinfo="skip",
+                    selected={"marker": {"opacity": 1}},
+                    unselected={"marker": {"opacity": 1}},
+                )
+            )
+
+
+def _cells_of(which: frozenset[Part], shape: Shape) -> list[Part]:
+    return [part for part in sorted(which, key=str) if part.kind in ("heads", "ffn", "layers")]
+
+
+def _targets(figure: go.Figure, scores: Scores, plan: Plan, by_hand: ByHand, open_questions: set[Part]) -> None:
+    """The transparent squares that take clicks and carry what is known of each cell."""
+    shape = scores.shape
+    values = grid(scores.values, shape)
+    kept = head_kept(plan)
+    cells: list[tuple[Part, str]] = []
+    for row_parts in parts(shape, "heads"):
+        for part in row_parts:
+            if part is not None:
+                cells.append((part, "kept" if kept[part.row, part.number] else "cut"))
+    for row in range(len(shape.heads)):
+        neurons = len(plan.neurons[row]) if row in running_rows(plan) else 0
+        cells.append((Part("ffn", row), f"{numbers.thousands(neurons)} of {numbers.thousands(shape.neurons[row])} neurons kept"))
+        if not shape.shares_weights:
+            cells.append((Part("layers", row), "kept" if row in running_rows(plan) else "cut"))
+    texts = []
+    for part, state in cells:
+        lines = [f"<b>{part_name(part)}</b>: {state}{_why(part, by_hand)}"]
+        value = value_at(values, part)
+        if not np.isnan(value):
+            interval = interval_at(scores, part)
+            written = f" [{numbers.score(interval[0])}, {numbers.score(interval[1])}]" if interval else ""
+            lines.append(f"{scores.method} {numbers.score(value)}{written}")
+        if part in open_questions:
+            lines.append("its interval crosses the cut: more examples could put it on the other side")
+        texts.append("<br>".join(lines))
+    places = [centre(part, shape) for part, _ in cells]
+    figure.add_trace(
+        go.Scatter(
+            x=[x for x, _ in places],
+            y=[y for _, y in places],
+            mode="markers",
+            marker={"symbol": "square", "size": 24, "opacity": 0},
+            selected={"marker": {"opacity": 0}},
+            unselected={"marker": {"opacity": 0}},
+            customdata=[[0, part.kind, part.row, part.number] for part, _ in cells],
+            hovertext=texts,
+            hoverinfo="text",
+        )
+    )
+
+
+def _why(part: Part, by_hand: ByHand) -> str:
+    if part in by_hand.kept:
+        return " by hand"
+    return " by hand" if part in by_hand.cut else ""
+
+
+def _undecided(scores: Scores, plan: Plan) -> set[Part]:
+    try:
+        found = undecided(scores, plan)
+    except UserError:
+        return set()  # a plan that no score chose has no threshold
+    return {
+        Part("heads", row, int(number))
+        for row, flags in enumerate(found.heads or ())
+        for number in np.flatnonzero(flags)
+    }
+
+
+def _flat_with_state(scores: Scores, plan: Plan, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """(scores, kept) of all parts of a kind, (n,) both."""
+    running = running_rows(plan)
+    if kind == "layers":
+        assert scores.values.layers is not None
+        return np.asarray(scores.values.layers, dtype=float), np.isin(np.arange(plan.shape.layers), plan.layers)
+    flat, kept = [], []
+    for row, values in enumerate(getattr(scores.values, kind)):
+        flat.append(np.asarray(values, dtype=float))
+        stay = np.zeros(len(values), dtype=bool)
+        if row in running:
+            stay[list(getattr(plan, kind)[row])] = True
+        kept.append(stay)
+    return np.concatenate(flat), np.concatenate(kept)

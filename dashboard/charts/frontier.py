@@ -1,0 +1,122 @@
+"""Metric against budget: everything that was measured, the original, and where the slider is now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from asc_core.values import Estimate
+from dashboard import numbers
+from dashboard.charts.palette import Palette, styled
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One cut model. kept: its cost as a share of the original's, for each budget (flops, parameters, bytes)."""
+
+    key: str
+    name: str
+    kept: dict[str, float]
+    estimate: Estimate
+
+
+BUDGET_NAMES = {"flops": "FLOPs", "parameters": "parameters", "bytes": "file size"}
+
+
+def metric_against_budget(
+    measured: Sequence[Measured],
+    original: Estimate | None,
+    here: Measured | None,
+    here_kept: float,
+    budget: str,
+    colours: Palette,
+    height: int = 178,
+) -> go.Figure:
+    """Complete measurements are filled, partial ones hollow; whiskers are 95 % intervals of the metric.
+
+    here: the current plan's measurement, None while there is none; here_kept: its share of the budget.
+    """
+    figure = go.Figure()
+    if original is not None:
+        figure.add_hline(y=original.value, line={"color": colours.quiet, "width": 1, "dash": "dot"})
+        figure.add_trace(_points([_original(original)], budget, colours.ink, colours, "diamond", 9))
+    others = [one for one in measured if here is None or one.key != here.key]
+    if others:
+        figure.add_trace(_points(others, budget, colours.accent, colours, "circle", 7))
+    figure.add_vline(x=100 * here_kept, line={"color": colours.cut, "width": 1})
+    if here is not None:
+        figure.add_trace(_points([here], budget, colours.cut, colours, "circle", 11))
+        figure.add_annotation(
+            x=100 * here_kept,
+            y=here.estimate.value,
+            text="you are here",
+            showarrow=False,
+            xshift=8 if here_kept < 0.9 else -8,
+            xanchor="left" if here_kept < 0.9 else "right",
+            font={"size": 11, "color": colours.cut},
+        )
+    every = [*(one.estimate for one in [*measured, *([here] if here else [])]), *([original] if original else [])]
+    low = min((e.interval[0] for e in every), default=0.0)
+    high = max((e.interval[1] for e in every), default=1.0)
+    room = max(high - low, 0.02) * 0.12
+    figure.update_yaxes(
+        range=[100 * (low - room), 100 * (high + room)],
+        ticksuffix=" %",
+        nticks=5,
+        showgrid=True,
+        gridcolor=colours.line,
+        gridwidth=1,
+    )
+    figure.update_xaxes(
+        range=[-1, 103],
+        ticksuffix=" %",
+        nticks=11,
+        title={"text": f"{BUDGET_NAMES[budget]} kept", "font": {"size": 11, "color": colours.quiet}, "standoff": 2},
+    )
+    return styled(figure, colours, height, (44, 4, 6, 34))
+
+
+def _original(estimate: Estimate) -> Measured:
+    return Measured("", "original", {"flops": 1.0, "parameters": 1.0, "bytes": 1.0}, estimate)
+
+
+def _points(which: Sequence[Measured], budget: str, colour: str, colours: Palette, symbol: str, size: int) -> go.Scatter:
+    estimates = [one.estimate for one in which]
+    return go.Scatter(
+        x=[100 * one.kept[budget] for one in which],
+        y=[100 * e.value for e in estimates],
+        mode="markers",
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [100 * (e.interval[1] - e.value) for e in estimates],
+            "arrayminus": [100 * (e.value - e.interval[0]) for e in estimates],
+            "color": colour,
+            "thickness": 1,
+            "width": 0,
+        },
+        marker={
+            "symbol": symbol,
+            "size": size,
+            "color": [colour if e.complete else colours.page for e in estimates],
+            "line": {"width": 1.5, "color": colour},
+        },
+        customdata=[[one.key] for one in which],
+        hovertext=[_hover(one, budget) for one in which],
+        hoverinfo="text",
+    )
+
+
+def _hover(one: Measured, budget: str) -> str:
+    e = one.estimate
+    lines = [
+        f"<b>{one.name}</b>",
+        f"{e.metric} {numbers.percent(e.value)} {numbers.interval_of_percent(e.interval)}",
+    ]
+    if e.difference is not None and e.difference_interval is not None:
+        lines.append(f"{numbers.points(e.difference)} {numbers.interval_of_points(e.difference_interval)} to the original")
+    lines.append(f"{numbers.percent(one.kept[budget], 0)} of the {BUDGET_NAMES[budget]}")
+    lines.append(f"{e.split}, {numbers.thousands(e.examples)} of {numbers.thousands(e.total)} examples")
+    return "<br>".join(lines)

@@ -1,0 +1,148 @@
+"""What every page stands in: this window's session, the process's jobs and library, messages, and running work."""
+
+from __future__ import annotations
+
+import html
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import streamlit as st
+
+from asc_core.errors import UserError
+from dashboard import session as sessions
+from dashboard.charts.palette import Palette, Scale, palette
+from dashboard.jobs import Job, Jobs, active
+from dashboard.library import Library
+from dashboard.session import Session
+
+SECONDS_BETWEEN_LOOKS = 0.4
+STYLE = Path(__file__).with_name("style.css")
+CHART_CONFIG = {"displayModeBar": False}
+
+
+@st.cache_resource(show_spinner=False)
+def all_jobs() -> Jobs:
+    return Jobs()
+
+
+@st.cache_resource(show_spinner=False)
+def library() -> Library:
+    return Library()
+
+
+def colours() -> Palette:
+    """Those of the theme that the browser shows."""
+    return palette(dark=st.context.theme.type == "dark")
+
+
+def style() -> None:
+    """The stylesheet, with the two colours that charts and text share."""
+    chosen = colours()
+    variables = f":root {{ --asc-accent: {chosen.accent}; --asc-cut: {chosen.cut}; }}"
+    st.html(f"<style>{STYLE.read_text(encoding='utf-8')}\n{variables}</style>")
+
+
+def this_session() -> Session:
+    """The window's session; where its study cannot be opened the page says so and ends here."""
+    try:
+        session = sessions.current(st.session_state, st.query_params)
+    except UserError as error:
+        st.error(str(error), icon=":material/error:")
+        st.stop()
+    all_jobs().touch(session.id)
+    for message in session.messages:
+        st.warning(message, icon=":material/info:")
+    session.messages.clear()
+    return session
+
+
+@contextmanager
+def errors_in_page() -> Iterator[None]:
+    """The user's mistakes in one sentence, ours with the details folded away. Streamlit's own signals pass."""
+    try:
+        yield
+    except UserError as error:
+        st.error(str(error), icon=":material/error:")
+    except Exception as error:
+        st.error(f"Something went wrong on this page ({type(error).__name__}). Nothing that was saved is lost.")
+        with st.expander("Details"):
+            st.code(traceback.format_exc())
+
+
+def write_address(session: Session, plan_key: str | None) -> None:
+    wanted = sessions.address(session, plan_key)
+    if st.query_params.to_dict() != wanted:
+        st.query_params.from_dict(wanted)
+
+
+def show_failure(job: Job) -> None:
+    st.error(job.error or "It failed.", icon=":material/error:")
+    if job.details:
+        with st.expander("Details"):
+            st.code(job.details)
+
+
+def waiting_for(job: Job, key: str) -> None:
+    """Progress of a job the page cannot do without; the page is drawn again when it has ended."""
+
+    def look() -> None:
+        all_jobs().touch(job.session)
+        if not job.active:
+            st.rerun()
+        st.progress(job.share, text=progress_text(job))
+
+    with st.container(key=key):
+        if job.active:
+            st.fragment(look, run_every=SECONDS_BETWEEN_LOOKS)()
+        elif job.error:
+            show_failure(job)
+
+
+def progress_text(job: Job) -> str:
+    if job.cancelling:
+        return f"{job.title}: stopping"
+    if job.state == "waiting":
+        return f"{job.title}: waiting for its turn"
+    done, total, what = job.progress
+    left = job.seconds_left
+    rest = f", {_duration(left)} left" if left is not None and left > 2 else ""
+    counted = f" {done:,} of {total:,}" if total > 3 else ""
+    return f"{job.title}: {what}{counted}{rest}"
+
+
+def running_work(session: Session, lanes: tuple[str, ...] = ("score", "export")) -> None:
+    """A line for each piece of long work of this window, with a way to stop it; nothing where there is none."""
+    jobs = all_jobs()
+
+    def look() -> None:
+        jobs.touch(session.id)
+        running = active(job for lane in lanes for job in jobs.of(session.id, lane))
+        if not running:
+            st.rerun()
+        for job in running[::-1]:
+            bar, stop = st.columns([8, 1], vertical_alignment="center")
+            bar.progress(job.share, text=progress_text(job))
+            stop.button("Cancel", key=f"cancel-{job.number}", on_click=job.cancel, disabled=job.cancelling)
+
+    if active(job for lane in lanes for job in jobs.of(session.id, lane)):
+        with st.container(key="running-work", border=True):
+            st.fragment(look, run_every=SECONDS_BETWEEN_LOOKS)()
+
+
+def scale_legend(scale: Scale, ends: tuple[str, str]) -> None:
+    """One colour scale for all maps above it."""
+    stops = ", ".join(f"{colour} {100 * place:.0f}%" for place, colour in scale)
+    st.html(
+        f"<div class='asc-scale'><span>{escape(ends[0])}</span><i style='background:linear-gradient(90deg,{stops})'></i>"
+        f"<span>{escape(ends[1])}</span></div>"
+    )
+
+
+def escape(text: str) -> str:
+    return html.escape(text, quote=True)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,190 @@
+"""Long work off the script thread, with progress and cancel.
+
+A worker never touches streamlit: it gets a `Job`, reports through it, and its result is read by whoever polls. Work
+waits in lanes, one executor each, so that a click is not stuck behind ten minutes of scoring and a latency measurement
+has nothing of ours beside it in its own lane. Jobs belong to a browser session; nobody sees or ends another's, except
+that the same scoring of the same study is joined, and left-over work of a window that was closed can be ended.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from asc_core.errors import Cancelled, UserError
+from asc_core.progress import Progress
+
+State = Literal["waiting", "running", "done", "cancelled", "failed"]
+Work = Callable[["Job"], Any]
+
+LANES = {"score": 1, "evaluate": 2, "latency": 1, "load": 1, "export": 1}
+KEPT_FINISHED_PER_SESSION = 12
+SECONDS_UNTIL_A_SESSION_IS_GONE = 90.0
+
+
+@dataclass(eq=False)
+class Job:
+    """One piece of work. lane: which executor. key: what it is about, such as an application's name or a plan's key.
+
+    progress: (done, total, what). latest: the newest intermediate result that the work has shown. error: one sentence
+    where the user can do something about it; details: the traceback, where the fault is ours.
+    """
+
+    session: str
+    lane: str
+    key: str
+    title: str
+    number: str = field(default_factory=lambda: uuid.uuid4().hex)
+    state: State = "waiting"
+    progress: tuple[int, int, str] = (0, 0, "")
+    latest: Any = None
+    result: Any = None
+    error: str | None = None
+    details: str | None = None
+    created: float = field(default_factory=time.monotonic)
+    started: float | None = None
+    ended: float | None = None
+    handle: Progress = field(init=False)
+    _finished: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.handle = Progress(report=self._report)
+
+    def _report(self, done: int, total: int, what: str) -> None:
+        self.progress = (done, total, what)
+
+    def show(self, latest: Any) -> None:
+        """Make an intermediate result visible. Raises: Cancelled if nobody wants it any more."""
+        if self.handle.cancel.is_set():
+            raise Cancelled(self.title)
+        self.latest = latest
+
+    def cancel(self) -> None:
+        """Ask it to stop; work that has not begun never begins."""
+        self.handle.cancel.set()
+
+    @property
+    def cancelling(self) -> bool:
+        return self.handle.cancel.is_set()
+
+    @property
+    def active(self) -> bool:
+        return self.state in ("waiting", "running")
+
+    @property
+    def share(self) -> float:
+        done, total, _ = self.progress
+        return min(done / total, 1.0) if total else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the speed so far; None while there is nothing to go by."""
+        if self.started is None or not 0.02 < self.share < 1:
+            return None
+        passed = time.monotonic() - self.started
+        return passed * (1 - self.share) / self.share
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Whether it ended within that time. For tests and for other workers, never for a page."""
+        return self._finished.wait(seconds)
+
+    def run(self, work: Work) -> None:
+        if self.cancelling:
+            self._end("cancelled")
+            return
+        self.state, self.started = "running", time.monotonic()
+        try:
+            self.result = work(self)
+        except Cancelled:
+            self._end("cancelled")
+        except UserError as error:
+            self.error = str(error)
+            self._end("failed")
+        except Exception as error:
+            self.error = f"Something went wrong here ({type(error).__name__}: {error}). Nothing that was saved is lost."
+            self.details = traceback.format_exc()
+            self._end("failed")
+        else:
+            self._end("done")
+
+    def _end(self, state: State) -> None:
+        self.ended = time.monotonic()
+        self.state = state
+        self._finished.set()
+
+
+class Jobs:
+    """All work of this process. One object, kept in `st.cache_resource`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: list[Job] = []
+        self._seen: dict[str, float] = {}
+        self._lanes = {
+            lane: ThreadPoolExecutor(workers, thread_name_prefix=f"asc-{lane}") for lane, workers in LANES.items()
+        }
+
+    def touch(self, session: str) -> None:
+        """A browser session has just been heard of."""
+        self._seen[session] = time.monotonic()
+
+    def gone(self, session: str) -> bool:
+        """Whether nothing has been heard of a session for long; its window is closed or reloaded."""
+        return time.monotonic() - self._seen.get(session, -1e9) > SECONDS_UNTIL_A_SESSION_IS_GONE
+
+    def start(self, session: str, lane: str, key: str, title: str, work: Work, alone: bool = False) -> Job:
+        """alone: cancel this session's other jobs of the lane first (a newer evaluation makes the older pointless)."""
+        if alone:
+            self.cancel(session, lane)
+        job = Job(session, lane, key, title)
+        with self._lock:
+            self._jobs.append(job)
+            self._forget_old()
+        self._lanes[lane].submit(job.run, work)
+        return job
+
+    def cancel(self, session: str, lane: str) -> None:
+        for job in self.of(session, lane):
+            if job.active:
+                job.cancel()
+
+    def of(self, session: str, lane: str | None = None) -> list[Job]:
+        """A session's jobs, newest first."""
+        with self._lock:
+            return [j for j in reversed(self._jobs) if j.session == session and lane in (None, j.lane)]
+
+    def last(self, session: str, lane: str, key: str | None = None) -> Job | None:
+        return next((job for job in self.of(session, lane) if key in (None, job.key)), None)
+
+    def running(self, lane: str, key: str) -> Job | None:
+        """Of any session: work that is already being done need not be done twice."""
+        with self._lock:
+            return next((j for j in self._jobs if j.lane == lane and j.key == key and j.active and not j.cancelling), None)
+
+    def shutdown(self) -> None:
+        with self._lock:
+            jobs = list(self._jobs)
+        for job in jobs:
+            job.cancel()
+        for lane in self._lanes.values():
+            lane.shutdown(wait=True, cancel_futures=True)
+
+    def _forget_old(self) -> None:
+        """Results can be whole models: keep the newest few of a living session, nothing of one that is gone."""
+        kept: dict[str, int] = {}
+        remaining: list[Job] = []
+        for job in reversed(self._jobs):
+            kept[job.session] = kept.get(job.session, 0) + (not job.active)
+            if job.active or (kept[job.session] <= KEPT_FINISHED_PER_SESSION and not self.gone(job.session)):
+                remaining.append(job)
+        self._jobs = remaining[::-1]
+
+
+def active(jobs: Iterable[Job]) -> list[Job]:
+    return [job for job in jobs if job.active]

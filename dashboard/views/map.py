@@ -1,0 +1,263 @@
+"""Map: how much every part contributes, for all applications side by side on one colour scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from asc_core.plan import CostModel, Part
+from asc_core.scores import METHODS
+from asc_core.values import Plan, Scores
+from dashboard import numbers, work
+from dashboard.applications import Application, applications_of
+from dashboard.charts.agreement import agreement_matrix, rank_agreement
+from dashboard.charts.grid import grid, interval_at, part_name, ranks, value_at
+from dashboard.charts.heatmap import Maps, Panel, difference, redundant_for, side_by_side
+from dashboard.frame import (
+    CHART_CONFIG,
+    all_jobs,
+    colours,
+    errors_in_page,
+    escape,
+    library,
+    running_work,
+    scale_legend,
+    this_session,
+    waiting_for,
+    write_address,
+)
+from dashboard.session import Session
+
+VIEWS = {"all": "Side by side", "difference": "Difference", "shared": "Redundant for how many"}
+KINDS = {"heads": "heads", "ffn": "FFNs", "layers": "layers"}
+LOW_SHARE = 0.3
+PREFERRED = "fisher"
+
+
+def page() -> None:
+    session = this_session()
+    running_work(session)
+    scored = newest_by_method(session)
+    if not scored:
+        st.info("Nothing has been scored in this study yet.", icon=":material/grid_on:")
+        st.page_link("views/overview.py", label="Score an application", icon=":material/play_arrow:")
+        return
+    left, right = st.columns([19, 7], gap="medium")
+    with left:
+        method = controls(session, scored)
+        panels = [Panel(application.title, scores) for application, scores in scored[method]]
+        applications = [application for application, _ in scored[method]]
+        maps(session, applications, panels)
+    with right:
+        if session.selected is not None and st.session_state.get("map-view", "all") == "all":
+            details(session, applications, panels)
+        else:
+            explain(panels)
+        agreement(panels)
+    write_address(session, None)
+
+
+def newest_by_method(session: Session) -> dict[str, list[tuple[Application, Scores]]]:
+    """method -> its newest scores of every application, in the order of the registry."""
+    study, index = session.study, session.study.score_index()
+    found: dict[str, list[tuple[Application, Scores]]] = {}
+    for application in applications_of(study):
+        weights = study.get(work.weights_setting(application))
+        for (task, method), entry in work.newest_scores(index, weights).items():
+            if task == application.name:
+                key = (str(study.path), *(entry[n] for n in ("weights", "task", "method", "created")))
+                found.setdefault(method, []).append((application, read_scores(key, study, task, method, entry["weights"])))
+    order = list(METHODS)
+    return dict(sorted(found.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def read_scores(key: tuple[str, ...], _study, task: str, method: str, weights: str) -> Scores:  # type: ignore[no-untyped-def]
+    return _study.scores(task=task, method=method, weights=weights)[0]
+
+
+def controls(session: Session, scored: dict[str, list[tuple[Application, Scores]]]) -> str:
+    methods = list(scored)
+    if session.method not in methods:
+        session.method = PREFERRED if PREFERRED in methods else methods[0]
+    st.session_state["map-method"] = session.method
+    choice, view, colour = st.columns([5, 7, 4], vertical_alignment="bottom")
+
+    def chosen() -> None:
+        session.method, session.selected = st.session_state["map-method"], None
+
+    choice.selectbox("Method", methods, format_func=title_of, key="map-method", on_change=chosen)
+    with view:
+        st.segmented_control(
+            "Show", list(VIEWS), format_func=VIEWS.__getitem__, key="map-view", default="all", required=True
+        )
+    with colour:
+        st.segmented_control(
+            "Colour by", ["rank", "score"], format_func=str.capitalize, key="map-colour", default="rank", required=True,
+            help="Rank compares the order of parts within each application. Score compares the numbers themselves.",
+        )  # fmt: skip
+    st.html(f"<div class='asc-small'>{about(session.method, [s for _, s in scored[session.method]])}</div>")
+    return session.method
+
+
+def title_of(method: str) -> str:
+    return METHODS[method].title if method in METHODS else method
+
+
+def about(method: str, scores: Sequence[Scores]) -> str:
+    """One line: what the method measures, from which labels, on which examples."""
+    labels = {one.labels for one in scores}
+    names = {"none": "label-free", "gold": "uses gold labels", "sampled": "labels drawn from the model",
+             "argmax": "the model's own labels"}  # fmt: skip
+    badges = "".join(f"<span class='asc-chip {'on' if kind == 'none' else 'warn'}'>{names[kind]}</span>" for kind in sorted(labels))
+    counts = sorted({(one.split, one.examples) for one in scores})
+    seen = ", ".join(f"{split}, {examples:,} examples" for split, examples in counts if examples) or "looks at no data"
+    text = ""
+    if method in METHODS:
+        text = f"{escape(METHODS[method].description)} <span class='asc-quiet'>{escape(METHODS[method].source)}.</span> "
+    return f"{badges}<span class='asc-chip'>{escape(seen)}</span> {text}"
+
+
+def maps(session: Session, applications: list[Application], panels: list[Panel]) -> None:
+    view = st.session_state.get("map-view", "all")
+    same_shape = [p for p in panels if p.scores.shape == panels[0].scores.shape]
+    if view == "all":
+        key = session.fresh_key("map-chart")
+        take_click(session, applications, st.session_state.get(key))
+        names = [application.name for application in applications]
+        selected = None
+        if session.selected is not None and session.selected[0] in names:
+            selected = (names.index(session.selected[0]), session.selected[1])
+        drawn = side_by_side(
+            panels, colours(), st.session_state.get("map-colour", "rank") == "rank", selected=selected
+        )
+        st.plotly_chart(
+            drawn.figure, key=key, on_select="rerun", selection_mode="points", theme=None, config=CHART_CONFIG
+        )
+        scale_legend(drawn.scale, drawn.ends)
+    elif len(same_shape) < 2:
+        st.info("This view compares applications on encoders of one shape; score a second one with this method.")
+    elif view == "difference":
+        titles = [panel.title for panel in same_shape]
+        first, second, _ = st.columns([1, 1, 3])
+        one = first.selectbox("Application", titles, key="map-first")
+        other = second.selectbox("minus", [t for t in titles if t != one], key="map-second")
+        chosen = {panel.title: panel for panel in same_shape}
+        show(difference(chosen[one], chosen[other], colours()), "map-difference")
+        st.caption("Places within each application's own order: a part that is first for one and last for the other is deepest.")
+    else:
+        share = st.slider("Redundant = among the lowest", 5, 80, int(100 * LOW_SHARE), 5, format="%d %%", key="map-low", width=320)
+        show(redundant_for(same_shape, share / 100, colours()), "map-shared")
+
+
+def show(drawn: Maps, key: str) -> None:
+    st.plotly_chart(drawn.figure, theme=None, config=CHART_CONFIG, key=key, width=620)
+    scale_legend(drawn.scale, drawn.ends)
+
+
+def take_click(session: Session, applications: list[Application], event: object) -> None:
+    """A click on a cell selects it; on nothing, or on it again, deselects."""
+    if event is None:
+        return
+    points = event["selection"]["points"]  # type: ignore[index]
+    data = next((point["customdata"] for point in points if point.get("customdata")), None)
+    if data is None:
+        session.selected = None
+        return
+    index, kind, row, number = data
+    if 0 <= int(index) < len(applications):
+        part = Part(str(kind), int(row), None if number is None else int(number))
+        session.selected = (applications[int(index)].name, part)
+
+
+def explain(panels: list[Panel]) -> None:
+    with st.container(border=True):
+        st.html(
+            "<p class='asc-kicker'>How to read it</p><div class='asc-small'>Dark (in the dark theme: bright) parts "
+            "contribute much to the application, faint ones little. <b>Click a cell</b> for its scores on every "
+            "application, with intervals, and what cutting it alone would save.</div>"
+        )
+
+
+def details(session: Session, applications: list[Application], panels: list[Panel]) -> None:
+    name, part = session.selected  # type: ignore[misc]
+    with st.container(border=True, key="map-details"):
+        st.html(f"<p class='asc-kicker'>Selected</p><b>{escape(part_name(part))}</b>")
+        rows = []
+        for application, panel in zip(applications, panels, strict=True):
+            own = grid(panel.scores.values, panel.scores.shape)
+            if not exists(part, own):
+                continue
+            interval = interval_at(panel.scores, part)
+            written = f"[{numbers.score(interval[0])}, {numbers.score(interval[1])}]" if interval else "no interval"
+            place = value_at(ranks(own), part)
+            weight = "b" if application.name == name else "span"
+            rows.append(
+                f"<tr><td><{weight}>{escape(panel.title)}</{weight}></td><td>{numbers.score(value_at(own, part))}<br>"
+                f"<span class='asc-quiet asc-small'>{written}</span></td><td>{100 * place:.0f}</td></tr>"
+            )
+        st.html(
+            f"<table class='asc-costs'><tr><th></th><th>{escape(session.method)} score, 95 % interval</th>"
+            f"<th>rank, 100 = most</th></tr>{''.join(rows)}</table>"
+        )
+        application = next((a for a in applications if a.name == name), None)
+        if application is not None:
+            savings(session, application, part)
+
+
+def exists(part: Part, own) -> bool:  # type: ignore[no-untyped-def]
+    column = own.column(part.kind)
+    return part.row < len(column) and (part.number or 0) < column.shape[1] and value_at(own, part) == value_at(own, part)
+
+
+def savings(session: Session, application: Application, part: Part) -> None:
+    """What cutting this part alone would save; needs the application's encoder and texts, loaded in the background."""
+    cost_model = library().known_cost_model(application)
+    if cost_model is None:
+        jobs = all_jobs()
+        job = jobs.last(session.id, "load", application.name)
+        if job is None:
+            opening = work.opening(library(), session.study, application)
+            job = jobs.start(session.id, "load", application.name, "Counting", opening)
+        waiting_for(job, "map-savings")
+        return
+    plan = without(cost_model, part)
+    if plan is None:
+        st.caption("Layers of this encoder share weights and cannot go alone.")
+        return
+    cost, dense = cost_model.cost(plan), cost_model.dense
+    flops, parameters = dense.flops - cost.flops, dense.parameters - cost.parameters
+    st.html(
+        f"<div class='asc-small' style='margin-top:.4rem'>Cutting it alone saves <b>{numbers.amount(parameters)}</b> "
+        f"parameters ({numbers.percent(parameters / dense.parameters, 2)}) and <b>{numbers.amount(flops)}</b>FLOPs a text "
+        f"({numbers.percent(flops / dense.flops, 2)} of the encoder's) on {escape(application.title)}.</div>"
+    )
+
+
+def without(cost_model: CostModel, part: Part) -> Plan | None:
+    shape = cost_model.shape
+    full = Plan.full(shape)
+    if part.kind == "heads":
+        return full.drop(part.row, head=part.number)
+    if part.kind == "ffn":
+        neurons = tuple(() if row == part.row else kept for row, kept in enumerate(full.neurons))
+        return Plan(shape, full.heads, neurons, full.layers)
+    return None if shape.shares_weights or shape.layers == 1 else full.drop(part.row)
+
+
+def agreement(panels: list[Panel]) -> None:
+    if len(panels) < 2:
+        return
+    scores = [panel.scores for panel in panels]
+    kinds = [kind for kind in KINDS if not (grid(scores[0].values, scores[0].shape).column(kind) != grid(scores[0].values, scores[0].shape).column(kind)).all()]
+    with st.container(border=True, key="map-agreement"):
+        title, choice = st.columns([3, 2], vertical_alignment="center")
+        title.html("<p class='asc-kicker'>Rank agreement (Spearman)</p>")
+        kind = choice.selectbox("of", kinds, format_func=KINDS.__getitem__, key="map-kind", label_visibility="collapsed")
+        figure = agreement_matrix([panel.title for panel in panels], rank_agreement(scores, kind), colours())
+        st.plotly_chart(figure, theme=None, config=CHART_CONFIG, key="map-agreement-chart")
+
+
+with errors_in_page():
+    page()
