@@ -212,6 +212,10 @@ def head_width(config: PreTrainedConfig) -> int:
     return int(explicit or config.hidden_size // config.num_attention_heads)
 
 
+def _ffn_width(config: PreTrainedConfig) -> int:
+    return int(getattr(config, "hidden_dim", None) or config.intermediate_size)  # hidden_dim: DistilBERT
+
+
 def _select(linear: nn.Linear, rows: torch.Tensor | None = None, columns: torch.Tensor | None = None) -> None:
     """Keep some output rows or input columns of a linear, in place."""
 
@@ -243,7 +247,7 @@ def whole(model: PreTrainedModel) -> dict[str, Any]:
         "dense": {name: getattr(config, name) for name in depth if getattr(config, name, None) is not None},
         "layers": list(range(len(executed_rows(model)))),
         "heads": [list(range(config.num_attention_heads)) for _ in rows_of(model)],
-        "neurons": [config.intermediate_size for _ in rows_of(model)],
+        "neurons": [_ffn_width(config) for _ in rows_of(model)],
     }
 
 
@@ -342,7 +346,7 @@ def _shrink(model: PreTrainedModel, record: dict[str, Any]) -> None:
     rows = executed_rows(model)
     shared = architecture_of(model).inner is not None
     full_heads = [list(range(model.config.num_attention_heads)) for _ in rows_of(model)]
-    full_neurons = [list(range(model.config.intermediate_size)) for _ in rows_of(model)]
+    full_neurons = [list(range(_ffn_width(model.config))) for _ in rows_of(model)]
     kept_rows = range(len(full_heads)) if shared else [rows[layer] for layer in record["layers"]]
     for i, row in enumerate(kept_rows):
         full_heads[row] = record["heads"][i]

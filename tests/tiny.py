@@ -33,7 +33,7 @@ _COMMON = {
     "num_labels": 3,
 }
 _OWN = {
-    "distilbert": {},
+    "distilbert": {"hidden_dim": 20},
     "electra": {"embedding_size": 16},
     "albert": {"embedding_size": 16, "num_hidden_groups": 1, "inner_group_num": 1},
     "modernbert": {
@@ -89,7 +89,10 @@ def tiny(
 ) -> Encoder:
     """A random encoder. overrides: configuration values."""
     torch.manual_seed(seed)
-    config = AutoConfig.for_model(architecture, **(_COMMON | _OWN.get(architecture, {}) | overrides))
+    values = _COMMON | _OWN.get(architecture, {}) | overrides
+    if "hidden_dim" in values:
+        del values["intermediate_size"]  # real DistilBERT configurations have none
+    config = AutoConfig.for_model(architecture, **values)
     if labels is not None:
         config.id2label, config.label2id = dict(enumerate(labels)), {label: i for i, label in enumerate(labels)}
     if head == "intent-slots":
