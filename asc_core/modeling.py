@@ -233,7 +233,7 @@ def _select(linear: nn.Linear, rows: torch.Tensor | None = None, columns: torch.
         linear.in_features = len(columns)
 
 
-def _blocks(kept: Sequence[int], width: int) -> torch.Tensor:
+def blocks(kept: Sequence[int], width: int) -> torch.Tensor:
     """Indices of the columns of the kept blocks."""
     start = torch.as_tensor(list(kept), dtype=torch.long) * width
     return (start[:, None] + torch.arange(width)).flatten()
@@ -304,7 +304,7 @@ def _cut_row(
     readout = linear(architecture.attention_readout)
     present = readout.in_features // width
     if len(heads) < present or architecture.narrow is not None:
-        columns = _blocks(heads, width)
+        columns = blocks(heads, width)
         for path in architecture.feeders:
             if submodule(layer, path) is not None:
                 stack = torch.arange(architecture.stacked)[:, None] * present * width
