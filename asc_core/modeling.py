@@ -212,8 +212,13 @@ def head_width(config: PreTrainedConfig) -> int:
     return int(explicit or config.hidden_size // config.num_attention_heads)
 
 
+def ffn_width_name(config: PreTrainedConfig) -> str:
+    """The configuration value that holds the uncut model's FFN width."""
+    return "hidden_dim" if hasattr(config, "hidden_dim") else "intermediate_size"  # hidden_dim: DistilBERT
+
+
 def _ffn_width(config: PreTrainedConfig) -> int:
-    return int(getattr(config, "hidden_dim", None) or config.intermediate_size)  # hidden_dim: DistilBERT
+    return int(getattr(config, ffn_width_name(config)))
 
 
 def _select(linear: nn.Linear, rows: torch.Tensor | None = None, columns: torch.Tensor | None = None) -> None:
