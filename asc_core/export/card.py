@@ -1,0 +1,255 @@
+"""The model card: README.md in the form of the Hugging Face hub, with what was measured and how to get it again."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import transformers
+
+from asc_core.export.check import Checked
+from asc_core.plan.cost import Cost
+from asc_core.values import Estimate, Plan
+
+if TYPE_CHECKING:
+    from asc_core.encoder import Encoder
+
+_PIPELINES = {
+    "sequence-classification": "text-classification",
+    "token-classification": "token-classification",
+    "question-answering": "question-answering",
+    "embedding": "feature-extraction",
+}
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_PATH = re.compile(r"(?<![\w:/.])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\"`]+[/\\])*([^\s/\\'\"`]+)[/\\]?")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a card can say beyond what the encoder itself knows. What is None is left out.
+
+    estimate, original_estimate: of the exported model and of the uncut one, on the same split. cost, original_cost:
+    at the task's lengths. steps: how it was made, one sentence each. command: the line that makes it again.
+    """
+
+    task: str | None = None
+    estimate: Estimate | None = None
+    original_estimate: Estimate | None = None
+    cost: Cost | None = None
+    original_cost: Cost | None = None
+    steps: Sequence[str] = ()
+    command: str | None = None
+
+
+def model_card(
+    card: Card,
+    encoder: Encoder,
+    *,
+    name: str,
+    format: str,
+    auto: str,
+    own_code: bool,
+    dtype: str,
+    weights_bytes: int,
+    plan: Plan | None,
+    original: Encoder | None,
+    checked: Checked,
+) -> str:
+    """The whole text. Paths of this machine do not get into it: of each only the last name stays."""
+    base = _base_name(original or encoder)
+    sections = [
+        _front_matter(card, encoder, name, base, own_code),
+        f"# {_plain(name)}\n\n{_summary(card, encoder, base, original, own_code)}",
+        _section("Quality", _quality(card)),
+        _section("Cost", _cost(card, encoder, original, weights_bytes, dtype)),
+        _section("What is left", _parts(encoder)),
+        _section("How it was made", _origin(card, plan)),
+        _section("How to load it", _loading(name, auto, own_code)),
+        _section("Limitations", _limitations(card, format, own_code, dtype)),
+        _section("Checked", _checked(checked)),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _section(title: str, lines: Iterator[str]) -> str:
+    body = "\n".join(lines)
+    return f"## {title}\n\n{body}" if body else ""
+
+
+def _plain(text: object) -> str:
+    """Untrusted text for one line of Markdown: no paths, no line breaks, nothing that opens a tag or a table cell."""
+    flat = " ".join(_PATH.sub(r"\1", str(text)).split())
+    return flat.replace("|", "\\|").replace("<", "&lt;")
+
+
+def _quoted(text: object) -> str:
+    return json.dumps(
+        " ".join(_PATH.sub(r"\1", str(text)).split()), ensure_ascii=False
+    )  # JSON strings are YAML strings
+
+
+def _base_name(encoder: Encoder) -> str:
+    return encoder.source if _is_hub_id(encoder.source) else Path(encoder.name).name
+
+
+def _is_hub_id(source: str) -> bool:
+    return _HUB_ID.fullmatch(source) is not None and not Path(source).exists()
+
+
+def _front_matter(card: Card, encoder: Encoder, name: str, base: str, own_code: bool) -> str:
+    lines = ["---", "library_name: transformers"]
+    if _is_hub_id(base):
+        lines.append(f"base_model: {_quoted(base)}")
+    if encoder.head in _PIPELINES:
+        lines.append(f"pipeline_tag: {_PIPELINES[encoder.head]}")
+    lines += ["tags:", "- application-specific-compression", "- pruned"] + (["- custom_code"] if own_code else [])
+    if card.estimate is not None and encoder.head in _PIPELINES:
+        estimate, task = card.estimate, card.task or "task"
+        lines += [
+            "model-index:",
+            f"- name: {_quoted(name)}",
+            "  results:",
+            f"  - task:\n      type: {_PIPELINES[encoder.head]}",
+            f"    dataset:\n      name: {_quoted(task)}\n      type: {_quoted(task)}",
+            f"      split: {_quoted(estimate.split)}",
+            f"    metrics:\n    - type: {_quoted(estimate.metric)}\n      value: {estimate.value:.4f}",
+        ]
+    return "\n".join([*lines, "---"])
+
+
+def _summary(card: Card, encoder: Encoder, base: str, original: Encoder | None, own_code: bool) -> str:
+    less = ""
+    if original is not None and encoder.parameters < original.parameters:
+        less = f" with {encoder.parameters / original.parameters:.0%} of its parameters"
+    task = f" for the application `{_plain(card.task)}`" if card.task else ""
+    needs = " It needs one file of code, which lies beside the weights." if own_code else ""
+    return f"`{_plain(base)}`{less}, compressed{task} with ASC Studio.{needs}"
+
+
+def _quality(card: Card) -> Iterator[str]:
+    estimate, before = card.estimate, card.original_estimate
+    if estimate is None:
+        return
+    yield f"| model | {_plain(estimate.metric)} | 95 % interval | split | examples |"
+    yield "|---|---|---|---|---|"
+    for who, e in (("this model", estimate), ("original", before)):
+        if e is not None:
+            count = f"{e.examples:,}" if e.complete else f"{e.examples:,} of {e.total:,}"
+            yield f"| {who} | {e.value:.4f} | {_interval(e.interval)} | {_plain(e.split)} | {count} |"
+    if estimate.difference is not None:
+        interval = f" {_interval(estimate.difference_interval)}" if estimate.difference_interval else ""
+        yield f"\nDifference to the original on the same examples: {estimate.difference:+.4f}{interval}."
+    if estimate.truncated:
+        yield f"\n{estimate.truncated:,} texts were longer than the model's limit and cut off."
+
+
+def _interval(interval: tuple[float, float]) -> str:
+    return f"[{interval[0]:.4f}, {interval[1]:.4f}]"
+
+
+def _cost(card: Card, encoder: Encoder, original: Encoder | None, weights_bytes: int, dtype: str) -> Iterator[str]:
+    dense_parameters = original.parameters if original else None
+    if dense_parameters is None and card.original_cost is not None:
+        dense_parameters = card.original_cost.parameters
+    yield "| | this model | original | ratio |"
+    yield "|---|---|---|---|"
+    rows: list[tuple[str, float, float | None, str]] = [
+        ("parameters", encoder.parameters, dense_parameters, ",.0f"),
+        (f"weights, bytes ({dtype})", weights_bytes, dense_parameters and 4 * dense_parameters, ",.0f"),
+    ]
+    if card.cost is not None:
+        dense = card.original_cost.flops if card.original_cost else None
+        rows.append(("FLOPs of the layers, one text of average length", card.cost.flops, dense, ".3g"))
+    for what, here, there, style in rows:
+        known = f"{there:{style}} | {here / there:.3f}" if there else "- | -"
+        yield f"| {what} | {here:{style}} | {known} |"
+
+
+def _parts(encoder: Encoder) -> Iterator[str]:
+    shape = encoder.shape
+    record = getattr(encoder.model.config, "asc_cut", None)
+    heads = record["heads"] if record else [list(range(n)) for n in shape.heads]
+    numbers = record["layers"] if record and not shape.shares_weights else range(len(shape.heads))
+    if shape.shares_weights:
+        yield f"{shape.layers} layers run on {len(shape.heads)} set(s) of weights.\n"
+    yield f"| {'weights' if shape.shares_weights else 'layer'} | heads (numbers in the original) | neurons |"
+    yield "|---|---|---|"
+    for number, kept, neurons in zip(numbers, heads, shape.neurons, strict=True):
+        yield f"| {number + 1} | {len(kept)}: {', '.join(str(h + 1) for h in kept) or 'none'} | {neurons:,} |"
+    yield "\nLayers and heads are counted from 1."
+
+
+def _origin(card: Card, plan: Plan | None) -> Iterator[str]:
+    for number, step in enumerate(card.steps, start=1):
+        yield f"{number}. {_plain(step)}"
+    if plan is not None:
+        known = {k: v for k, v in plan.provenance.__dict__.items() if v is not None}
+        if known:
+            yield "\nThe plan (`plan.json`): " + ", ".join(f"{k} `{_plain(v)}`" for k, v in known.items()) + "."
+    if card.command:
+        yield f"\nThe same again:\n```\n{_PATH.sub(_last_name, card.command).replace('```', '')}\n```"
+
+
+def _last_name(path: re.Match[str]) -> str:
+    return path.group(1)
+
+
+def _loading(name: str, auto: str, own_code: bool) -> Iterator[str]:
+    folder = json.dumps(name, ensure_ascii=False)
+    trust = ", trust_remote_code=True" if own_code else ""
+    yield "```python"
+    yield f"from transformers import {auto}, AutoTokenizer"
+    yield f"model = {auto}.from_pretrained({folder}{trust})"
+    yield f"tokenizer = AutoTokenizer.from_pretrained({folder}{trust})"
+    yield "```"
+    if own_code:
+        yield "`trust_remote_code=True` runs `modeling_asc.py` beside the weights. With ASC Studio it is not needed:"
+        yield "```python"
+        yield "import asc_core.encoder  # makes the model's class known to transformers"
+        yield f"from transformers import {auto}, AutoTokenizer"
+        yield f"model = {auto}.from_pretrained({folder})"
+        yield f"tokenizer = AutoTokenizer.from_pretrained({folder})"
+        yield "```"
+
+
+def _limitations(card: Card, format: str, own_code: bool, dtype: str) -> Iterator[str]:
+    if card.estimate is not None:
+        where = f"the {_plain(card.estimate.split)} split" + (f" of `{_plain(card.task)}`" if card.task else "")
+        yield f"- Quality was measured on {where} and says nothing about other texts or other applications."
+    else:
+        yield "- No quality was measured for this export."
+    yield "- What was cut away was chosen for one application; another one may need it. It cannot be put back."
+    if format == "dense":
+        yield "- Cut heads and neurons are zeros, so that the original's class can load them: they still cost time."
+    if own_code:
+        yield "- The original's class cannot hold these weights: load them with the one that comes with them, as above."
+    if dtype == "float16":
+        yield "- The weights are stored in float16; compute in float32 on a CPU with `dtype=torch.float32`."
+
+
+def _checked(checked: Checked) -> Iterator[str]:
+    yield (
+        f"Reloaded in a fresh process and compared with the model in memory on {checked.texts} texts and on random "
+        f"token sequences: the outputs differ by {checked.max_difference:.1g} at most."
+    )
+    versions = {
+        "ASC Studio": _version("asc-studio"),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "Python": platform.python_version(),
+    }
+    yield "\nMade with " + ", ".join(f"{name} {version}" for name, version in versions.items() if version) + "."
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,107 @@
+"""Pickled weights to safetensors, without letting the pickle run anything: `asc convert DIR`."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from asc_core.errors import UserError
+from asc_core.export import unpickle
+from asc_core.export.check import run_alone
+from asc_core.export.folder import is_disk_full
+from asc_core.progress import Progress
+from asc_core.values import read_json
+
+# What transformers and peft call pickled weights, and what they call the same in safetensors.
+_SINGLE = {"pytorch_model.bin": "model.safetensors", "adapter_model.bin": "adapter_model.safetensors"}
+_INDEX, _NEW_INDEX = "pytorch_model.bin.index.json", "model.safetensors.index.json"
+
+
+def convert(folder: str | Path, progress: Progress = Progress()) -> Path:
+    """Write safetensors beside the pickled weights (.bin) of a checkpoint folder, which stay as they are.
+
+    The pickle is read in a process of its own by torch's restricted reader, which makes tensors and calls nothing.
+    Returns: the new file (of weights in several files, their index). Raises: UserError where there is nothing to
+    convert, where safetensors are there already, or where a file asks for more than tensors; Cancelled.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder.")
+    present = sorted(p.name for p in folder.glob("*.safetensors"))
+    if present:
+        raise UserError(f"{folder} has safetensors already ({', '.join(present)}): there is nothing to convert.")
+    single = next((name for name in _SINGLE if (folder / name).exists()), None)
+    if single is not None:
+        _convert_files(folder, {single: _SINGLE[single]}, None, progress)
+        return folder / _SINGLE[single]
+    if (folder / _INDEX).exists():
+        shards, index = _shards(folder)
+        _convert_files(folder, shards, index, progress)
+        return folder / _NEW_INDEX
+    raise UserError(f"{folder} has no pickled weights ({', '.join(_SINGLE)} or {_INDEX}).")
+
+
+def _shards(folder: Path) -> tuple[dict[str, str], dict[str, Any]]:
+    """(pickled file -> new file, the new index). The index is untrusted: it may name files of this folder alone."""
+    index = read_json(folder / _INDEX)
+    names = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(names, dict) or not all(isinstance(n, str) for n in names.values()) or not names:
+        raise UserError(f"{folder / _INDEX} does not say which weight is in which file.")
+    shards = {}
+    for name in sorted(set(names.values())):
+        if Path(name).name != name or not name.endswith(".bin"):
+            raise UserError(f"{folder / _INDEX} names the file {name!r}, which is not pickled weights of this folder.")
+        if not (folder / name).exists():
+            raise UserError(f"{folder} lacks {name}, which its index names: copy or download it again.")
+        shards[name] = name.replace("pytorch_model", "model", 1).removesuffix(".bin") + ".safetensors"
+    metadata = index.get("metadata") if isinstance(index.get("metadata"), dict) else {}
+    return shards, {"metadata": metadata, "weight_map": {key: shards[name] for key, name in names.items()}}
+
+
+def _convert_files(folder: Path, files: dict[str, str], index: dict[str, Any] | None, progress: Progress) -> None:
+    """All new files appear together at the end, the index last."""
+    with _scratch(folder) as scratch:
+        for done, (old, new) in enumerate(files.items()):
+            progress.step(done, len(files), f"converting {old}")
+            target = scratch / new
+            said = run_alone(
+                Path(unpickle.__file__),
+                [str((folder / old).resolve()), str(target)],
+                scratch,
+                Progress(None, progress.cancel),
+            )
+            if not target.exists():
+                if "No space left" in said:
+                    raise UserError(f"The disk of {folder} is full: free some space. Nothing was written.")
+                raise UserError(
+                    f"{folder / old} cannot be converted: {said}. Nothing of it was run, nothing was written."
+                )
+            _sync(target)
+        if index is not None:
+            (scratch / _NEW_INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+            _sync(scratch / _NEW_INDEX)
+        for name in [*files.values(), *([_NEW_INDEX] if index is not None else [])]:
+            os.replace(scratch / name, folder / name)
+        progress.step(len(files), len(files), "converting")
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A directory on the same disk as `folder`, so that moving out of it is one step."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".converting-", dir=folder) as name:
+            yield Path(name).resolve()
+    except OSError as error:
+        if is_disk_full(error):
+            raise UserError(f"The disk of {folder} is full: free some space. Nothing was written.") from error
+        raise UserError(f"{folder} cannot be written: {error.strerror or error}. Nothing was written.") from error
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,39 @@
+"""Read pickled weights with torch's restricted reader and write them as safetensors.
+
+Run as a process of its own by `convert.py`: `python unpickle.py PICKLED SAFETENSORS`. Where it cannot, the last line
+on standard error says why.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import torch
+from safetensors.torch import save_file
+
+
+def main(source: str, target: str) -> None:
+    state = torch.load(source, map_location="cpu", weights_only=True)
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    tensors = {str(k): v for k, v in state.items() if isinstance(v, torch.Tensor)} if isinstance(state, dict) else {}
+    if not tensors or len(tensors) < len(state):
+        raise SystemExit("it is not a table of named tensors")
+    # clone: tensors that share memory, or are a view of more of it, are stored each on its own.
+    save_file({k: v.detach().contiguous().clone() for k, v in tensors.items()}, target, metadata={"format": "pt"})
+
+
+def reason(error: Exception) -> str:
+    """One line. Torch names what it refused to run in the middle of a long text about how to run it after all."""
+    refused = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if refused:
+        return f"it asks to run {refused[1]}, which weights have no need of"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except Exception as error:
+        raise SystemExit(reason(error)) from None
