@@ -76,8 +76,7 @@ class BatchView:
 
     def sampled(self, states: torch.Tensor) -> torch.Tensor:
         """(rows, T, n) -> (rows, K, n) at the sampled tokens."""
-        flat = states.reshape(-1, states.shape[-1]).index_select(0, self._flat_sample)
-        return flat.view(len(states), -1, states.shape[-1])
+        return states.flatten(0, 1).index_select(0, self._flat_sample).unflatten(0, self.sample_weight.shape)
 
     def per_feature(self, rows: torch.Tensor) -> torch.Tensor:
         """(rows, n) -> (features, n), summed over the rows of a feature."""
