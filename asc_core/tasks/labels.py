@@ -11,7 +11,7 @@ import numpy as np
 
 from asc_core.errors import UserError
 
-_GENERIC = re.compile(r"LABEL_\d+")
+_GENERIC = re.compile(r"(LABEL_)?\d+")
 _SHOWN = 20
 
 

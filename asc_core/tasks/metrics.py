@@ -15,6 +15,8 @@ import numpy as np
 from asc_core.errors import UserError
 from asc_core.tasks.base import Metric
 
+ROUNDING = 1e-12  # what is left of a difference of sums that should be zero, relative to the sums
+
 Statistics = Callable[[Any, Any], np.ndarray]
 
 
@@ -132,7 +134,9 @@ def pearson() -> Measure:
 
     def from_sums(sums: np.ndarray) -> np.ndarray:
         n, x, y, xx, yy, xy = np.moveaxis(np.asarray(sums), -1, 0)
-        spread = (n * xx - x * x) * (n * yy - y * y)
+        x_spread, y_spread = n * xx - x * x, n * yy - y * y
+        constant = (x_spread <= ROUNDING * n * xx) | (y_spread <= ROUNDING * n * yy)
+        spread = np.where(constant, 0, x_spread * y_spread)  # a model cut too far gives one value for everything
         return _divide(n * xy - x * y, np.sqrt(np.maximum(spread, 0)))
 
     return Measure(Metric("pearson", ("examples", "x", "y", "xx", "yy", "xy"), from_sums=from_sums), moments)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 _SPLITS = {"train": "train", "validation": "validation", "test": "test"}  # named, so that loading asks nobody for them
 
 

@@ -1,0 +1,95 @@
+"""Which output of a model a label of the data is."""
+
+import pytest
+
+from asc_core.errors import UserError
+from asc_core.tasks.labels import LabelSet, match
+
+NLI = ["entailment", "neutral", "contradiction"]
+FOUND = LabelSet.discover
+
+
+@pytest.mark.parametrize(
+    ("labels", "model", "expected"),
+    [
+        pytest.param(
+            FOUND(NLI), ["NEUTRAL", "ENTAILMENT", "CONTRADICTION"], [2, 1, 0], id="by name, whatever the case"
+        ),
+        pytest.param(LabelSet.declare(NLI), NLI[::-1], [2, 1, 0], id="declared order gives way to names"),
+        pytest.param(FOUND(["a b", "c-d"]), ["c_d", "a_b"], [1, 0], id="spaces, hyphens and underscores are the same"),
+        pytest.param(FOUND(["us", "US"]), ["us", "US"], [1, 0], id="exact names go first"),
+        pytest.param(FOUND(["neutral", "entailment"]), NLI, [0, 1], id="the data need not have every class"),
+        pytest.param(FOUND([0, 1, 2]), NLI, [0, 1, 2], id="bare indices"),
+        pytest.param(FOUND(["0", "2"]), NLI, [0, 1, 2], id="bare indices with a gap"),
+        pytest.param(LabelSet.declare(NLI), ["LABEL_0", "LABEL_1", "LABEL_2"], [0, 1, 2], id="declared, model unnamed"),
+        pytest.param(LabelSet.declare({"0": "no", "1": "yes"}), ["yes", "no"], [1, 0], id="renamed, then by name"),
+    ],
+)
+def test_labels_are_matched(labels: LabelSet, model: list[str], expected: list[int]) -> None:
+    assert match(labels, model, "task", "model").to_model.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("labels", "model", "said"),
+    [
+        pytest.param(FOUND(["good", "bad"]), NLI, "task has 2, the model's head 3", id="another count"),
+        pytest.param(LabelSet.declare(NLI[:2]), NLI, "task has 2, the model's head 3", id="declared, too few"),
+        pytest.param(FOUND([0, 1]), NLI, "task has 2, the model's head 3", id="indices, too few"),
+        pytest.param(FOUND([*NLI[:2], "contradicton"]), NLI, "knows no 'contradicton'", id="a typing error"),
+        pytest.param(FOUND(NLI), ["LABEL_0", "LABEL_1", "LABEL_2"], "names are generic", id="no order known"),
+        pytest.param(FOUND(["A", "a"]), ["a", "b"], "knows no 'A'", id="ambiguous without case"),
+    ],
+)
+def test_a_mismatch_shows_both_lists(labels: LabelSet, model: list[str], said: str) -> None:
+    with pytest.raises(UserError) as error:
+        match(labels, model, "mytask", "mymodel")
+    text = str(error.value)
+    assert said in text
+    assert "mytask" in text
+    assert "mymodel" in text
+    for name in (*labels.names, *model):
+        assert name in text
+
+
+def test_an_unnamed_head_is_noted() -> None:
+    assert "0 = entailment" in match(LabelSet.declare(NLI), ["LABEL_0", "LABEL_1", "LABEL_2"], "t", "m").note
+    assert not match(LabelSet.declare(NLI), NLI, "t", "m").note
+
+
+def test_long_lists_are_shortened() -> None:
+    names = [f"intent{i}" for i in range(150)]
+    with pytest.raises(UserError, match=r"\(151 in all\).*\(150 in all\)"):
+        match(LabelSet.declare([*names, "oos"]), names, "t", "m")
+
+
+@pytest.mark.parametrize(
+    ("labels", "value", "expected"),
+    [
+        pytest.param(LabelSet.declare({"0": "no", "1": "yes"}), "1", 1, id="renamed"),
+        pytest.param(LabelSet.declare({"0": "no", "1": "yes"}), 1.0, 1, id="a float that is whole"),
+        pytest.param(LabelSet.declare({"0": "no", "1": "yes"}), "yes", 1, id="already the name"),
+        pytest.param(LabelSet.declare({"0": "no", "1": "yes"}), "2", None, id="not in the mapping"),
+        pytest.param(LabelSet.declare(["no", "yes"]), 1, 1, id="a class index"),
+        pytest.param(LabelSet.declare(["no", "yes"]), -1, None, id="minus one is no class"),
+        pytest.param(LabelSet.declare(["no", "yes"]), True, 1, id="a truth value"),
+        pytest.param(LabelSet.declare(["no", "yes"]), "YES", 1, id="another case"),
+        pytest.param(LabelSet.declare(["no", "yes"]), None, None, id="nothing"),
+        pytest.param(LabelSet.declare(["no", "yes"]), float("nan"), None, id="not a number"),
+    ],
+)
+def test_values_of_the_data(labels: LabelSet, value: object, expected: int | None) -> None:
+    assert labels.index(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        pytest.param(["b", "a", "b"], ("a", "b"), id="names are sorted"),
+        pytest.param(["10", "2", "0", "1"], tuple(map(str, range(11))), id="indices are counted, not sorted as text"),
+        pytest.param(["I-x", "O", "B-x"], ("O", "B-x", "I-x"), id="O goes first"),
+        pytest.param([1, 2, 3, 4, 5], ("1", "2", "3", "4", "5"), id="numbers not from 0 are names"),
+        pytest.param([0, 100000], ("0", "100000"), id="wide gaps are names"),
+    ],
+)
+def test_classes_are_found_in_the_data(values: list, expected: tuple[str, ...]) -> None:
+    assert LabelSet.discover(values).names == expected
