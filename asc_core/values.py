@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -365,6 +365,7 @@ class Scores:
     labels: "none" (representation and weight methods), "gold", "sampled" or "argmax" (the model's own).
     low, high: the ends of a 95 % interval over examples, where the method has one.
     similarity: (L+1, L+1), ASC's matrix over the embedding output and each layer's output, where the method has one.
+    details: further named arrays of a method, described there.
     """
 
     method: str
@@ -380,6 +381,7 @@ class Scores:
     high: PartValues | None = None
     similarity: np.ndarray | None = None
     notes: str = ""
+    details: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def provenance(self, rule: str) -> Provenance:
         return Provenance(
@@ -394,6 +396,7 @@ class Scores:
                 arrays |= {f"{prefix}.{name}": np.ascontiguousarray(a) for name, a in values.arrays().items()}
         if self.similarity is not None:
             arrays["similarity"] = np.ascontiguousarray(self.similarity)
+        arrays |= {f"detail.{name}": np.ascontiguousarray(a) for name, a in self.details.items()}
         simple = {k: getattr(self, k) for k in _SCORES_METADATA}
         return arrays, {"scores": json.dumps(simple | {"shape": self.shape.to_json()})}
 
@@ -411,6 +414,7 @@ class Scores:
             low=part("low"),
             high=part("high"),
             similarity=arrays.get("similarity"),
+            details={k.removeprefix("detail."): v for k, v in arrays.items() if k.startswith("detail.")},
             shape=shape,
             **data,
         )
