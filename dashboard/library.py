@@ -50,6 +50,10 @@ class Library:
         """Reads all splits the first time. Raises: UserError."""
         return self._once(self._others, ("facts", application.task), lambda: describe(self.task(application)))
 
+    def kept(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """Anything else that should be made once for a key."""
+        return self._once(self._others, key, make)
+
     def known_facts(self, application: Application) -> Facts | None:
         return self._others.get(("facts", application.task))
 

@@ -14,7 +14,7 @@ from asc_core.values import Plan, Scores, Shape
 from dashboard import numbers
 from dashboard.charts.grid import grid, interval_at, part_name, parts, ranks, value_at
 from dashboard.charts.heatmap import centre, column_place
-from dashboard.charts.palette import Palette, styled
+from dashboard.charts.palette import Palette, colour_at, styled
 
 BINS = 32
 
@@ -43,7 +43,7 @@ def cut_map(scores: Scores, plan: Plan, by_hand: ByHand, colours: Palette, heigh
                 shade = value_at(placed, part)
                 figure.add_shape(_cell(part, shape, head_state[part.row, part.number], shade, colours))
     for row in range(len(shape.heads)):
-        _ffn_cell(figure, plan, row, value_at(placed, Part("ffn", row)), colours)
+        _ffn_cell(figure, plan, row, colours)
         _layer_cell(figure, plan, row, value_at(placed, Part("layers", row)), colours)
     _marks(figure, plan, by_hand, open_questions, colours)
     _targets(figure, scores, plan, by_hand, open_questions)
@@ -134,8 +134,6 @@ def _layer_share(plan: Plan, row: int) -> float:
 def _cell(part: Part, shape: Shape, kept: bool, shade: float, colours: Palette) -> dict:
     x, y = centre(part, shape)
     half = column_place(part.kind, shape)[1] / 2 - 0.05
-    from dashboard.charts.palette import colour_at
-
     fill = colour_at(colours.sequential, 0.5 if np.isnan(shade) else 0.12 + 0.88 * shade) if kept else "rgba(0,0,0,0)"
     return {
         "type": "rect", "x0": x - half, "x1": x + half, "y0": y - 0.43, "y1": y + 0.43,
@@ -143,17 +141,17 @@ def _cell(part: Part, shape: Shape, kept: bool, shade: float, colours: Palette) 
     }  # fmt: skip
 
 
-def _ffn_cell(figure: go.Figure, plan: Plan, row: int, shade: float, colours: Palette) -> None:
+def _ffn_cell(figure: go.Figure, plan: Plan, row: int, colours: Palette) -> None:
     """A bar as long as the share of neurons that stays, with the share written in it."""
     left, width = column_place("ffn", plan.shape)
     share = _ffn_share(plan, row)
     inner = width - 0.1
-    frame = _cell(Part("ffn", row), plan.shape, False, shade, colours)
+    frame = _cell(Part("ffn", row), plan.shape, False, 0.0, colours)
     figure.add_shape(frame)
     if share > 0:
-        bar = _cell(Part("ffn", row), plan.shape, True, shade, colours)
+        bar = _cell(Part("ffn", row), plan.shape, True, 0.0, colours)
         bar["x1"] = bar["x0"] + inner * share
-        bar["opacity"] = 0.55
+        bar["fillcolor"] = colours.sequential[2][1]
         figure.add_shape(bar)
     figure.add_annotation(
         x=left + width / 2, y=row, text=f"{100 * share:.0f}%", showarrow=False, font={"size": 11, "color": colours.ink}

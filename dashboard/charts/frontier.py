@@ -38,9 +38,9 @@ def metric_against_budget(
 
     here: the current plan's measurement, None while there is none; here_kept: its share of the budget.
     """
-    figure = go.Figure()
+    figure = styled(go.Figure(), colours, height, (44, 4, 6, 34))
     if original is not None:
-        figure.add_hline(y=original.value, line={"color": colours.quiet, "width": 1, "dash": "dot"})
+        figure.add_hline(y=100 * original.value, line={"color": colours.quiet, "width": 1, "dash": "dot"})
         figure.add_trace(_points([_original(original)], budget, colours.ink, colours, "diamond", 9))
     others = [one for one in measured if here is None or one.key != here.key]
     if others:
@@ -50,7 +50,7 @@ def metric_against_budget(
         figure.add_trace(_points([here], budget, colours.cut, colours, "circle", 11))
         figure.add_annotation(
             x=100 * here_kept,
-            y=here.estimate.value,
+            y=100 * here.estimate.value,
             text="you are here",
             showarrow=False,
             xshift=8 if here_kept < 0.9 else -8,
@@ -75,7 +75,7 @@ def metric_against_budget(
         nticks=11,
         title={"text": f"{BUDGET_NAMES[budget]} kept", "font": {"size": 11, "color": colours.quiet}, "standoff": 2},
     )
-    return styled(figure, colours, height, (44, 4, 6, 34))
+    return figure
 
 
 def _original(estimate: Estimate) -> Measured:
