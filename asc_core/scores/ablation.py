@@ -1,0 +1,370 @@
+"""Exact ablation: what the loss and the metric become with one part switched off, the truth that scores are judged by.
+
+Ranked by the loss, because the metric of a few hundred examples has ties. How far even this ranking can be trusted is
+its split-half reliability: no other score can be expected to agree with it better than it agrees with itself.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from asc_core.encoder import Encoder
+from asc_core.errors import UserError
+from asc_core.progress import Progress
+from asc_core.scores.neuron_groups import GROUPS, neuron_groups
+from asc_core.scores.streaming import REPLICATES, replicate_weights
+from asc_core.scores.sweep import BATCH_TOKENS, SECONDS_BETWEEN_SAVES, PartialStore, batches_by_length
+from asc_core.scores.switched_off import Part, SwitchedOff
+from asc_core.tasks.base import Examples, Features, Metric, Task
+from asc_core.values import PartValues, Scores, Shape
+
+ABLATION, ABLATION_METRIC = "ablation", "ablation-metric"
+PARTS = ("heads", "attention", "ffn", "layers", "neuron-groups")
+SPLIT_HALVES = 50
+_STATE_VERSION = 1
+
+
+def ablate(
+    encoder: Encoder,
+    task: Task,
+    *,
+    parts: Sequence[str] = PARTS,
+    split: str = "train",
+    samples: int | None = 256,
+    seed: int = 0,
+    groups: int = GROUPS,
+    batch_tokens: int | None = None,
+    progress: Progress | None = None,
+    study: PartialStore | None = None,
+) -> dict[str, Scores]:
+    """Switch off every part in turn: {"ablation": change of the loss, "ablation-metric": change of the metric}.
+
+    Both are such that higher = contributes more: the loss without the part less the dense one; the dense metric less
+    the one without it. Either may be negative: the task does better without the part.
+
+    parts: which kinds of `PARTS`. Single neurons get the value of their group divided by its size ("neuron-groups",
+    `groups` of them a row, see `neuron_groups`). A part of weights that several layers share is switched off in all of
+    them. batch_tokens: tokens that go through the layers at once, padding counted; results do not depend on it beyond
+    rounding. samples, split, study, progress: as in `sweep`; an ablation that was cancelled or killed goes on with the
+    batch that it was in.
+
+    Intervals: Poisson bootstrap over examples of the paired differences. `Scores.details` holds "reliability.<kind>":
+    (1,) the split-half reliability of the ranking (see `reliability`), where there are at least 3 parts of a kind, and
+    with neuron groups "groups.<row>": (neurons,) the group of each.
+
+    Raises: UserError (unknown kind of part, task without labels), Cancelled.
+    """
+    work = _Work.prepare(encoder, task, parts, split, samples, seed, batch_tokens)
+    progress = progress or Progress()
+    key = json.dumps(
+        ["ablation", _STATE_VERSION, encoder.weights, task.name, split, samples, seed, work.tokens, list(parts), groups]
+    )
+    state = _State.restore(study.partial(key) if study is not None else None)
+    if "neuron-groups" in parts and not state.groups:
+        inputs = (task.batch(work.features, rows, encoder).inputs for rows in work.batches)
+        state.groups = neuron_groups(encoder, inputs, groups, seed)
+    listed = parts_of(encoder.shape, parts, state.groups)
+    _measure(work, listed, state, progress, study, key)
+    results = _scores(work, encoder, listed, state, split, seed)
+    if study is not None:
+        for scores in results.values():
+            study.save_scores(scores)
+        study.drop_partial(key)
+    return results
+
+
+def parts_of(shape: Shape, kinds: Sequence[str], groups: Sequence[np.ndarray] = ()) -> list[Part]:
+    """All parts of some kinds, in the order of the layers in which they begin. groups: for "neuron-groups"."""
+    found: list[Part] = []
+    for row, heads in enumerate(shape.heads):
+        if "heads" in kinds:
+            found += [Part("heads", row, head, (head,)) for head in range(heads)]
+        found += [Part(kind, row) for kind in ("attention", "ffn") if kind in kinds]
+        if "neuron-groups" in kinds:
+            count = int(groups[row].max()) + 1 if groups[row].size else 0
+            found += [Part("neuron-groups", row, g, tuple(np.flatnonzero(groups[row] == g))) for g in range(count)]
+    if "layers" in kinds:
+        found += [Part("layers", layer) for layer in range(shape.layers)]
+    return sorted(found, key=lambda part: part.first_layer(shape.rows))
+
+
+@dataclass
+class _Work:
+    """What is computed on. batches: features of some examples each, all windows of an example together."""
+
+    encoder: Encoder
+    task: Task
+    examples: Examples
+    features: Features
+    batches: list[np.ndarray]
+    tokens: int
+
+    @staticmethod
+    def prepare(
+        encoder: Encoder,
+        task: Task,
+        kinds: Sequence[str],
+        split: str,
+        samples: int | None,
+        seed: int,
+        batch_tokens: int | None,
+    ) -> _Work:
+        for kind in kinds:
+            if kind not in PARTS:
+                raise UserError(f"There is no kind of part {kind!r}; there are: {', '.join(PARTS)}.")
+        if not task.labelled:
+            raise UserError(
+                f"Ablation measures the loss, and the task {task.name} has no labels: name its label field."
+            )
+        examples = task.examples(split, samples, seed)
+        features = task.features(examples, encoder)
+        tokens = batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048)
+        return _Work(encoder, task, examples, features, _batches(features, tokens), tokens)
+
+    @property
+    def notes(self) -> str:
+        notes = list(self.features.notes)
+        if self.features.truncated:
+            notes.append(f"{self.features.truncated} of {len(self.examples)} examples were truncated.")
+        if len(self.features) != len(self.examples):
+            notes.append(f"{len(self.features)} windows of {len(self.examples)} examples, each counted as one.")
+        return " ".join(notes)
+
+    def pieces(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """A batch that one example with many windows makes too large, cut at the limit."""
+        for piece in batches_by_length(self.features.lengths[rows], self.tokens):
+            yield rows[np.sort(piece)]
+
+
+def _batches(features: Features, tokens: int) -> list[np.ndarray]:
+    """Rows of features, of like length, an example's windows next to each other and in order."""
+    starts = np.flatnonzero(np.diff(features.example, prepend=-1))
+    windows = np.split(np.arange(len(features)), starts[1:])
+    longest = np.maximum.reduceat(features.lengths, starts)
+    area = longest * np.diff(starts, append=len(features))
+    return [np.concatenate([windows[e] for e in np.sort(batch)]) for batch in batches_by_length(area, tokens)]
+
+
+@dataclass
+class _State:
+    """Results so far: what is saved, and what goes on after a kill.
+
+    loss: (examples, 1 + parts) sums over an example's windows, first the dense model's. statistics: (examples,
+    1 + parts, k) of the metric. windows: (examples,), 0 where not yet done. groups: see `neuron_groups`.
+    """
+
+    loss: np.ndarray | None = None
+    statistics: np.ndarray | None = None
+    windows: np.ndarray | None = None
+    groups: tuple[np.ndarray, ...] = ()
+    batches: int = 0
+
+    @staticmethod
+    def restore(saved: tuple[dict[str, np.ndarray], dict[str, Any]] | None) -> _State:
+        if saved is None:
+            return _State()
+        arrays, metadata = saved
+        groups = tuple(arrays[f"groups.{row}"] for row in range(sum(name.startswith("groups.") for name in arrays)))
+        named = {name: np.array(arrays[name]) for name in ("loss", "statistics", "windows")}
+        return _State(groups=groups, batches=int(metadata["batches"]), **named)
+
+    def save(self, study: PartialStore, key: str) -> None:
+        if self.loss is None or self.statistics is None or self.windows is None:
+            return
+        arrays = {"loss": self.loss, "statistics": self.statistics, "windows": self.windows}
+        arrays |= {f"groups.{row}": group for row, group in enumerate(self.groups)}
+        study.save_partial(key, arrays, {"batches": self.batches})
+
+    def store(self, examples: int, chosen: np.ndarray, windows: np.ndarray, loss: Any, statistics: Any) -> None:
+        """One batch's results. chosen: (n,) its examples; loss: (n, 1 + parts); statistics: (n, 1 + parts, k)."""
+        if self.loss is None or self.statistics is None or self.windows is None:
+            self.loss = np.zeros((examples, loss.shape[1]))
+            self.statistics = np.zeros((examples, *statistics.shape[1:]))
+            self.windows = np.zeros(examples, dtype=np.int64)
+        self.loss[chosen], self.statistics[chosen], self.windows[chosen] = loss, statistics, windows
+        self.batches += 1
+
+
+def _measure(
+    work: _Work, parts: Sequence[Part], state: _State, progress: Progress, study: PartialStore | None, key: str
+) -> None:
+    """All batches, from where an earlier run was saved. On Cancelled the state is saved too."""
+    runner = SwitchedOff(work.encoder, work.task, work.features, parts, work.tokens)
+    finished = sum(map(len, work.batches[: state.batches])) * len(parts)
+    total, what = len(work.features) * len(parts), f"ablating {work.task.name}"
+    last_save, saved = time.monotonic(), state.batches
+
+    def step(done: int) -> None:
+        nonlocal finished
+        finished += done
+        progress.step(finished, total, what)
+
+    try:
+        step(0)
+        for rows in work.batches[state.batches :]:
+            _add(work, runner, rows, state, step)
+            if study is not None and time.monotonic() - last_save > SECONDS_BETWEEN_SAVES:
+                state.save(study, key)
+                last_save, saved = time.monotonic(), state.batches
+    except BaseException:
+        if study is not None and state.batches > saved:
+            state.save(study, key)
+        raise
+
+
+def _add(work: _Work, runner: SwitchedOff, rows: np.ndarray, state: _State, step: Callable[[int], None]) -> None:
+    """Loss and statistics of the examples of one batch, dense and with each part switched off."""
+    position = {int(row): i for i, row in enumerate(rows)}
+    loss = np.zeros((len(rows), 1 + len(runner.parts)))
+    predictions: list[list[Any]] = [[None] * len(rows) for _ in range(1 + len(runner.parts))]
+    for piece in work.pieces(rows):
+        for part, of, losses, predicted in _pass(work, runner, piece, step):
+            at = [position[int(row)] for row in of]
+            loss[at, part] = losses
+            for i, prediction in zip(at, predicted, strict=True):
+                predictions[part][i] = prediction
+    chosen, windows = np.unique(work.features.example[rows], return_counts=True)
+    features, examples = work.features.of_examples(chosen), work.examples.subset(chosen)
+    statistics = [work.task.statistics(each, features, examples, predictions[0]) for each in predictions]
+    first = np.cumsum(windows) - windows
+    state.store(len(work.examples), chosen, windows, np.add.reduceat(loss, first), np.stack(statistics, 1))
+
+
+def _pass(
+    work: _Work, runner: SwitchedOff, rows: np.ndarray, step: Callable[[int], None]
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, list[Any]]]:
+    """(0 for dense or 1 + part, features, their losses, their predictions)"""
+    with torch.inference_mode():
+        batch, output, states = runner.dense(rows)
+        yield 0, rows, work.task.loss(output, batch).cpu().numpy(), work.task.predict(output, batch)
+        for group in runner.run(rows, states):
+            losses = work.task.loss(group.output, group.batch).cpu().numpy().reshape(len(group.parts), -1)
+            predicted = work.task.predict(group.output, group.batch)
+            n = len(group.features)
+            for i, part in enumerate(group.parts):
+                yield 1 + part, group.features, losses[i], predicted[i * n : (i + 1) * n]
+            step(len(group.parts) * n)
+
+
+Weighted = Callable[[np.ndarray], np.ndarray]
+
+
+def loss_changes(loss: np.ndarray, windows: np.ndarray) -> Weighted:
+    """From (R, n) weights of examples to (R, parts) changes of the loss. loss, windows: see `_State`."""
+    changes = loss[:, 1:] - loss[:, :1]
+    return lambda weights: (weights @ changes) / (weights @ windows)[:, None]
+
+
+def metric_changes(statistics: np.ndarray, metric: Metric) -> Weighted:
+    """The same for the metric. statistics: (n, 1 + parts, k)."""
+
+    def of_part(part: int, weights: np.ndarray) -> np.ndarray:
+        if metric.from_sums is not None:
+            return np.asarray(metric.from_sums(weights @ statistics[:, part]))
+        counts = weights.astype(np.int64)
+        return np.asarray([metric.value(np.repeat(statistics[:, part], count, 0)) for count in counts])
+
+    def changes(weights: np.ndarray) -> np.ndarray:
+        values = np.stack([of_part(part, weights) for part in range(statistics.shape[1])], -1)
+        return values[:, :1] - values[:, 1:]
+
+    return changes
+
+
+def split_halves(changes: Weighted, examples: int, seed: int = 0, splits: int = SPLIT_HALVES) -> np.ndarray:
+    """(2, splits, parts) the changes on two random halves of the examples, for `reliability`."""
+    generator = np.random.default_rng((seed, examples))
+    half = np.stack([generator.permutation(examples) < examples // 2 for _ in range(splits)]).astype(np.float64)
+    return np.stack([changes(half), changes(1 - half)])
+
+
+def reliability(halves: np.ndarray) -> float:
+    """How well a ranking of parts agrees with what as many other examples would give, 0 to 1. halves: (2, S, parts).
+
+    Spearman correlation between the two halves, mean over S splits, stepped up to the full number of examples by the
+    formula of Spearman (1910) and Brown (1910), 2 r / (1 + r); 0 where r is negative.
+    """
+    from scipy.stats import rankdata
+
+    ranks = rankdata(halves, axis=-1)
+    ranks -= ranks.mean(-1, keepdims=True)
+    covariance = (ranks[0] * ranks[1]).sum(-1)
+    norm = np.sqrt((ranks**2).sum(-1).prod(0))
+    correlation = float(np.divide(covariance, norm, out=np.zeros_like(norm), where=norm > 0).mean())
+    return max(0.0, 2 * correlation / (1 + correlation)) if correlation > -1 else 0.0
+
+
+def _scores(
+    work: _Work, encoder: Encoder, parts: Sequence[Part], state: _State, split: str, seed: int
+) -> dict[str, Scores]:
+    assert state.loss is not None
+    assert state.statistics is not None
+    assert state.windows is not None
+    examples = len(work.examples)
+    details = {f"groups.{row}": group for row, group in enumerate(state.groups)}
+    every = np.ones((1, examples))
+    replicates = replicate_weights(seed, work.examples.numbers, REPLICATES).astype(np.float64)
+    replicates = replicates[replicates.sum(1) > 0]
+    results = {}
+    for method, changes in (
+        (ABLATION, loss_changes(state.loss, state.windows)),
+        (ABLATION_METRIC, metric_changes(state.statistics, work.task.metric)),
+    ):
+        low, high = np.percentile(changes(replicates), (2.5, 97.5), axis=0)
+        value, low, high = (_values(parts, v, encoder.shape, state.groups) for v in (changes(every)[0], low, high))
+        results[method] = Scores(
+            method=method,
+            values=value,
+            low=low,
+            high=high,
+            shape=encoder.shape,
+            weights=encoder.weights,
+            task=work.task.name,
+            split=split,
+            examples=examples,
+            seed=seed,
+            labels="gold",
+            notes=work.notes,
+            details=details | _reliabilities(parts, changes, examples, seed),
+        )
+    return results
+
+
+def _reliabilities(parts: Sequence[Part], changes: Weighted, examples: int, seed: int) -> dict[str, np.ndarray]:
+    if examples < 4:
+        return {}
+    halves = split_halves(changes, examples, seed)
+    kinds = np.asarray([part.kind for part in parts])
+    enough = [str(kind) for kind in dict.fromkeys(kinds) if (kinds == kind).sum() >= 3]
+    return {f"reliability.{kind}": np.asarray([reliability(halves[..., kinds == kind])]) for kind in enough}
+
+
+def _values(parts: Sequence[Part], numbers: np.ndarray, shape: Shape, groups: Sequence[np.ndarray]) -> PartValues:
+    """One number a part, put where it belongs. A neuron has the share of its group's number that falls on it."""
+    table: Mapping[str, dict[tuple[int, int], float]] = {kind: {} for kind in PARTS}
+    for part, number in zip(parts, numbers, strict=True):
+        table[part.kind][part.place, part.index] = float(number)
+
+    def places(kind: str) -> np.ndarray | None:
+        found = table[kind]
+        return np.asarray([found[place, 0] for place in range(len(found))]) if found else None
+
+    heads = neurons = None
+    if table["heads"]:
+        heads = tuple(
+            np.asarray([table["heads"][row, head] for head in range(count)]) for row, count in enumerate(shape.heads)
+        )
+    if table["neuron-groups"]:
+        sizes = [np.bincount(group) for group in groups]
+        neurons = tuple(
+            np.asarray([table["neuron-groups"][row, int(g)] / sizes[row][g] for g in group])
+            for row, group in enumerate(groups)
+        )
+    return PartValues(heads, neurons, places("attention"), places("ffn"), places("layers"))
