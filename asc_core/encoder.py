@@ -256,7 +256,9 @@ def load_encoder(
     if multi_label:
         config.problem_type = "multi_label_classification"
     model_class = _model_class(config, head)
-    model = _load_model(model_class, source, config, trust_remote_code)
+    asked = head is not None or labels is not None or slot_labels is not None or regression or multi_label
+    own_head = not asked and model_class.__name__.endswith(tuple(_CLASS_ENDINGS))
+    model = _load_model(model_class, source, config, trust_remote_code, own_head)
     tokenizer = _load_tokenizer(source, trust_remote_code)
     return Encoder(model, tokenizer, source).to(device or best_device())
 
@@ -274,6 +276,10 @@ def load_adapter(folder: str | Path, base: str | Path | None = None, device: str
     base = str(base or settings.get("base_model_name_or_path") or "")
     if not base:
         raise UserError(f"{folder}/adapter_config.json names no base_model_name_or_path: say which encoder it adapts.")
+    if base == "demo:encoder":
+        from asc_core.demo.encoder import encoder_folder
+
+        base = str(encoder_folder())
     if Path(base).is_dir():
         _check_folder(Path(base))
     if (folder / "config.json").exists():
@@ -287,14 +293,34 @@ def load_adapter(folder: str | Path, base: str | Path | None = None, device: str
             "FEATURE_EXTRACTION": "embedding",
         }.get(str(settings.get("task_type")))
         _size_head_like_adapter(config, folder)
-    model = _load_model(_model_class(config, head), base, config, False)
+    model = _load_model(_model_class(config, head), base, config, False, own_head=False)
     try:
-        merged = peft.PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
-    except (RuntimeError, ValueError, KeyError, SafetensorError) as error:
-        raise UserError(f"The adapter in {folder} does not fit the encoder {base}: {_first_line(error)}") from None
+        adapted = peft.PeftModel.from_pretrained(model, str(folder))
+        _require_every_weight(adapted, folder)
+        merged = adapted.merge_and_unload()
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
+        raise UserError(f"The adapter in {folder} does not fit the encoder {base}: {_first_line(error)}.") from None
     tokenizer_source = folder if (folder / "tokenizer_config.json").exists() else base
     tokenizer = _load_tokenizer(str(tokenizer_source), False)
     return Encoder(merged.float(), tokenizer, str(folder)).to(device or best_device())
+
+
+def _require_every_weight(adapted: Any, folder: Path) -> None:
+    """peft only warns where an adapter's weights have other names than the encoder's modules, and leaves them out.
+
+    Raises: ValueError with one of the names.
+    """
+    import peft
+
+    with safe_open(str(folder / "adapter_model.safetensors"), framework="np") as file:
+        stored = set(file.keys())
+    wanted = set(peft.get_peft_model_state_dict(adapted))
+    for names, what in (
+        (stored - wanted, "holds a weight that the encoder has no place for"),
+        (wanted - stored, "lacks"),
+    ):
+        if names:
+            raise ValueError(f"it {what}: {min(names)}")
 
 
 def _size_head_like_adapter(config: Any, folder: Path) -> None:
@@ -313,6 +339,9 @@ def _check_folder(folder: Path) -> None:
     adapter = (folder / "adapter_config.json").exists()
     if not adapter and not (folder / "config.json").exists():
         raise UserError(f"{folder} has no config.json: it is not a checkpoint folder of transformers.")
+    for name in ("config.json", "adapter_config.json"):
+        if (folder / name).exists():
+            _json(folder / name)
     safe = sorted(folder.glob("*.safetensors"))
     if not safe:
         if list(folder.glob("*.bin")) or list(folder.glob("*.pt")):
@@ -328,7 +357,21 @@ def _check_folder(folder: Path) -> None:
         except (SafetensorError, OSError) as error:
             raise UserError(f"{path} is broken ({_first_line(error)}): copy or download it again.") from None
     if not adapter:
+        _require_shards(folder)
         _require_tokenizer(folder)
+
+
+def _require_shards(folder: Path) -> None:
+    """All files that the index of weights in several files names."""
+    index = folder / "model.safetensors.index.json"
+    if not index.exists() or (folder / "model.safetensors").exists():
+        return
+    names = _json(index).get("weight_map")
+    if not isinstance(names, dict) or not names:
+        raise UserError(f"{index} does not say which weight is in which file: copy or download it again.")
+    for name in sorted({str(value) for value in names.values()}):
+        if not (folder / name).exists():
+            raise UserError(f"{folder} lacks {name}, which its index names: copy or download it again.")
 
 
 def _require_tokenizer(folder: Path) -> None:
@@ -343,7 +386,7 @@ def _require_tokenizer(folder: Path) -> None:
 def _load_config(source: str, trust_remote_code: bool) -> Any:
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         supported = ", ".join(sorted(modeling.ARCHITECTURES))
         raise UserError(
             f"{source}: its configuration cannot be read ({_first_line(error)}). Supported architectures: {supported}."
@@ -373,26 +416,45 @@ def _model_class(config: Any, head: str | None) -> type[PreTrainedModel]:
     return getattr(transformers, auto)._model_mapping[type(config)]
 
 
-def _load_model(model_class: type[PreTrainedModel], source: str, config: Any, trust: bool) -> PreTrainedModel:
+def _load_model(
+    model_class: type[PreTrainedModel], source: str, config: Any, trust: bool, own_head: bool
+) -> PreTrainedModel:
+    """own_head: whether the checkpoint has to bring the weights of the task head, too."""
     level = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()  # a missing task head is what fine-tuning expects
     transformers.logging.disable_progress_bar()
     try:
-        return model_class.from_pretrained(
-            source, config=config, dtype=torch.float32, use_safetensors=True, trust_remote_code=trust
+        model, loading = model_class.from_pretrained(
+            source,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=trust,
+            output_loading_info=True,
         )
     except OSError as error:
         raise UserError(f"{source}: its weights cannot be read as safetensors ({_first_line(error)}).") from None
-    except (SafetensorError, RuntimeError, ValueError) as error:
+    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         raise UserError(f"{source}: its weights do not fit its configuration ({_first_line(error)}).") from None
     finally:
         transformers.logging.set_verbosity(level)
+    missing = sorted(name for name in loading["missing_keys"] if own_head or _is_of_layers(model, name))
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise UserError(f"{source} lacks weights that its configuration asks for: {missing[0]}{more}.")
+    return model
+
+
+def _is_of_layers(model: PreTrainedModel, name: str) -> bool:
+    """Whether a weight belongs to the encoder itself, not to a pooler or task head that fine-tuning makes anew."""
+    prefix = f"{model.base_model_prefix}." if model.base_model is not model else ""
+    return name.startswith(prefix) and "pooler" not in name
 
 
 def _load_tokenizer(source: str, trust_remote_code: bool) -> Any:
     try:
         return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # a broken tokenizer.json raises a bare Exception of the tokenizers library
         raise UserError(
             f"{source}: its tokenizer cannot be loaded ({_first_line(error)}): copy the tokenizer files of the model "
             "that it was fine-tuned from into it."
@@ -401,9 +463,12 @@ def _load_tokenizer(source: str, trust_remote_code: bool) -> Any:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {_first_line(error)}.") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} cannot be read: it is not a JSON object.")
+    return content
 
 
 def _first_line(error: BaseException) -> str:
