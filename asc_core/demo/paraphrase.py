@@ -102,7 +102,7 @@ def paraphrase_rows(split: str, count: int) -> list[dict]:
     def draw(position: int) -> dict | None:
         label = LABELS[position % 2]
         makers = (_fact, _order, _trip, _city_list, _neighbour_list)
-        first, second = rng.choices(makers, (50, 20, 16, 8, 6))[0](split, rng)
+        first, second = rng.choices(makers, (64, 10, 14, 6, 6))[0](split, rng)
         if label == "duplicate":
             second = first
         elif rng.random() < 0.5:
