@@ -1,12 +1,10 @@
 """ASC Studio: navigation and theme, nothing else. `asc dashboard`, or `streamlit run dashboard/app.py`."""
 
-from pathlib import Path
+import sys
 
 import streamlit as st
 
-from dashboard.frame import style
-
-MARK = str(Path(__file__).with_name("mark.svg"))
+from dashboard.look import MARK, style
 
 st.set_page_config(page_title="ASC Studio", page_icon=MARK, layout="wide")
 st.logo(MARK, size="large")
@@ -20,4 +18,9 @@ page = st.navigation(
     position="top",
 )
 style()
+starting = st.empty()
+if "asc_core.encoder" not in sys.modules:
+    starting.caption("Starting the engine: a few seconds, once.")
+    import asc_core.encoder  # noqa: F401
+starting.empty()
 page.run()

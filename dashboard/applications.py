@@ -76,8 +76,12 @@ def describe(task: Task) -> Facts:
     """Reads the task's data: slow the first time."""
     sizes = {split: len(task.examples(split)) for split in task.splits}
     first = task.examples(task.splits[0], limit=1, seed=0).rows[0]
-    texts = [str(value) for key, value in first.items() if isinstance(value, str) and key not in ("id", "label", "intent")]
-    answer = next((str(first[key]) for key in ("label", "intent", "answer", "answers") if first.get(key) is not None), "")
+    texts = [
+        str(value) for key, value in first.items() if isinstance(value, str) and key not in ("id", "label", "intent")
+    ]
+    answer = next(
+        (str(first[key]) for key in ("label", "intent", "answer", "answers") if first.get(key) is not None), ""
+    )
     return Facts(
         kind=task.kind,
         metric=task.metric.name,

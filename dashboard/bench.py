@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asc_core.evaluate import Measured as Outcome
-from asc_core.evaluate import estimate, measure_latency, measuring
+from asc_core.evaluate import estimate, measure, measure_latency, measuring
 from asc_core.plan import Cost, CostModel
 from asc_core.study import Study
 from asc_core.values import Estimate, Plan
@@ -83,9 +83,17 @@ class Bench:
                 job.show(found)
                 if outcome.complete:
                     self.study.save_evaluation(
-                        encoder.weights, plan.key, task.name, self.split, found,
-                        statistics=outcome.statistics, numbers=outcome.numbers, cost=cost, plan=plan, name=name,
-                    )  # fmt: skip
+                        encoder.weights,
+                        plan.key,
+                        task.name,
+                        self.split,
+                        found,
+                        statistics=outcome.statistics,
+                        numbers=outcome.numbers,
+                        cost=cost,
+                        plan=plan,
+                        name=name,
+                    )
             assert found is not None
             return found
 
@@ -100,16 +108,20 @@ class Bench:
             kept = self.study.partial(key)
             if kept is not None:
                 return Outcome.from_arrays(*kept)
-            outcome = None
-            for outcome in measuring(encoder, task, self.split, progress=job.handle):
-                pass
-            assert outcome is not None
+            outcome = measure(encoder, task, self.split, progress=job.handle)
             self.study.save_partial(key, *outcome.to_arrays())
             self.study.save_evaluation(
-                encoder.weights, self.whole.key, task.name, self.split, estimate(outcome, task.metric),
-                statistics=outcome.statistics, numbers=outcome.numbers,
-                cost=costs_json(self.cost_model.dense), plan=self.whole, name="original",
-            )  # fmt: skip
+                encoder.weights,
+                self.whole.key,
+                task.name,
+                self.split,
+                estimate(outcome, task.metric),
+                statistics=outcome.statistics,
+                numbers=outcome.numbers,
+                cost=costs_json(self.cost_model.dense),
+                plan=self.whole,
+                name="original",
+            )
             return outcome
 
         return self.library.kept(("original", str(self.study.path.absolute()), key), once)

@@ -6,19 +6,17 @@ import html
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import streamlit as st
 
 from asc_core.errors import UserError
 from dashboard import session as sessions
-from dashboard.charts.palette import Palette, Scale, palette
+from dashboard.charts.palette import Scale
 from dashboard.jobs import Job, Jobs, active
 from dashboard.library import Library
 from dashboard.session import Session
 
 SECONDS_BETWEEN_LOOKS = 0.4
-STYLE = Path(__file__).with_name("style.css")
 CHART_CONFIG = {"displayModeBar": False}
 
 
@@ -32,22 +30,10 @@ def library() -> Library:
     return Library()
 
 
-def colours() -> Palette:
-    """Those of the theme that the browser shows."""
-    return palette(dark=st.context.theme.type == "dark")
-
-
-def style() -> None:
-    """The stylesheet, with the two colours that charts and text share."""
-    chosen = colours()
-    variables = f":root {{ --asc-accent: {chosen.accent}; --asc-cut: {chosen.cut}; }}"
-    st.html(f"<style>{STYLE.read_text(encoding='utf-8')}\n{variables}</style>")
-
-
 def this_session() -> Session:
     """The window's session; where its study cannot be opened the page says so and ends here."""
     try:
-        session = sessions.current(st.session_state, st.query_params)
+        session = sessions.current(st.session_state, st.query_params.to_dict())
     except UserError as error:
         st.error(str(error), icon=":material/error:")
         st.stop()
@@ -71,8 +57,9 @@ def errors_in_page() -> Iterator[None]:
             st.code(traceback.format_exc())
 
 
-def write_address(session: Session, plan_key: str | None) -> None:
-    wanted = sessions.address(session, plan_key)
+def write_address(session: Session) -> None:
+    """A view is a link: what is in view is in the address bar."""
+    wanted = sessions.address(session)
     if st.query_params.to_dict() != wanted:
         st.query_params.from_dict(wanted)
 
@@ -134,10 +121,8 @@ def running_work(session: Session, lanes: tuple[str, ...] = ("score", "export"))
 def scale_legend(scale: Scale, ends: tuple[str, str]) -> None:
     """One colour scale for all maps above it."""
     stops = ", ".join(f"{colour} {100 * place:.0f}%" for place, colour in scale)
-    st.html(
-        f"<div class='asc-scale'><span>{escape(ends[0])}</span><i style='background:linear-gradient(90deg,{stops})'></i>"
-        f"<span>{escape(ends[1])}</span></div>"
-    )
+    bar = f"<i style='background:linear-gradient(90deg,{stops})'></i>"
+    st.html(f"<div class='asc-scale'><span>{escape(ends[0])}</span>{bar}<span>{escape(ends[1])}</span></div>")
 
 
 def escape(text: str) -> str:

@@ -165,7 +165,9 @@ class Jobs:
     def running(self, lane: str, key: str) -> Job | None:
         """Of any session: work that is already being done need not be done twice."""
         with self._lock:
-            return next((j for j in self._jobs if j.lane == lane and j.key == key and j.active and not j.cancelling), None)
+            return next(
+                (j for j in self._jobs if j.lane == lane and j.key == key and j.active and not j.cancelling), None
+            )
 
     def shutdown(self) -> None:
         with self._lock:

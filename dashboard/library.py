@@ -33,7 +33,9 @@ class Library:
 
     def encoder(self, application: Application) -> Encoder:
         """Raises: UserError."""
-        return self._once(self._encoders, ("encoder", application.encoder), lambda: self._load_encoder(application.encoder))
+        return self._once(
+            self._encoders, ("encoder", application.encoder), lambda: self._load_encoder(application.encoder)
+        )
 
     def task(self, application: Application) -> Task:
         """Raises: UserError."""
@@ -42,9 +44,7 @@ class Library:
     def cost_model(self, application: Application) -> CostModel:
         """Tokenises up to 1,024 texts the first time. Raises: UserError."""
         key = ("cost", application.encoder, application.task)
-        return self._once(
-            self._others, key, lambda: task_cost_model(self.encoder(application), self.task(application))
-        )
+        return self._once(self._others, key, lambda: task_cost_model(self.encoder(application), self.task(application)))
 
     def facts(self, application: Application) -> Facts:
         """Reads all splits the first time. Raises: UserError."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -11,11 +11,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from asc_core.errors import UserError
-from asc_core.plan import CostModel, Part, asc_greedy, by_budget, by_share, by_threshold, smallest_share
+from asc_core.plan import Budget, CostModel, Part, asc_greedy, by_budget, by_share, by_threshold, smallest_share
 from asc_core.values import Plan, Scores, Shape
 from dashboard.charts.cut import head_kept, running_rows
 
 Rule = Literal["budget", "threshold", "share", "fixed"]
+Level = Literal["blocks", "sublayers", "layers"]
+Planner = Callable[["Move"], Plan]
 RULES: dict[str, str] = {"budget": "Budget", "threshold": "Threshold", "share": "Share"}
 LEVELS = {"blocks": "heads and neurons", "sublayers": "sublayers", "layers": "whole layers"}
 FINEST_STEP = 0.01
@@ -27,14 +29,15 @@ class Move:
 
     keep: share of the budget. similarity: ASC's threshold. below_heads, below_neurons, below_layers: thresholds, as the
     share of the parts of that kind that score lower (0.4 = the threshold is the score that 40 % lie below).
-    kept, cut: parts set by hand. kind heads, ffn or layers; an ffn is all neurons of a row.
+    kept, cut: parts set by hand; kind heads, ffn or layers, where an ffn is all neurons of a row.
+    transfer: whether a fixed plan may come from other weights.
     """
 
     application: str
     method: str
     rule: Rule = "budget"
-    budget: str = "flops"
-    level: str = "blocks"
+    budget: Budget = "flops"
+    level: Level = "blocks"
     keep: float = 0.6
     similarity: float = 0.9
     below_heads: float = 0.4
@@ -47,6 +50,7 @@ class Move:
     kept: frozenset[Part] = frozenset()
     cut: frozenset[Part] = frozenset()
     plan_key: str | None = None
+    transfer: bool = False
 
     @property
     def forced(self) -> int:
@@ -114,12 +118,13 @@ class _MoveFile(BaseModel):
     kept: list[tuple[Literal["heads", "ffn", "layers"], int, int | None]]
     cut: list[tuple[Literal["heads", "ffn", "layers"], int, int | None]]
     plan_key: str | None
+    transfer: bool
 
 
-def levels_of(scores: Scores) -> list[str]:
+def levels_of(scores: Scores) -> list[Level]:
     """The levels that a method's scores can be cut at, finest first."""
     values = scores.values
-    found = []
+    found: list[Level] = []
     if values.heads is not None or values.neurons is not None:
         found.append("blocks")
     if values.attention is not None or values.ffn is not None:
@@ -143,18 +148,27 @@ def fitted(move: Move, scores: Scores) -> Move:
 
 def plan_of(move: Move, scores: Scores, cost_model: CostModel, fixed: Plan | None = None) -> Plan:
     """fixed: the plan that a move of rule "fixed" is about. Raises: UserError where the rule finds no plan."""
-    hand = {"forced_kept": tuple(move.kept), "forced_cut": tuple(move.cut)}
+    kept, cut = tuple(move.kept), tuple(move.cut)
     min_heads = move.min_heads if move.level == "blocks" else 0
     match move.rule:
         case "budget":
             return by_budget(
-                scores, cost_model, move.keep, move.budget, level=move.level, min_heads=min_heads, **hand  # type: ignore[arg-type]
-            )  # fmt: skip
+                scores,
+                cost_model,
+                move.keep,
+                move.budget,
+                level=move.level,
+                min_heads=min_heads,
+                forced_kept=kept,
+                forced_cut=cut,
+            )
         case "threshold" if scores.similarity is not None and move.level == "layers":
-            return asc_greedy(scores, move.similarity, **hand)  # type: ignore[arg-type]
+            return asc_greedy(scores, move.similarity, forced_kept=kept, forced_cut=cut)
         case "threshold":
             limits = thresholds(move, scores)
-            return by_threshold(scores, limits, kinds=tuple(limits), min_heads=min_heads, **hand)  # type: ignore[arg-type]
+            return by_threshold(
+                scores, limits, kinds=tuple(limits), min_heads=min_heads, forced_kept=kept, forced_cut=cut
+            )
         case "share":
             return by_share(
                 scores,
@@ -162,7 +176,8 @@ def plan_of(move: Move, scores: Scores, cost_model: CostModel, fixed: Plan | Non
                 move.keep_neurons if scores.values.neurons is not None else None,
                 scope="global" if move.everywhere else "layer",
                 min_heads=min_heads,
-                **hand,  # type: ignore[arg-type]
+                forced_kept=kept,
+                forced_cut=cut,
             )
         case _:
             if fixed is None:
@@ -191,8 +206,8 @@ def smallest_keep(move: Move, scores: Scores, cost_model: CostModel) -> float:
     least = smallest_share(
         scores,
         cost_model,
-        move.budget,  # type: ignore[arg-type]
-        level=move.level,  # type: ignore[arg-type]
+        move.budget,
+        level=move.level,
         min_heads=move.min_heads if move.level == "blocks" else 0,
         forced_kept=tuple(move.kept),
         forced_cut=tuple(move.cut),
@@ -200,11 +215,11 @@ def smallest_keep(move: Move, scores: Scores, cost_model: CostModel) -> float:
     return min(1.0, math.ceil(least / FINEST_STEP - 1e-9) * FINEST_STEP)
 
 
-def toggled(move: Move, part: Part, plan: Plan, replan) -> Move:  # type: ignore[no-untyped-def]
+def toggled(move: Move, part: Part, plan: Plan, replan: Planner) -> Move:
     """The move after a click on a part: kept parts go, cut parts come back.
 
     A part that was set by hand is first given back to the rule; only if the rule would leave it as it is, the hand
-    decides the other way. An FFN goes round: by the rule, all cut, all kept. replan: Move -> Plan.
+    decides the other way. An FFN goes round: by the rule, all cut, all kept.
     """
     if part.kind == "ffn":
         if part in move.cut:

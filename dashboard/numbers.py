@@ -58,7 +58,7 @@ def thousands(number: int) -> str:
 
 
 def _three_figures(value: float) -> str:
-    digits = max(0, 2 - int(math.floor(math.log10(abs(value))))) if value else 0
+    digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
     return f"{value:.{digits}f}".replace("-", MINUS)
 
 

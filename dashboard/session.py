@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from asc_core.errors import UserError
+from asc_core.plan import Part
 from asc_core.study import Study
+from asc_core.values import Plan
 from dashboard.applications import Application, applications_of
 from dashboard.moves import Move
 
@@ -29,7 +31,7 @@ KEY = "asc-session"
 class Session:
     """history[position] is the current move; what lies behind it can be redone.
 
-    asked: what the address asked for and could not be given yet (a plan of a study that has to be opened first).
+    selected: the cell in view on the Map, as (application, part). plan_key: the plan in view on Tune.
     messages: sentences to show once, on the next page that is drawn.
     """
 
@@ -40,8 +42,8 @@ class Session:
     method: str = ""
     history: list[Move] = field(default_factory=list)
     position: int = -1
-    selected: tuple[int, Any] | None = None
-    asked: dict[str, str] = field(default_factory=dict)
+    selected: tuple[str, Part] | None = None
+    plan_key: str | None = None
     messages: list[str] = field(default_factory=list)
     nonce: int = 0
 
@@ -87,6 +89,7 @@ class Session:
         self.study = Study.open(folder)
         self.folder = folder
         self.history, self.position, self.application, self.method, self.selected = [], -1, "", "", None
+        self.plan_key = None
         self.nonce += 1
 
     def _follow(self) -> None:
@@ -94,8 +97,11 @@ class Session:
             self.application, self.method = self.move.application, self.move.method
 
 
-def current(state: MutableMapping[str, Any], address: Mapping[str, str]) -> Session:
-    """The session of this browser window, begun from its address the first time. Raises: UserError."""
+def current(state: Any, address: Mapping[str, str]) -> Session:
+    """The session of this browser window, begun from its address the first time.
+
+    state: streamlit's session state, or any mapping. Raises: UserError.
+    """
     if KEY not in state:
         state[KEY] = begin(address)
     return state[KEY]
@@ -125,6 +131,7 @@ def begin(address: Mapping[str, str]) -> Session:
         move = move_of_plan(session.study, plan_key, session.application, session.method)
         if move is not None and move.application in known:
             session.go(move)
+            session.plan_key = plan_key
         else:
             session.messages.append("The plan of this link is not in this study, so Tune starts anew.")
     return session
@@ -143,20 +150,21 @@ def studies_beside(home: Path) -> list[Path]:
     return [home, *others]
 
 
-def address(session: Session, plan_key: str | None) -> dict[str, str]:
+def address(session: Session) -> dict[str, str]:
     """What to write into the address bar. The plan is there once it is kept in the study."""
     found = {
         "study": session.folder.absolute().name,
         "task": session.application,
         "method": session.method,
-        "plan": plan_key or "",
+        "plan": session.plan_key or "",
     }
     return {name: value for name, value in found.items() if value}
 
 
-def keep_move(study: Study, plan_key: str, move: Move) -> None:
+def keep_move(study: Study, plan: Plan, move: Move) -> None:
     """So that a link to the plan, or its pin, brings the controls back to where they were."""
-    study.set(f"move:{plan_key}", move.to_json())
+    study.save_plan(plan)
+    study.set(f"move:{plan.key}", move.to_json())
 
 
 def move_of_plan(study: Study, plan_key: str, application: str, method: str) -> Move | None:

@@ -49,8 +49,10 @@ def headline(estimate: Estimate | None, original: Estimate | None, running: bool
 def _difference(estimate: Estimate, original: Estimate | None) -> str:
     if estimate.difference is None or estimate.difference_interval is None:
         return ""
-    of = f" to the original's {numbers.percent(original.value)}" if original is not None and estimate.complete else (
-        " to the original on the same examples"
+    of = (
+        f" to the original's {numbers.percent(original.value)}"
+        if original is not None and estimate.complete
+        else (" to the original on the same examples")
     )
     return (
         f"<div class='asc-difference asc-number'><b>{numbers.points(estimate.difference)}</b> points "
@@ -62,17 +64,28 @@ def costs(cost: Cost, dense: Cost, speed: Speed | None, measuring_speed: bool) -
     """A table: this cut, the original, the ratio."""
     rows = [
         ("FLOPs a text", numbers.amount(cost.flops), numbers.amount(dense.flops), cost.flops / dense.flops),
-        ("parameters", numbers.amount(cost.parameters), numbers.amount(dense.parameters), cost.parameters / dense.parameters),
+        (
+            "parameters",
+            numbers.amount(cost.parameters),
+            numbers.amount(dense.parameters),
+            cost.parameters / dense.parameters,
+        ),
         ("file", numbers.size(cost.bytes), numbers.size(dense.bytes), cost.bytes / dense.bytes),
     ]
     lines = [_row(name, own, whole, numbers.percent(ratio, 0)) for name, own, whole, ratio in rows]
     if speed is not None:
         lines.append(
-            _row("latency", numbers.milliseconds(speed.cut), numbers.milliseconds(speed.original), f"{speed.ratio:.2f}×")
+            _row(
+                "latency", numbers.milliseconds(speed.cut), numbers.milliseconds(speed.original), f"{speed.ratio:.2f}×"
+            )
         )
     else:
         lines.append(_row("latency", "measuring" if measuring_speed else "-", "", ""))
-    note = f"latency: median of a batch of {speed.batch}, measured on this machine" if speed else "FLOPs: encoder layers, mean unpadded text"
+    note = (
+        f"latency: median of a batch of {speed.batch}, measured on this machine"
+        if speed
+        else "FLOPs: encoder layers, mean unpadded text"
+    )
     head = "<tr><th></th><th>this cut</th><th>original</th><th>ratio</th></tr>"
     return f"<table class='asc-costs'>{head}{''.join(lines)}</table><div class='asc-small asc-quiet'>{note}</div>"
 

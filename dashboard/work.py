@@ -73,9 +73,7 @@ def scoring(
         encoder, task = library.encoder(application), library.task(application)
         study.set(weights_setting(application), encoder.weights)
         split = "train" if "train" in task.splits else task.splits[0]
-        return sweep(
-            encoder, task, list(methods), split=split, samples=samples, progress=job.handle, study=study
-        )
+        return sweep(encoder, task, list(methods), split=split, samples=samples, progress=job.handle, study=study)
 
     return work
 

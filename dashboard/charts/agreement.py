@@ -10,7 +10,8 @@ from scipy.stats import spearmanr
 
 from asc_core.values import Scores
 from dashboard.charts.grid import grid
-from dashboard.charts.palette import Palette, colour_at, styled
+from dashboard.charts.look import styled
+from dashboard.charts.palette import Palette, colour_at
 
 
 def rank_agreement(scores: Sequence[Scores], kind: str) -> np.ndarray:

@@ -14,7 +14,8 @@ from asc_core.values import Plan, Scores, Shape
 from dashboard import numbers
 from dashboard.charts.grid import grid, interval_at, part_name, parts, ranks, value_at
 from dashboard.charts.heatmap import centre, column_place
-from dashboard.charts.palette import Palette, colour_at, styled
+from dashboard.charts.look import styled
+from dashboard.charts.palette import Palette, colour_at
 
 BINS = 32
 
@@ -41,7 +42,7 @@ def cut_map(scores: Scores, plan: Plan, by_hand: ByHand, colours: Palette, heigh
         for part in row_parts:
             if part is not None:
                 shade = value_at(placed, part)
-                figure.add_shape(_cell(part, shape, head_state[part.row, part.number], shade, colours))
+                figure.add_shape(_cell(part, shape, bool(head_state[part.row, part.number or 0]), shade, colours))
     for row in range(len(shape.heads)):
         _ffn_cell(figure, plan, row, colours)
         _layer_cell(figure, plan, row, value_at(placed, Part("layers", row)), colours)
@@ -136,9 +137,14 @@ def _cell(part: Part, shape: Shape, kept: bool, shade: float, colours: Palette) 
     half = column_place(part.kind, shape)[1] / 2 - 0.05
     fill = colour_at(colours.sequential, 0.5 if np.isnan(shade) else 0.12 + 0.88 * shade) if kept else "rgba(0,0,0,0)"
     return {
-        "type": "rect", "x0": x - half, "x1": x + half, "y0": y - 0.43, "y1": y + 0.43,
-        "fillcolor": fill, "line": {"width": 0 if kept else 1, "color": colours.line},
-    }  # fmt: skip
+        "type": "rect",
+        "x0": x - half,
+        "x1": x + half,
+        "y0": y - 0.43,
+        "y1": y + 0.43,
+        "fillcolor": fill,
+        "line": {"width": 0 if kept else 1, "color": colours.line},
+    }
 
 
 def _ffn_cell(figure: go.Figure, plan: Plan, row: int, colours: Palette) -> None:
@@ -179,7 +185,11 @@ def _marks(figure: go.Figure, plan: Plan, by_hand: ByHand, open_questions: set[P
     marks = (
         (sorted(open_questions, key=str), {"symbol": "circle", "size": 5, "color": colours.page}, 1.0),
         (sorted(open_questions, key=str), {"symbol": "circle-open", "size": 5, "color": colours.quiet}, 1.0),
-        (_cells_of(by_hand.cut, plan.shape), {"symbol": "x-thin", "size": 9, "line": {"width": 2.5, "color": colours.cut}}, 1),
+        (
+            _cells_of(by_hand.cut, plan.shape),
+            {"symbol": "x-thin", "size": 9, "line": {"width": 2.5, "color": colours.cut}},
+            1,
+        ),
         (
             _cells_of(by_hand.kept, plan.shape),
             {"symbol": "square-open", "size": 17, "line": {"width": 2.5, "color": colours.cut}, "color": colours.cut},
@@ -219,7 +229,9 @@ def _targets(figure: go.Figure, scores: Scores, plan: Plan, by_hand: ByHand, ope
                 cells.append((part, "kept" if kept[part.row, part.number] else "cut"))
     for row in range(len(shape.heads)):
         neurons = len(plan.neurons[row]) if row in running_rows(plan) else 0
-        cells.append((Part("ffn", row), f"{numbers.thousands(neurons)} of {numbers.thousands(shape.neurons[row])} neurons kept"))
+        cells.append(
+            (Part("ffn", row), f"{numbers.thousands(neurons)} of {numbers.thousands(shape.neurons[row])} neurons kept")
+        )
         if not shape.shares_weights:
             cells.append((Part("layers", row), "kept" if row in running_rows(plan) else "cut"))
     texts = []

@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 
 from asc_core.values import Estimate
 from dashboard import numbers
-from dashboard.charts.palette import Palette, styled
+from dashboard.charts.look import styled
+from dashboard.charts.palette import Palette
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,9 @@ def _original(estimate: Estimate) -> Measured:
     return Measured("", "original", {"flops": 1.0, "parameters": 1.0, "bytes": 1.0}, estimate)
 
 
-def _points(which: Sequence[Measured], budget: str, colour: str, colours: Palette, symbol: str, size: int) -> go.Scatter:
+def _points(
+    which: Sequence[Measured], budget: str, colour: str, colours: Palette, symbol: str, size: int
+) -> go.Scatter:
     estimates = [one.estimate for one in which]
     return go.Scatter(
         x=[100 * one.kept[budget] for one in which],
@@ -116,7 +119,9 @@ def _hover(one: Measured, budget: str) -> str:
         f"{e.metric} {numbers.percent(e.value)} {numbers.interval_of_percent(e.interval)}",
     ]
     if e.difference is not None and e.difference_interval is not None:
-        lines.append(f"{numbers.points(e.difference)} {numbers.interval_of_points(e.difference_interval)} to the original")
+        lines.append(
+            f"{numbers.points(e.difference)} {numbers.interval_of_points(e.difference_interval)} to the original"
+        )
     lines.append(f"{numbers.percent(one.kept[budget], 0)} of the {BUDGET_NAMES[budget]}")
     lines.append(f"{e.split}, {numbers.thousands(e.examples)} of {numbers.thousands(e.total)} examples")
     return "<br>".join(lines)

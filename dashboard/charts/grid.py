@@ -71,7 +71,9 @@ def parts(shape: Shape, kind: str) -> list[list[Part | None]]:
     """For every cell of a column the part that it stands for, None where a row has no such head."""
     if kind == "heads":
         most = max(shape.heads, default=0)
-        return [[Part("heads", row, n) if n < count else None for n in range(most)] for row, count in enumerate(shape.heads)]
+        return [
+            [Part("heads", row, n) if n < count else None for n in range(most)] for row, count in enumerate(shape.heads)
+        ]
     return [[Part(kind, row)] for row in range(len(shape.heads))]
 
 
@@ -79,8 +81,10 @@ def part_name(part: Part) -> str:
     """As people count: from 1."""
     match part.kind:
         case "heads":
-            return f"Layer {part.row + 1}, head {part.number + 1}" if part.number is not None else (
-                f"Layer {part.row + 1}, all heads"
+            return (
+                f"Layer {part.row + 1}, head {part.number + 1}"
+                if part.number is not None
+                else (f"Layer {part.row + 1}, all heads")
             )
         case "ffn" | "neurons":
             return f"Layer {part.row + 1}, FFN"

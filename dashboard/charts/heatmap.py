@@ -17,7 +17,8 @@ from asc_core.plan import Part
 from asc_core.values import Scores, Shape
 from dashboard import numbers
 from dashboard.charts.grid import COLUMNS, Grid, grid, interval_at, part_name, parts, ranks, shades, value_at
-from dashboard.charts.palette import Palette, Scale, styled
+from dashboard.charts.look import styled
+from dashboard.charts.palette import Palette, Scale
 
 FFN_GAP = 0.55
 COLUMN_WIDTH = {"ffn": 1.35, "layers": 1.35}
@@ -227,8 +228,13 @@ def _outline(part: Part, shape: Shape, colour: str) -> dict:
     x, y = centre(part, shape)
     half = column_place(part.kind, shape)[1] / 2
     return {
-        "type": "rect", "x0": x - half, "x1": x + half, "y0": y - 0.5, "y1": y + 0.5, "line": {"color": colour, "width": 2}
-    }  # fmt: skip
+        "type": "rect",
+        "x0": x - half,
+        "x1": x + half,
+        "y0": y - 0.5,
+        "y1": y + 0.5,
+        "line": {"color": colour, "width": 2},
+    }
 
 
 def _hover(panel: Panel, values: Grid, placed: Grid, part: Part) -> str:

@@ -8,12 +8,9 @@ colour blindness and a grey printer. Orange, which differs from every blue and g
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import plotly.graph_objects as go
+from itertools import pairwise
 
 Scale = tuple[tuple[float, str], ...]
-
-FONT = '"Source Sans", "Source Sans Pro", "Segoe UI", system-ui, sans-serif'
 
 
 def _even(*colours: str) -> Scale:
@@ -72,7 +69,7 @@ def palette(dark: bool) -> Palette:
 def colour_at(scale: Scale, share: float) -> str:
     """The colour at a place between 0 and 1 of a scale, as #rrggbb."""
     share = min(max(share, 0.0), 1.0)
-    for (low, first), (high, second) in zip(scale, scale[1:], strict=False):
+    for (low, first), (high, second) in pairwise(scale):
         if share <= high:
             weight = (share - low) / (high - low)
             return "#" + "".join(
@@ -80,27 +77,3 @@ def colour_at(scale: Scale, share: float) -> str:
                 for i in (1, 3, 5)
             )
     return scale[-1][1]
-
-
-def styled(figure: go.Figure, colours: Palette, height: int, margins: tuple[int, int, int, int]) -> go.Figure:
-    """The common look. margins: left, top, right, bottom in pixels."""
-    left, top, right, bottom = margins
-    figure.update_layout(
-        height=height,
-        margin={"l": left, "t": top, "r": right, "b": bottom, "pad": 0},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": FONT, "size": 12, "color": colours.ink},
-        hoverlabel={
-            "bgcolor": colours.panel,
-            "bordercolor": colours.line,
-            "font": {"family": FONT, "size": 12, "color": colours.ink},
-            "align": "left",
-        },
-        showlegend=False,
-        dragmode=False,
-        hovermode="closest",
-    )
-    figure.update_xaxes(showgrid=False, zeroline=False, fixedrange=True, ticks="", tickfont={"color": colours.quiet})
-    figure.update_yaxes(showgrid=False, zeroline=False, fixedrange=True, ticks="", tickfont={"color": colours.quiet})
-    return figure

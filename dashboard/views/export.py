@@ -1,2 +1,222 @@
+"""Export: a cut as a directory that loads anywhere, checked in a fresh process before it is called good."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
 import streamlit as st
-st.write("soon")
+
+from asc_core.errors import UserError
+from asc_core.values import Plan
+from dashboard import numbers
+from dashboard.applications import Application, applications_of
+from dashboard.exports import FORMATS, Exported, exporting, exports_of, folder_for, size_of, zipped
+from dashboard.frame import (
+    all_jobs,
+    errors_in_page,
+    escape,
+    library,
+    running_work,
+    show_failure,
+    this_session,
+    write_address,
+)
+from dashboard.jobs import Job
+from dashboard.session import Session, move_of_plan
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A plan that can be exported. transfer: it was made from other weights, and the user has asked for that."""
+
+    title: str
+    plan: Plan
+    application: Application
+    transfer: bool
+
+
+def page() -> None:
+    session = this_session()
+    running_work(session)
+    candidates = candidates_of(session)
+    left, right = st.columns([5, 6], gap="large")
+    with left:
+        if candidates:
+            form(session, candidates)
+        else:
+            st.info(
+                "There is no cut yet. Make one on Tune; the one in view there can be exported here.",
+                icon=":material/tune:",
+            )
+            st.page_link("views/tune.py", label="Tune a cut", icon=":material/tune:")
+        earlier(session)
+    with right:
+        job = all_jobs().last(session.id, "export")
+        if job is not None and job.state == "failed":
+            show_failure(job)
+        elif job is not None and job.state == "cancelled":
+            st.info("The export was stopped; nothing was written.", icon=":material/info:")
+        elif job is not None and job.result is not None:
+            report(job)
+        elif job is None:
+            explain()
+    write_address(session)
+
+
+def candidates_of(session: Session) -> list[Candidate]:
+    """The cut in view on Tune, then the pinned ones."""
+    named = {}
+    if session.plan_key is not None:
+        plan = session.study.plan(session.plan_key)
+        if plan is not None:
+            label = session.move.label if session.move is not None else "from a link"
+            named[f"in view: {label}"] = plan
+    named |= session.study.pins
+    known = {application.name: application for application in applications_of(session.study)}
+    found = []
+    for title, plan in named.items():
+        move = move_of_plan(session.study, plan.key, plan.provenance.task or session.application, "")
+        application = known.get(move.application if move is not None else plan.provenance.task or "")
+        if application is not None:
+            found.append(Candidate(title, plan, application, move is not None and move.transfer))
+    return found
+
+
+def form(session: Session, candidates: list[Candidate]) -> None:
+    titles = [candidate.title for candidate in candidates]
+    title = st.selectbox("Cut", titles, key="export-candidate")
+    chosen = candidates[titles.index(title)]
+    summary(session, chosen)
+    format = st.radio("Format", list(FORMATS), format_func=FORMATS.__getitem__, key="export-format")
+    dtype = st.segmented_control(
+        "Weights stored as",
+        ["float32", "float16"],
+        default="float32",
+        required=True,
+        key="export-dtype",
+        help="float16 halves the file; loaded with dtype=torch.float32 it computes as before, up to rounding.",
+    )
+    pinned = title if title in session.study.pins else chosen.plan.key[:6]
+    name = st.text_input(
+        "Name", value=f"{chosen.application.title}-{pinned}".replace(" ", "-"), key=f"export-name-{chosen.plan.key}"
+    )
+    overwrite = st.checkbox("Replace an export of this name", key="export-overwrite")
+    running = any(job.active for job in all_jobs().of(session.id, "export"))
+    if st.button("Export", key="export-start", type="primary", icon=":material/ios_share:", disabled=running):
+        out = folder_for(session.study, name.strip())
+        if out.exists() and not overwrite:
+            raise UserError(f"There is an export called {name.strip()} already: choose another name or replace it.")
+        work = exporting(
+            library(),
+            session.study,
+            chosen.application,
+            chosen.plan,
+            out,
+            format=format,
+            dtype=dtype,
+            overwrite=overwrite,
+            transfer=chosen.transfer,
+        )
+        all_jobs().start(session.id, "export", str(out), f"Exporting {name.strip()}", work, alone=True)
+        st.rerun()
+
+
+def summary(session: Session, chosen: Candidate) -> None:
+    plan, shape = chosen.plan, chosen.plan.shape
+    heads, neurons = sum(map(len, plan.heads)), sum(map(len, plan.neurons))
+    parts = (
+        f"{len(plan.layers)} of {shape.layers} layers, {heads} of {sum(shape.heads)} heads, "
+        f"{neurons:,} of {sum(shape.neurons):,} neurons"
+    )
+    measured = ""
+    for row in session.study.evaluations():
+        if (row["recipe_key"], row["task"]) == (plan.key, chosen.application.name):
+            e = row["estimate"]
+            change = (
+                f", {numbers.points(e.difference)} {numbers.interval_of_points(e.difference_interval)} points"
+                if e.difference is not None and e.difference_interval is not None
+                else ""
+            )
+            measured = (
+                f"{escape(e.metric)} {numbers.percent(e.value)}{change} ({escape(e.split)}, {e.examples:,} examples)"
+            )
+            break
+    st.html(
+        f"<div class='asc-small'><b>{escape(chosen.application.title)}</b> · {parts}<br>"
+        f"<span class='asc-quiet'>{measured or 'not measured yet'} · "
+        f"{escape(plan.provenance.rule or 'by hand')}</span></div>"
+    )
+
+
+def explain() -> None:
+    with st.container(border=True):
+        st.html(
+            "<p class='asc-kicker'>What happens</p><div class='asc-small'>The cut model and the original are measured "
+            "once on the <b>test</b> split for the model card. The weights, tokenizer, plan and card are written, "
+            "loaded again <b>in a fresh process</b>, and its outputs compared with those of the model here. Only then "
+            "does the folder get its name. Any difference of 0.0001 or more, a full disk or a cancel leaves nothing "
+            "behind.</div>"
+        )
+
+
+def report(job: Job) -> None:
+    done: Exported = job.result
+    folder = done.report.path
+    with st.container(border=True, key="export-report"):
+        st.html(
+            f"<p class='asc-kicker'>Exported and checked</p><h3 style='margin:0;padding:0'>{escape(folder.name)}</h3>"
+            f"<div class='asc-figures'><span>largest difference of outputs <b>{done.report.max_difference:.1e}</b> "
+            f"on {done.report.checked_texts} texts, in a {escape(done.report.checked_in)}</span>"
+            f"<span>size <b>{numbers.size(done.report.bytes)}</b></span>"
+            f"<span>weights <b>{escape(done.report.dtype)}</b></span></div>"
+        )
+        download(folder, f"export-download-{job.number}", primary=True)
+        st.caption(f"Folder: {folder.absolute()}")
+    card, again, load = st.tabs(["Model card", "Make it again", "Load it"])
+    with card, st.container(height=420, key="export-card"):
+        st.markdown(done.card)
+    with again:
+        st.code(done.command, language="bash", wrap_lines=True)
+    with load:
+        st.code(loading(folder), language="python")
+
+
+def loading(folder: Path) -> str:
+    return (
+        "from asc_core import load_encoder\n\n"
+        f"encoder = load_encoder({str(folder.absolute())!r})\n"
+        "model, tokenizer = encoder.model, encoder.tokenizer\n\n"
+        "# With transformers alone, see the model card: it names the class and says whether code beside the\n"
+        "# weights has to be trusted."
+    )
+
+
+def download(folder: Path, key: str, primary: bool = False) -> None:
+    st.download_button(
+        "Download as zip",
+        data=partial(zipped, folder),
+        file_name=f"{folder.name}.zip",
+        mime="application/zip",
+        key=key,
+        type="primary" if primary else "tertiary",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def earlier(session: Session) -> None:
+    exports = exports_of(session.study)
+    if not exports:
+        return
+    with st.expander(f"Exports of this study ({len(exports)})", key="export-earlier"):
+        for folder in exports[:20]:
+            name, button = st.columns([3, 2], vertical_alignment="center")
+            name.html(f"<b>{escape(folder.name)}</b> <span class='asc-quiet'>{numbers.size(size_of(folder))}</span>")
+            with button:
+                download(folder, f"export-download-{folder.name}")
+
+
+with errors_in_page():
+    page()

@@ -17,7 +17,6 @@ from dashboard.charts.heatmap import Maps, Panel, difference, redundant_for, sid
 from dashboard.frame import (
     CHART_CONFIG,
     all_jobs,
-    colours,
     errors_in_page,
     escape,
     library,
@@ -27,6 +26,7 @@ from dashboard.frame import (
     waiting_for,
     write_address,
 )
+from dashboard.look import colours
 from dashboard.session import Session
 
 VIEWS = {"all": "Side by side", "difference": "Difference", "shared": "Redundant for how many"}
@@ -55,7 +55,7 @@ def page() -> None:
         else:
             explain(panels)
         agreement(panels)
-    write_address(session, None)
+    write_address(session)
 
 
 def newest_by_method(session: Session) -> dict[str, list[tuple[Application, Scores]]]:
@@ -67,7 +67,9 @@ def newest_by_method(session: Session) -> dict[str, list[tuple[Application, Scor
         for (task, method), entry in work.newest_scores(index, weights).items():
             if task == application.name:
                 key = (str(study.path), *(entry[n] for n in ("weights", "task", "method", "created")))
-                found.setdefault(method, []).append((application, read_scores(key, study, task, method, entry["weights"])))
+                found.setdefault(method, []).append(
+                    (application, read_scores(key, study, task, method, entry["weights"]))
+                )
     order = list(METHODS)
     return dict(sorted(found.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
 
@@ -94,9 +96,14 @@ def controls(session: Session, scored: dict[str, list[tuple[Application, Scores]
         )
     with colour:
         st.segmented_control(
-            "Colour by", ["rank", "score"], format_func=str.capitalize, key="map-colour", default="rank", required=True,
+            "Colour by",
+            ["rank", "score"],
+            format_func=str.capitalize,
+            key="map-colour",
+            default="rank",
+            required=True,
             help="Rank compares the order of parts within each application. Score compares the numbers themselves.",
-        )  # fmt: skip
+        )
     st.html(f"<div class='asc-small'>{about(session.method, [s for _, s in scored[session.method]])}</div>")
     return session.method
 
@@ -108,14 +115,22 @@ def title_of(method: str) -> str:
 def about(method: str, scores: Sequence[Scores]) -> str:
     """One line: what the method measures, from which labels, on which examples."""
     labels = {one.labels for one in scores}
-    names = {"none": "label-free", "gold": "uses gold labels", "sampled": "labels drawn from the model",
-             "argmax": "the model's own labels"}  # fmt: skip
-    badges = "".join(f"<span class='asc-chip {'on' if kind == 'none' else 'warn'}'>{names[kind]}</span>" for kind in sorted(labels))
+    names = {
+        "none": "label-free",
+        "gold": "uses gold labels",
+        "sampled": "labels drawn from the model",
+        "argmax": "the model's own labels",
+    }
+    badges = "".join(
+        f"<span class='asc-chip {'on' if kind == 'none' else 'warn'}'>{names[kind]}</span>" for kind in sorted(labels)
+    )
     counts = sorted({(one.split, one.examples) for one in scores})
     seen = ", ".join(f"{split}, {examples:,} examples" for split, examples in counts if examples) or "looks at no data"
     text = ""
     if method in METHODS:
-        text = f"{escape(METHODS[method].description)} <span class='asc-quiet'>{escape(METHODS[method].source)}.</span> "
+        text = (
+            f"{escape(METHODS[method].description)} <span class='asc-quiet'>{escape(METHODS[method].source)}.</span> "
+        )
     return f"{badges}<span class='asc-chip'>{escape(seen)}</span> {text}"
 
 
@@ -129,9 +144,7 @@ def maps(session: Session, applications: list[Application], panels: list[Panel])
         selected = None
         if session.selected is not None and session.selected[0] in names:
             selected = (names.index(session.selected[0]), session.selected[1])
-        drawn = side_by_side(
-            panels, colours(), st.session_state.get("map-colour", "rank") == "rank", selected=selected
-        )
+        drawn = side_by_side(panels, colours(), st.session_state.get("map-colour", "rank") == "rank", selected=selected)
         st.plotly_chart(
             drawn.figure, key=key, on_select="rerun", selection_mode="points", theme=None, config=CHART_CONFIG
         )
@@ -145,9 +158,13 @@ def maps(session: Session, applications: list[Application], panels: list[Panel])
         other = second.selectbox("minus", [t for t in titles if t != one], key="map-second")
         chosen = {panel.title: panel for panel in same_shape}
         show(difference(chosen[one], chosen[other], colours()), "map-difference")
-        st.caption("Places within each application's own order: a part that is first for one and last for the other is deepest.")
+        st.caption(
+            "Places in each application's own order: a part that is first for one and last for the other is deepest."
+        )
     else:
-        share = st.slider("Redundant = among the lowest", 5, 80, int(100 * LOW_SHARE), 5, format="%d %%", key="map-low", width=320)
+        share = st.slider(
+            "Redundant = among the lowest", 5, 80, int(100 * LOW_SHARE), 5, format="%d %%", key="map-low", width=320
+        )
         show(redundant_for(same_shape, share / 100, colours()), "map-shared")
 
 
@@ -201,14 +218,16 @@ def details(session: Session, applications: list[Application], panels: list[Pane
             f"<table class='asc-costs'><tr><th></th><th>{escape(session.method)} score, 95 % interval</th>"
             f"<th>rank, 100 = most</th></tr>{''.join(rows)}</table>"
         )
-        application = next((a for a in applications if a.name == name), None)
-        if application is not None:
-            savings(session, application, part)
+        for application in applications:
+            if application.name == name:
+                savings(session, application, part)
 
 
 def exists(part: Part, own) -> bool:  # type: ignore[no-untyped-def]
     column = own.column(part.kind)
-    return part.row < len(column) and (part.number or 0) < column.shape[1] and value_at(own, part) == value_at(own, part)
+    return (
+        part.row < len(column) and (part.number or 0) < column.shape[1] and value_at(own, part) == value_at(own, part)
+    )
 
 
 def savings(session: Session, application: Application, part: Part) -> None:
@@ -230,8 +249,8 @@ def savings(session: Session, application: Application, part: Part) -> None:
     flops, parameters = dense.flops - cost.flops, dense.parameters - cost.parameters
     st.html(
         f"<div class='asc-small' style='margin-top:.4rem'>Cutting it alone saves <b>{numbers.amount(parameters)}</b> "
-        f"parameters ({numbers.percent(parameters / dense.parameters, 2)}) and <b>{numbers.amount(flops)}</b>FLOPs a text "
-        f"({numbers.percent(flops / dense.flops, 2)} of the encoder's) on {escape(application.title)}.</div>"
+        f"parameters ({numbers.percent(parameters / dense.parameters, 2)}) and <b>{numbers.amount(flops)}</b> FLOPs "
+        f"a text ({numbers.percent(flops / dense.flops, 2)} of the encoder's) on {escape(application.title)}.</div>"
     )
 
 
@@ -250,11 +269,19 @@ def agreement(panels: list[Panel]) -> None:
     if len(panels) < 2:
         return
     scores = [panel.scores for panel in panels]
-    kinds = [kind for kind in KINDS if not (grid(scores[0].values, scores[0].shape).column(kind) != grid(scores[0].values, scores[0].shape).column(kind)).all()]
+    kinds = [
+        kind
+        for kind in KINDS
+        if not (
+            grid(scores[0].values, scores[0].shape).column(kind) != grid(scores[0].values, scores[0].shape).column(kind)
+        ).all()
+    ]
     with st.container(border=True, key="map-agreement"):
         title, choice = st.columns([3, 2], vertical_alignment="center")
         title.html("<p class='asc-kicker'>Rank agreement (Spearman)</p>")
-        kind = choice.selectbox("of", kinds, format_func=KINDS.__getitem__, key="map-kind", label_visibility="collapsed")
+        kind = choice.selectbox(
+            "of", kinds, format_func=KINDS.__getitem__, key="map-kind", label_visibility="collapsed"
+        )
         figure = agreement_matrix([panel.title for panel in panels], rank_agreement(scores, kind), colours())
         st.plotly_chart(figure, theme=None, config=CHART_CONFIG, key="map-agreement-chart")
 

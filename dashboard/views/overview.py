@@ -16,7 +16,6 @@ from dashboard.frame import (
     errors_in_page,
     escape,
     library,
-    progress_text,
     running_work,
     show_failure,
     this_session,
@@ -32,7 +31,7 @@ CARDS_A_LINE = 3
 
 def page() -> None:
     session = this_session()
-    write_address(session, None)
+    write_address(session)
     applications = applications_of(session.study)
     index = session.study.score_index()
     hero(session, applications, index)
@@ -141,10 +140,13 @@ def facts_in_background(session: Session, applications: list[Application]) -> No
 
 def card(session: Session, application: Application, index: list[dict[str, Any]]) -> None:
     facts = work.known_facts(library(), session.study, application)
-    st.html(f"<div class='asc-card'>{heading(application, facts)}{body(application, facts)}{figures(session, application, facts)}</div>")
+    text = heading(application, facts) + body(application, facts) + figures(application, facts)
+    st.html(f"<div class='asc-card'>{text}</div>")
     entries = [entry for entry in index if entry["task"] == application.name]
     st.html(chips(entries))
-    job = next((j for j in all_jobs().of(session.id, "score") if j.active and j.key.split("|")[1] == application.name), None)
+    job = next(
+        (j for j in all_jobs().of(session.id, "score") if j.active and j.key.split("|")[1] == application.name), None
+    )
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Score again" if entries else "Score",
@@ -185,7 +187,7 @@ def body(application: Application, facts: Facts | None) -> str:
     return text
 
 
-def figures(session: Session, application: Application, facts: Facts | None) -> str:
+def figures(application: Application, facts: Facts | None) -> str:
     parts = []
     if facts is not None:
         parts += [f"<span>{escape(split)} <b>{size:,}</b></span>" for split, size in facts.sizes.items()]
@@ -193,8 +195,8 @@ def figures(session: Session, application: Application, facts: Facts | None) -> 
     if report is not None:
         parts.append(
             f"<span>{escape(str(report['metric']))} <b>{numbers.percent(report['value'])}</b> "
-            f"{numbers.interval_of_percent(tuple(report['interval']))} on {report['examples']:,} {escape(report['split'])} "
-            "examples</span>"
+            f"{numbers.interval_of_percent(tuple(report['interval']))} on {report['examples']:,} "
+            f"{escape(report['split'])} examples</span>"
         )
     elif not application.trained:
         parts.append("<span class='asc-chip warn'>not trained yet</span>")

@@ -21,7 +21,6 @@ from dashboard.frame import (
     CHART_CONFIG,
     SECONDS_BETWEEN_LOOKS,
     all_jobs,
-    colours,
     errors_in_page,
     escape,
     library,
@@ -31,6 +30,7 @@ from dashboard.frame import (
     waiting_for,
     write_address,
 )
+from dashboard.look import colours
 from dashboard.moves import LEVELS, RULES, Move, fitted, levels_of, plan_of, smallest_keep, thresholds, toggled
 from dashboard.session import Session, application_in_view, keep_move, move_of_plan
 from dashboard.verdict import costs, headline
@@ -49,7 +49,7 @@ def page() -> None:
         return
     cost_model = opened(session, application)
     if cost_model is None:
-        write_address(session, None)
+        write_address(session)
         return
     move = current_move(session, application, scored)
     scores = scored[move.method]
@@ -65,6 +65,7 @@ def page() -> None:
             st.error(str(error), icon=":material/error:")
             history(session, None)
         return
+    session.plan_key = plan.key
     with controls_column:
         histogram = score_histogram(scores, plan, colours())
         if histogram is not None:
@@ -79,7 +80,7 @@ def page() -> None:
         frontier(session, bench, plan)
     with history_column:
         history(session, plan)
-    write_address(session, plan.key)
+    write_address(session)
 
 
 def scores_of(session: Session, application: Application) -> dict[str, Scores]:
@@ -130,7 +131,9 @@ def opened(session: Session, application: Application) -> CostModel | None:
 def current_move(session: Session, application: Application, scored: dict[str, Scores]) -> Move:
     move = session.move
     if move is None or move.application != application.name or move.method not in scored:
-        method = session.method if session.method in scored else (PREFERRED if PREFERRED in scored else next(iter(scored)))
+        method = (
+            session.method if session.method in scored else (PREFERRED if PREFERRED in scored else next(iter(scored)))
+        )
         move = replace(move or Move(application.name, method), application=application.name, method=method)
         if move.rule == "fixed" and (session.move is None or session.move.application != application.name):
             move = replace(move, rule="budget", plan_key=None)
@@ -148,11 +151,22 @@ def current_plan(session: Session, scores: Scores, cost_model: CostModel) -> Pla
 def planner(session: Session, scores: Scores, cost_model: CostModel) -> Callable[[Move], Plan]:
     def plan(move: Move) -> Plan:
         fixed = session.study.plan(move.plan_key) if move.rule == "fixed" and move.plan_key else None
-        if fixed is not None and fixed.shape != scores.shape:
-            raise UserError(f"The linked plan is for {fixed.shape}; this encoder is {scores.shape}. Choose a rule.")
+        if fixed is not None:
+            check_fits(fixed, move, scores)
         return plan_of(move, scores, cost_model, fixed)
 
     return plan
+
+
+def check_fits(fixed: Plan, move: Move, scores: Scores) -> None:
+    """A plan that came from elsewhere. Raises: UserError where it does not fit, or comes from other weights unasked."""
+    if fixed.shape != scores.shape:
+        raise UserError(f"The linked plan is for {fixed.shape}; this encoder is {scores.shape}. Choose a rule.")
+    if fixed.provenance.weights not in (None, scores.weights) and not move.transfer:
+        raise UserError(
+            f"The linked plan was made from other weights ({fixed.provenance.task or 'unknown task'}). "
+            "Switch on its use here, or choose a rule."
+        )
 
 
 # Controls
@@ -164,7 +178,9 @@ def changed(session: Session, key: str, name: str, read: Callable[[Any], Any] = 
         session.go(replace(session.move, **{name: read(st.session_state[key])}))
 
 
-def bound(session: Session, key: str, name: str, shown: Any, read: Callable[[Any], Any] = lambda value: value) -> dict[str, Any]:
+def bound(
+    session: Session, key: str, name: str, shown: Any, read: Callable[[Any], Any] = lambda value: value
+) -> dict[str, Any]:
     """Arguments for a widget that always shows the current move, also after undo, and changes it."""
     st.session_state[key] = shown
     return {"key": key, "on_change": changed, "args": (session, key, name, read)}
@@ -178,25 +194,37 @@ def controls(session: Session, scored: dict[str, Scores], cost_model: CostModel)
     left, right = st.columns(2)
     st.session_state["tune-application"] = move.application
     left.selectbox(
-        "Application", applications, key="tune-application", on_change=switch_application, args=(session,),
+        "Application",
+        applications,
+        key="tune-application",
+        on_change=switch_application,
+        args=(session,),
         format_func=lambda name: name.removeprefix("demo:"),
-    )  # fmt: skip
+    )
     right.selectbox(
-        "Method", list(scored), format_func=lambda m: METHODS[m].title if m in METHODS else m,
+        "Method",
+        list(scored),
+        format_func=lambda m: METHODS[m].title if m in METHODS else m,
         **bound(session, "tune-method", "method", move.method),
-    )  # fmt: skip
+    )
     rules = {**RULES, **({"fixed": "Linked plan"} if move.rule == "fixed" else {})}
     if "blocks" not in levels_of(scores):
         rules.pop("share")
     st.segmented_control(
-        "Rule", list(rules), format_func=rules.__getitem__, required=True, label_visibility="collapsed", width="stretch",
+        "Rule",
+        list(rules),
+        format_func=rules.__getitem__,
+        required=True,
+        label_visibility="collapsed",
+        width="stretch",
         **bound(session, "tune-rule", "rule", move.rule),
-    )  # fmt: skip
+    )
     {"budget": budget_controls, "threshold": threshold_controls, "share": share_controls, "fixed": fixed_controls}[
         move.rule
     ](session, move, scores, cost_model)
     seen = f"{scores.split}, {scores.examples:,} examples" if scores.examples else "no data"
-    st.html(f"<div class='asc-small asc-quiet'>scores: {escape(scores.method)}, {escape(seen)}, labels: {escape(scores.labels)}</div>")
+    text = f"scores: {scores.method}, {seen}, labels: {scores.labels}"
+    st.html(f"<div class='asc-small asc-quiet'>{escape(text)}</div>")
 
 
 def switch_application(session: Session) -> None:
@@ -206,7 +234,10 @@ def switch_application(session: Session) -> None:
 def budget_controls(session: Session, move: Move, scores: Scores, cost_model: CostModel) -> None:
     kind, level = st.columns(2)
     kind.selectbox(
-        "Budget", list(BUDGET_NAMES), format_func=BUDGET_NAMES.__getitem__, **bound(session, "tune-budget", "budget", move.budget)
+        "Budget",
+        list(BUDGET_NAMES),
+        format_func=BUDGET_NAMES.__getitem__,
+        **bound(session, "tune-budget", "budget", move.budget),
     )
     with level:
         level_choice(session, move, scores)
@@ -223,9 +254,12 @@ def budget_controls(session: Session, move: Move, scores: Scores, cost_model: Co
         move = replace(move, keep=least / 100)
         session.go(move)
     st.slider(
-        f"{BUDGET_NAMES[move.budget]} kept", least, 100, format="%d %%",
+        f"{BUDGET_NAMES[move.budget]} kept",
+        least,
+        100,
+        format="%d %%",
         **bound(session, "tune-keep", "keep", round(100 * move.keep), lambda percent: percent / 100),
-    )  # fmt: skip
+    )
     minimum_choice(session, move, scores)
 
 
@@ -247,18 +281,29 @@ def threshold_controls(session: Session, move: Move, scores: Scores, cost_model:
     level_choice(session, move, scores)
     if scores.similarity is not None and move.level == "layers":
         st.slider(
-            "A layer goes at similarity", 0.5, 1.01, step=0.005, format="%.3f",
+            "A layer goes at similarity",
+            0.5,
+            1.01,
+            step=0.005,
+            format="%.3f",
             **bound(session, "tune-similarity", "similarity", max(move.similarity, 0.5)),
-        )  # fmt: skip
+        )
         return
     names = {"heads": "below_heads", "neurons": "below_neurons", "layers": "below_layers"}
     for kind, limit in thresholds(move, scores).items():
         st.slider(
-            f"{kind.capitalize()} go below {numbers.score(limit)}, the lowest", 0, 100, format="%d %%",
+            f"{kind.capitalize()} go below {numbers.score(limit)}, the lowest",
+            0,
+            100,
+            format="%d %%",
             **bound(
-                session, f"tune-below-{kind}", names[kind], round(100 * getattr(move, names[kind])), lambda percent: percent / 100
+                session,
+                f"tune-below-{kind}",
+                names[kind],
+                round(100 * getattr(move, names[kind])),
+                lambda percent: percent / 100,
             ),
-        )  # fmt: skip
+        )
     minimum_choice(session, move, scores)
 
 
@@ -267,9 +312,14 @@ def share_controls(session: Session, move: Move, scores: Scores, cost_model: Cos
         if getattr(scores.values, kind) is not None:
             name = f"keep_{kind}"
             st.slider(
-                f"{kind.capitalize()} kept", 0, 100, format="%d %%",
-                **bound(session, f"tune-keep-{kind}", name, round(100 * getattr(move, name)), lambda percent: percent / 100),
-            )  # fmt: skip
+                f"{kind.capitalize()} kept",
+                0,
+                100,
+                format="%d %%",
+                **bound(
+                    session, f"tune-keep-{kind}", name, round(100 * getattr(move, name)), lambda percent: percent / 100
+                ),
+            )
     st.toggle(
         "the best anywhere, not of each layer", **bound(session, "tune-everywhere", "everywhere", move.everywhere)
     )
@@ -280,6 +330,8 @@ def fixed_controls(session: Session, move: Move, scores: Scores, cost_model: Cos
     plan = session.study.plan(move.plan_key or "")
     rule = plan.provenance.rule if plan is not None else None
     st.caption(f"A plan from a link or a pin{': ' + rule if rule else ''}. Click cells to change it, or choose a rule.")
+    if plan is not None and plan.provenance.weights not in (None, scores.weights):
+        st.toggle("use it on these weights", **bound(session, "tune-transfer", "transfer", move.transfer))
 
 
 # The map
@@ -314,7 +366,12 @@ def the_map(session: Session, scores: Scores, plan: Plan) -> None:
     assert move is not None
     figure = cut_map(scores, plan, ByHand(move.kept, move.cut), colours(), MAP_HEIGHT)
     st.plotly_chart(
-        figure, key=map_key(session), on_select="rerun", selection_mode=("points", "box"), theme=None, config=CHART_CONFIG
+        figure,
+        key=map_key(session),
+        on_select="rerun",
+        selection_mode=("points", "box"),
+        theme=None,
+        config=CHART_CONFIG,
     )
     chosen = colours()
     legend, release = st.columns([5, 2], vertical_alignment="center")
@@ -327,10 +384,13 @@ def the_map(session: Session, scores: Scores, plan: Plan) -> None:
     )
     if move.forced:
         release.button(
-            f"Release {move.forced}", key="tune-release", type="tertiary", icon=":material/lock_open:",
+            f"Release {move.forced}",
+            key="tune-release",
+            type="tertiary",
+            icon=":material/lock_open:",
             on_click=lambda: session.go(move.released()),
             help="Give the parts that were set by hand back to the rule.",
-        )  # fmt: skip
+        )
 
 
 # The result
@@ -343,8 +403,10 @@ def result(session: Session, bench: Bench, plan: Plan) -> None:
     stored = bench.stored(plan)
     job = jobs.last(session.id, "evaluate", bench.key(plan))
     if not (stored is not None and stored.complete) and (job is None or job.state == "cancelled"):
-        keep_move(session.study, plan.key, session.move)
-        job = jobs.start(session.id, "evaluate", bench.key(plan), "Evaluating", bench.measure(plan, session.move.label), alone=True)
+        keep_move(session.study, plan, session.move)
+        job = jobs.start(
+            session.id, "evaluate", bench.key(plan), "Evaluating", bench.measure(plan, session.move.label), alone=True
+        )
         jobs.cancel(session.id, "latency")
     elif stored is not None and stored.complete:
         for other in jobs.of(session.id, "evaluate"):
@@ -366,7 +428,14 @@ def result(session: Session, bench: Bench, plan: Plan) -> None:
             st.rerun()
         estimate = bench.stored(plan) if not running else (job.latest if job is not None else None)
         st.html(headline(estimate, bench.original(), running))
-        st.html(costs(bench.cost_model.cost(plan), bench.cost_model.dense, bench.speed(plan), speed_job is not None and speed_job.active))
+        st.html(
+            costs(
+                bench.cost_model.cost(plan),
+                bench.cost_model.dense,
+                bench.speed(plan),
+                speed_job is not None and speed_job.active,
+            )
+        )
 
     if running or (speed_job is not None and speed_job.active):
         st.fragment(look, run_every=SECONDS_BETWEEN_LOOKS)()
@@ -374,7 +443,14 @@ def result(session: Session, bench: Bench, plan: Plan) -> None:
     if job is not None and job.state == "failed":
         show_failure(job)
         if st.button("Measure again", key="tune-measure-again", icon=":material/refresh:"):
-            jobs.start(session.id, "evaluate", bench.key(plan), "Evaluating", bench.measure(plan, session.move.label), alone=True)
+            jobs.start(
+                session.id,
+                "evaluate",
+                bench.key(plan),
+                "Evaluating",
+                bench.measure(plan, session.move.label),
+                alone=True,
+            )
             st.rerun()
     look_once = bench.stored(plan)
     st.html(headline(look_once, bench.original(), False))
@@ -406,7 +482,7 @@ def history(session: Session, plan: Plan | None) -> None:
                 if st.button("Pin this cut", key="tune-pin-save", disabled=not name.strip()):
                     session.study.save_plan(plan, name.strip())
                     if session.move is not None:
-                        keep_move(session.study, plan.key, session.move)
+                        keep_move(session.study, plan, session.move)
                     st.toast(f"Pinned as {name.strip()}.")
             st.page_link("views/export.py", label="Export", icon=":material/ios_share:")
     recent = list(range(max(0, len(session.history) - 7), len(session.history)))[::-1]
@@ -418,9 +494,13 @@ def history(session: Session, plan: Plan | None) -> None:
             session.jump(position)
 
     st.pills(
-        "History", recent, format_func=lambda n: session.history[n].label, key="tune-history", on_change=jumped,
+        "History",
+        recent,
+        format_func=lambda n: session.history[n].label,
+        key="tune-history",
+        on_change=jumped,
         help="Newest first; * = cells set by hand.",
-    )  # fmt: skip
+    )
     pins(session)
 
 

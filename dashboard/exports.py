@@ -1,0 +1,118 @@
+"""Exports of a study: made by jobs, kept in its folder `exports`, downloaded as one file."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from asc_core.errors import UserError
+from asc_core.export import ExportReport
+from asc_core.recipes import Recipe
+from asc_core.recipes.deliver import deliver
+from asc_core.study import Study
+from asc_core.values import Plan
+from dashboard.applications import Application
+from dashboard.jobs import Job
+from dashboard.library import Library
+
+FOLDER = "exports"
+FORMATS = {
+    "compact": "Compact: as small as the cut, loads with transformers and one file of code",
+    "dense": "Dense: loads with the original's own class everywhere, cut parts are zeros",
+}
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Exported:
+    report: ExportReport
+    card: str
+    command: str
+
+
+def folder_for(study: Study, name: str) -> Path:
+    """Raises: UserError for a name that is not a plain folder name."""
+    if not NAME.fullmatch(name):
+        raise UserError("A name has letters, digits, dots, dashes and underscores, and at most 64 of them.")
+    return study.path / FOLDER / name
+
+
+def exporting(
+    library: Library,
+    study: Study,
+    application: Application,
+    plan: Plan,
+    out: Path,
+    *,
+    format: str,
+    dtype: str,
+    overwrite: bool,
+    transfer: bool,
+) -> Callable[[Job], Exported]:
+    """Cut, measure on test, write, reload in a fresh process, compare."""
+    plan = replace(plan, provenance=replace(plan.provenance, model=application.encoder))
+
+    def work(job: Job) -> Exported:
+        job.handle.step(0, 1, "loading")
+        original, task = library.encoder(application), library.task(application)
+        recipe = Recipe.of(plan, transfer)
+        smaller = recipe.apply(original, task, job.handle)
+        report = deliver(
+            smaller,
+            original,
+            out,
+            recipe=recipe,
+            task=task,
+            format=format,
+            dtype=dtype,
+            overwrite=overwrite,
+            progress=job.handle,
+        )
+        return Exported(report, card_of(out), command(application, out, format, dtype))
+
+    return work
+
+
+def command(application: Application, out: Path, format: str, dtype: str) -> str:
+    """The line that makes the same directory again from the original."""
+    stored = "" if dtype == "float32" else f" --dtype {dtype}"
+    return (
+        f"asc export {application.encoder} --plan {out / 'plan.json'} --task {application.task} "
+        f"--format {format}{stored} -o {out.name}"
+    )
+
+
+def card_of(folder: Path) -> str:
+    """The model card without its front matter. Raises: UserError if it cannot be read."""
+    try:
+        text = (folder / "README.md").read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"The model card of {folder} cannot be read: {error}.") from None
+    return text.split("\n---\n", 1)[-1].lstrip()
+
+
+def exports_of(study: Study) -> list[Path]:
+    """The finished exports of a study, newest first."""
+    found = [path.parent for path in (study.path / FOLDER).glob("*/config.json") if NAME.fullmatch(path.parent.name)]
+    return sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True)
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def zipped(folder: Path) -> BinaryIO:
+    """One file with the whole folder in it, streamed to disk; weights hardly compress, so nothing is compressed."""
+    archive = tempfile.TemporaryFile(suffix=".zip")  # noqa: SIM115 (whoever asked for it reads and closes it)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                file.write(path, Path(folder.name) / path.relative_to(folder))
+    archive.seek(0)
+    return cast(BinaryIO, archive)
