@@ -87,8 +87,8 @@ def test_bootstrapped_intervals_cover(metric: Metric) -> None:
 def test_intervals_of_a_metric_that_is_no_function_of_sums_cover() -> None:
     median = Metric("median", ("value",), from_rows=lambda rows: float(np.median(rows)))
     generator = np.random.default_rng(4)
-    found = [value_interval(median, generator.exponential(size=(101, 1)), seed=i) for i in range(RUNS)]
-    assert share_that_covers(found, np.log(2)) >= LEAST_BOOTSTRAP
+    found = [value_interval(median, generator.exponential(size=(101, 1)), seed=i) for i in range(100)]
+    assert share_that_covers(found, np.log(2)) >= 0.88  # 100 runs: 0.95 falls below that once in 250 times
 
 
 @pytest.mark.parametrize("metric", [ACCURACY, F1, SPEARMAN])

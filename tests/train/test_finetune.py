@@ -203,6 +203,7 @@ def test_a_full_checkpoint_loads_like_any_other(task: Task, tmp_path: Path) -> N
     assert log[-1]["best_metric"] == result.best_metric
     assert log[-1]["split"] == "validation"
     assert str(tmp_path) not in (tmp_path / "out/training.jsonl").read_text()
+    assert len({path.stat().st_mode for path in (tmp_path / "out").iterdir()}) == 1
 
 
 @pytest.mark.parametrize("lora_rank", [None, 2])
