@@ -41,7 +41,7 @@ def deliver(
         card, texts = Card(steps=steps, command=command), None
     else:
         split = split if split in task.splits else "validation" if "validation" in task.splits else task.splits[0]
-        before = evaluate(original, task, split, progress=progress)
+        before = evaluate(original, task, split, against=None if task.labelled else original, progress=progress)
         after = (
             evaluate(smaller, task, split, against=original, progress=progress) if smaller is not original else before
         )
