@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from asc_core.tasks.base import Batch
 
 KIND_OF_BLOCK = {"attention": "heads", "ffn": "neurons"}
-TOKEN_SHARE = 1 / 8
-MIN_TOKENS = 4
+TOKEN_SHARE = 1 / 16
+MIN_TOKENS = 2
 
 
 class BatchView:
@@ -101,6 +101,7 @@ class ReadoutWeights:
     """Constants of an encoder's readouts, computed once a sweep. grams: attention only."""
 
     def __init__(self, encoder: Encoder):
+        self.layers = encoder.shape.layers
         self.norm_first = modeling.architecture_of(encoder.model).norm_first
         self.squared_columns: dict[tuple[str, int], torch.Tensor] = {}  # (columns,) ||W[:, j]||^2
         self.grams: dict[int, torch.Tensor] = {}  # (heads, d_h, d_h) W_h^T W_h

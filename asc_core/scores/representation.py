@@ -110,13 +110,16 @@ class States(Collector):
 
     def __init__(self, view: BatchView, weights: ReadoutWeights):
         super().__init__(view, weights)
-        self._states: list[torch.Tensor] = []
+        self._unit: torch.Tensor  # (rows, L+1, T, d) states of length 1, 0 at padding
         self._sums: list[torch.Tensor] = []
         self._last: torch.Tensor
         self._real = view.mask.float()
 
     @torch.no_grad()
     def enter(self, layer: int, hidden: torch.Tensor) -> None:
+        if layer == 0:
+            rows, tokens, width = hidden.shape
+            self._unit = hidden.new_empty(rows, self.weights.layers + 1, tokens, width)
         self._keep(hidden)
 
     @torch.no_grad()
@@ -124,14 +127,15 @@ class States(Collector):
         self._last = after
 
     def _keep(self, hidden: torch.Tensor) -> None:
+        state = len(self._sums)
         self._sums.append((self._real[:, None, :] @ hidden)[:, 0])
         length = self.view.squared_norm(hidden).sqrt().clamp_min(torch.finfo(hidden.dtype).tiny)
-        self._states.append(hidden * (self._real / length)[..., None])
+        torch.mul(hidden, (self._real / length)[..., None], out=self._unit[:, state])
 
     @torch.no_grad()
     def statistics(self) -> dict[str, Statistic]:
         self._keep(self._last)
-        states = torch.stack(self._states, 1).flatten(2)  # (rows, L+1, T * d), unit vectors at real tokens
+        states = self._unit.flatten(2)
         # The sum over tokens of all cosines is one product of these; with padding at 0 it needs no mask.
         cosines = (states @ states.mT) / self.view.tokens[:, None, None]
         sums = torch.stack(self._sums, 1)

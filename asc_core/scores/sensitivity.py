@@ -58,6 +58,7 @@ class GateGradients(Collector):
         self.tally.add("layers", layer, self.view.per_feature(product.sum((1, 2))[:, None]))
 
     def statistics(self) -> dict[str, Statistic]:
+        self.source = None  # its hook refers back to us: the cycle would keep memory until garbage is collected
         found = {"michel-token.heads": Statistic(self.tally.total("per-token.heads"), "token")}
         for kind in PARTS:
             gradients = self.tally.total(kind)

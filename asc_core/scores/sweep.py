@@ -66,7 +66,7 @@ def sweep(
     targets: labels for the loss of the methods that have one; by default gold, or "sampled" (drawn from the model's
     own distribution) where the task has none. batch_tokens: tokens of a batch, padding counted; results do not depend
     on it beyond rounding, but for sampled targets, whose draws belong to a batch.
-    token_share: how many of the tokens are looked at for single heads and neurons (at least 4 a text).
+    token_share: how many of the tokens are looked at for single heads and neurons (at least 2 a text).
     study: results are saved there, and a sweep that was cancelled or killed goes on from where it was last saved.
 
     In question answering the unit is the window of a long text: each has its own loss and counts as one; in the
@@ -85,7 +85,7 @@ def sweep(
         names = ", ".join(m.id for m in chosen if m.labels != "none")
         raise UserError(f"The task {task.name} has no labels for {names}: choose targets 'sampled' or 'argmax'.")
     if collectors:
-        work = _Pass(encoder, task, task.examples(split, samples, seed), collectors, targets, seed, token_share)
+        work = SweepPass(encoder, task, task.examples(split, samples, seed), collectors, targets, seed, token_share)
         settings = (encoder.weights, task.name, split, samples, seed, batch_tokens, token_share)
         needs = (targets if differentiates else "none", [c.__name__ for c in collectors])
         key = json.dumps(["sweep", _STATE_VERSION, *settings, *needs])
@@ -116,7 +116,7 @@ def sweep(
 
 
 @dataclass
-class _Pass:
+class SweepPass:
     """Everything that stays the same from batch to batch."""
 
     encoder: Encoder
@@ -125,7 +125,7 @@ class _Pass:
     collectors: list[type[Collector]]
     targets: Targets
     seed: int
-    token_share: float
+    token_share: float = TOKEN_SHARE
 
     def __post_init__(self) -> None:
         self.encoder = _frozen(self.encoder)
@@ -144,6 +144,11 @@ class _Pass:
             notes.append(f"{len(self.features)} windows of {len(self.examples)} examples, each counted as one.")
         return " ".join(notes)
 
+    def _generator(self, rows: np.ndarray) -> torch.Generator:
+        """For labels drawn from the model's own distribution: the same ones when a batch is repeated after a kill."""
+        seed = np.random.default_rng((self.seed, *rows)).integers(1 << 62)
+        return torch.Generator().manual_seed(int(seed))
+
     def add(self, rows: np.ndarray, sums: Sums) -> None:
         """One batch of features, one forward and at most one backward pass."""
         batch = self.task.batch(self.features, rows, self.encoder)
@@ -151,18 +156,14 @@ class _Pass:
         draws = [(self.seed, int(n), int(w)) for n, w in zip(numbers, self._window[rows], strict=True)]
         view = BatchView(batch, draws, self.token_share)
         collectors = [make(view, self.weights) for make in self.collectors]
-        if self.differentiates:
-            with torch.enable_grad(), probing(Observer(collectors)):
+        with torch.enable_grad() if self.differentiates else torch.inference_mode():
+            with probing(Observer(collectors)):
                 output = self.encoder.model(**batch.inputs)
-            generator = torch.Generator().manual_seed(int(np.random.default_rng((self.seed, *rows)).integers(1 << 62)))
-            with torch.enable_grad():
-                loss = self.task.loss(output, batch, self.targets, generator).sum()
-            sources = [c.source for c in collectors if isinstance(c, GateGradients) and c.source is not None]
-            torch.autograd.grad(loss, sources)
-        else:
-            with torch.inference_mode(), probing(Observer(collectors)):
-                self.encoder.model(**batch.inputs)
-        statistics = {name: s for c in collectors for name, s in c.statistics().items()}
+            if self.differentiates:
+                loss = self.task.loss(output, batch, self.targets, self._generator(rows)).sum()
+                sources = [c.source for c in collectors if isinstance(c, GateGradients)]
+                torch.autograd.grad(loss, [source for source in sources if source is not None])
+            statistics = {name: s for c in collectors for name, s in c.statistics().items()}
         sums.add(statistics, view.units, replicate_weights(self.seed, numbers))
 
 
@@ -176,7 +177,7 @@ def _frozen(encoder: Encoder) -> Encoder:
     return Encoder(copy.deepcopy(encoder.model, shared), encoder.tokenizer, encoder.source, encoder.name)
 
 
-def _run(work: _Pass, batch_tokens: int, progress: Progress, study: PartialStore | None, key: str) -> Sums:
+def _run(work: SweepPass, batch_tokens: int, progress: Progress, study: PartialStore | None, key: str) -> Sums:
     """Add up all batches, from where an earlier run was saved. On Cancelled the state is saved too."""
     batches = batches_by_length(work.features.lengths, batch_tokens)
     saved = study.partial(key) if study is not None else None
@@ -207,7 +208,7 @@ def _run(work: _Pass, batch_tokens: int, progress: Progress, study: PartialStore
     return sums
 
 
-def _add_halving(work: _Pass, rows: np.ndarray, sums: Sums) -> None:
+def _add_halving(work: SweepPass, rows: np.ndarray, sums: Sums) -> None:
     """A batch that does not fit into memory is tried in halves. Raises: UserError where a single text does not fit."""
     try:
         work.add(rows, sums)

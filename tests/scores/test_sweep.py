@@ -182,7 +182,7 @@ def test_progress_ends_at_the_total() -> None:
 def test_out_of_memory_is_tried_in_halves_and_counts_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder, task = tiny(), ToyTask(10)
     expected = sweep(encoder, task)
-    real, sizes = sweep_module._Pass.add, []
+    real, sizes = sweep_module.SweepPass.add, []
 
     def small_machine(self: Any, rows: np.ndarray, sums: Any) -> None:
         sizes.append(len(rows))
@@ -190,7 +190,7 @@ def test_out_of_memory_is_tried_in_halves_and_counts_nothing_twice(monkeypatch: 
             raise torch.OutOfMemoryError("out of memory")
         real(self, rows, sums)
 
-    monkeypatch.setattr(sweep_module._Pass, "add", small_machine)
+    monkeypatch.setattr(sweep_module.SweepPass, "add", small_machine)
     assert_same(sweep(encoder, task), expected, rtol=1e-3)
     assert sizes[0] == 10
     assert max(s for s in sizes if s <= 3) > 1
@@ -200,7 +200,7 @@ def test_a_text_that_does_not_fit_into_memory_is_said(monkeypatch: pytest.Monkey
     def no_memory(*args: Any) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
 
-    monkeypatch.setattr(sweep_module._Pass, "add", no_memory)
+    monkeypatch.setattr(sweep_module.SweepPass, "add", no_memory)
     with pytest.raises(UserError, match=r"Out of memory on a single text of 1\d tokens"):
         sweep(tiny(), ToyTask(10), ["fisher"])
 
@@ -209,7 +209,7 @@ def test_other_errors_are_not_mistaken_for_memory(monkeypatch: pytest.MonkeyPatc
     def broken(*args: Any) -> None:
         raise RuntimeError("shapes differ")
 
-    monkeypatch.setattr(sweep_module._Pass, "add", broken)
+    monkeypatch.setattr(sweep_module.SweepPass, "add", broken)
     with pytest.raises(RuntimeError, match="shapes differ"):
         sweep(tiny(), ToyTask(10), ["fisher"])
 

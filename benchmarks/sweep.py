@@ -1,0 +1,111 @@
+"""What the sweep costs, in forward passes: time and memory against a bare forward over the same batches.
+
+Everything is timed in one run, in turns, and reported as the median of the ratios of neighbouring turns, so that a
+busy machine disturbs both sides alike. The last line is one JSON object:
+representation_ratio  all methods without labels (layers and sublayers on all tokens, heads and neurons on a sample)
+all_ratio             all methods, with per-example gradients of one loss
+memory_ratio_4096_to_64  peak memory of a whole process that sweeps 4,096 examples, to one that sweeps 64
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from statistics import median
+
+import torch
+
+from asc_core.demo.encoder import encoder_folder
+from asc_core.encoder import Encoder, load_encoder
+from asc_core.scores import METHODS, sweep
+from asc_core.scores.streaming import Sums
+from asc_core.scores.sweep import BATCH_TOKENS, SweepPass, batches_by_length
+from asc_core.tasks import Task, load_task
+
+
+def set_up() -> tuple[Encoder, Task]:
+    """The demo's encoder with an untrained head: what is computed does not depend on what was learnt."""
+    task = load_task("demo:nli")
+    return load_encoder(encoder_folder(), head=task.head, labels=task.labels), task
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    start = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+@torch.inference_mode()
+def forward(encoder: Encoder, inputs: dict[str, torch.Tensor]) -> None:
+    encoder.model(**inputs)
+
+
+def time_ratios(encoder: Encoder, task: Task, examples: int, turns: int) -> dict[str, float]:
+    sample = task.examples("train", examples, 0)
+    of = {
+        "representation_ratio": [m for m in METHODS.values() if m.labels == "none"],
+        "all_ratio": list(METHODS.values()),
+    }
+    passes = {}
+    for name, methods in of.items():
+        collectors = list(dict.fromkeys(m.collector for m in methods if m.collector is not None))
+        passes[name] = SweepPass(encoder, task, sample, collectors, "gold", seed=0)
+    features = passes["all_ratio"].features
+    groups = batches_by_length(features.lengths, BATCH_TOKENS[encoder.device.type])
+    inputs = [task.batch(features, rows, encoder).inputs for rows in groups]
+    print(
+        f"{examples} examples, {len(groups)} batches, {features.lengths.mean():.1f} tokens a text; "
+        f"{encoder.device.type}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
+    bare: list[float] = []
+    ratios: dict[str, list[float]] = {name: [] for name in of}
+    sums = {name: Sums() for name in of}
+    for turn in range(turns + 1):
+        for group, one in zip(groups, inputs, strict=True):
+            before = seconds(partial(forward, encoder, one), encoder.device)
+            took = {n: seconds(partial(passes[n].add, group, sums[n]), encoder.device) for n in of}
+            after = seconds(partial(forward, encoder, one), encoder.device)
+            if turn > 0:  # the first turn warms up
+                bare.append((before + after) / 2)
+                for name, value in took.items():
+                    ratios[name].append(value / bare[-1])
+    print(f"bare forward {1000 * median(bare):.1f} ms a batch")
+    return {name: round(median(values), 3) for name, values in ratios.items()}
+
+
+def peak_memory(examples: int) -> float:
+    """Bytes that a process of its own held at most while it swept so many examples with all methods."""
+    command = [sys.executable, __file__, "--peak", str(examples)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--examples", type=int, default=256, help="for the ratios of time")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--no-memory", action="store_true", help="leave out the peaks of memory (some minutes)")
+    parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    encoder, task = set_up()
+    if arguments.peak:
+        sweep(encoder, task, samples=arguments.peak)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+        return
+    result = time_ratios(encoder, task, arguments.examples, arguments.turns)
+    if not arguments.no_memory:
+        few, many = peak_memory(64), peak_memory(4096)
+        print(f"peak memory {few / 2**20:.0f} MiB for 64 examples, {many / 2**20:.0f} MiB for 4,096")
+        result["memory_ratio_4096_to_64"] = round(many / few, 3)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
