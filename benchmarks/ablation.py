@@ -2,8 +2,8 @@
 
     python benchmarks/ablation.py CHECKPOINT TASK.toml [--samples 256] [--rounds 5]
 
-Both run over the same batches of the same texts in one process, in turn, batch by batch: a round takes every batch
-once each way and with the order reversed in every other round, so that whatever else the machine does falls on both. A round's speed-up
+Both run over the same batches of the same texts in one process: a round takes every batch each way, one right after
+the other and in changing order, so that whatever else the machine does falls on both. A round's speed-up
 is the ratio of its times; the figures are the median over the rounds and their range. Measured twice: as a user gets
 it (a head on [CLS] lets the last layer be computed for one token) and with all tokens in every layer, as a tagging or
 question answering head needs it. Also checks that both ways give the same losses. The last line is one JSON object.
@@ -136,9 +136,7 @@ def main() -> None:
     with torch.inference_mode():
         for name, all_tokens in (("sequence classification", False), ("all tokens", True)):
             print(f"{name}: {sum(encoder.shape.heads)} heads, {options.samples} examples of {task.name}", flush=True)
-            results[name] = measure(
-                encoder, task, options.samples, options.rounds, options.batch_tokens, all_tokens
-            )
+            results[name] = measure(encoder, task, options.samples, options.rounds, options.batch_tokens, all_tokens)
     record = {
         "encoder": str(encoder.shape),
         "checkpoint": encoder.name,

@@ -61,7 +61,7 @@ def ablate(
 
     Raises: UserError (unknown kind of part, task without labels), Cancelled.
     """
-    work = _Work.prepare(encoder, task, parts, split, samples, seed, batch_tokens)
+    work = Work.prepare(encoder, task, parts, split, samples, seed, batch_tokens)
     progress = progress or Progress()
     key = json.dumps(
         ["ablation", _STATE_VERSION, encoder.weights, task.name, split, samples, seed, work.tokens, list(parts), groups]
@@ -96,7 +96,7 @@ def parts_of(shape: Shape, kinds: Sequence[str], groups: Sequence[np.ndarray] = 
 
 
 @dataclass
-class _Work:
+class Work:
     """What is computed on. batches: features of some examples each, all windows of an example together."""
 
     encoder: Encoder
@@ -115,7 +115,7 @@ class _Work:
         samples: int | None,
         seed: int,
         batch_tokens: int | None,
-    ) -> _Work:
+    ) -> Work:
         for kind in kinds:
             if kind not in PARTS:
                 raise UserError(f"There is no kind of part {kind!r}; there are: {', '.join(PARTS)}.")
@@ -126,7 +126,7 @@ class _Work:
         examples = task.examples(split, samples, seed)
         features = task.features(examples, encoder)
         tokens = batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048)
-        return _Work(encoder, task, examples, features, _batches(features, tokens), tokens)
+        return Work(encoder, task, examples, features, _batches(features, tokens), tokens)
 
     @property
     def notes(self) -> str:
@@ -193,7 +193,7 @@ class _State:
 
 
 def _measure(
-    work: _Work, parts: Sequence[Part], state: _State, progress: Progress, study: PartialStore | None, key: str
+    work: Work, parts: Sequence[Part], state: _State, progress: Progress, study: PartialStore | None, key: str
 ) -> None:
     """All batches, from where an earlier run was saved. On Cancelled the state is saved too."""
     runner = SwitchedOff(work.encoder, work.task, work.features, parts, work.tokens)
@@ -219,7 +219,21 @@ def _measure(
         raise
 
 
-def _add(work: _Work, runner: SwitchedOff, rows: np.ndarray, state: _State, step: Callable[[int], None]) -> None:
+def losses_without(work: Work, parts: Sequence[Part], check: Callable[[], None]) -> tuple[np.ndarray, np.ndarray]:
+    """((examples, 1 + parts) losses, first the dense model's, sums over windows; (examples,) windows).
+
+    check: called now and then; what it raises ends the work.
+    """
+    runner = SwitchedOff(work.encoder, work.task, work.features, parts, work.tokens)
+    loss = np.zeros((len(work.features), 1 + len(parts)))
+    for piece in (piece for batch in work.batches for piece in work.pieces(batch)):
+        for part, rows, losses, _ in _pass(work, runner, piece, lambda done: check()):
+            loss[rows, part] = losses
+    starts = np.flatnonzero(np.diff(work.features.example, prepend=-1))
+    return np.add.reduceat(loss, starts), np.diff(starts, append=len(loss))
+
+
+def _add(work: Work, runner: SwitchedOff, rows: np.ndarray, state: _State, step: Callable[[int], None]) -> None:
     """Loss and statistics of the examples of one batch, dense and with each part switched off."""
     position = {int(row): i for i, row in enumerate(rows)}
     loss = np.zeros((len(rows), 1 + len(runner.parts)))
@@ -238,7 +252,7 @@ def _add(work: _Work, runner: SwitchedOff, rows: np.ndarray, state: _State, step
 
 
 def _pass(
-    work: _Work, runner: SwitchedOff, rows: np.ndarray, step: Callable[[int], None]
+    work: Work, runner: SwitchedOff, rows: np.ndarray, step: Callable[[int], None]
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray, list[Any]]]:
     """(0 for dense or 1 + part, features, their losses, their predictions)"""
     with torch.inference_mode():
@@ -302,7 +316,7 @@ def reliability(halves: np.ndarray) -> float:
 
 
 def _scores(
-    work: _Work, encoder: Encoder, parts: Sequence[Part], state: _State, split: str, seed: int
+    work: Work, encoder: Encoder, parts: Sequence[Part], state: _State, split: str, seed: int
 ) -> dict[str, Scores]:
     assert state.loss is not None
     assert state.statistics is not None

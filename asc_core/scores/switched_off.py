@@ -32,12 +32,14 @@ class Part:
 
     kind: "heads", "attention", "ffn", "neuron-groups" or "layers". place: its row; a layer's number in the order of
     execution. index: which head or group. blocks: the blocks of the row's readout that it consists of, None = all.
+    along: a part of a later row that is switched off together with it.
     """
 
     kind: str
     place: int
     index: int = 0
     blocks: tuple[int, ...] | None = None
+    along: Part | None = None
 
     def first_layer(self, rows: Sequence[int]) -> int:
         """The first layer that it takes part in. rows: of the encoder's shape."""
@@ -145,17 +147,16 @@ class SwitchedOff:
         return torch.cat(written)
 
     def _later(self, parts: range, copies: int) -> Probe | None:
-        """Gates for the layers above that run on the weights of a part that is switched off."""
+        """Gates for what is switched off in the layers above: parts along, and shared weights that run again."""
         shape = self.encoder.shape
-        if not shape.shares_weights:
-            return None
         gates: dict[tuple[str, int], torch.Tensor] = {}
-        for i, part in enumerate(self.parts[p] for p in parts):
-            if part.kind == "layers":
-                continue
-            key = (SITES[part.kind], part.place)
-            if key not in gates:
-                blocks = (shape.heads if key[0] == "attention" else shape.neurons)[part.place]
-                gates[key] = torch.ones(len(parts), blocks, device=self.encoder.device)
-            gates[key][i, list(part.blocks) if part.blocks is not None else slice(None)] = 0
-        return Gates({key: gate.repeat_interleave(copies, 0) for key, gate in gates.items()})
+        for i, first in enumerate(self.parts[p] for p in parts):
+            for part in ([first] if shape.shares_weights else []) + ([first.along] if first.along else []):
+                if part.kind == "layers":
+                    continue
+                key = (SITES[part.kind], part.place)
+                if key not in gates:
+                    blocks = (shape.heads if key[0] == "attention" else shape.neurons)[part.place]
+                    gates[key] = torch.ones(len(parts), blocks, device=self.encoder.device)
+                gates[key][i, slice(None) if part.blocks is None else list(part.blocks)] = 0
+        return Gates({key: gate.repeat_interleave(copies, 0) for key, gate in gates.items()}) if gates else None
