@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
@@ -386,7 +388,7 @@ def _require_tokenizer(folder: Path) -> None:
 def _load_config(source: str, trust_remote_code: bool) -> Any:
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, StrictDataclassError) as error:
         supported = ", ".join(sorted(modeling.ARCHITECTURES))
         raise UserError(
             f"{source}: its configuration cannot be read ({_first_line(error)}). Supported architectures: {supported}."
@@ -434,7 +436,15 @@ def _load_model(
         )
     except OSError as error:
         raise UserError(f"{source}: its weights cannot be read as safetensors ({_first_line(error)}).") from None
-    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+    except (
+        SafetensorError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        TypeError,
+        ZeroDivisionError,
+        StrictDataclassError,
+    ) as error:
         raise UserError(f"{source}: its weights do not fit its configuration ({_first_line(error)}).") from None
     finally:
         transformers.logging.set_verbosity(level)
@@ -472,4 +482,6 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _first_line(error: BaseException) -> str:
+    if isinstance(error, StrictDataclassError) and error.__cause__ is not None:
+        error = error.__cause__  # it says which value was expected
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
