@@ -297,7 +297,9 @@ def load_adapter(folder: str | Path, base: str | Path | None = None, device: str
         _size_head_like_adapter(config, folder)
     model = _load_model(_model_class(config, head), base, config, False, own_head=False)
     try:
-        adapted = peft.PeftModel.from_pretrained(model, str(folder))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about a base that is no hub id, and about the inside of peft
+            adapted = peft.PeftModel.from_pretrained(model, str(folder))
         _require_every_weight(adapted, folder)
         merged = adapted.merge_and_unload()
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
