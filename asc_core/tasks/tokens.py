@@ -31,6 +31,7 @@ def tokenizer_of(encoder: Encoder, fast: bool = False) -> Any:
 
 def length_limit(wanted: int | None, default: int, encoder: Encoder, task: str) -> int:
     """Tokens of a feature at most. Raises: UserError where the task asks for more than the encoder can take."""
+    tokenizer_of(encoder)
     if wanted is None:
         return min(default, encoder.max_length)
     if wanted > encoder.max_length:

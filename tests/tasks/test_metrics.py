@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import pearsonr, spearmanr
 from seqeval.metrics import f1_score as seqeval_f1
@@ -22,6 +22,7 @@ def decisions(draw: st.DrawFn) -> tuple[int, np.ndarray, np.ndarray]:
     return count, decided, gold
 
 
+@settings(max_examples=40)
 @given(decisions())
 def test_macro_f1_equals_that_of_sklearn(case: tuple[int, np.ndarray, np.ndarray]) -> None:
     count, decided, gold = case
@@ -30,6 +31,7 @@ def test_macro_f1_equals_that_of_sklearn(case: tuple[int, np.ndarray, np.ndarray
     assert ours == pytest.approx(f1_score(gold, decided, average="macro", zero_division=0))
 
 
+@settings(max_examples=40)
 @given(decisions())
 @pytest.mark.filterwarnings("ignore:A single label")
 def test_mcc_equals_that_of_sklearn(case: tuple[int, np.ndarray, np.ndarray]) -> None:
@@ -38,6 +40,7 @@ def test_mcc_equals_that_of_sklearn(case: tuple[int, np.ndarray, np.ndarray]) ->
     assert measure.metric.value(measure.statistics(decided, gold)) == pytest.approx(matthews_corrcoef(gold, decided))
 
 
+@settings(max_examples=40)
 @given(decisions())
 def test_f1_of_one_class_equals_that_of_sklearn(case: tuple[int, np.ndarray, np.ndarray]) -> None:
     _, decided, gold = case
@@ -46,6 +49,7 @@ def test_f1_of_one_class_equals_that_of_sklearn(case: tuple[int, np.ndarray, np.
     assert ours == pytest.approx(f1_score(gold == 1, decided == 1, zero_division=0))
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(*[st.lists(st.booleans(), min_size=3, max_size=3)] * 2), min_size=1, max_size=20))
 def test_multi_label_f1_equals_that_of_sklearn(rows: list[tuple[list[bool], list[bool]]]) -> None:
     decided, gold = np.asarray([r[0] for r in rows]), np.asarray([r[1] for r in rows])
@@ -61,6 +65,7 @@ def test_multi_label_f1_equals_that_of_sklearn(rows: list[tuple[list[bool], list
 numbers = st.integers(-50, 50).map(lambda n: n / 10)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(numbers, numbers), min_size=3, max_size=30))
 def test_correlations_equal_those_of_scipy(pairs: list[tuple[float, float]]) -> None:
     x, y = np.asarray(pairs).T
@@ -74,6 +79,7 @@ sentences = st.lists(st.lists(st.tuples(*[st.sampled_from(TAGS)] * 2), min_size=
 
 
 @pytest.mark.filterwarnings("ignore")
+@settings(max_examples=40)
 @given(sentences)
 def test_summed_entity_counts_give_the_f1_of_seqeval(pairs: list[list[tuple[str, str]]]) -> None:
     decided = [[p for p, _ in sentence] for sentence in pairs]

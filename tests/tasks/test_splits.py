@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asc_core.errors import UserError
@@ -22,6 +22,7 @@ def _splits(texts: list[str], seed: int = 0) -> Splits:
     return Splits("t", {"train": _loader(texts), "test": _loader(["x"])}, ("text",), seed)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 40), min_size=2, max_size=200).filter(lambda v: len(set(v)) > 1), st.integers(0, 5))
 def test_the_validation_cut_shares_no_text_with_train_and_loses_no_row(values: list[int], seed: int) -> None:
     splits = _splits([str(v) for v in values], seed)
