@@ -1,0 +1,164 @@
+"""One run of the whole dashboard in a real browser, as a new user goes through it.
+
+Opens the demo, scores an application, moves the budget, sees the metric change, exports, and loads the exported model
+in a fresh process. Needs a Chromium or Chrome on this machine: on Debian, `apt-get install chromium`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+SCREENSHOTS = REPOSITORY / "build" / "screenshots"
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE = 180_000  # milliseconds; a busy machine is no failure
+LOAD_AND_ANSWER = """
+import sys, torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+folder = sys.argv[1]
+model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True, dtype=torch.float32).eval()
+tokenizer = AutoTokenizer.from_pretrained(folder)
+inputs = tokenizer("Lima is the capital of Peru.", "The capital of Peru is Lima.", return_tensors="pt")
+with torch.inference_mode():
+    logits = model(**inputs).logits
+assert "asc_core" not in sys.modules
+print(model.num_parameters(), tuple(logits.shape), bool(logits.isfinite().all()))
+"""
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def browser_path() -> str:
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        pytest.skip("no Chromium or Chrome here; on Debian: apt-get install chromium")
+    return found
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """(address, study folder) of a dashboard of our own."""
+    study = tmp_path_factory.mktemp("studio") / "study"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = (study.parent / "server.log").open("w")
+    server = subprocess.Popen(
+        [sys.executable, "-m", "asc_core", "dashboard", "--study", str(study), "--port", str(port)],
+        cwd=REPOSITORY,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            try:
+                with urllib.request.urlopen(f"{address}/_stcore/health", timeout=2):
+                    break
+            except OSError:
+                assert server.poll() is None, (study.parent / "server.log").read_text()
+                time.sleep(0.5)
+        else:
+            pytest.fail("the dashboard did not answer within two minutes")
+        yield address, study
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(20)
+        log.close()
+
+
+def test_from_the_demo_to_an_exported_model(browser_path: str, studio: tuple[str, Path]) -> None:
+    from playwright.sync_api import expect, sync_playwright
+
+    address, study = studio
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="light")
+        page.set_default_timeout(PATIENCE)
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+
+        def shot(name: str) -> None:
+            page.screenshot(path=str(SCREENSHOTS / f"{name}.png"))
+
+        def metric() -> str:
+            return page.get_by_test_id("asc-metric").inner_text()
+
+        page.goto(address)
+        expect(page.locator(".st-key-card-nli")).to_be_visible()
+        shot("overview")
+        page.locator(".st-key-score-nli button").click()
+        tune = page.locator(".st-key-tune-nli button")
+        expect(tune).to_be_visible()
+        shot("overview-scored")
+
+        page.get_by_role("link", name="Map").click()
+        expect(page.locator(".js-plotly-plot").first).to_be_visible()
+        page.wait_for_timeout(1500)
+        shot("map")
+
+        page.get_by_role("link", name="Tune").click()
+        result = page.locator(".st-key-tune-result")
+        expect(result).to_contain_text("complete")
+        before = metric()
+        handle = page.locator(".st-key-tune-keep [role=slider]")
+        at = int(handle.get_attribute("aria-valuenow") or 0)
+        handle.focus()
+        for _ in range(25):
+            page.keyboard.press("ArrowLeft")
+        expect(handle).to_have_attribute("aria-valuenow", str(at - 25))
+        expect(page.get_by_test_id("asc-metric")).not_to_have_text(before)
+        expect(result).to_contain_text("complete")
+        expect(result).to_contain_text(re.compile(r"latency\s*[\d.,]+\s*ms"))
+        after = metric()
+        assert before != after
+        shot("tune")
+        fits = page.evaluate("document.scrollingElement.scrollHeight <= window.innerHeight")
+        main = page.evaluate(
+            "(() => { const m = document.querySelector('[data-testid=stMain]');"
+            " return m.scrollHeight - m.clientHeight; })()"
+        )
+        assert fits, "Tune fits into one screen of 1280 x 800"
+        assert main <= 8, f"Tune overflows its screen by {main} pixels"
+
+        page.get_by_role("link", name="Export").click()
+        page.locator(".st-key-export-start button").click()
+        expect(page.locator(".st-key-export-report")).to_contain_text("Exported and checked")
+        shot("export")
+        browser.close()
+    assert not problems, problems
+    folders = [path.parent for path in study.rglob("modeling_asc.py")]
+    assert len(folders) == 1
+    check = subprocess.run(
+        [sys.executable, "-c", LOAD_AND_ANSWER, str(folders[0])],
+        cwd=study,  # not the repository, so that asc_core is not found by accident
+        capture_output=True,
+        text=True,
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONSAFEPATH": "1"},
+    )
+    assert check.returncode == 0, check.stderr
+    assert "(1, 3) True" in check.stdout
+    assert int(check.stdout.split()[0]) < 22_700_000
