@@ -28,6 +28,7 @@ ORDER = [
     {"study", "runner"},
     {"__init__"},
     {"cli"},
+    {"__main__"},
     {"dashboard"},
 ]
 LEVEL = {unit: level for level, units in enumerate(ORDER) for unit in units}
