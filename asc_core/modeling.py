@@ -244,12 +244,16 @@ def blocks(kept: Sequence[int], width: int) -> torch.Tensor:
     return (start[:, None] + torch.arange(width)).flatten()
 
 
+def _depth_names(config: PreTrainedConfig) -> list[str]:
+    """The configuration values that change with the number of layers."""
+    return [name for name in ("num_hidden_layers", "layer_types") if getattr(config, name, None) is not None]
+
+
 def whole(model: PreTrainedModel) -> dict[str, Any]:
     """The record of an uncut model: everything stays."""
     config = model.config
-    depth = ("num_hidden_layers", "layer_types")
     return {
-        "dense": {name: getattr(config, name) for name in depth if getattr(config, name, None) is not None},
+        "dense": {name: getattr(config, name) for name in _depth_names(config)},
         "layers": list(range(len(executed_rows(model)))),
         "heads": [list(range(config.num_attention_heads)) for _ in rows_of(model)],
         "neurons": [_ffn_width(config) for _ in rows_of(model)],
@@ -352,7 +356,9 @@ def _shrink(model: PreTrainedModel, record: dict[str, Any]) -> None:
     shared = architecture_of(model).inner is not None
     full_heads = [list(range(model.config.num_attention_heads)) for _ in rows_of(model)]
     full_neurons = [list(range(_ffn_width(model.config))) for _ in rows_of(model)]
-    kept_rows = range(len(full_heads)) if shared else [rows[layer] for layer in record["layers"]]
+    kept_rows = list(range(len(full_heads))) if shared else record["layers"]
+    if len(record["heads"]) != len(kept_rows) or max(record["layers"], default=0) >= len(rows):
+        raise ValueError("the configuration's asc_cut does not fit the model's depth")
     for i, row in enumerate(kept_rows):
         full_heads[row] = record["heads"][i]
         full_neurons[row] = list(range(record["neurons"][i]))
@@ -360,9 +366,36 @@ def _shrink(model: PreTrainedModel, record: dict[str, Any]) -> None:
     cut(model, full_heads, full_neurons, record["layers"])
 
 
+def _check_record(config: PreTrainedConfig) -> dict[str, Any]:
+    """A configuration may come from anywhere. Raises: ValueError where its record of the cut is none."""
+
+    def numbers(value: Any) -> bool:
+        return isinstance(value, list) and all(type(n) is int and n >= 0 for n in value)
+
+    record = getattr(config, "asc_cut", None)
+    if not isinstance(record, dict) or set(record) != {"dense", "layers", "heads", "neurons"}:
+        raise ValueError(f"the configuration of a {config.model_type} model has no asc_cut that says what was cut")
+    dense, heads = record["dense"], record["heads"]
+    if (
+        not isinstance(dense, dict)
+        or set(dense) != set(_depth_names(config))
+        or type(dense["num_hidden_layers"]) is not int
+        or not isinstance(dense.get("layer_types", []), list)
+        or len(dense.get("layer_types", range(dense["num_hidden_layers"]))) != dense["num_hidden_layers"]
+        or not (numbers(record["layers"]) and numbers(record["neurons"]))
+        or not (isinstance(heads, list) and all(numbers(kept) for kept in heads))
+        or len(heads) != len(record["neurons"])
+        or max(record["neurons"], default=0) > _ffn_width(config)
+        or any(sorted(set(kept)) != kept or (kept and kept[-1] >= config.num_attention_heads) for kept in heads)
+    ):
+        raise ValueError("the configuration's asc_cut does not fit the model's widths")
+    return record
+
+
 def _compact_class(base: type[PreTrainedModel], config_class: type[PreTrainedConfig]) -> type[PreTrainedModel]:
     def __init__(self: Any, config: Any, *args: Any, **kwargs: Any) -> None:
-        record, now = config.asc_cut, {name: getattr(config, name) for name in config.asc_cut["dense"]}
+        record = _check_record(config)
+        now = {name: getattr(config, name) for name in record["dense"]}
         for name, value in record["dense"].items():
             setattr(config, name, value)
         try:
