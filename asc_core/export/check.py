@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import load_file
 
-from asc_core.errors import UserError
+from asc_core.errors import Cancelled, UserError
 from asc_core.export import reload
 from asc_core.export.reload import Text, answers
 from asc_core.progress import Progress
@@ -93,11 +94,11 @@ def check_folder(
         "sequences": sequences,
         "max_length": max_length,
     }
-    got = _answers_of_fresh_process(request, progress)
+    got = answers_of_fresh_process(request, progress.cancel)
     difference = exact = _largest_difference(expected, got)
     if rounded is not None:
         exact = _largest_difference(
-            answers(copy.deepcopy(model).to(rounded).float(), encoder.tokenizer, pairs, sequences, max_length), got
+            answers(_rounded(model, rounded), encoder.tokenizer, pairs, sequences, max_length), got
         )
     if not exact < TOLERANCE:  # also where it is not a number
         raise UserError(
@@ -105,6 +106,14 @@ def check_folder(
             f"{exact:.2g}, allowed {TOLERANCE:.0e}), so nothing was exported."
         )
     return Checked(difference, len(pairs))
+
+
+def _rounded(model: Any, dtype: torch.dtype) -> Any:
+    """A copy whose stored tensors went through `dtype`; what a model computes for itself (rotary angles) did not."""
+    copied = copy.deepcopy(model)
+    state = copied.state_dict()
+    copied.load_state_dict({n: t.to(dtype) if t.is_floating_point() else t for n, t in state.items()})
+    return copied
 
 
 def _random_sequences(encoder: Encoder, rows: int = 8) -> list[list[int]]:
@@ -118,17 +127,17 @@ def _random_sequences(encoder: Encoder, rows: int = 8) -> list[list[int]]:
     return [[draw.choice(allowed) for _ in range(max(1, longest * (i + 1) // rows))] for i in range(rows)]
 
 
-def _answers_of_fresh_process(request: dict[str, Any], progress: Progress) -> dict[str, torch.Tensor]:
+def answers_of_fresh_process(request: dict[str, Any], cancel: threading.Event) -> dict[str, torch.Tensor]:
     with tempfile.TemporaryDirectory(prefix="asc-check-") as scratch:
         request_path, answers_path = Path(scratch) / "request.json", Path(scratch) / "answers.safetensors"
         request_path.write_text(json.dumps(request), encoding="utf-8")
-        said = run_alone(Path(reload.__file__), [str(request_path), str(answers_path)], Path(scratch), progress)
+        said = run_alone(Path(reload.__file__), [str(request_path), str(answers_path)], Path(scratch), cancel)
         if not answers_path.exists():
             raise UserError(f"The exported model cannot be loaded again, so nothing was exported: {said}.")
         return load_file(answers_path)
 
 
-def run_alone(script: Path, arguments: list[str], scratch: Path, progress: Progress) -> str:
+def run_alone(script: Path, arguments: list[str], scratch: Path, cancel: threading.Event) -> str:
     """Run a script of this package in a fresh process that sees nothing of asc_core, and wait for its end.
 
     Returns: the last line of what it wrote to standard error. Raises: Cancelled, after ending it.
@@ -156,12 +165,12 @@ def run_alone(script: Path, arguments: list[str], scratch: Path, progress: Progr
                     process.wait(timeout=0.1)
                     break
                 except subprocess.TimeoutExpired:
-                    progress.step(0, 1, "checking in a fresh process")
+                    if cancel.is_set():
+                        raise Cancelled(script.stem) from None
         finally:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-    progress.step(1, 1, "checking in a fresh process")
     lines = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1].rstrip(".") if lines else f"it ended with code {process.returncode}"
 

@@ -19,6 +19,8 @@ from asc_core.values import read_json
 
 # What transformers and peft call pickled weights, and what they call the same in safetensors.
 _SINGLE = {"pytorch_model.bin": "model.safetensors", "adapter_model.bin": "adapter_model.safetensors"}
+# What a training run pickles beside the weights.
+_NO_WEIGHTS = ("training_args", "optimizer", "scheduler", "scaler", "rng_state")
 _INDEX, _NEW_INDEX = "pytorch_model.bin.index.json", "model.safetensors.index.json"
 
 
@@ -35,15 +37,26 @@ def convert(folder: str | Path, progress: Progress = Progress()) -> Path:
     present = sorted(p.name for p in folder.glob("*.safetensors"))
     if present:
         raise UserError(f"{folder} has safetensors already ({', '.join(present)}): there is nothing to convert.")
-    single = next((name for name in _SINGLE if (folder / name).exists()), None)
-    if single is not None:
-        _convert_files(folder, {single: _SINGLE[single]}, None, progress)
-        return folder / _SINGLE[single]
     if (folder / _INDEX).exists():
         shards, index = _shards(folder)
         _convert_files(folder, shards, index, progress)
         return folder / _NEW_INDEX
-    raise UserError(f"{folder} has no pickled weights ({', '.join(_SINGLE)} or {_INDEX}).")
+    single = _single_file(folder)
+    new = _SINGLE.get(single, "model.safetensors")
+    _convert_files(folder, {single: new}, None, progress)
+    return folder / new
+
+
+def _single_file(folder: Path) -> str:
+    names = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth"))
+    names = [name for name in names if not name.startswith(_NO_WEIGHTS)]
+    known = [name for name in names if name in _SINGLE] or names
+    if len(known) != 1:
+        found = f"several ({', '.join(known)}): keep the one that counts" if known else "none"
+        raise UserError(
+            f"{folder} should have one file of pickled weights, such as pytorch_model.bin, and has {found}."
+        )
+    return known[0]
 
 
 def _shards(folder: Path) -> tuple[dict[str, str], dict[str, Any]]:
@@ -65,29 +78,22 @@ def _shards(folder: Path) -> tuple[dict[str, str], dict[str, Any]]:
 
 def _convert_files(folder: Path, files: dict[str, str], index: dict[str, Any] | None, progress: Progress) -> None:
     """All new files appear together at the end, the index last."""
+    progress.step(0, 1, "converting")
     with _scratch(folder) as scratch:
-        for done, (old, new) in enumerate(files.items()):
-            progress.step(done, len(files), f"converting {old}")
-            target = scratch / new
-            said = run_alone(
-                Path(unpickle.__file__),
-                [str((folder / old).resolve()), str(target)],
-                scratch,
-                Progress(None, progress.cancel),
-            )
-            if not target.exists():
+        paths = [str(p) for old, new in files.items() for p in ((folder / old).resolve(), scratch / new)]
+        said = run_alone(Path(unpickle.__file__), paths, scratch, progress.cancel)
+        for old, new in files.items():
+            if not (scratch / new).exists():
                 if "No space left" in said:
                     raise UserError(f"The disk of {folder} is full: free some space. Nothing was written.")
-                raise UserError(
-                    f"{folder / old} cannot be converted: {said}. Nothing of it was run, nothing was written."
-                )
-            _sync(target)
+                raise UserError(f"{folder / old} cannot be converted: {said}. Nothing was run or written.")
+            _sync(scratch / new)
         if index is not None:
             (scratch / _NEW_INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
             _sync(scratch / _NEW_INDEX)
         for name in [*files.values(), *([_NEW_INDEX] if index is not None else [])]:
             os.replace(scratch / name, folder / name)
-        progress.step(len(files), len(files), "converting")
+    progress.step(1, 1, "converting")
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from safetensors.torch import save_file
 
 Text = tuple[str, str | None]
@@ -65,24 +66,23 @@ def _batches(
         yield {name: torch.tensor(value) for name, value in inputs.items()}
 
 
-def main(request_path: str, answers_path: str) -> None:
-    import transformers
-
-    request = json.loads(Path(request_path).read_text(encoding="utf-8"))
+def load_and_answer(request: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Load with the Auto classes and say what `answers` says. Raises: ValueError where weights are missing or left."""
     folder, trust = request["folder"], request["trust_remote_code"]
     auto_class = getattr(transformers, request["auto"])
     model, loading = auto_class.from_pretrained(
         folder, trust_remote_code=trust, dtype=torch.float32, use_safetensors=True, output_loading_info=True
     )
-    problems = {
-        name: sorted(map(str, loading[name])) for name in ("missing_keys", "unexpected_keys", "mismatched_keys")
-    }
-    if any(problems.values()):
-        raise SystemExit(f"its weights do not fit its configuration: {problems}")
+    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if loading[problem]:
+            raise ValueError(
+                f"its weights do not fit its configuration: {problem} {sorted(map(str, loading[problem]))}"
+            )
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
     texts = [(first, second) for first, second in request["texts"]]
-    save_file(answers(model.eval(), tokenizer, texts, request["sequences"], request["max_length"]), answers_path)
+    return answers(model.eval(), tokenizer, texts, request["sequences"], request["max_length"])
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    request_path, answers_path = sys.argv[1:]
+    save_file(load_and_answer(json.loads(Path(request_path).read_text(encoding="utf-8"))), answers_path)
