@@ -162,7 +162,8 @@ def score(
         progress=_progress(),
     )
     for name, scores in found.items():
-        _say(as_json, f"{name}: scored on {scores.examples} {scores.split} examples, labels: {scores.labels}")
+        seen = f"{scores.examples} {scores.split} examples, labels: {scores.labels}" if scores.examples else "no data"
+        _say(as_json, f"{name}: scored on {seen}")
     return {
         "study": str(study),
         "task": application.name,

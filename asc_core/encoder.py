@@ -300,8 +300,8 @@ def load_adapter(folder: str | Path, base: str | Path | None = None, device: str
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about a base that is no hub id, and about the inside of peft
             adapted = peft.PeftModel.from_pretrained(model, str(folder))
-        _require_every_weight(adapted, folder)
-        merged = adapted.merge_and_unload()
+            _require_every_weight(adapted, folder)
+            merged = adapted.merge_and_unload()
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
         raise UserError(f"The adapter in {folder} does not fit the encoder {base}: {_first_line(error)}.") from None
     tokenizer_source = folder if (folder / "tokenizer_config.json").exists() else base
