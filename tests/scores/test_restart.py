@@ -10,7 +10,7 @@ import torch
 
 from asc_core.encoder import HEADS, Encoder
 from asc_core.gates import Gates, plan_gates
-from asc_core.probes import probing
+from asc_core.probes import Probe, Readout, probing
 from asc_core.scores.first_token import first_token_only, reads_first_token_only
 from asc_core.scores.restart import Restartable
 from asc_core.values import Plan
@@ -164,13 +164,20 @@ def test_a_last_layer_for_the_first_token_alone_gives_the_same_logits(variant: s
         check(restartable.record(inputs)[0].logits.flatten(), expected)
 
 
-def test_a_last_layer_for_the_first_token_alone_feeds_its_ffn_one_token() -> None:
-    encoder, inputs = tiny("albert"), padded_batch()
+class Widths(Probe):
+    """Which readouts ran, on how many tokens each."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, int]] = []
+
+    def wrote(self, readout: Readout, inputs: torch.Tensor, output: torch.Tensor) -> None:
+        self.seen.append((readout.kind, inputs.shape[1]))
+
+
+def test_only_the_last_layer_is_computed_for_the_first_token_alone() -> None:
+    encoder, inputs, widths = tiny("albert"), padded_batch(), Widths()
     restartable = Restartable(encoder)
-    widths: list[tuple[str, int]] = []
-    for readout in restartable.encoder.readouts:
-        readout.linear.register_forward_pre_hook(lambda m, a, kind=readout.kind: widths.append((kind, a[0].shape[1])))
     with torch.inference_mode(), first_token_only(restartable):
-        restartable.record(inputs)
+        restartable.record(inputs, widths)
     length = inputs["input_ids"].shape[1]
-    assert widths == [("attention", length), ("ffn", length)] * 2 + [("attention", 1), ("ffn", 1)]
+    assert widths.seen == [("attention", length), ("ffn", length)] * 2 + [("attention", 1), ("ffn", 1)]
