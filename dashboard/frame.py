@@ -12,7 +12,7 @@ import streamlit as st
 from asc_core.errors import UserError
 from dashboard import session as sessions
 from dashboard.charts.palette import Scale
-from dashboard.jobs import Job, Jobs, active
+from dashboard.jobs import Job, Jobs, Work, active
 from dashboard.library import Library
 from dashboard.session import Session
 
@@ -71,8 +71,24 @@ def show_failure(job: Job) -> None:
             st.code(job.details)
 
 
-def waiting_for(job: Job, key: str) -> None:
-    """Progress of a job the page cannot do without; the page is drawn again when it has ended."""
+def load(session: Session, key: str, title: str, work: Work) -> None:
+    """Work that the page cannot do without: start it, show how far it is, draw the page again when it has ended.
+
+    Called only while its result is missing; so work that has ended before is begun anew.
+    """
+    jobs = all_jobs()
+    job = jobs.last(session.id, "load", key)
+    if job is not None and job.state == "failed":
+        show_failure(job)
+        if not st.button("Try again", key="load-again", icon=":material/refresh:"):
+            return
+    if job is None or not job.active:
+        job = jobs.start(session.id, "load", key, title, work)
+    poll(job, "loading")
+
+
+def poll(job: Job, key: str) -> None:
+    """The progress of a job; the page is drawn again when it has ended."""
 
     def look() -> None:
         all_jobs().touch(job.session)
@@ -81,10 +97,7 @@ def waiting_for(job: Job, key: str) -> None:
         st.progress(job.share, text=progress_text(job))
 
     with st.container(key=key):
-        if job.active:
-            st.fragment(look, run_every=SECONDS_BETWEEN_LOOKS)()
-        elif job.error:
-            show_failure(job)
+        st.fragment(look, run_every=SECONDS_BETWEEN_LOOKS)()
 
 
 def progress_text(job: Job) -> str:

@@ -149,6 +149,12 @@ class Jobs:
         self._lanes[lane].submit(job.run, work)
         return job
 
+    def forget(self, job: Job) -> None:
+        """As if it had never been: a page that finds no job starts a new one."""
+        job.cancel()
+        with self._lock:
+            self._jobs = [other for other in self._jobs if other is not job]
+
     def cancel(self, session: str, lane: str) -> None:
         for job in self.of(session, lane):
             if job.active:

@@ -84,7 +84,7 @@ class Move:
     def to_json(self) -> dict[str, Any]:
         data = dict(self.__dict__)
         for name in ("kept", "cut"):
-            data[name] = sorted([part.kind, part.row, part.number] for part in getattr(self, name))
+            data[name] = sorted(([part.kind, part.row, part.number] for part in getattr(self, name)), key=str)
         return data
 
     @staticmethod

@@ -58,8 +58,9 @@ def thousands(number: int) -> str:
 
 
 def _three_figures(value: float) -> str:
-    digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
-    return f"{value:.{digits}f}".replace("-", MINUS)
+    rounded = float(f"{value:.2e}")
+    digits = max(0, 2 - math.floor(math.log10(abs(rounded)))) if rounded else 0
+    return f"{rounded:.{digits}f}".replace("-", MINUS)
 
 
 def _signless(value: float, digits: int) -> str:

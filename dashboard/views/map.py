@@ -16,14 +16,13 @@ from dashboard.charts.grid import grid, interval_at, part_name, ranks, value_at
 from dashboard.charts.heatmap import Maps, Panel, difference, redundant_for, side_by_side
 from dashboard.frame import (
     CHART_CONFIG,
-    all_jobs,
     errors_in_page,
     escape,
     library,
+    load,
     running_work,
     scale_legend,
     this_session,
-    waiting_for,
     write_address,
 )
 from dashboard.look import colours
@@ -174,13 +173,10 @@ def show(drawn: Maps, key: str) -> None:
 
 
 def take_click(session: Session, applications: list[Application], event: object) -> None:
-    """A click on a cell selects it; on nothing, or on it again, deselects."""
-    if event is None:
-        return
-    points = event["selection"]["points"]  # type: ignore[index]
+    """A click on a cell selects it."""
+    points = event["selection"]["points"] if event is not None else []  # type: ignore[index]
     data = next((point["customdata"] for point in points if point.get("customdata")), None)
     if data is None:
-        session.selected = None
         return
     index, kind, row, number = data
     if 0 <= int(index) < len(applications):
@@ -200,7 +196,9 @@ def explain(panels: list[Panel]) -> None:
 def details(session: Session, applications: list[Application], panels: list[Panel]) -> None:
     name, part = session.selected  # type: ignore[misc]
     with st.container(border=True, key="map-details"):
-        st.html(f"<p class='asc-kicker'>Selected</p><b>{escape(part_name(part))}</b>")
+        title, close = st.columns([5, 1], vertical_alignment="center")
+        title.html(f"<p class='asc-kicker'>Selected</p><b>{escape(part_name(part))}</b>")
+        close.button("✕", key="map-close", type="tertiary", help="Close", on_click=deselect, args=(session,))
         rows = []
         for application, panel in zip(applications, panels, strict=True):
             own = grid(panel.scores.values, panel.scores.shape)
@@ -223,6 +221,11 @@ def details(session: Session, applications: list[Application], panels: list[Pane
                 savings(session, application, part)
 
 
+def deselect(session: Session) -> None:
+    session.selected = None
+    session.nonce += 1
+
+
 def exists(part: Part, own) -> bool:  # type: ignore[no-untyped-def]
     column = own.column(part.kind)
     return (
@@ -234,12 +237,7 @@ def savings(session: Session, application: Application, part: Part) -> None:
     """What cutting this part alone would save; needs the application's encoder and texts, loaded in the background."""
     cost_model = library().known_cost_model(application)
     if cost_model is None:
-        jobs = all_jobs()
-        job = jobs.last(session.id, "load", application.name)
-        if job is None:
-            opening = work.opening(library(), session.study, application)
-            job = jobs.start(session.id, "load", application.name, "Counting", opening)
-        waiting_for(job, "map-savings")
+        load(session, application.name, "Counting", work.opening(library(), session.study, application))
         return
     plan = without(cost_model, part)
     if plan is None:

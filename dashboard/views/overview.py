@@ -16,10 +16,11 @@ from dashboard.frame import (
     errors_in_page,
     escape,
     library,
+    load,
+    poll,
     running_work,
     show_failure,
     this_session,
-    waiting_for,
     write_address,
 )
 from dashboard.session import Session
@@ -32,10 +33,12 @@ CARDS_A_LINE = 3
 def page() -> None:
     session = this_session()
     write_address(session)
+    top = st.container()
+    running_work(session)  # before the study is read: what ends in between is in it
     applications = applications_of(session.study)
     index = session.study.score_index()
-    hero(session, applications, index)
-    running_work(session)
+    with top:
+        hero(session, applications, index)
     last_failures(session)
     facts_in_background(session, applications)
     for start in range(0, len(applications) + 1, CARDS_A_LINE):
@@ -127,15 +130,9 @@ def last_failures(session: Session) -> None:
 def facts_in_background(session: Session, applications: list[Application]) -> None:
     """Counting the examples of each application reads all its data: not while the page waits."""
     missing = [a for a in applications if work.known_facts(library(), session.study, a) is None]
-    jobs = all_jobs()
-    key = "|".join(a.name for a in missing)
-    if not missing:
-        return
-    job = jobs.last(session.id, "load", key)
-    if job is None:
-        job = jobs.start(session.id, "load", key, "Reading", work.describing(library(), session.study, missing))
-    if job.active:
-        waiting_for(job, "reading-facts")
+    if missing:
+        key = "|".join(a.name for a in missing)
+        load(session, key, "Looking at the data", work.describing(library(), session.study, missing))
 
 
 def card(session: Session, application: Application, index: list[dict[str, Any]]) -> None:
@@ -233,7 +230,7 @@ def add_form(session: Session) -> None:
         jobs.start(session.id, "load", "add", "Adding", job_work)
     job = jobs.last(session.id, "load", "add")
     if job is not None and job.active:
-        waiting_for(job, "adding")
+        poll(job, "adding")
     elif job is not None and job.error:
         st.error(job.error, icon=":material/error:")
     elif job is not None and job.result is not None:

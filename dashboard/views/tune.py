@@ -24,12 +24,13 @@ from dashboard.frame import (
     errors_in_page,
     escape,
     library,
+    load,
     running_work,
     show_failure,
     this_session,
-    waiting_for,
     write_address,
 )
+from dashboard.jobs import Job
 from dashboard.look import colours
 from dashboard.moves import LEVELS, RULES, Move, fitted, levels_of, plan_of, smallest_keep, thresholds, toggled
 from dashboard.session import Session, application_in_view, keep_move, move_of_plan
@@ -119,12 +120,8 @@ def opened(session: Session, application: Application) -> CostModel | None:
     known = library().known_cost_model(application)
     if known is not None:
         return known
-    jobs = all_jobs()
-    job = jobs.last(session.id, "load", application.name)
-    if job is None or (job.state == "failed" and st.button("Try again", key="tune-retry")):
-        job_work = work.opening(library(), session.study, application)
-        job = jobs.start(session.id, "load", application.name, f"Opening {application.title}", job_work)
-    waiting_for(job, "tune-opening")
+    job_work = work.opening(library(), session.study, application)
+    load(session, application.name, f"Opening {application.title}", job_work)
     return None
 
 
@@ -400,61 +397,55 @@ def result(session: Session, bench: Bench, plan: Plan) -> None:
     """The measured effect of the plan: from the study if it was measured before, else by a job that starts now."""
     jobs = all_jobs()
     assert session.move is not None
-    stored = bench.stored(plan)
     job = jobs.last(session.id, "evaluate", bench.key(plan))
+    running = job is not None and job.active  # asked before the study is read: what ends in between is in it
+    stored = bench.stored(plan)
     if not (stored is not None and stored.complete) and (job is None or job.state == "cancelled"):
-        keep_move(session.study, plan, session.move)
-        job = jobs.start(
-            session.id, "evaluate", bench.key(plan), "Evaluating", bench.measure(plan, session.move.label), alone=True
-        )
-        jobs.cancel(session.id, "latency")
-    elif stored is not None and stored.complete:
-        for other in jobs.of(session.id, "evaluate"):
-            if other.active and other.key != bench.key(plan):
-                other.cancel()
-    running = job is not None and job.active
-    speed_job = None
+        job, running = start_measuring(session, bench, plan), True
+    elif not running:
+        jobs.cancel(session.id, "evaluate")  # the way back to a measured plan makes the measuring of another pointless
+    speed_job, measuring_speed = None, False
     if not running and stored is not None and bench.speed(plan) is None:
         speed_job = jobs.last(session.id, "latency", bench.key(plan))
+        measuring_speed = speed_job is None or speed_job.active or speed_job.state == "cancelled"
         if speed_job is None or speed_job.state == "cancelled":
-            speed_job = jobs.start(
-                session.id, "latency", bench.key(plan), "Measuring latency", bench.measure_speed(plan), alone=True
-            )
+            title = "Measuring latency"
+            speed_job = jobs.start(session.id, "latency", bench.key(plan), title, bench.measure_speed(plan), alone=True)
 
     def look() -> None:
         jobs.touch(session.id)
-        watched = job if running else speed_job
+        watched = job if running else speed_job if measuring_speed else None
         if watched is not None and not watched.active:
             st.rerun()
-        estimate = bench.stored(plan) if not running else (job.latest if job is not None else None)
+        estimate = job.latest if running and job is not None else bench.stored(plan)
         st.html(headline(estimate, bench.original(), running))
-        st.html(
-            costs(
-                bench.cost_model.cost(plan),
-                bench.cost_model.dense,
-                bench.speed(plan),
-                speed_job is not None and speed_job.active,
-            )
-        )
+        st.html(costs(bench.cost_model.cost(plan), bench.cost_model.dense, bench.speed(plan), measuring_speed))
 
-    if running or (speed_job is not None and speed_job.active):
+    if running or measuring_speed:
         st.fragment(look, run_every=SECONDS_BETWEEN_LOOKS)()
         return
+    for ended in (job, speed_job):
+        if ended is not None and ended.state == "failed":
+            show_failure(ended)
     if job is not None and job.state == "failed":
-        show_failure(job)
-        if st.button("Measure again", key="tune-measure-again", icon=":material/refresh:"):
-            jobs.start(
-                session.id,
-                "evaluate",
-                bench.key(plan),
-                "Evaluating",
-                bench.measure(plan, session.move.label),
-                alone=True,
-            )
-            st.rerun()
-    look_once = bench.stored(plan)
-    st.html(headline(look_once, bench.original(), False))
-    st.html(costs(bench.cost_model.cost(plan), bench.cost_model.dense, bench.speed(plan), False))
+        st.button(
+            "Measure again",
+            key="tune-measure-again",
+            icon=":material/refresh:",
+            on_click=jobs.forget,
+            args=(job,),
+        )
+    look()
+
+
+def start_measuring(session: Session, bench: Bench, plan: Plan) -> Job:
+    """A newer move makes older measurements of this window pointless."""
+    assert session.move is not None
+    jobs = all_jobs()
+    jobs.cancel(session.id, "latency")
+    keep_move(session.study, plan, session.move)
+    measure = bench.measure(plan, session.move.label)
+    return jobs.start(session.id, "evaluate", bench.key(plan), "Evaluating", measure, alone=True)
 
 
 def frontier(session: Session, bench: Bench, plan: Plan) -> None:

@@ -1,0 +1,140 @@
+"""A study with an application of its own, small enough that every page answers in a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from asc_core.scores import sweep
+from asc_core.study import Study
+from asc_core.values import Scores
+from dashboard import applications, frame, session, work
+from dashboard.jobs import Jobs
+from dashboard.library import Library
+from tests.tiny import save_checkpoint, tiny
+
+APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
+LABELS = ["animal", "place", "film"]
+TEXTS = {
+    "animal": ["the cat sat on the mat", "a big dog ran under the tree", "the small cat ran", "a red dog sat"],
+    "place": ["the river flows from paris to rome", "where is the city", "what city is in rome", "the river is big"],
+    "film": ["a great film", "the film is not dull", "a bad dull film", "play music in the film"],
+}
+METHODS = ["fisher", "update", "asc-b"]
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT of 3 layers with 4 heads, with a head for three classes."""
+    return save_checkpoint(tiny("bert", labels=LABELS), tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(scope="session")
+def task_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_task(tmp_path_factory.mktemp("task"), "words")
+
+
+def write_task(folder: Path, name: str) -> Path:
+    """A task file with 48 train, 150 validation and 24 test rows. 150 examples give estimates at 64 and at the end."""
+    for split, rows in (("train", 48), ("validation", 150), ("test", 24)):
+        lines = ["text\tlabel"]
+        for row in range(rows):
+            label = LABELS[row % 3]
+            lines.append(f"{TEXTS[label][row // 3 % 4]} {'. ' * (row % 5)}\t{label}")
+        (folder / f"{split}.tsv").write_text("\n".join(lines) + "\n")
+    path = folder / f"{name}.toml"
+    path.write_text(
+        'kind = "text-classification"\ntexts = ["text"]\nlabel = "label"\n[data]\n'
+        'train = "train.tsv"\nvalidation = "validation.tsv"\ntest = "test.tsv"\n'
+    )
+    return path
+
+
+@pytest.fixture
+def no_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the embedded applications, whose encoder is too large for fast tests."""
+    monkeypatch.setattr("asc_core.demo.applications", list)
+
+
+@pytest.fixture(scope="session")
+def shared_library() -> Library:
+    """Encoders and tasks stay loaded from test to test."""
+    return Library()
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_demo: None, shared_library: Library) -> Iterator[Study]:
+    """An empty study that the pages open; the process's jobs are new."""
+    monkeypatch.setenv(session.FOLDER_VARIABLE, str(tmp_path / "studies" / "mine"))
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    monkeypatch.setattr(frame, "library", lambda: shared_library)
+    yield Study.open(tmp_path / "studies" / "mine")
+    frame.all_jobs().shutdown()
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def added(study: Study, checkpoint: Path, task_file: Path) -> applications.Application:
+    return applications.add(study, str(checkpoint), str(task_file), "words")
+
+
+@pytest.fixture(scope="session")
+def scores(checkpoint: Path, task_file: Path, shared_library: Library) -> list[Scores]:
+    application = applications.Application("words", str(checkpoint), str(task_file))
+    encoder, task = shared_library.encoder(application), shared_library.task(application)
+    return list(sweep(encoder, task, METHODS, samples=32).values())
+
+
+@pytest.fixture
+def scored(study: Study, added: applications.Application, scores: list[Scores]) -> Study:
+    """The study after scoring."""
+    study.set(work.weights_setting(added), scores[0].weights)
+    for one in scores:
+        study.save_scores(one)
+    return study
+
+
+@pytest.fixture
+def open_page() -> Callable[..., AppTest]:
+    """A browser window at a page, drawn until no work of it is left."""
+
+    def open_at(view: str, **query: str) -> AppTest:
+        app = AppTest.from_file(str(APP), default_timeout=60)
+        app.query_params.update(query)
+        app.run()
+        if view != "overview":
+            app.switch_page(f"views/{view}.py").run()
+        return settled(app)
+
+    return open_at
+
+
+def settled(app: AppTest, rounds: int = 20) -> AppTest:
+    """Draw until this window has no work left and has seen the end of it, as its own polling would."""
+    for _ in range(rounds):
+        for job in jobs_of(app):
+            assert job.wait(60), job.title
+        app.run()
+        if not jobs_of(app):
+            return app
+    raise AssertionError(f"still working: {[job.title for job in jobs_of(app)]}")
+
+
+def jobs_of(app: AppTest) -> list:
+    jobs: Jobs = frame.all_jobs()
+    return [job for job in jobs.of(app.session_state[session.KEY].id) if not job._finished.is_set()]
+
+
+def html_of(app: AppTest) -> str:
+    """Everything that is written on the page as HTML or text."""
+    kinds = ("html", "markdown", "caption", "error", "info", "success", "warning", "code")
+    found = []
+    for kind in kinds:
+        for element in app.get(kind):
+            found.append(str(getattr(element, "value", "") or getattr(element.proto, "body", "")))
+    return "\n".join(found)

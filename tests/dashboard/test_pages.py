@@ -1,0 +1,317 @@
+"""Every page, drawn by streamlit without a browser, on a real study with a tiny encoder."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from asc_core.plan import Part
+from asc_core.study import Study
+from asc_core.values import Plan
+from dashboard import session as sessions
+from dashboard.applications import Application
+from dashboard.exports import exports_of, zipped
+from dashboard.session import Session
+from tests.dashboard.conftest import html_of, settled, write_task
+from tests.tiny import save_checkpoint, tiny
+
+Open = Callable[..., AppTest]
+
+
+def session_of(app: AppTest) -> Session:
+    return app.session_state[sessions.KEY]
+
+
+def click(app: AppTest, chart: str, *cells: list) -> AppTest:
+    """As if these cells of a chart had been clicked; cells as in `customdata`."""
+    key = session_of(app).fresh_key(chart)
+    app.session_state[key] = {"selection": {"points": [{"customdata": cell} for cell in cells], "point_indices": []}}
+    return settled(app.run())
+
+
+@pytest.mark.parametrize("view", ["overview", "map", "tune", "export"])
+def test_every_page_of_an_empty_study_says_what_to_do_next(view: str, study: Study, open_page: Open) -> None:
+    app = open_page(view)
+    assert not app.exception
+    assert not app.error or view == "tune"
+    text = html_of(app) + " ".join(str(e.proto) for e in app.get("page_link"))
+    assert {
+        "overview": "Next step: score an application",
+        "map": "Nothing has been scored",
+        "tune": "add one on the Overview page",
+        "export": "There is no cut yet",
+    }[view] in text
+
+
+def test_a_study_that_cannot_be_opened_is_said_in_the_page(
+    study: Study, monkeypatch: pytest.MonkeyPatch, open_page: Open, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    monkeypatch.setenv(sessions.FOLDER_VARIABLE, str(tmp_path / "notes.txt"))
+    app = AppTest.from_file(str(Path(sessions.__file__).with_name("app.py")), default_timeout=60).run()
+    assert not app.exception
+    assert "notes.txt is a file; a study is a folder" in app.error[0].value
+
+
+# Overview
+
+
+def test_overview_shows_an_application_with_its_data(added: Application, open_page: Open) -> None:
+    text = html_of(open_page("overview"))
+    for said in ("words", "text classification", "train <b>48</b>", "validation <b>150</b>", "not scored yet"):
+        assert said in text
+
+
+def test_scoring_from_the_page_ends_in_scores_and_a_next_step(
+    study: Study, added: Application, open_page: Open
+) -> None:
+    app = open_page("overview")
+    app.multiselect(key="score-methods").set_value(["update", "random"])
+    app.selectbox(key="score-samples").set_value(128)
+    app.button(key="score-words").click()
+    settled(app.run())
+    assert not app.exception
+    assert {(s["method"], s["task"]) for s in study.score_index()} == {("update", "words"), ("random", "words")}
+    assert "update · 48" in html_of(app)
+    assert "tune-words" in [b.key for b in app.button]
+
+
+def test_adding_an_application_checks_that_encoder_and_task_fit(
+    study: Study, checkpoint: Path, task_file: Path, open_page: Open, tmp_path: Path
+) -> None:
+    wrong = save_checkpoint(tiny("bert", head="question-answering"), tmp_path / "qa")
+    app = open_page("overview")
+    for encoder, task, said in (
+        (checkpoint, tmp_path / "none.toml", "There is no task file"),
+        (tmp_path / "nothing", task_file, "is not a folder with a checkpoint"),
+        (wrong, task_file, "has a head for question-answering"),
+        (checkpoint, task_file, "words is added"),
+        (checkpoint, task_file, "already an application words"),
+    ):
+        app.text_input(key="add-encoder").set_value(str(encoder))
+        app.text_input(key="add-task").set_value(str(task))
+        next(b for b in app.button if b.label == "Add").click()
+        settled(app.run())
+        assert not app.exception
+        assert said in html_of(app)
+    assert [a["name"] for a in study.get("applications")] == ["words"]
+
+
+def test_removing_an_application_keeps_its_scores(scored: Study, open_page: Open) -> None:
+    app = open_page("overview")
+    app.button(key="remove-words").click()
+    app.run()
+    assert scored.get("applications") == []
+    assert scored.score_index()
+
+
+# Map
+
+
+def test_a_click_on_the_map_shows_scores_with_intervals_and_savings(scored: Study, open_page: Open) -> None:
+    app = open_page("map")
+    assert "Click a cell" in html_of(app)
+    app = click(app, "map-chart", [0, "heads", 1, 2])
+    assert not app.exception
+    text = html_of(app)
+    made = next(s for s in scored.scores(method="fisher"))
+    assert made.values.heads is not None
+    for said in ("Layer 2, head 3", f"{made.values.heads[1][2]:.4g}", "Cutting it alone saves", "FLOPs"):
+        assert said in text
+
+
+def test_the_map_says_which_labels_a_method_used(scored: Study, open_page: Open) -> None:
+    app = open_page("map")
+    assert "uses gold labels" in html_of(app)
+    app.selectbox(key="map-method").set_value("update")
+    app.run()
+    assert "label-free" in html_of(app)
+    assert session_of(app).method == "update"
+    assert app.query_params["method"] == "update"
+
+
+def test_two_applications_can_be_compared(scored: Study, checkpoint: Path, open_page: Open, tmp_path: Path) -> None:
+    from asc_core.scores import sweep
+    from dashboard import applications, frame
+
+    folder = tmp_path / "other"
+    folder.mkdir()
+    other = applications.add(scored, str(checkpoint), str(write_task(folder, "others")), "others")
+    library = frame.library()
+    sweep(library.encoder(other), library.task(other), ["fisher"], samples=16, seed=1, study=scored)
+    app = open_page("map")
+    app.segmented_control(key="map-view").set_value("difference")
+    app.run()
+    assert not app.exception
+    assert app.selectbox(key="map-first").options == ["words", "others"]
+    app.segmented_control(key="map-view").set_value("shared")
+    app.run()
+    assert not app.exception
+    assert len(app.get("plotly_chart")) == 2
+
+
+# Tune
+
+
+def test_a_cut_is_measured_and_every_number_names_its_split(scored: Study, open_page: Open) -> None:
+    app = open_page("tune")
+    assert not app.exception
+    text = html_of(app)
+    for said in (
+        "accuracy · validation split",
+        "n = 150 of 150 · complete",
+        "to the original's",
+        "measured on this machine",
+    ):
+        assert said in text
+    plan = current_plan(app, scored)
+    stored = scored.evaluation(scored.scores(method="fisher")[0].weights, plan.key, "words", "validation")
+    assert stored is not None
+    assert stored.complete
+    assert stored.difference is not None
+
+
+def current_plan(app: AppTest, study: Study) -> Plan:
+    plan = study.plan(session_of(app).plan_key or "")
+    assert plan is not None
+    return plan
+
+
+def test_moving_the_budget_cuts_more_and_undo_brings_it_back(scored: Study, open_page: Open) -> None:
+    app = open_page("tune")
+    before = current_plan(app, scored)
+    app.slider(key="tune-keep").set_value(45)
+    settled(app.run())
+    after = current_plan(app, scored)
+    assert sum(map(len, after.neurons)) + sum(map(len, after.heads)) < sum(map(len, before.neurons)) + sum(
+        map(len, before.heads)
+    )
+    app.button(key="tune-undo").click()
+    settled(app.run())
+    assert app.slider(key="tune-keep").value == 60
+    assert current_plan(app, scored) == before
+    app.button(key="tune-redo").click()
+    settled(app.run())
+    assert (app.slider(key="tune-keep").value, current_plan(app, scored)) == (45, after)
+
+
+def test_every_rule_and_method_gives_a_measured_cut(scored: Study, open_page: Open) -> None:
+    app = open_page("tune")
+    for method, rule in (("fisher", "threshold"), ("update", "share"), ("asc-b", "threshold"), ("asc-b", "budget")):
+        app.selectbox(key="tune-method").set_value(method)
+        settled(app.run())
+        app.segmented_control(key="tune-rule").set_value(rule)
+        settled(app.run())
+        assert not app.exception
+        assert "complete" in html_of(app)
+        assert session_of(app).move.rule == rule  # type: ignore[union-attr]
+
+
+def test_a_click_cuts_a_head_by_hand_and_the_slider_respects_it(scored: Study, open_page: Open) -> None:
+    app = open_page("tune")
+    head = current_plan(app, scored).heads[0][0]
+    app = click(app, "tune-map", [0, "heads", 0, head])
+    assert not app.exception
+    assert head not in current_plan(app, scored).heads[0]
+    assert app.button(key="tune-release").label == "Release 1"
+    app.slider(key="tune-keep").set_value(90)
+    settled(app.run())
+    assert head not in current_plan(app, scored).heads[0]
+    app.button(key="tune-release").click()
+    settled(app.run())
+    assert session_of(app).move.forced == 0  # type: ignore[union-attr]
+
+
+def test_a_box_drawn_over_cells_changes_all_of_them(scored: Study, open_page: Open) -> None:
+    app = click(open_page("tune"), "tune-map", [0, "heads", 0, 0], [0, "heads", 0, 1], [0, "layers", 2, None])
+    move = session_of(app).move
+    assert move is not None
+    assert move.kept | move.cut == {Part("heads", 0, 0), Part("heads", 0, 1), Part("layers", 2)}
+
+
+def test_a_link_shows_the_same_view_in_another_window(scored: Study, open_page: Open) -> None:
+    app = open_page("tune")
+    app.slider(key="tune-keep").set_value(70)
+    settled(app.run())
+    link = dict(app.query_params)
+    assert link.keys() == {"study", "task", "method", "plan"}
+    other = open_page("tune", **link)
+    assert other.slider(key="tune-keep").value == 70
+    assert current_plan(other, scored) == current_plan(app, scored)
+    assert session_of(other).id != session_of(app).id
+
+
+def test_two_windows_do_not_disturb_each_other(scored: Study, open_page: Open) -> None:
+    first, second = open_page("tune"), open_page("tune")
+    first.slider(key="tune-keep").set_value(50)
+    settled(first.run())
+    second.run()
+    assert (first.slider(key="tune-keep").value, second.slider(key="tune-keep").value) == (50, 60)
+    assert session_of(second).history != session_of(first).history
+
+
+def test_a_pinned_cut_comes_back(scored: Study, open_page: Open) -> None:
+    app = open_page("tune")
+    plan = current_plan(app, scored)
+    app.text_input(key="tune-pin-name").set_value("small one")
+    app.run()
+    app.button(key="tune-pin-save").click()
+    app.run()
+    assert scored.pins == {"small one": plan}
+
+
+def test_a_plan_from_other_weights_is_used_only_when_asked(scored: Study, open_page: Open) -> None:
+    from dataclasses import replace
+
+    from asc_core.values import Provenance
+
+    made = scored.scores(method="fisher")[0]
+    foreign = replace(Plan.full(made.shape).drop(0, head=1), provenance=Provenance(weights="others", task="words"))
+    scored.save_plan(foreign)
+    app = open_page("tune", plan=foreign.key, task="words")
+    assert "made from other weights" in html_of(app)
+    app.toggle(key="tune-transfer").set_value(True)
+    settled(app.run())
+    assert not app.exception
+    assert current_plan(app, scored) == foreign
+
+
+# Export
+
+
+@pytest.mark.slow
+def test_a_cut_is_exported_checked_and_packed(scored: Study, open_page: Open) -> None:
+    app = open_page("tune")
+    plan = current_plan(app, scored)
+    app.switch_page("views/export.py").run()
+    name = next(i for i in app.text_input if (i.key or "").startswith("export-name"))
+    name.set_value("half")
+    app.run()
+    app.button(key="export-start").click()
+    settled(app.run())
+    assert not app.exception
+    text = html_of(app)
+    for said in ("Exported and checked", "fresh process", "asc export"):
+        assert said in text
+    (folder,) = exports_of(scored)
+    assert folder.name == "half"
+    assert Plan.load(folder / "plan.json") == plan
+    with zipped(folder) as archive, zipfile.ZipFile(archive) as file:
+        assert file.testzip() is None
+        assert {"half/config.json", "half/model.safetensors", "half/README.md"} <= set(file.namelist())
+
+
+def test_an_export_needs_a_plain_name(scored: Study, open_page: Open) -> None:
+    app = open_page("tune")
+    app.switch_page("views/export.py").run()
+    name = next(i for i in app.text_input if (i.key or "").startswith("export-name"))
+    name.set_value("../outside")
+    app.run()
+    app.button(key="export-start").click()
+    settled(app.run())
+    assert "A name has letters" in html_of(app)
+    assert exports_of(scored) == []
