@@ -88,7 +88,7 @@ def measure(
     batches = batches_by_length(features.lengths, batch_tokens)
     runner = SwitchedOff(encoder, task, features, parts_of(encoder.shape, ("heads",)), batch_tokens)
     restarts(runner, task, batches[-1], all_tokens)  # warms both up, and finds out what the head reads
-    forwards(encoder, task, features, batches[-1][:2])
+    forwards(encoder, task, features, batches[-1][:1])
     times: dict[str, list[float]] = {"forwards": [], "restarts": [], "forwards_process": [], "restarts_process": []}
     difference = 0.0
     for turn in range(rounds):
