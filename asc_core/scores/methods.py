@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from asc_core.errors import UserError
-from asc_core.scores import magnitude, representation
+from asc_core.scores import activation, magnitude, representation
+from asc_core.scores.activation import Activations
 from asc_core.scores.collector import Collector
 from asc_core.scores.representation import States, Updates
 from asc_core.scores.sensitivity import GateGradients
+from asc_core.scores.streaming import Sums
 from asc_core.values import PartValues, Shape
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ class Method:
     statistics: name -> unit of the statistics that it reads. combine(means, shape): from their means, (..., columns)
     each, to {part: (..., parts)} and, where the method has one, "similarity": (..., L+1, L+1). It is applied to the
     estimate and to every bootstrap replicate, which is why a leading dimension must pass through.
+    margins: half the width of the normal interval, {part: (parts,)}, of parts whose statistics have no replicates;
+    by default those parts' scores are their statistic, perhaps times a factor.
     """
 
     id: str
@@ -44,6 +48,7 @@ class Method:
     statistics: Mapping[str, str] | None = None
     combine: Callable[[Means, Shape], dict[str, np.ndarray]] | None = None
     from_weights: Callable[[Encoder, int], PartValues] | None = None
+    margins: Callable[[Sums], dict[str, np.ndarray]] | None = None
 
 
 def _each_part(means: Means, shape: Shape) -> dict[str, np.ndarray]:
@@ -173,6 +178,43 @@ METHODS: dict[str, Method] = {
             GateGradients,
             _statistics("fisher", "feature"),
             _each_part,
+        ),
+        Method(
+            "wanda",
+            "Activation times weights",
+            "Mean over tokens of |x_j| times the L2 norm of the weights that read it; for a head the sum over its "
+            "columns.",
+            "Wanda, Sun et al. 2023, arXiv 2306.11695, for structures (with the L1 norm of activations)",
+            "none",
+            activation.PARTS,
+            Activations,
+            _statistics("absolute", "token", activation.PARTS),
+            _each_part,
+        ),
+        Method(
+            "flap",
+            "Fluctuation",
+            "Variance of x_j over tokens times the squared L2 norm of the weights that read it; for a head the sum "
+            "over its columns. What a part writes on average could be folded into the bias and does not count.",
+            "FLAP, An et al. 2023, arXiv 2312.11983, before its standardisation",
+            "none",
+            activation.PARTS,
+            Activations,
+            _statistics("square", "token", activation.PARTS) | _statistics("drive", "token", activation.PARTS),
+            activation.fluctuation,
+            margins=activation.fluctuation_margin,
+        ),
+        Method(
+            "kprune-representational",
+            "K-prune, representational knowledge",
+            "Mean over tokens of x_j squared times the mean square of the weights that read it; for a head the sum "
+            "over its columns.",
+            "K-prune, Park et al. 2023, arXiv 2308.03449, section 4.2",
+            "none",
+            activation.PARTS,
+            Activations,
+            _statistics("square", "token", activation.PARTS),
+            activation.power,
         ),
         Method(
             "magnitude",

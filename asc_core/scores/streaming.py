@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 REPLICATES = 200
-_NORMAL_QUANTILE = 1.959964
+NORMAL_QUANTILE = 1.959964
 
 
 @dataclass(frozen=True)
@@ -89,4 +89,4 @@ class Sums:
             - 2 * ratio * self.arrays[f"{name}/product"]
             + ratio**2 * self.arrays[f"unit.{unit}/square"]
         )
-        return _NORMAL_QUANTILE * np.sqrt(np.maximum(squares, 0)) / total
+        return NORMAL_QUANTILE * np.sqrt(np.maximum(squares, 0)) / total

@@ -268,14 +268,20 @@ def _with_result(scores: Scores, method: Method, sums: Sums) -> Scores:
 
 def _normal_ends(method: Method, sums: Sums, values: Means, sign: int) -> dict[str, np.ndarray]:
     """One end of the interval of those parts whose statistics have no replicates. No score is below 0."""
-    ends = {}
+    margins = _proportional_margins(method, sums, values) if method.margins is None else method.margins(sums)
+    return {part: np.maximum(values[part] + sign * margin, 0) for part, margin in margins.items()}
+
+
+def _proportional_margins(method: Method, sums: Sums, values: Means) -> dict[str, np.ndarray]:
+    """Of scores that are a statistic times a factor."""
+    margins = {}
     for name, unit in (method.statistics or {}).items():
         if not sums.replicated(name):
             part = name.rpartition(".")[2]
             mean = sums.mean(name, unit)
             factor = np.divide(values[part], mean, out=np.zeros_like(mean), where=mean != 0)  # a layer's normalisation
-            ends[part] = np.maximum(values[part] + sign * factor * sums.margin(name, unit), 0)
-    return ends
+            margins[part] = factor * sums.margin(name, unit)
+    return margins
 
 
 def _parts(values: Means, shape: Shape) -> PartValues:

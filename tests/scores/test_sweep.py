@@ -29,7 +29,9 @@ def assert_same(a: Mapping[str, Scores], b: Mapping[str, Scores], rtol: float = 
     assert left.keys() == right.keys()
     for name, array in left.items():
         if not values_only or ".value." in name or name.endswith("similarity"):
-            np.testing.assert_allclose(array, right[name], rtol=rtol, atol=1e-3 * rtol, err_msg=name)
+            # The spread of a variance is a small difference of large sums, which float32 rounds.
+            atol = rtol if name.startswith(("flap.low", "flap.high")) else 1e-3 * rtol
+            np.testing.assert_allclose(array, right[name], rtol=rtol, atol=atol, err_msg=name)
 
 
 def cancel_after(steps: int) -> Progress:
