@@ -28,7 +28,7 @@ _PIPELINES = {
     "embedding": "feature-extraction",
 }
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_PATH = re.compile(r"(?<![\w:/.])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\"`]+[/\\])*([^\s/\\'\"`]+)[/\\]?")
+_PATH = re.compile(r"(?<![\w:/.<])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\"`]+[/\\])*([^\s/\\'\"`]+)[/\\]?")
 
 
 @dataclass(frozen=True)

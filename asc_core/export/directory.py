@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +94,7 @@ def write_directory(
             (folder / name).write_text(source, encoding="utf-8")
         write_tokenizer(encoder.tokenizer, folder)
         if plan is not None:
-            plan.save(folder / "plan.json")
+            _without_paths(plan).save(folder / "plan.json")
         progress.step(1, 3, "exporting: checking in a fresh process")
         checked = check_folder(
             folder,
@@ -131,6 +131,13 @@ def write_directory(
         max_difference=checked.max_difference,
         checked_texts=checked.texts,
     )
+
+
+def _without_paths(plan: Plan) -> Plan:
+    """What leaves this machine names a model or task that is a file here by its last name alone."""
+    known = plan.provenance
+    model, task = (Path(n).name if n and Path(n).expanduser().is_absolute() else n for n in (known.model, known.task))
+    return replace(plan, provenance=replace(known, model=model, task=task))
 
 
 def write_weights(state: Mapping[str, torch.Tensor], path: Path, dtype: torch.dtype) -> None:
