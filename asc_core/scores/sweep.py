@@ -25,6 +25,7 @@ from asc_core.progress import Progress
 from asc_core.scores.collector import TOKEN_SHARE, BatchView, Collector, Observer, ReadoutWeights
 from asc_core.scores.methods import Means, Method, chosen_methods
 from asc_core.scores.sensitivity import GateGradients
+from asc_core.scores.settling import Settling, growing_slices
 from asc_core.scores.streaming import Sums, replicate_weights
 from asc_core.tasks.base import Examples, Features, Targets, Task
 from asc_core.values import PartValues, Scores, Shape
@@ -57,6 +58,7 @@ def sweep(
     targets: Targets | None = None,
     batch_tokens: int | None = None,
     token_share: float = TOKEN_SHARE,
+    stop_when_settled: float | None = None,
     progress: Progress | None = None,
     study: PartialStore | None = None,
 ) -> dict[str, Scores]:
@@ -67,6 +69,9 @@ def sweep(
     own distribution) where the task has none. batch_tokens: tokens of a batch, padding counted; results do not depend
     on it beyond rounding, but for sampled targets, whose draws belong to a batch.
     token_share: how many of the tokens are looked at for single heads and neurons (at least 2 a text).
+    stop_when_settled: end after 64, 128, 256, ... examples, as soon as every method's ranking has this stability (see
+    `settling`; 0.95, say). What it was at each stop is in `Scores.details` ("stability.<kind>"). With a study, the same
+    sweep with a higher value goes on from where it ended, with 1 to the end. By default the sweep is not watched.
     study: results are saved there, and a sweep that was cancelled or killed goes on from where it was last saved.
 
     In question answering the unit is the window of a long text: each has its own loss and counts as one; in the
@@ -88,8 +93,14 @@ def sweep(
         work = SweepPass(encoder, task, task.examples(split, samples, seed), collectors, targets, seed, token_share)
         settings = (encoder.weights, task.name, split, samples, seed, batch_tokens, token_share)
         needs = (targets if differentiates else "none", [c.__name__ for c in collectors])
-        key = json.dumps(["sweep", _STATE_VERSION, *settings, *needs])
-        sums = _run(work, batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048), progress, study, key)
+        watched = ["growing"] if stop_when_settled is not None else []
+        key = json.dumps(["sweep", _STATE_VERSION, *settings, *needs, *watched])
+        tokens = batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048)
+        if stop_when_settled is None:
+            batches, settling = batches_by_length(work.features.lengths, tokens), None
+        else:
+            batches, settling = _watched(work, tokens, chosen, stop_when_settled)
+        sums = _run(work, batches, progress, study, key, settling)
     for method in chosen:
         empty = Scores(
             method=method.id,
@@ -106,13 +117,31 @@ def sweep(
             scores[method.id] = replace(empty, values=method.from_weights(encoder, seed))
         else:
             gathered = replace(empty, examples=len(work.examples), notes=work.notes)
+            if settling is not None:
+                notes = " ".join(filter(None, (work.notes, settling.note)))
+                details = settling.details(method.id)
+                gathered = replace(gathered, examples=settling.examples, notes=notes, details=details)
             scores[method.id] = _with_result(gathered, method, sums)
     if study is not None:
         for result in scores.values():
             study.save_scores(result)
-        if collectors:
+        if collectors and not (settling is not None and settling.stopped_early):
             study.drop_partial(key)
     return scores
+
+
+def _watched(
+    work: SweepPass, tokens: int, methods: Sequence[Method], stop_at: float
+) -> tuple[list[np.ndarray], Settling]:
+    """Batches in slices of a growing number of examples, and what decides after each slice whether to stop."""
+    batches: list[np.ndarray] = []
+    ends: list[int] = []
+    examples: list[int] = []
+    for rows in growing_slices(work.features.example, work.seed):
+        batches += [rows[batch] for batch in batches_by_length(work.features.lengths[rows], tokens)]
+        ends.append(len(batches))
+        examples.append(len(np.unique(work.features.example[rows])) + (examples[-1] if examples else 0))
+    return batches, Settling(methods, work.encoder.shape, ends, examples, stop_at)
 
 
 @dataclass
@@ -177,17 +206,35 @@ def _frozen(encoder: Encoder) -> Encoder:
     return Encoder(copy.deepcopy(encoder.model, shared), encoder.tokenizer, encoder.source, encoder.name)
 
 
-def _run(work: SweepPass, batch_tokens: int, progress: Progress, study: PartialStore | None, key: str) -> Sums:
+def _run(
+    work: SweepPass,
+    batches: Sequence[np.ndarray],
+    progress: Progress,
+    study: PartialStore | None,
+    key: str,
+    settling: Settling | None,
+) -> Sums:
     """Add up all batches, from where an earlier run was saved. On Cancelled the state is saved too."""
-    batches = batches_by_length(work.features.lengths, batch_tokens)
     saved = study.partial(key) if study is not None else None
     sums, done = (Sums(saved[0]), int(saved[1]["batches"])) if saved is not None else (Sums(), 0)
     total, what = len(work.features), f"scoring {work.task.name}"
     last_save = time.monotonic()
     finished = sum(map(len, batches[:done]))
     started_with = done
+    if settling is not None:
+        settling.curve = saved[1]["curve"] if saved is not None else []
+
+    def save() -> None:
+        assert study is not None
+        curve = {} if settling is None else {"curve": settling.curve}
+        study.save_partial(key, sums.arrays, {"batches": done, **curve})
+
     try:
         for batch in batches[done:]:
+            if settling is not None and settling.settled(done, sums):
+                if study is not None:
+                    save()
+                break
             progress.step(finished, total, what)
             before = sums.arrays
             try:
@@ -198,12 +245,15 @@ def _run(work: SweepPass, batch_tokens: int, progress: Progress, study: PartialS
             done += 1
             finished += len(batch)
             if study is not None and time.monotonic() - last_save > SECONDS_BETWEEN_SAVES:
-                study.save_partial(key, sums.arrays, {"batches": done})
+                save()
                 started_with, last_save = done, time.monotonic()
+        else:
+            if settling is not None:
+                settling.settled(done, sums)  # for the last point of its curve
         progress.step(finished, total, what)
     except BaseException:
         if study is not None and done > started_with:
-            study.save_partial(key, sums.arrays, {"batches": done})
+            save()
         raise
     return sums
 
