@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
+from asc_core.scores.margins import margins_of
 from asc_core.scores.methods import Method
 from asc_core.scores.streaming import NORMAL_QUANTILE, Sums
 from asc_core.values import Shape
@@ -39,25 +40,18 @@ def stability(method: Method, sums: Sums, shape: Shape, seed: int = 0) -> dict[s
     """
     if method.combine is None or not method.statistics:
         return {}
-    means = {name: _draws(sums, name, unit, seed) for name, unit in method.statistics.items()}
-    drawn: dict[str, np.ndarray] = {}
-    for replicated in (True, False):  # other numbers of draws: combined apart
-        own = {name: values for name, values in means.items() if sums.replicated(name) == replicated}
-        drawn |= method.combine(own, shape) if own else {}
+    units = method.statistics
+    replicated = {name: sums.replicate_means(name, unit) for name, unit in units.items() if sums.replicated(name)}
+    drawn = dict(method.combine(replicated, shape)) if replicated else {}
+    values = method.combine({name: sums.mean(name, unit) for name, unit in units.items()}, shape)
+    for part, margin in margins_of(method, sums, values).items():
+        noise = np.random.default_rng((seed, len(margin))).standard_normal((_NORMAL_DRAWS, len(margin)))
+        drawn[part] = values[part] + margin / NORMAL_QUANTILE * noise
     return {
-        part: fresh_correlation(values)
-        for part, values in drawn.items()
-        if part != "similarity" and values.shape[-1] >= FEWEST_PARTS
+        part: fresh_correlation(found)
+        for part, found in drawn.items()
+        if part != "similarity" and found.shape[-1] >= FEWEST_PARTS
     }
-
-
-def _draws(sums: Sums, name: str, unit: str, seed: int) -> np.ndarray:
-    """(draws, columns) of a statistic's mean."""
-    if sums.replicated(name):
-        return sums.replicate_means(name, unit)
-    mean, error = sums.mean(name, unit), sums.margin(name, unit) / NORMAL_QUANTILE
-    noise = np.random.default_rng((seed, len(mean))).standard_normal((_NORMAL_DRAWS, len(mean)))
-    return np.asarray(mean + error * noise)
 
 
 def fresh_correlation(replicates: np.ndarray) -> float:
