@@ -15,7 +15,7 @@ from asc_core.scores.streaming import Statistic
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder
-    from asc_core.tasks.base import Batch
+    from asc_core.tasks.base import Batch, Targets
 
 KIND_OF_BLOCK = {"attention": "heads", "ffn": "neurons"}
 TOKEN_SHARE = 1 / 16
@@ -128,11 +128,15 @@ class Tally:
 
     def total(self, name: str) -> torch.Tensor:
         """(features, parts of all rows)"""
+        return torch.cat(self.by_place(name), 1)
+
+    def by_place(self, name: str) -> list[torch.Tensor]:
+        """(features, parts) of each row or layer."""
         places = self._values[name]
-        return torch.cat([places[place] for place in sorted(places)], 1)
+        return [places[place] for place in sorted(places)]
 
     def mean(self, name: str) -> torch.Tensor:
-        """The same, divided by the number of calls."""
+        """As `total`, divided by the number of calls."""
         places = self._values[name]
         return torch.cat([places[place] / self._calls[name, place] for place in sorted(places)], 1)
 
@@ -140,10 +144,12 @@ class Tally:
 class Collector(Probe):
     """Turns what flows by during one forward (and backward) into statistics of each feature of the batch.
 
-    One instance a batch. `differentiates`: whether it needs the gradient of the loss.
+    One instance a batch. differentiates: whether it needs the gradient of the loss. targets: the labels of that loss
+    where they are not for the user to choose.
     """
 
     differentiates = False
+    targets: Targets | None = None
 
     def __init__(self, view: BatchView, weights: ReadoutWeights):
         self.view = view

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -13,7 +13,12 @@ from asc_core.scores import activation, magnitude, representation
 from asc_core.scores.activation import Activations
 from asc_core.scores.collector import Collector
 from asc_core.scores.representation import States, Updates
-from asc_core.scores.sensitivity import GateGradients
+from asc_core.scores.sensitivity import (
+    ArgmaxGateGradients,
+    GateGradients,
+    NeuronCrossTerms,
+    SampledGateGradients,
+)
 from asc_core.scores.streaming import Sums
 from asc_core.values import PartValues, Shape
 
@@ -28,7 +33,8 @@ Means = Mapping[str, np.ndarray]
 class Method:
     """One way to score parts.
 
-    labels: "none", or "gold or own" where the loss needs labels: gold ones, or drawn from the model's own outputs.
+    labels: "none", "gold or own" where the loss needs labels: gold ones, or drawn from the model's own outputs, or
+    "own" where the method wants the model's own in any case.
     parts: the kinds of part that it scores. source: the paper.
     collector: what gathers its statistics during the pass; None where the weights say all (`from_weights`).
     statistics: name -> unit of the statistics that it reads. combine(means, shape): from their means, (..., columns)
@@ -36,24 +42,44 @@ class Method:
     estimate and to every bootstrap replicate, which is why a leading dimension must pass through.
     margins: half the width of the normal interval, {part: (parts,)}, of parts whose statistics have no replicates;
     by default those parts' scores are their statistic, perhaps times a factor.
+    negative: whether a score may be below 0. signed: `combine` before it takes an absolute value, for the interval.
+    details: name -> unit of statistics that go into `Scores.details` as means ("x" also stands for "x.0", "x.1", ...).
+    asked: "by default", "in all" (what costs a further pass or other attention kernels) or only "by name".
     """
 
     id: str
     title: str
     description: str
     source: str
-    labels: Literal["none", "gold or own"]
+    labels: Literal["none", "gold or own", "own"]
     parts: tuple[str, ...]
     collector: type[Collector] | None = None
     statistics: Mapping[str, str] | None = None
     combine: Callable[[Means, Shape], dict[str, np.ndarray]] | None = None
     from_weights: Callable[[Encoder, int], PartValues] | None = None
     margins: Callable[[Sums], dict[str, np.ndarray]] | None = None
+    negative: bool = False
+    signed: Callable[[Means, Shape], dict[str, np.ndarray]] | None = None
+    details: Mapping[str, str] = field(default_factory=dict)
+    asked: Literal["by default", "in all", "by name"] = "by default"
+
+    def labels_used(self, targets: str) -> str:
+        """For `Scores.labels`, in a sweep with these targets."""
+        own = self.collector.targets if self.collector is not None else None
+        return "none" if self.labels == "none" else own or targets
 
 
 def _each_part(means: Means, shape: Shape) -> dict[str, np.ndarray]:
     """Statistics named "<anything>.<part>" are the scores."""
     return {name.rpartition(".")[2]: values for name, values in means.items()}
+
+
+def _absolute(means: Means, shape: Shape) -> dict[str, np.ndarray]:
+    return {part: np.abs(values) for part, values in _each_part(means, shape).items()}
+
+
+def _half(means: Means, shape: Shape) -> dict[str, np.ndarray]:
+    return {part: values / 2 for part, values in _each_part(means, shape).items()}
 
 
 def _similarity(variant: Callable[[np.ndarray, int], np.ndarray]) -> Callable[[Means, Shape], dict[str, np.ndarray]]:
@@ -171,13 +197,85 @@ METHODS: dict[str, Method] = {
             "fisher",
             "Fisher information",
             "Mean over examples of (dL/dm)^2, m a gate on the part, the gradient of each example by itself (the "
-            "authors' code squares means over batches).",
+            "authors' code squares means over batches). Details: cross.heads, (heads, heads), the mean of g_i g_j for "
+            "all heads of the encoder, row by row.",
             "Kwon et al. 2022, arXiv 2204.09656",
             "gold or own",
             ALL_PARTS,
             GateGradients,
             _statistics("fisher", "feature"),
             _each_part,
+            details={"cross.heads": "feature"},
+        ),
+        Method(
+            "taylor2",
+            "Taylor, second order",
+            "What the loss is expected to rise by when the part's gate g goes from 1 to 0: -dL/dg + 1/2 (dL/dg)^2, "
+            "mean over examples, with the Fisher information in place of the second derivative. Below 0: expected to "
+            "do harm.",
+            "Optimal Brain Damage, LeCun et al. 1989; Molchanov et al. 2019, arXiv 1906.10771, equation 6, signed",
+            "gold or own",
+            ALL_PARTS,
+            GateGradients,
+            _statistics("taylor2", "feature"),
+            _each_part,
+            negative=True,
+        ),
+        Method(
+            "textpruner",
+            "TextPruner, loss",
+            "|sum of W * dL/dW over the part's columns of the readout's weight W|, summed over all examples, as a mean "
+            "(the package takes the absolute value batch by batch). Computed without gradients of weights.",
+            "TextPruner, Yang et al. 2022, arXiv 2203.15996",
+            "gold or own",
+            ALL_PARTS,
+            GateGradients,
+            _statistics("gradient", "feature"),
+            _absolute,
+            signed=_each_part,
+        ),
+        Method(
+            "textpruner-self",
+            "TextPruner, own labels",
+            "As `textpruner`, with the loss against the model's own decisions (argmax). Against its soft outputs, as "
+            "the package has it, the gradient of an unpruned model is 0, and so is the mean against labels drawn from "
+            "them.",
+            "TextPruner, Yang et al. 2022, arXiv 2203.15996, section 3.2",
+            "own",
+            ALL_PARTS,
+            ArgmaxGateGradients,
+            _statistics("gradient-argmax", "feature"),
+            _absolute,
+            signed=_each_part,
+            asked="in all",
+        ),
+        Method(
+            "kprune-predictive",
+            "K-prune, predictive knowledge",
+            "1/2 mean of (dL/dm)^2, m a gate on the part, L the loss against labels drawn from the model's own "
+            "distribution: the second order of the divergence from the original model's outputs. (Against the soft "
+            "outputs themselves, as in the paper, the gradient of an unpruned model is 0.) Temperature 1.",
+            "K-prune, Park et al. 2023, arXiv 2308.03449, section 4.2",
+            "own",
+            ALL_PARTS,
+            SampledGateGradients,
+            _statistics("fisher-sampled", "feature"),
+            _half,
+            asked="in all",
+        ),
+        Method(
+            "fisher-neuron-cross",
+            "Fisher information, cross terms of neurons",
+            "As `fisher` for neurons. Details: cross.neurons.<row>, (neurons, neurons), the mean of g_i g_j. Large: "
+            "computed only when named.",
+            "Kwon et al. 2022, arXiv 2204.09656, section 3.2",
+            "gold or own",
+            ("neurons",),
+            NeuronCrossTerms,
+            {"fisher-by-name.neurons": "feature"},
+            _each_part,
+            details={"cross.neurons": "feature"},
+            asked="by name",
         ),
         Method(
             "wanda",
@@ -239,8 +337,31 @@ METHODS: dict[str, Method] = {
 
 
 def chosen_methods(ids: Sequence[str] | None) -> list[Method]:
-    """All methods, or those named, each once. Raises: UserError for an unknown id."""
+    """Those named, each once; None: those asked for by default; "all" among the names: also what is dearer.
+
+    Raises: UserError for an unknown id.
+    """
     for name in ids or ():
-        if name not in METHODS:
+        if name not in METHODS and name != "all":
             raise UserError(f"There is no scoring method {name!r}; there are: {', '.join(METHODS)}.")
-    return [METHODS[name] for name in dict.fromkeys(METHODS if ids is None else ids)]
+    named = ids or ()
+    whole = {"by default"} if ids is None else {"by default", "in all"} if "all" in named else set()
+    grouped = [m.id for m in METHODS.values() if m.asked in whole]
+    return [METHODS[name] for name in dict.fromkeys([*grouped, *named]) if name != "all"]
+
+
+def margins_of(method: Method, sums: Sums, values: Means) -> dict[str, np.ndarray]:
+    """Half the width of the normal interval of the parts whose statistics have no replicates: {part: (parts,)}.
+
+    values: what the method's `combine` (or `signed`) makes of the means.
+    """
+    if method.margins is not None:
+        return method.margins(sums)
+    margins = {}
+    for name, unit in (method.statistics or {}).items():
+        if not sums.replicated(name):
+            part = name.rpartition(".")[2]
+            mean = sums.mean(name, unit)
+            factor = np.divide(values[part], mean, out=np.zeros_like(mean), where=mean != 0)  # a layer's normalisation
+            margins[part] = np.abs(factor) * sums.margin(name, unit)
+    return margins

@@ -17,10 +17,18 @@ PARTS = ("heads", "neurons", "attention", "ffn", "layers")
 
 
 class GateGradients(Collector):
-    """Gate gradients of heads, neurons, sublayers and layers, for `fisher` and `michel`.
+    """Gate gradients of heads, neurons, sublayers and layers, for every score of the loss that the sweep was asked for.
 
     The gate of a sublayer multiplies its readout's whole input; that of a layer what it changes, so that 0 is the
     bypass. Where layers share weights, a row has one gate for all its calls: gradients add up before they are squared.
+
+    Statistics of the gradients g, one an example: "michel" |g|, "fisher" g^2, "gradient" g, "taylor2" g^2 / 2 - g, and
+    "cross.heads", (heads, heads) g_i g_j of all heads of the encoder.
+
+    Summed over a data set, a gate's gradient is also what TextPruner computes from gradients of weights: the sum of
+    W * dL/dW over the block of the readout's weight. For a linear readout, dL/dW[i, j] is the sum over tokens of
+    dL/dy_i x_j, hence the sum over i and the block's j of W[i, j] dL/dW[i, j] is that over tokens and j of
+    x_j (W^T dL/dy)_j = x_j dL/dx_j: no gradient of a weight is needed.
     """
 
     differentiates = True
@@ -29,20 +37,27 @@ class GateGradients(Collector):
         super().__init__(view, weights)
         self.tally = Tally()
         self.source: torch.Tensor | None = None  # where the graph begins: the input of the first readout
+        self.listening = False  # whether the loss that flows back now is this collector's
 
     def read(self, readout: Readout, inputs: torch.Tensor) -> torch.Tensor | None:
+        begins = self.source is None and not inputs.requires_grad  # else another collector has begun the graph
+        if begins:
+            inputs = inputs.detach().requires_grad_()
         if self.source is None:
-            self.source = inputs = inputs.detach().requires_grad_()
+            self.source = inputs
         seen = inputs.detach()
-        inputs.register_hook(lambda gradient: self._block(readout, seen * gradient))
-        return inputs if inputs is self.source else None
+        inputs.register_hook(lambda gradient: self._block(readout, seen, gradient))
+        return inputs if begins else None
 
     def leave(self, layer: int, before: torch.Tensor, after: torch.Tensor) -> None:
         seen, was = after.detach(), before.detach()
-        after.register_hook(lambda gradient: self._layer(layer, (seen - was) * gradient))
+        after.register_hook(lambda gradient: self._layer(layer, seen, was, gradient))
 
     @torch.no_grad()
-    def _block(self, readout: Readout, product: torch.Tensor) -> None:
+    def _block(self, readout: Readout, inputs: torch.Tensor, gradient: torch.Tensor) -> None:
+        if not self.listening:
+            return
+        product = inputs * gradient
         if readout.kind == "attention":
             per_token = product.unflatten(-1, (readout.blocks, readout.width)).sum(-1)  # (rows, T, heads)
             self.tally.add("per-token.heads", readout.row, self.view.per_feature(per_token.abs().sum(1)))
@@ -54,14 +69,60 @@ class GateGradients(Collector):
         self.tally.add(readout.kind, readout.row, gradients.sum(1, keepdim=True))
 
     @torch.no_grad()
-    def _layer(self, layer: int, product: torch.Tensor) -> None:
-        self.tally.add("layers", layer, self.view.per_feature(product.sum((1, 2))[:, None]))
+    def _layer(self, layer: int, after: torch.Tensor, before: torch.Tensor, gradient: torch.Tensor) -> None:
+        if self.listening:
+            self.tally.add("layers", layer, self.view.per_feature(((after - before) * gradient).sum((1, 2))[:, None]))
 
     def statistics(self) -> dict[str, Statistic]:
         self.source = None  # its hook refers back to us: the cycle would keep memory until garbage is collected
         found = {"michel-token.heads": Statistic(self.tally.total("per-token.heads"), "token")}
         for kind in PARTS:
-            gradients = self.tally.total(kind)
-            found[f"michel.{kind}"] = Statistic(gradients.abs(), "feature", kind != "neurons")
-            found[f"fisher.{kind}"] = Statistic(gradients.square(), "feature", kind != "neurons")
+            g = self.tally.total(kind)
+            for name, values in (
+                ("michel", g.abs()),
+                ("fisher", g.square()),
+                ("gradient", g),
+                ("taylor2", g.square() / 2 - g),
+            ):
+                found[f"{name}.{kind}"] = Statistic(values, "feature", kind != "neurons")
+        heads = self.tally.total("heads")
+        return found | {"cross.heads": Statistic(heads.T @ heads, "feature", whole=True)}
+
+
+class SampledGateGradients(GateGradients):
+    """Squares of gate gradients of the loss against labels that are drawn from the model's own distribution."""
+
+    targets = "sampled"
+
+    def statistics(self) -> dict[str, Statistic]:
+        self.source = None
+        return {
+            f"fisher-sampled.{kind}": Statistic(self.tally.total(kind).square(), "feature", kind != "neurons")
+            for kind in PARTS
+        }
+
+
+class ArgmaxGateGradients(GateGradients):
+    """Gate gradients of the loss against the model's own decisions.
+
+    With labels drawn from the model's own distribution, the gradient's mean would be 0 by construction.
+    """
+
+    targets = "argmax"
+
+    def statistics(self) -> dict[str, Statistic]:
+        self.source = None
+        return {
+            f"gradient-argmax.{kind}": Statistic(self.tally.total(kind), "feature", kind != "neurons") for kind in PARTS
+        }
+
+
+class NeuronCrossTerms(GateGradients):
+    """Mean of g_i g_j over examples for the neurons of each row: (neurons, neurons), 75 MB for 3,072 of them."""
+
+    def statistics(self) -> dict[str, Statistic]:
+        self.source = None
+        found = {"fisher-by-name.neurons": Statistic(self.tally.total("neurons").square(), "feature", False)}
+        for row, g in enumerate(self.tally.by_place("neurons")):
+            found[f"cross.neurons.{row}"] = Statistic(g.T @ g, "feature", whole=True)
         return found

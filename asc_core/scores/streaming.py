@@ -23,12 +23,14 @@ class Statistic:
     """What one batch says. values: (features, columns). unit: what the sum is divided by ("token", "text", "feature").
 
     A text is one row of the model's input: two of them are one feature in sentence similarity.
-    replicated: bootstrap (True) or normal interval.
+    replicated: bootstrap (True) or normal interval. whole: values are the batch's sum already, of any shape, and there
+    is no interval.
     """
 
     values: torch.Tensor
     unit: str
     replicated: bool = True
+    whole: bool = False
 
 
 def replicate_weights(seed: int, numbers: np.ndarray, replicates: int = REPLICATES) -> np.ndarray:
@@ -61,6 +63,9 @@ class Sums:
             increase(f"unit.{unit}/replicates", weights @ counts)
         for name, statistic in statistics.items():
             values = statistic.values.detach().cpu().numpy().astype(np.float64)
+            if statistic.whole:
+                increase(f"{name}/sum", values)
+                continue
             increase(f"{name}/sum", values.sum(0))
             if statistic.replicated:
                 increase(f"{name}/replicates", weights @ values)
@@ -68,6 +73,11 @@ class Sums:
                 increase(f"{name}/square", np.square(values).sum(0))
                 increase(f"{name}/product", units[statistic.unit].astype(np.float64) @ values)
         self.arrays = arrays
+
+    def names(self, prefix: str) -> list[str]:
+        """The statistics with this name, or with it and a dot in front."""
+        names = (key.removesuffix("/sum") for key in self.arrays if key.endswith("/sum"))
+        return [name for name in names if name == prefix or name.startswith(prefix + ".")]
 
     def mean(self, name: str, unit: str) -> np.ndarray:
         """(columns,)"""

@@ -23,16 +23,17 @@ from asc_core.errors import UserError
 from asc_core.probes import probing
 from asc_core.progress import Progress
 from asc_core.scores.collector import TOKEN_SHARE, BatchView, Collector, Observer, ReadoutWeights
+from asc_core.scores.margins import margins_of
 from asc_core.scores.methods import Means, Method, chosen_methods
 from asc_core.scores.sensitivity import GateGradients
 from asc_core.scores.settling import Settling, growing_slices
 from asc_core.scores.streaming import Sums, replicate_weights
-from asc_core.tasks.base import Examples, Features, Targets, Task
+from asc_core.tasks.base import Batch, Examples, Features, Targets, Task
 from asc_core.values import PartValues, Scores, Shape
 
 BATCH_TOKENS = {"cpu": 2048, "cuda": 16384, "mps": 4096}
 SECONDS_BETWEEN_SAVES = 10.0
-_STATE_VERSION = 1
+_STATE_VERSION = 2
 
 
 class PartialStore(Protocol):
@@ -64,7 +65,8 @@ def sweep(
 ) -> dict[str, Scores]:
     """Score the parts of an encoder by several methods at once: {method id: Scores}.
 
-    methods: ids in `METHODS`, None = all. samples: examples drawn from the split by seed, None = all of it.
+    methods: ids in `METHODS`; None = all that share one loss, with any attention kernel; ["all"] = the dearer ones,
+    too (each further loss is one more backward pass). samples: examples drawn from the split by seed, None = all of it.
     targets: labels for the loss of the methods that have one; by default gold, or "sampled" (drawn from the model's
     own distribution) where the task has none. batch_tokens: tokens of a batch, padding counted; results do not depend
     on it beyond rounding, but for sampled targets, whose draws belong to a batch.
@@ -86,8 +88,8 @@ def sweep(
     scores: dict[str, Scores] = {}
     collectors = list(dict.fromkeys(m.collector for m in chosen if m.collector is not None))
     differentiates = any(c.differentiates for c in collectors)
-    if differentiates and targets == "gold" and not task.labelled:
-        names = ", ".join(m.id for m in chosen if m.labels != "none")
+    names = ", ".join(m.id for m in chosen if m.labels == "gold or own")
+    if names and targets == "gold" and not task.labelled:
         raise UserError(f"The task {task.name} has no labels for {names}: choose targets 'sampled' or 'argmax'.")
     if collectors:
         work = SweepPass(encoder, task, task.examples(split, samples, seed), collectors, targets, seed, token_share)
@@ -111,7 +113,7 @@ def sweep(
             split=split,
             examples=0,
             seed=seed,
-            labels="none" if method.labels == "none" else targets,
+            labels=method.labels_used(targets),
         )
         if method.from_weights is not None:
             scores[method.id] = replace(empty, values=method.from_weights(encoder, seed))
@@ -179,7 +181,7 @@ class SweepPass:
         return torch.Generator().manual_seed(int(seed))
 
     def add(self, rows: np.ndarray, sums: Sums) -> None:
-        """One batch of features, one forward and at most one backward pass."""
+        """One batch of features, one forward pass and one backward pass for each loss."""
         batch = self.task.batch(self.features, rows, self.encoder)
         numbers = self.examples.numbers[self.features.example[rows]]
         draws = [(self.seed, int(n), int(w)) for n, w in zip(numbers, self._window[rows], strict=True)]
@@ -189,11 +191,24 @@ class SweepPass:
             with probing(Observer(collectors)):
                 output = self.encoder.model(**batch.inputs)
             if self.differentiates:
-                loss = self.task.loss(output, batch, self.targets, self._generator(rows)).sum()
-                sources = [c.source for c in collectors if isinstance(c, GateGradients)]
-                torch.autograd.grad(loss, [source for source in sources if source is not None])
+                self._backward(collectors, output, batch, rows)
             statistics = {name: s for c in collectors for name, s in c.statistics().items()}
         sums.add(statistics, view.units, replicate_weights(self.seed, numbers))
+
+    def _backward(self, collectors: Sequence[Collector], output: Any, batch: Batch, rows: np.ndarray) -> None:
+        """One pass for each loss, to those collectors that want it."""
+        listeners: dict[Targets, list[GateGradients]] = {}
+        for collector in collectors:
+            if isinstance(collector, GateGradients):
+                listeners.setdefault(collector.targets or self.targets, []).append(collector)
+        for number, (targets, group) in enumerate(listeners.items(), start=1):
+            loss = self.task.loss(output, batch, targets, self._generator(rows)).sum()
+            for collector in group:
+                collector.listening = True
+            assert group[0].source is not None
+            torch.autograd.grad(loss, [group[0].source], retain_graph=number < len(listeners))
+            for collector in group:
+                collector.listening = False
 
 
 def _frozen(encoder: Encoder) -> Encoder:
@@ -299,39 +314,43 @@ def _with_result(scores: Scores, method: Method, sums: Sums) -> Scores:
     """Fill in values, low, high and similarity."""
     assert method.combine is not None
     units, shape = method.statistics or {}, scores.shape
-    values = method.combine({name: sums.mean(name, unit) for name, unit in units.items()}, shape)
+    means = {name: sums.mean(name, unit) for name, unit in units.items()}
+    values, inner = method.combine(means, shape), method.signed or method.combine
     replicated = {name: sums.replicate_means(name, unit) for name, unit in units.items() if sums.replicated(name)}
     low: dict[str, np.ndarray] = {}
     high: dict[str, np.ndarray] = {}
-    for part, drawn in (method.combine(replicated, shape) if replicated else {}).items():
+    for part, drawn in (inner(replicated, shape) if replicated else {}).items():
         low[part], high[part] = np.percentile(drawn, (2.5, 97.5), axis=0)
     for ends, sign in ((low, -1), (high, 1)):
-        ends |= _normal_ends(method, sums, values, sign)
+        ends |= _normal_ends(method, sums, inner(means, shape), sign)
+    if method.signed is not None:
+        low, high = _folded(low, high)
     return replace(
         scores,
         values=_parts(values, shape),
         low=_parts(low, shape),
         high=_parts(high, shape),
         similarity=values.get("similarity"),
+        details={**scores.details, **_details(method, sums)},
+    )
+
+
+def _details(method: Method, sums: Sums) -> dict[str, np.ndarray]:
+    return {name: sums.mean(name, unit) for prefix, unit in method.details.items() for name in sums.names(prefix)}
+
+
+def _folded(low: Means, high: Means) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Intervals of absolute values from those of the signed numbers."""
+    return (
+        {part: np.maximum(np.maximum(low[part], -high[part]), 0) for part in low},
+        {part: np.maximum(np.abs(low[part]), np.abs(high[part])) for part in low},
     )
 
 
 def _normal_ends(method: Method, sums: Sums, values: Means, sign: int) -> dict[str, np.ndarray]:
-    """One end of the interval of those parts whose statistics have no replicates. No score is below 0."""
-    margins = _proportional_margins(method, sums, values) if method.margins is None else method.margins(sums)
-    return {part: np.maximum(values[part] + sign * margin, 0) for part, margin in margins.items()}
-
-
-def _proportional_margins(method: Method, sums: Sums, values: Means) -> dict[str, np.ndarray]:
-    """Of scores that are a statistic times a factor."""
-    margins = {}
-    for name, unit in (method.statistics or {}).items():
-        if not sums.replicated(name):
-            part = name.rpartition(".")[2]
-            mean = sums.mean(name, unit)
-            factor = np.divide(values[part], mean, out=np.zeros_like(mean), where=mean != 0)  # a layer's normalisation
-            margins[part] = factor * sums.margin(name, unit)
-    return margins
+    """One end of the interval of those parts whose statistics have no replicates."""
+    least = -np.inf if method.negative or method.signed is not None else 0
+    return {part: np.maximum(values[part] + sign * m, least) for part, m in margins_of(method, sums, values).items()}
 
 
 def _parts(values: Means, shape: Shape) -> PartValues:

@@ -17,6 +17,7 @@ from asc_core.values import Scores
 from tests.scores.toy import ToyTask
 from tests.tiny import tiny
 
+EVERY = ["all", *(name for name, method in METHODS.items() if method.asked == "by name")]
 sweep_module = __import__("sys").modules[sweep_function.__module__]
 
 
@@ -42,8 +43,8 @@ def cancel_after(steps: int) -> Progress:
 
 def test_every_method_scores_the_parts_that_it_says() -> None:
     encoder = tiny()
-    scores = sweep(encoder, ToyTask(12))
-    assert list(scores) == list(METHODS)
+    scores = sweep(encoder, ToyTask(12), EVERY)
+    assert set(scores) == set(METHODS)
     shape = encoder.shape
     for name, method in METHODS.items():
         result = scores[name]
@@ -65,7 +66,7 @@ def test_every_method_scores_the_parts_that_it_says() -> None:
 
 
 def test_scores_survive_the_way_to_disk_and_back() -> None:
-    for result in sweep(tiny(), ToyTask(4)).values():
+    for result in sweep(tiny(), ToyTask(4), EVERY).values():
         again = Scores.from_arrays(*result.to_arrays())
         assert_same({"x": result}, {"x": again})
         assert again.notes == result.notes
@@ -84,7 +85,7 @@ def test_the_size_of_a_batch_does_not_change_scores(architecture: str) -> None:
 
 def test_the_choice_of_methods_does_not_change_scores() -> None:
     encoder = tiny()
-    together = sweep(encoder, ToyTask(8))
+    together = sweep(encoder, ToyTask(8), EVERY)
     for name in METHODS:
         assert_same(sweep(encoder, ToyTask(8), [name]), {name: together[name]}, rtol=1e-5)
 
@@ -144,7 +145,7 @@ def test_a_resumed_sweep_equals_an_uninterrupted_one(how: str, tmp_path: Any, mo
     resumed = sweep(encoder, task, **options, progress=Progress(lambda done, total, what: first.append(done)))
     assert first[0] > 0, "it began anew"
     assert_same(resumed, expected)
-    assert {s.method for s in study.scores()} == set(METHODS)
+    assert {s.method for s in study.scores()} == set(expected)
     assert list((tmp_path / "partial").glob("*")) == []
 
 
@@ -257,6 +258,15 @@ def test_weights_and_chance_need_no_data() -> None:
             raise AssertionError("data was asked for")
 
     assert set(sweep(tiny(), NoData(1), ["magnitude", "random"])) == {"magnitude", "random"}
+
+
+def test_what_costs_more_is_left_out_unless_it_is_asked_for() -> None:
+    def chosen(ids: list[str] | None) -> list[str]:
+        return [method.id for method in sweep_module.chosen_methods(ids)]
+
+    assert set(chosen(None)) < set(chosen(["all"])) < set(METHODS)
+    assert chosen(["fisher", "update", "fisher"]) == ["fisher", "update"]
+    assert sorted(chosen(EVERY)) == sorted(METHODS)
 
 
 def test_an_unknown_method_is_named_with_those_there_are() -> None:
