@@ -20,6 +20,8 @@ from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
 from asc_core.recipes import Recipe, compress
 from asc_core.scores import sweep as score
+from asc_core.scores.ablation import ablate
+from asc_core.scores.trust import trust
 from asc_core.study import Study
 from asc_core.tasks import load_task
 from asc_core.train.finetune import finetune
@@ -35,6 +37,7 @@ __all__ = [
     "Scores",
     "Study",
     "UserError",
+    "ablate",
     "asc_greedy",
     "by_budget",
     "by_share",
@@ -47,4 +50,5 @@ __all__ = [
     "load_task",
     "score",
     "task_cost_model",
+    "trust",
 ]

@@ -138,6 +138,10 @@ def score(
     targets: Annotated[
         str | None, typer.Option(help="Labels for sensitivity methods: gold, or the model's own: sampled, argmax.")
     ] = None,
+    stop_when_settled: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Stop once rankings are this stable (0.95); a higher value later goes on."),
+    ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
     as_json: JsonOption = False,
@@ -158,6 +162,7 @@ def score(
         split=split,
         samples=samples,
         targets=targets,
+        stop_when_settled=stop_when_settled,
         seed=seed,
         progress=_progress(),
     )
@@ -244,6 +249,60 @@ def plan(
         "kept_flops": cost.flops / dense.flops,
         "kept_parameters": cost.parameters / dense.parameters,
     }
+
+
+@app.command()
+@_verb
+def trust(
+    encoder: EncoderArgument,
+    task: TaskOption,
+    study: StudyOption,
+    samples: Annotated[int, typer.Option(min=1, help="Examples for the exact ablation, the truth.")] = 256,
+    held_out: Annotated[int, typer.Option(min=1, help="Validation examples for the loss curves.")] = 256,
+    split: Annotated[str, typer.Option(help="Which split to ablate on.")] = "train",
+    curve_split: Annotated[str, typer.Option(help="Which split the loss curves are measured on.")] = "validation",
+    neuron_groups: Annotated[bool, typer.Option(help="Ablate groups of neurons too (slower).")] = False,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> Any:
+    """How far each stored score can be trusted, by exact ablation and by the loss curve of its order.
+
+    Killed and repeated, it goes on. Example: asc trust demo:nli --task demo:nli --study studies/demo
+    """
+    import asc_core
+    from asc_core.scores.trust import trust_in_study
+
+    loaded = asc_core.load_encoder(encoder, device=device)
+    application = asc_core.load_task(task, split_seed=seed, split=split if split == curve_split else None)
+    kept = asc_core.Study.open(study)
+    if not kept.scores(task=application.name, weights=loaded.weights):
+        raise UserError(
+            f"{study} has no scores of {encoder} on {application.name}: "
+            f"asc score {encoder} --task {task} --study {study}"
+        )
+    report = trust_in_study(
+        loaded,
+        application,
+        kept,
+        samples=samples,
+        held_out=held_out,
+        split=split,
+        curve_split=curve_split,
+        neuron_groups=neuron_groups,
+        seed=seed,
+        progress=_progress(),
+    )
+    _say(as_json, report.table())
+    _say(
+        as_json,
+        f"area: loss above the original's while parts go in a method's order, on {report.curve_examples} "
+        f"{report.curve_split} examples; 1 = a random order. rho, tau, top: agreement with ablation on "
+        f"{report.truth_examples} {report.truth_split} examples.",
+    )
+    for sentence in report.verdict():
+        _say(as_json, sentence)
+    return report.to_json() | {"study": str(study)}
 
 
 def _stored_scores(

@@ -95,6 +95,23 @@ def test_thresholds_and_shares_make_plans_too(project: Path, plan: Path) -> None
     assert shares.provenance.method == "fisher"
 
 
+def test_trust_says_which_scores_to_believe(project: Path, plan: Path) -> None:
+    model, task, study = project / "model", project / "mood.toml", project / "study"
+    run("score", model, "--task", task, "-m", "update", "--stop-when-settled", 0.1, "--samples", 90, "--study", study)
+    found = run("trust", model, "--task", task, "--study", study, "--samples", 16, "--held-out", 12)
+    assert {m["method"]: m["examples"] for m in found["methods"]} == {
+        "fisher": 64, "asc-b": 64, "update": 64, "ablation": 16
+    }  # fmt: skip
+    assert found["held_out"] == {"split": "validation", "examples": 12}
+    assert set(found["believe"]) == {"heads", "layers"}
+    result = CliRunner().invoke(
+        app, ["trust", str(model), "--task", str(task), "--study", str(study), "--samples", "16"]
+    )
+    assert result.stdout.startswith("| method")
+    assert "heads: " in result.stdout.splitlines()[-2]
+    assert "asc score" in run("trust", model, "--task", task, "--study", project / "none", exit_code=2)
+
+
 def test_finetune_makes_a_checkpoint_that_knows_the_task(project: Path) -> None:
     task = ("--task", project / "mood.toml")
     made = run("finetune", project / "model", *task, "-o", project / "tuned", "--epochs", 2, "--lr", 3e-3)
