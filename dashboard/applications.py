@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,12 +77,7 @@ def describe(task: Task) -> Facts:
     """Reads the task's data: slow the first time."""
     sizes = {split: len(task.examples(split)) for split in task.splits}
     first = task.examples(task.splits[0], limit=1, seed=0).rows[0]
-    texts = [
-        str(value) for key, value in first.items() if isinstance(value, str) and key not in ("id", "label", "intent")
-    ]
-    answer = next(
-        (str(first[key]) for key in ("label", "intent", "answer", "answers") if first.get(key) is not None), ""
-    )
+    texts, answer = _shown(first)
     return Facts(
         kind=task.kind,
         metric=task.metric.name,
@@ -90,6 +86,22 @@ def describe(task: Task) -> Facts:
         answer=_shortened(answer),
         labels=task.labels,
     )
+
+
+def _shown(row: Mapping[str, Any]) -> tuple[list[str], str]:
+    """(texts, answer) of one example, whatever its fields are called."""
+    texts, answer = [], ""
+    for name, value in row.items():
+        if name in ("id", "tags"):
+            continue
+        if name in ("label", "labels", "intent", "answer", "answers") and value is not None:
+            found = value.get("text", "") if isinstance(value, Mapping) else value
+            answer = ", ".join(map(str, found)) if isinstance(found, list | tuple) else str(found)
+        elif isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, list | tuple) and value and all(isinstance(word, str) for word in value):
+            texts.append(" ".join(value))
+    return texts, answer
 
 
 def _shortened(text: str) -> str:

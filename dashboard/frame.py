@@ -109,7 +109,7 @@ def progress_text(job: Job) -> str:
     left = job.seconds_left
     rest = f", {_duration(left)} left" if left is not None and left > 2 else ""
     counted = f" {done:,} of {total:,}" if total > 3 else ""
-    return f"{job.title}: {what}{counted}{rest}"
+    return f"{job.title}: {what.removeprefix('scoring ')}{counted}{rest}"
 
 
 def running_work(session: Session, lanes: tuple[str, ...] = ("score", "export")) -> None:

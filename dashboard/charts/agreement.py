@@ -31,7 +31,6 @@ def rank_agreement(scores: Sequence[Scores], kind: str) -> np.ndarray:
 
 def agreement_matrix(names: Sequence[str], agreement: np.ndarray, colours: Palette) -> go.Figure:
     """agreement: (n, n), -1 to 1."""
-    text = [[f"{value:.2f}" for value in row] for row in agreement]
     figure = go.Figure(
         go.Heatmap(
             z=agreement,
@@ -46,16 +45,20 @@ def agreement_matrix(names: Sequence[str], agreement: np.ndarray, colours: Palet
             hovertemplate="%{y} and %{x}: Spearman %{z:.3f}<extra></extra>",
         )
     )
-    for i, row in enumerate(agreement):
-        for j, value in enumerate(row):
-            if not np.isnan(value):
-                figure.add_annotation(
-                    x=j,
-                    y=i,
-                    text=text[i][j] if i != j else "1",
-                    showarrow=False,
-                    font={"size": 11, "color": readable_on(colour_at(colours.diverging, (value + 1) / 2))},
-                )
+    figure.update_layout(
+        annotations=[
+            {
+                "x": j,
+                "y": i,
+                "text": f"{value:.2f}" if i != j else "1",
+                "showarrow": False,
+                "font": {"size": 11, "color": readable_on(colour_at(colours.diverging, (value + 1) / 2))},
+            }
+            for i, row in enumerate(agreement)
+            for j, value in enumerate(row)
+            if not np.isnan(value)
+        ]
+    )
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(side="top", tickangle=-35, tickfont={"size": 11})
     return styled(figure, colours, 62 + 28 * len(names), (74, 56, 18, 4))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -12,12 +13,13 @@ from asc_core.errors import UserError
 from asc_core.plan import Part, threshold_of, undecided
 from asc_core.values import Plan, Scores, Shape
 from dashboard import numbers
-from dashboard.charts.grid import grid, interval_at, part_name, parts, ranks, value_at
+from dashboard.charts.grid import grid, interval_at, interval_grids, part_name, parts, ranks, value_at
 from dashboard.charts.heatmap import centre, column_place
 from dashboard.charts.look import styled
 from dashboard.charts.palette import Palette, colour_at
 
 BINS = 32
+EMPTY = "rgba(0,0,0,0)"
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,16 @@ def cut_map(scores: Scores, plan: Plan, by_hand: ByHand, colours: Palette, heigh
     shape = scores.shape
     values, open_questions = grid(scores.values, shape), _undecided(scores, plan)
     placed = ranks(values)
-    figure = go.Figure()
+    drawn = _Drawn(plan, colours)
     head_state = head_kept(plan)
     for row_parts in parts(shape, "heads"):
         for part in row_parts:
             if part is not None:
-                shade = value_at(placed, part)
-                figure.add_shape(_cell(part, shape, bool(head_state[part.row, part.number or 0]), shade, colours))
+                drawn.cell(part, float(head_state[part.row, part.number or 0]), value_at(placed, part))
     for row in range(len(shape.heads)):
-        _ffn_cell(figure, plan, row, colours)
-        _layer_cell(figure, plan, row, value_at(placed, Part("layers", row)), colours)
+        drawn.ffn(row)
+        drawn.layer(row, value_at(placed, Part("layers", row)))
+    figure = go.Figure(layout={"shapes": drawn.shapes, "annotations": drawn.texts})
     _marks(figure, plan, by_hand, open_questions, colours)
     _targets(figure, scores, plan, by_hand, open_questions)
     rows, heads = len(shape.heads), max(shape.heads, default=0)
@@ -132,52 +134,49 @@ def _layer_share(plan: Plan, row: int) -> float:
     return sum(layer in plan.layers for layer in of_row) / max(len(of_row), 1)
 
 
-def _cell(part: Part, shape: Shape, kept: bool, shade: float, colours: Palette) -> dict:
-    x, y = centre(part, shape)
-    half = column_place(part.kind, shape)[1] / 2 - 0.05
-    fill = colour_at(colours.sequential, 0.5 if np.isnan(shade) else 0.12 + 0.88 * shade) if kept else "rgba(0,0,0,0)"
-    return {
-        "type": "rect",
-        "x0": x - half,
-        "x1": x + half,
-        "y0": y - 0.43,
-        "y1": y + 0.43,
-        "fillcolor": fill,
-        "line": {"width": 0 if kept else 1, "color": colours.line},
-    }
+class _Drawn:
+    """Shapes and texts, put into the figure all at once: plotly checks the whole list anew for every addition."""
 
+    def __init__(self, plan: Plan, colours: Palette):
+        self.plan, self.colours = plan, colours
+        self.shapes: list[dict[str, Any]] = []
+        self.texts: list[dict[str, Any]] = []
 
-def _ffn_cell(figure: go.Figure, plan: Plan, row: int, colours: Palette) -> None:
-    """A bar as long as the share of neurons that stays, with the share written in it."""
-    left, width = column_place("ffn", plan.shape)
-    share = _ffn_share(plan, row)
-    inner = width - 0.1
-    frame = _cell(Part("ffn", row), plan.shape, False, 0.0, colours)
-    figure.add_shape(frame)
-    if share > 0:
-        bar = _cell(Part("ffn", row), plan.shape, True, 0.0, colours)
-        bar["x1"] = bar["x0"] + inner * share
-        bar["fillcolor"] = colours.sequential[2][1]
-        figure.add_shape(bar)
-    figure.add_annotation(
-        x=left + width / 2, y=row, text=f"{100 * share:.0f}%", showarrow=False, font={"size": 11, "color": colours.ink}
-    )
+    def cell(self, part: Part, share: float, shade: float) -> None:
+        """A frame, filled from the left as far as `share` of the part stays. shade: its place on the colour scale."""
+        x, y = centre(part, self.plan.shape)
+        half = column_place(part.kind, self.plan.shape)[1] / 2 - 0.05
+        box: dict[str, Any] = {
+            "type": "rect",
+            "x0": x - half,
+            "x1": x + half,
+            "y0": y - 0.43,
+            "y1": y + 0.43,
+            "layer": "below",
+        }
+        if share < 1:
+            self.shapes.append({**box, "fillcolor": EMPTY, "line": {"width": 1, "color": self.colours.line}})
+        if share > 0:
+            fill = colour_at(self.colours.sequential, 0.5 if np.isnan(shade) else 0.12 + 0.88 * shade)
+            box["x1"] = box["x0"] + 2 * half * share
+            self.shapes.append({**box, "fillcolor": fill, "line": {"width": 0}})
 
+    def ffn(self, row: int) -> None:
+        share = _ffn_share(self.plan, row)
+        self.cell(Part("ffn", row), share, 0.25)
+        self._write(Part("ffn", row), f"{100 * share:.0f}%")
 
-def _layer_cell(figure: go.Figure, plan: Plan, row: int, shade: float, colours: Palette) -> None:
-    share = _layer_share(plan, row)
-    part = Part("layers", row)
-    figure.add_shape(_cell(part, plan.shape, False, shade, colours))
-    if share > 0:
-        full = _cell(part, plan.shape, True, shade, colours)
-        full["x1"] = full["x0"] + (full["x1"] - full["x0"]) * share
-        figure.add_shape(full)
-    if plan.shape.shares_weights:
-        iterations = plan.shape.rows.count(row)
-        x, _ = centre(part, plan.shape)
-        figure.add_annotation(
-            x=x, y=row, text=f"{round(share * iterations)}/{iterations}", showarrow=False, font={"size": 11}
-        )
+    def layer(self, row: int, shade: float) -> None:
+        share = _layer_share(self.plan, row)
+        self.cell(Part("layers", row), share, shade)
+        if self.plan.shape.shares_weights:
+            iterations = self.plan.shape.rows.count(row)
+            self._write(Part("layers", row), f"{round(share * iterations)}/{iterations}")
+
+    def _write(self, part: Part, text: str) -> None:
+        x, y = centre(part, self.plan.shape)
+        font = {"size": 11, "color": self.colours.ink}
+        self.texts.append({"x": x, "y": y, "text": text, "showarrow": False, "font": font})
 
 
 def _marks(figure: go.Figure, plan: Plan, by_hand: ByHand, open_questions: set[Part], colours: Palette) -> None:
@@ -220,7 +219,7 @@ def _cells_of(which: frozenset[Part], shape: Shape) -> list[Part]:
 def _targets(figure: go.Figure, scores: Scores, plan: Plan, by_hand: ByHand, open_questions: set[Part]) -> None:
     """The transparent squares that take clicks and carry what is known of each cell."""
     shape = scores.shape
-    values = grid(scores.values, shape)
+    values, ends = grid(scores.values, shape), interval_grids(scores)
     kept = head_kept(plan)
     cells: list[tuple[Part, str]] = []
     for row_parts in parts(shape, "heads"):
@@ -239,7 +238,7 @@ def _targets(figure: go.Figure, scores: Scores, plan: Plan, by_hand: ByHand, ope
         lines = [f"<b>{part_name(part)}</b>: {state}{_why(part, by_hand)}"]
         value = value_at(values, part)
         if not np.isnan(value):
-            interval = interval_at(scores, part)
+            interval = interval_at(ends, part)
             written = f" [{numbers.score(interval[0])}, {numbers.score(interval[1])}]" if interval else ""
             lines.append(f"{scores.method} {numbers.score(value)}{written}")
         if part in open_questions:

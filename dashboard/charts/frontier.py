@@ -33,7 +33,7 @@ def metric_against_budget(
     here_kept: float,
     budget: str,
     colours: Palette,
-    height: int = 178,
+    height: int = 224,
 ) -> go.Figure:
     """Complete measurements are filled, partial ones hollow; whiskers are 95 % intervals of the metric.
 

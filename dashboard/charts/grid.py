@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from asc_core.values import PartValues, Scores, Shape
 
 COLUMNS = ("heads", "ffn", "layers")
 HEAVY_TAIL = 20.0
+MOST_DECADES = 6.0
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Grid:
     def column(self, kind: str) -> np.ndarray:
         return getattr(self, kind)
 
-    def map(self, other: Grid, rule) -> Grid:  # type: ignore[no-untyped-def]
+    def map(self, other: Grid, rule: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Grid:
         return Grid(*(rule(self.column(kind), other.column(kind)) for kind in COLUMNS))
 
     def flat(self, kinds: Sequence[str] = COLUMNS) -> np.ndarray:
@@ -98,14 +99,22 @@ def value_at(of: Grid, part: Part) -> float:
     return float(of.column(part.kind)[part.row, part.number or 0])
 
 
-def interval_at(scores: Scores, part: Part) -> tuple[float, float] | None:
-    """The 95 % interval of one part's score, None where the method gives none for it."""
-    ends = []
-    for values in (scores.low, scores.high):
-        if values is None or (part.kind == "ffn" and values.ffn is None):
-            return None  # the mean of neurons has no interval of its own
-        ends.append(value_at(grid(values, scores.shape), part))
-    return None if np.isnan(ends).any() else (ends[0], ends[1])
+def interval_grids(scores: Scores) -> tuple[Grid, Grid] | None:
+    """The ends of the 95 % intervals of all cells, NaN where there is none; None where the method has none at all."""
+    if scores.low is None or scores.high is None:
+        return None
+    low, high = (grid(end, scores.shape) for end in (scores.low, scores.high))
+    if scores.low.ffn is None:  # the mean of neurons has no interval of its own
+        nothing = np.full_like(low.ffn, np.nan)
+        low, high = replace(low, ffn=nothing), replace(high, ffn=nothing)
+    return low, high
+
+
+def interval_at(ends: tuple[Grid, Grid] | None, part: Part) -> tuple[float, float] | None:
+    if ends is None:
+        return None
+    low, high = (value_at(end, part) for end in ends)
+    return None if np.isnan([low, high]).any() else (low, high)
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
@@ -133,6 +142,7 @@ def _ends(grids: Sequence[Grid], kind: str, logarithmic: bool) -> tuple[float, f
     found = _all(grids, kind)
     if logarithmic:
         found = np.log10(found[found > 0])
+        found = np.maximum(found, found.max(initial=-np.inf) - MOST_DECADES)
     return (float(found.min()), float(found.max())) if found.size else (0.0, 1.0)
 
 

@@ -16,7 +16,18 @@ from plotly.subplots import make_subplots
 from asc_core.plan import Part
 from asc_core.values import Scores, Shape
 from dashboard import numbers
-from dashboard.charts.grid import COLUMNS, Grid, grid, interval_at, part_name, parts, ranks, shades, value_at
+from dashboard.charts.grid import (
+    COLUMNS,
+    Grid,
+    grid,
+    interval_at,
+    interval_grids,
+    part_name,
+    parts,
+    ranks,
+    shades,
+    value_at,
+)
 from dashboard.charts.look import styled
 from dashboard.charts.palette import Palette, Scale
 
@@ -48,11 +59,12 @@ def side_by_side(
 ) -> Maps:
     """One map a panel, all on one colour scale: by place within its kind and application, or by the score itself."""
     grids = [grid(panel.scores.values, panel.scores.shape) for panel in panels]
+    ends_of = [interval_grids(panel.scores) for panel in panels]
     placed = [ranks(one) for one in grids]
     shown, logarithmic = (placed, False) if by_rank else shades(grids)
 
     def hover(panel: int, part: Part) -> str:
-        return _hover(panels[panel], grids[panel], placed[panel], part)
+        return _hover(panels[panel], grids[panel], placed[panel], interval_at(ends_of[panel], part), part)
 
     if by_rank:
         ends = ("lowest of its kind", "highest")
@@ -237,8 +249,7 @@ def _outline(part: Part, shape: Shape, colour: str) -> dict:
     }
 
 
-def _hover(panel: Panel, values: Grid, placed: Grid, part: Part) -> str:
-    interval = interval_at(panel.scores, part)
+def _hover(panel: Panel, values: Grid, placed: Grid, interval: tuple[float, float] | None, part: Part) -> str:
     written = f" [{numbers.score(interval[0])}, {numbers.score(interval[1])}]" if interval else ""
     lines = [
         f"<b>{part_name(part)}</b> · {panel.title}",

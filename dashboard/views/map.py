@@ -12,7 +12,7 @@ from asc_core.values import Plan, Scores
 from dashboard import numbers, work
 from dashboard.applications import Application, applications_of
 from dashboard.charts.agreement import agreement_matrix, rank_agreement
-from dashboard.charts.grid import grid, interval_at, part_name, ranks, value_at
+from dashboard.charts.grid import grid, interval_at, interval_grids, part_name, ranks, value_at
 from dashboard.charts.heatmap import Maps, Panel, difference, redundant_for, side_by_side
 from dashboard.frame import (
     CHART_CONFIG,
@@ -204,7 +204,7 @@ def details(session: Session, applications: list[Application], panels: list[Pane
             own = grid(panel.scores.values, panel.scores.shape)
             if not exists(part, own):
                 continue
-            interval = interval_at(panel.scores, part)
+            interval = interval_at(interval_grids(panel.scores), part)
             written = f"[{numbers.score(interval[0])}, {numbers.score(interval[1])}]" if interval else "no interval"
             place = value_at(ranks(own), part)
             weight = "b" if application.name == name else "span"

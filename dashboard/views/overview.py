@@ -55,9 +55,9 @@ def hero(session: Session, applications: list[Application], index: list[dict[str
     left, right = st.columns([5, 4], gap="large")
     with left:
         st.html(
-            "<div class='asc-hero'><h1>See which parts of an encoder your application does not need</h1>"
-            "<p>Score every attention head, FFN neuron and layer on your own texts, cut what contributes least, watch "
-            "the measured effect, and take the smaller model away.</p>"
+            "<div class='asc-hero'><h1>Find and cut what your application does not need</h1>"
+            "<p>Score every attention head, FFN neuron and layer of a Transformer encoder on your own texts, cut what "
+            "contributes least, watch the measured effect, and take the smaller model away.</p>"
             "<div class='asc-steps'><span><b>1</b>Score</span><span><b>2</b>Look at the map</span>"
             "<span><b>3</b>Tune the cut</span><span><b>4</b>Export</span></div></div>"
         )

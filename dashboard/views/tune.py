@@ -377,7 +377,8 @@ def the_map(session: Session, scores: Scores, plan: Plan) -> None:
         f"<span><i style='background:{chosen.sequential[4][1]}'></i>kept</span>"
         f"<span><i style='border:1px solid {chosen.line}'></i>cut</span>"
         f"<span><b style='color:{chosen.cut}'>□</b> kept, <b style='color:{chosen.cut}'>✕</b> cut by hand</span>"
-        "<span>○ undecided</span><span class='asc-quiet'>click or drag over cells</span></div>"
+        "<span>○ undecided</span><span class='asc-quiet'>click a cell or draw a box over several</span>"
+        "</div>"
     )
     if move.forced:
         release.button(
