@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,6 +48,14 @@ OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what
 TransferOption = Annotated[
     bool, typer.Option("--transfer", help="Use a plan made from other weights of the same shape.")
 ]
+
+
+class Targets(StrEnum):
+    """Which labels a loss is computed against."""
+
+    gold = "gold"
+    sampled = "sampled"
+    argmax = "argmax"
 
 
 def _verb(function: Callable[..., Any]) -> Callable[..., None]:
@@ -136,7 +145,7 @@ def score(
     samples: Annotated[int, typer.Option(min=1, help="Calibration examples.")] = 1024,
     split: Annotated[str, typer.Option(help="Which split to score on.")] = "train",
     targets: Annotated[
-        str | None, typer.Option(help="Labels for sensitivity methods: gold, or the model's own: sampled, argmax.")
+        Targets | None, typer.Option(help="Labels for sensitivity methods: gold, or the model's own: sampled, argmax.")
     ] = None,
     stop_when_settled: Annotated[
         float | None,
@@ -161,7 +170,7 @@ def score(
         study=asc_core.Study.open(study),
         split=split,
         samples=samples,
-        targets=targets,
+        targets=targets.value if targets is not None else None,
         stop_when_settled=stop_when_settled,
         seed=seed,
         progress=_progress(),
