@@ -70,9 +70,7 @@ def probing(probe: Probe) -> Iterator[Probe]:
         _PROBE.reset(token)
 
 
-def install(
-    base_model: nn.Module, rows: list[nn.Module], readouts: list[Readout], ffn_in: list[nn.Module]
-) -> None:
+def install(base_model: nn.Module, rows: list[nn.Module], readouts: list[Readout], ffn_in: list[nn.Module]) -> None:
     """Put the hooks in place. Safe to repeat, and on a copy of a model that already had them."""
     for module, before, after in [
         (base_model, _begin, None),
