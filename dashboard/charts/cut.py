@@ -9,7 +9,6 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from asc_core.errors import UserError
 from asc_core.plan import Part, threshold_of, undecided
 from asc_core.values import Plan, Scores, Shape
 from dashboard import numbers
@@ -30,13 +29,16 @@ class ByHand:
     cut: frozenset[Part] = field(default_factory=frozenset)
 
 
-def cut_map(scores: Scores, plan: Plan, by_hand: ByHand, colours: Palette, height: int = 300) -> go.Figure:
+def cut_map(
+    scores: Scores, plan: Plan, by_hand: ByHand, colours: Palette, height: int = 300, each_layer: bool = False
+) -> go.Figure:
     """What the plan keeps (coloured by score), what it cuts (hollow), and what was decided by hand.
 
+    each_layer: whether the rule compares heads with those of their own layer only.
     Marker `customdata` is [0, kind, row, number] as in the map.
     """
     shape = scores.shape
-    values, open_questions = grid(scores.values, shape), _undecided(scores, plan)
+    values, open_questions = grid(scores.values, shape), _undecided(scores, plan, by_hand, each_layer)
     placed = ranks(values)
     drawn = _Drawn(plan, colours)
     head_state = head_kept(plan)
@@ -266,16 +268,21 @@ def _why(part: Part, by_hand: ByHand) -> str:
     return " by hand" if part in by_hand.cut else ""
 
 
-def _undecided(scores: Scores, plan: Plan) -> set[Part]:
-    try:
-        found = undecided(scores, plan)
-    except UserError:
-        return set()  # a plan that no score chose has no threshold
-    return {
+def _undecided(scores: Scores, plan: Plan, by_hand: ByHand, each_layer: bool) -> set[Part]:
+    """Heads that the rule has decided, whose interval contains the score at which the cut falls."""
+    if scores.values.heads is None:
+        return set()
+    cut = threshold_of(scores, plan, "heads")
+    if cut is None or head_kept(plan).sum() == sum(plan.shape.heads):
+        return set()
+    found = undecided(scores, plan if each_layer else {"heads": cut})
+    marked = {
         Part("heads", row, int(number))
         for row, flags in enumerate(found.heads or ())
         for number in np.flatnonzero(flags)
+        if row in running_rows(plan)
     }
+    return marked - by_hand.kept - by_hand.cut
 
 
 def _flat_with_state(scores: Scores, plan: Plan, kind: str) -> tuple[np.ndarray, np.ndarray]:

@@ -164,15 +164,16 @@ def explain() -> None:
 def report(job: Job) -> None:
     done: Exported = job.result
     folder = done.report.path
+    difference = f"{done.report.max_difference:.1e}" if done.report.max_difference else "0"
     with st.container(border=True, key="export-report"):
         st.html(
             f"<p class='asc-kicker'>Exported and checked</p><h3 style='margin:0;padding:0'>{escape(folder.name)}</h3>"
-            f"<div class='asc-figures'><span>largest difference of outputs <b>{done.report.max_difference:.1e}</b> "
+            f"<div class='asc-figures'><span>largest difference of outputs <b>{difference}</b> "
             f"on {done.report.checked_texts} texts, in a {escape(done.report.checked_in)}</span>"
             f"<span>size <b>{numbers.size(done.report.bytes)}</b></span>"
             f"<span>weights <b>{escape(done.report.dtype)}</b></span></div>"
         )
-        download(folder, f"export-download-{job.number}", primary=True)
+        download(folder, "export-download", primary=True)
         st.caption(f"Folder: {folder.absolute()}")
     card, again, load = st.tabs(["Model card", "Make it again", "Load it"])
     with card, st.container(height=420, key="export-card"):
@@ -215,7 +216,7 @@ def earlier(session: Session) -> None:
             name, button = st.columns([3, 2], vertical_alignment="center")
             name.html(f"<b>{escape(folder.name)}</b> <span class='asc-quiet'>{numbers.size(size_of(folder))}</span>")
             with button:
-                download(folder, f"export-download-{folder.name}")
+                download(folder, f"export-again-{folder.name}")
 
 
 with errors_in_page():

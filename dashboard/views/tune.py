@@ -361,7 +361,14 @@ def take_clicks(session: Session, scores: Scores, cost_model: CostModel) -> None
 def the_map(session: Session, scores: Scores, plan: Plan) -> None:
     move = session.move
     assert move is not None
-    figure = cut_map(scores, plan, ByHand(move.kept, move.cut), colours(), MAP_HEIGHT)
+    figure = cut_map(
+        scores,
+        plan,
+        ByHand(move.kept, move.cut),
+        colours(),
+        MAP_HEIGHT,
+        each_layer=move.rule == "share" and not move.everywhere,
+    )
     st.plotly_chart(
         figure,
         key=map_key(session),
@@ -492,6 +499,7 @@ def history(session: Session, plan: Plan | None) -> None:
         key="tune-history",
         on_change=jumped,
         help="Newest first; * = cells set by hand.",
+        wrap=True,
     )
     pins(session)
 
@@ -511,7 +519,7 @@ def pins(session: Session) -> None:
             session.go(move)
 
     st.session_state["tune-pins"] = None
-    st.pills("Pinned", list(pinned), key="tune-pins", on_change=chosen)
+    st.pills("Pinned", list(pinned), key="tune-pins", on_change=chosen, wrap=True)
 
 
 with errors_in_page():

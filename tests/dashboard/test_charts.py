@@ -302,3 +302,20 @@ def test_charts_do_not_import_streamlit() -> None:
 def test_values_without_any_score_still_draw() -> None:
     empty = replace(scores(), values=PartValues(), low=None, high=None)
     assert cut_map(empty, Plan.full(SHAPE), ByHand(), LIGHT).data
+
+
+def undecided_marks(figure: go.Figure) -> set[tuple[float, float]]:
+    traces = [t for t in figure.data if t.marker.symbol == "circle-open"]
+    return {place for t in traces for place in zip(t.x, t.y, strict=True)}
+
+
+def test_heads_whose_interval_holds_the_cut_are_marked_unless_set_by_hand() -> None:
+    heads = np.array([[0.1, 0.2, 0.3, 0.4], [0.5, 0.52, 0.58, 0.6], [0.7, 0.8, 0.9, 1.0]])
+    made = with_heads(scores(), heads)
+    ends = [PartValues(heads=tuple(heads + by)) for by in (-0.05, 0.05)]
+    made = replace(made, low=ends[0], high=ends[1])
+    plan = by_share(made, keep_heads=0.5, scope="global")  # from 0.58 up
+    near = {centre(Part("heads", 1, n), SHAPE) for n in (2, 3)}  # 0.52 reaches 0.57 only
+    assert undecided_marks(cut_map(made, plan, ByHand(), LIGHT)) == near
+    by_hand = ByHand(kept=frozenset({Part("heads", 1, 3)}))
+    assert undecided_marks(cut_map(made, plan, by_hand, LIGHT)) == {centre(Part("heads", 1, 2), SHAPE)}
