@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 KIND_OF_BLOCK = {"attention": "heads", "ffn": "neurons"}
 TOKEN_SHARE = 1 / 16
 MIN_TOKENS = 2
+SAMPLED_FEATURES = 256  # that a collector may keep something of, one by one
 
 
 class BatchView:
@@ -29,11 +30,21 @@ class BatchView:
     stands for, 0 where a short text has fewer than K.
     """
 
-    def __init__(self, batch: Batch, draws: Sequence[tuple[int, ...]], token_share: float = TOKEN_SHARE):
-        """draws: one seed a feature, so that a text's sample does not depend on the batch that it is in."""
+    def __init__(
+        self,
+        batch: Batch,
+        draws: Sequence[tuple[int, ...]],
+        token_share: float = TOKEN_SHARE,
+        sample_places: np.ndarray | None = None,
+    ):
+        """draws: one seed a feature, so that a text's sample does not depend on the batch that it is in.
+
+        sample_places: (features,) each feature's place in a sample of `SAMPLED_FEATURES` of all, -1 outside of it.
+        """
         self.mask = batch.mask.bool()
         self.rows_per_feature = batch.rows_per_feature
         self.tokens = self.mask.sum(1)
+        self.sample_places = np.full(len(draws), -1) if sample_places is None else sample_places
         self._draws, self._share = draws, token_share
         self._last: tuple[torch.Tensor, torch.Tensor] | None = None
 
@@ -145,15 +156,19 @@ class Collector(Probe):
     """Turns what flows by during one forward (and backward) into statistics of each feature of the batch.
 
     One instance a batch. differentiates: whether it needs the gradient of the loss. targets: the labels of that loss
-    where they are not for the user to choose.
+    where they are not for the user to choose. reads_attention: whether it needs attention probabilities.
     """
 
     differentiates = False
     targets: Targets | None = None
+    reads_attention = False
 
     def __init__(self, view: BatchView, weights: ReadoutWeights):
         self.view = view
         self.weights = weights
+
+    def attended(self, row: int, probabilities: torch.Tensor) -> None:
+        """Where `reads_attention`: attention probabilities, (rows, heads, T, T), padding of the queries included."""
 
     def statistics(self) -> dict[str, Statistic]:
         """After the pass; names are unique over all collectors, such as "update.heads"."""
@@ -184,6 +199,10 @@ class Observer(Probe):
             result = collector.read(readout, inputs if replaced is None else replaced)
             replaced = replaced if result is None else result
         return replaced
+
+    def attended(self, row: int, probabilities: torch.Tensor) -> None:
+        for collector in self.collectors:
+            collector.attended(row, probabilities)
 
     def wrote(self, readout: Readout, inputs: torch.Tensor, output: torch.Tensor) -> None:
         for collector in self.collectors:

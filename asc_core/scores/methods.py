@@ -11,6 +11,8 @@ import numpy as np
 from asc_core.errors import UserError
 from asc_core.scores import activation, magnitude, representation
 from asc_core.scores.activation import Activations
+from asc_core.scores.alignment import PooledStates, alignment_of_layers
+from asc_core.scores.attention import Attention
 from asc_core.scores.collector import Collector
 from asc_core.scores.representation import States, Updates
 from asc_core.scores.sensitivity import (
@@ -43,6 +45,7 @@ class Method:
     margins: half the width of the normal interval, {part: (parts,)}, of parts whose statistics have no replicates;
     by default those parts' scores are their statistic, perhaps times a factor.
     negative: whether a score may be below 0. signed: `combine` before it takes an absolute value, for the interval.
+    from_sums: instead of `combine`, (sums, shape, seed) to what it would give and the margins.
     details: name -> unit of statistics that go into `Scores.details` as means ("x" also stands for "x.0", "x.1", ...).
     asked: "by default", "in all" (what costs a further pass or other attention kernels) or only "by name".
     """
@@ -60,6 +63,7 @@ class Method:
     margins: Callable[[Sums], dict[str, np.ndarray]] | None = None
     negative: bool = False
     signed: Callable[[Means, Shape], dict[str, np.ndarray]] | None = None
+    from_sums: Callable[[Sums, Shape, int], tuple[dict[str, np.ndarray], dict[str, np.ndarray]]] | None = None
     details: Mapping[str, str] = field(default_factory=dict)
     asked: Literal["by default", "in all", "by name"] = "by default"
 
@@ -158,6 +162,30 @@ METHODS: dict[str, Method] = {
             Updates,
             _statistics("update-norm", "token"),
             _each_part,
+        ),
+        Method(
+            "angular",
+            "Angular distance",
+            "The angle between hidden states of a text's last token over pi, mean over texts, for every two layers "
+            "(similarity: 1 minus it; n layers apart in the n-th diagonal). A layer's score is that of its output and "
+            "its input.",
+            "The Unreasonable Ineffectiveness of the Deeper Layers, Gromov et al. 2024, arXiv 2403.17887, equation 7",
+            "none",
+            ("layers",),
+            States,
+            {"angular": "text"},
+            _similarity(representation.similarity_of_angles),
+        ),
+        Method(
+            "cka",
+            "Linear CKA",
+            "Centred kernel alignment of mean-pooled examples, between every two layers, on a sample of at most "
+            "256 examples. A layer's score is 1 minus that of its output and its input.",
+            "Kornblith et al. 2019, arXiv 1905.00414",
+            "none",
+            ("layers",),
+            PooledStates,
+            from_sums=alignment_of_layers,
         ),
         Method(
             "michel",
@@ -315,6 +343,31 @@ METHODS: dict[str, Method] = {
             activation.power,
         ),
         Method(
+            "confidence",
+            "Head confidence",
+            "The largest attention weight of a token, mean over tokens. Needs eager attention.",
+            "Voita et al. 2019, arXiv 1905.09418, section 4",
+            "none",
+            ("heads",),
+            Attention,
+            {"confidence.heads": "token"},
+            _each_part,
+            asked="in all",
+        ),
+        Method(
+            "attention-entropy",
+            "Attention entropy",
+            "1 minus the entropy of a token's attention weights over its maximum, log of the text's tokens, mean over "
+            "tokens: 1 where a head looks at one token, 0 where at all alike. Needs eager attention.",
+            "Clark et al. 2019, arXiv 1906.04341, section 3.3, turned so that more is sharper",
+            "none",
+            ("heads",),
+            Attention,
+            {"focus.heads": "token"},
+            _each_part,
+            asked="in all",
+        ),
+        Method(
             "magnitude",
             "Magnitude of weights",
             "L2 norm of the weights that go away with the part. Looks at no data.",
@@ -348,20 +401,3 @@ def chosen_methods(ids: Sequence[str] | None) -> list[Method]:
     whole = {"by default"} if ids is None else {"by default", "in all"} if "all" in named else set()
     grouped = [m.id for m in METHODS.values() if m.asked in whole]
     return [METHODS[name] for name in dict.fromkeys([*grouped, *named]) if name != "all"]
-
-
-def margins_of(method: Method, sums: Sums, values: Means) -> dict[str, np.ndarray]:
-    """Half the width of the normal interval of the parts whose statistics have no replicates: {part: (parts,)}.
-
-    values: what the method's `combine` (or `signed`) makes of the means.
-    """
-    if method.margins is not None:
-        return method.margins(sums)
-    margins = {}
-    for name, unit in (method.statistics or {}).items():
-        if not sums.replicated(name):
-            part = name.rpartition(".")[2]
-            mean = sums.mean(name, unit)
-            factor = np.divide(values[part], mean, out=np.zeros_like(mean), where=mean != 0)  # a layer's normalisation
-            margins[part] = np.abs(factor) * sums.margin(name, unit)
-    return margins

@@ -22,7 +22,8 @@ from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.probes import probing
 from asc_core.progress import Progress
-from asc_core.scores.collector import TOKEN_SHARE, BatchView, Collector, Observer, ReadoutWeights
+from asc_core.scores.attention import reveal_attention
+from asc_core.scores.collector import SAMPLED_FEATURES, TOKEN_SHARE, BatchView, Collector, Observer, ReadoutWeights
 from asc_core.scores.margins import margins_of
 from asc_core.scores.methods import Means, Method, chosen_methods
 from asc_core.scores.sensitivity import GateGradients
@@ -164,6 +165,12 @@ class SweepPass:
         self.weights = ReadoutWeights(self.encoder)
         self.differentiates = any(c.differentiates for c in self.collectors)
         first = np.searchsorted(self.features.example, self.features.example)
+        self._observer = Observer(())
+        if any(c.reads_attention for c in self.collectors):
+            reveal_attention(self.encoder, lambda row, found: self._observer.attended(row, found))
+        drawn = np.random.default_rng((self.seed, 3)).permutation(len(self.features))[:SAMPLED_FEATURES]
+        self._sample_places = np.full(len(self.features), -1)
+        self._sample_places[drawn] = np.arange(len(drawn))
         self._window = np.arange(len(self.features)) - first
 
     @property
@@ -185,10 +192,11 @@ class SweepPass:
         batch = self.task.batch(self.features, rows, self.encoder)
         numbers = self.examples.numbers[self.features.example[rows]]
         draws = [(self.seed, int(n), int(w)) for n, w in zip(numbers, self._window[rows], strict=True)]
-        view = BatchView(batch, draws, self.token_share)
+        view = BatchView(batch, draws, self.token_share, self._sample_places[rows])
         collectors = [make(view, self.weights) for make in self.collectors]
         with torch.enable_grad() if self.differentiates else torch.inference_mode():
-            with probing(Observer(collectors)):
+            self._observer = Observer(collectors)
+            with probing(self._observer):
                 output = self.encoder.model(**batch.inputs)
             if self.differentiates:
                 self._backward(collectors, output, batch, rows)
@@ -311,7 +319,17 @@ def batches_by_length(lengths: np.ndarray, tokens: int) -> list[np.ndarray]:
 
 
 def _with_result(scores: Scores, method: Method, sums: Sums) -> Scores:
-    """Fill in values, low, high and similarity."""
+    """Fill in values, low, high, similarity and details."""
+    if method.from_sums is not None:
+        found, margins = method.from_sums(sums, scores.shape, scores.seed)
+        below, above = ({part: found[part] + sign * m for part, m in margins.items()} for sign in (-1, 1))
+        return replace(
+            scores,
+            values=_parts(found, scores.shape),
+            low=_parts(below, scores.shape),
+            high=_parts(above, scores.shape),
+            similarity=found.get("similarity"),
+        )
     assert method.combine is not None
     units, shape = method.statistics or {}, scores.shape
     means = {name: sums.mean(name, unit) for name, unit in units.items()}

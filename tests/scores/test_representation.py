@@ -6,13 +6,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asc_core.scores import sweep
+from asc_core.scores import alignment, collector, sweep
 from asc_core.scores.representation import change
 from tests.scores.test_sensitivity import flat
 from tests.scores.toy import PairTask, ToyTask, double, record, turned
 from tests.test_surgery import VARIANTS
 from tests.tiny import tiny
 
+sweep_module = __import__("sys").modules[sweep.__module__]
 PARTS = ("heads", "neurons", "attention", "ffn", "layers")
 
 
@@ -82,6 +83,45 @@ def test_asc_similarity_equals_a_double_loop_over_states(variant: str) -> None:
         matrix = scores[method].similarity
         assert matrix.min() < 0.99
         np.testing.assert_allclose(scores[method].values.layers, [1 - matrix[k, k + 1] for k in range(states - 1)])
+
+
+def linear_cka(x: np.ndarray, y: np.ndarray) -> float:
+    """Of (n, d) features, as in the paper."""
+    x, y = x - x.mean(0), y - y.mean(0)
+    return float(np.square(x.T @ y).sum() / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@torch.no_grad()
+def test_cka_and_angles_equal_a_double_loop_over_states(variant: str) -> None:
+    name, overrides = VARIANTS[variant]
+    encoder, task = tiny(name, **overrides), ToyTask(6)
+    scores = sweep(encoder, ToyTask(6, padding=2), ["cka", "angular"], batch_tokens=30)
+    exact = double(encoder)
+    features = task.features(task.examples("train"), exact)
+    recorders = [record(exact, task.batch(features, [i], exact).inputs)[0] for i in range(len(features))]
+    states = len(recorders[0].states)
+    for s in range(states):
+        for t in range(states):
+            pooled = [np.stack([r.states[k][0].mean(0).numpy() for r in recorders]) for k in (s, t)]
+            assert scores["cka"].similarity[s, t] == pytest.approx(linear_cka(*pooled), abs=1e-5)
+            cosines = [float(torch.cosine_similarity(r.states[s][0, -1], r.states[t][0, -1], dim=0)) for r in recorders]
+            angle = np.mean(np.arccos(np.clip(cosines, -1, 1)) / np.pi)
+            assert scores["angular"].similarity[s, t] == pytest.approx(1 - angle, abs=1e-5)
+    for method in ("cka", "angular"):
+        matrix = scores[method].similarity
+        assert matrix.min() < 0.99
+        np.testing.assert_allclose(scores[method].values.layers, [1 - matrix[k, k + 1] for k in range(states - 1)])
+
+
+def test_cka_keeps_a_sample_of_fixed_size_that_estimates_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, task = tiny(), ToyTask(300)
+    whole = sweep(encoder, task, ["cka"], samples=200)["cka"]
+    for module in (collector, alignment, sweep_module):
+        monkeypatch.setattr(module, "SAMPLED_FEATURES", 60)
+    some = sweep(encoder, task, ["cka"], samples=200)["cka"]
+    assert 1e-6 < np.abs(some.similarity - whole.similarity).max() < 0.1
+    assert (some.high.layers - some.low.layers > whole.high.layers - whole.low.layers).mean() > 0.5
 
 
 def test_a_text_of_a_pair_is_an_example_of_its_own_for_similarity() -> None:
