@@ -185,7 +185,7 @@ def defaults(means: Mapping[str, Mapping[str, Any]], reports: list[Mapping[str, 
         most = max((row["applications"] for row in rows.values()), default=0)
         fair = [m for m, row in rows.items() if m not in BASELINES and row["applications"] == most]
         without = [m for m in fair if labels[m] != "gold"]
-        chosen = {"with_labels": fair[:1], "without_labels": without[:1]}
+        chosen = {"best": fair[:1], "best_without_labels": without[:1]}
         found[kind] = {name: best[0] for name, best in chosen.items() if best}
     return found
 
