@@ -1,0 +1,103 @@
+"""Gram matrices of the readouts' inputs: what the refit of kept columns needs to know of the data.
+
+With the inputs of a readout over n tokens as A = [x, 1], (n, columns + 1), the least-squares correction for removed
+columns follows from A^T A alone. All tokens would cost more than a forward pass, so a sample of them is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from asc_core.progress import Progress
+from asc_core.scores.collector import Collector
+from asc_core.scores.streaming import Statistic, Sums
+from asc_core.scores.sweep import BATCH_TOKENS, SweepPass, batches_by_length
+
+if TYPE_CHECKING:
+    from asc_core.encoder import Encoder
+    from asc_core.probes import Readout
+    from asc_core.scores.collector import BatchView, ReadoutWeights
+    from asc_core.tasks.base import Task
+
+Place = tuple[str, int]  # kind and row of a readout
+
+
+class InputGrams(Collector):
+    """ "gram.<kind>.<row>": (columns + 1, columns + 1) sum over sampled tokens of [x, 1]^T [x, 1], weighted as sampled.
+
+    Each sampled token stands for as many as its text has for each sampled one, so that long texts count as they should.
+    """
+
+    def __init__(self, view: BatchView, weights: ReadoutWeights):
+        super().__init__(view, weights)
+        self._grams: dict[Place, torch.Tensor] = {}
+
+    @torch.no_grad()
+    def read(self, readout: Readout, inputs: torch.Tensor) -> None:
+        sampled = self.view.sampled(inputs.detach()).flatten(0, 1)
+        a = torch.cat([sampled, sampled.new_ones(len(sampled), 1)], 1) * self.view.sample_weight.sqrt().view(-1, 1)
+        place = (readout.kind, readout.row)
+        self._grams[place] = self._grams[place].addmm_(a.T, a) if place in self._grams else a.T @ a
+
+    def statistics(self) -> dict[str, Statistic]:
+        return {f"gram.{kind}.{row}": Statistic(gram, "token", whole=True) for (kind, row), gram in self._grams.items()}
+
+
+@dataclass(frozen=True)
+class Grams:
+    """matrices: (kind, row) of a readout -> (columns + 1, columns + 1) mean over tokens of [x, 1]^T [x, 1], float64.
+
+    The last row holds the means of the inputs. weights: fingerprint of the encoder's weights. tokens: how many were
+    looked at.
+    """
+
+    matrices: Mapping[Place, np.ndarray]
+    weights: str
+    task: str
+    split: str
+    tokens: int
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Flat names ("attention.0") to arrays: the form on disk."""
+        return {f"{kind}.{row}": matrix for (kind, row), matrix in self.matrices.items()}
+
+
+def grams(
+    encoder: Encoder,
+    task: Task,
+    *,
+    split: str = "train",
+    samples: int | None = 1024,
+    tokens: int = 4096,
+    seed: int = 0,
+    batch_tokens: int | None = None,
+    progress: Progress | None = None,
+) -> Grams:
+    """Gram matrices of every readout's inputs, from one forward pass over a sample of a split.
+
+    tokens: about how many are looked at, spread over all texts (at least 2 of each). Where layers share weights, a
+    row's matrix is over all of its calls. Memory grows with the widths of the encoder and not with the data.
+    Raises: UserError, Cancelled.
+    """
+    progress = progress or Progress()
+    work = SweepPass(encoder, task, task.examples(split, samples, seed), [InputGrams], "argmax", seed)
+    lengths = work.features.lengths
+    work.token_share = min(1.0, tokens / max(1, int(lengths.sum())))
+    batches = batches_by_length(lengths, batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048))
+    sums, done = Sums(), 0
+    for batch in batches:
+        progress.step(done, len(lengths), f"Gram matrices of {task.name}")
+        work.add(batch, sums)
+        done += len(batch)
+    progress.step(done, len(lengths), f"Gram matrices of {task.name}")
+    matrices = {}
+    for readout in encoder.readouts:
+        total = sums.arrays[f"gram.{readout.kind}.{readout.row}/sum"]
+        matrices[readout.kind, readout.row] = total / total[-1, -1]
+    looked_at = int(np.minimum(lengths, np.maximum(2, np.ceil(work.token_share * lengths))).sum())
+    return Grams(matrices, encoder.weights, task.name, split, looked_at)
