@@ -3,8 +3,13 @@
 Everything is timed in one run, in turns, and reported as the median of the ratios of neighbouring turns, so that a
 busy machine disturbs both sides alike. The last line is one JSON object:
 representation_ratio  all methods without labels (layers and sublayers on all tokens, heads and neurons on a sample)
-all_ratio             all methods, with per-example gradients of one loss
+all_ratio             all of one loss, with per-example gradients
+further_loss_ratio    what each further loss adds
+attention_ratio       methods that read attention probabilities, alone
+gram_ratio            what Gram matrices of the readouts' inputs for the refit (on about 4,096 tokens) add
 memory_ratio_4096_to_64  peak memory of a whole process that sweeps 4,096 examples, to one that sweeps 64
+textpruner_*          with --textpruner: see benchmarks/against_textpruner/compare.py
+The result is kept in benchmarks/results/sweep.json.
 """
 
 from __future__ import annotations
@@ -18,15 +23,24 @@ import time
 from collections.abc import Callable
 from functools import partial
 from statistics import median
+from typing import Any
 
 import torch
 
 from asc_core.demo.encoder import encoder_folder
 from asc_core.encoder import Encoder, load_encoder
-from asc_core.scores import METHODS, sweep
+from asc_core.scores import METHODS, Method, sweep
+from asc_core.scores.attention import Attention
+from asc_core.scores.collector import Collector
+from asc_core.scores.grams import InputGrams
+from asc_core.scores.sensitivity import SampledGateGradients
 from asc_core.scores.streaming import Sums
 from asc_core.scores.sweep import BATCH_TOKENS, SweepPass, batches_by_length
 from asc_core.tasks import Task, load_task
+from benchmarks.against_textpruner.compare import compare
+from benchmarks.machine import keep
+
+GRAM_TOKENS, SWEEP_EXAMPLES = 4096, 1024  # as `grams` has them by default
 
 
 def set_up() -> tuple[Encoder, Task]:
@@ -48,17 +62,23 @@ def forward(encoder: Encoder, inputs: dict[str, torch.Tensor]) -> None:
     encoder.model(**inputs)
 
 
+def collectors_of(methods: list[Method]) -> list[type[Collector]]:
+    return list(dict.fromkeys(m.collector for m in methods if m.collector is not None))
+
+
 def time_ratios(encoder: Encoder, task: Task, examples: int, turns: int) -> dict[str, float]:
     sample = task.examples("train", examples, 0)
+    usual = [m for m in METHODS.values() if m.asked == "by default"]
     of = {
-        "representation_ratio": [m for m in METHODS.values() if m.labels == "none"],
-        "all_ratio": list(METHODS.values()),
+        "representation_ratio": collectors_of([m for m in usual if m.labels == "none"]),
+        "all_ratio": collectors_of(usual),
+        "further_loss_ratio": [*collectors_of(usual), SampledGateGradients],
+        "attention_ratio": [Attention],
+        "gram_ratio": [InputGrams],
     }
-    passes = {}
-    for name, methods in of.items():
-        collectors = list(dict.fromkeys(m.collector for m in methods if m.collector is not None))
-        passes[name] = SweepPass(encoder, task, sample, collectors, "gold", seed=0)
+    passes = {name: SweepPass(encoder, task, sample, made, "gold", seed=0) for name, made in of.items()}
     features = passes["all_ratio"].features
+    passes["gram_ratio"].token_share = min(1.0, GRAM_TOKENS / (SWEEP_EXAMPLES * features.lengths.mean()))
     groups = batches_by_length(features.lengths, BATCH_TOKENS[encoder.device.type])
     inputs = [task.batch(features, rows, encoder).inputs for rows in groups]
     print(
@@ -78,12 +98,15 @@ def time_ratios(encoder: Encoder, task: Task, examples: int, turns: int) -> dict
                 for name, value in took.items():
                     ratios[name].append(value / bare[-1])
     print(f"bare forward {1000 * median(bare):.1f} ms a batch")
-    return {name: round(median(values), 3) for name, values in ratios.items()}
+    found = {name: median(values) for name, values in ratios.items()}
+    found["further_loss_ratio"] -= found["all_ratio"]
+    found["gram_ratio"] -= 1
+    return {name: round(value, 3) for name, value in found.items()}
 
 
 def peak_memory(examples: int) -> float:
     """Bytes that a process of its own held at most while it swept so many examples with all methods."""
-    command = [sys.executable, __file__, "--peak", str(examples)]
+    command = [sys.executable, "-m", "benchmarks.sweep", "--peak", str(examples)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
@@ -92,6 +115,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=256, help="for the ratios of time")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--no-memory", action="store_true", help="leave out the peaks of memory (some minutes)")
+    parser.add_argument("--textpruner", action="store_true", help="compare with the package (installs it in build/)")
     parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     encoder, task = set_up()
@@ -99,11 +123,14 @@ def main() -> None:
         sweep(encoder, task, samples=arguments.peak)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
         return
-    result = time_ratios(encoder, task, arguments.examples, arguments.turns)
+    result: dict[str, Any] = time_ratios(encoder, task, arguments.examples, arguments.turns)
     if not arguments.no_memory:
         few, many = peak_memory(64), peak_memory(4096)
         print(f"peak memory {few / 2**20:.0f} MiB for 64 examples, {many / 2**20:.0f} MiB for 4,096")
         result["memory_ratio_4096_to_64"] = round(many / few, 3)
+    if arguments.textpruner:
+        result |= compare(encoder, task, arguments.examples, arguments.turns)
+    keep("sweep", result)
     print(json.dumps(result))
 
 
