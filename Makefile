@@ -37,7 +37,7 @@ format: setup-dev ## rewrite the code as `make check` wants it
 	$(BIN)/ruff check --fix .
 
 bench: setup ## every benchmark, one after the other; each prints ratios measured side by side
-	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; PYTHONPATH=. $(BIN)/python "$$file" || exit 1; done
 
 faults: setup-dev ## full disks, kills and broken files, where the machine lets us make them
 	$(BIN)/pytest -m faults
