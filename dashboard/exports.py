@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from asc_core.errors import UserError
 from asc_core.export import ExportReport
@@ -107,12 +107,16 @@ def size_of(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def zipped(folder: Path) -> BinaryIO:
-    """One file with the whole folder in it, streamed to disk; weights hardly compress, so nothing is compressed."""
+def zipped(folder: Path) -> io.RawIOBase:
+    """One file with the whole folder in it, written to disk; weights hardly compress, so nothing is compressed.
+
+    A raw file, since streamlit's downloads take no other kind that can be read and written.
+    """
     archive = tempfile.TemporaryFile(suffix=".zip")  # noqa: SIM115 (whoever asked for it reads and closes it)
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
         for path in sorted(folder.rglob("*")):
             if path.is_file():
                 file.write(path, Path(folder.name) / path.relative_to(folder))
-    archive.seek(0)
-    return cast(BinaryIO, archive)
+    raw = archive.detach()
+    raw.seek(0)
+    return raw

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import html
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import streamlit as st
 
 from asc_core.errors import UserError
+from asc_core.study import Study
+from asc_core.values import Scores
 from dashboard import session as sessions
 from dashboard.charts.palette import Scale
 from dashboard.jobs import Job, Jobs, Work, active
@@ -136,6 +139,18 @@ def scale_legend(scale: Scale, ends: tuple[str, str]) -> None:
     stops = ", ".join(f"{colour} {100 * place:.0f}%" for place, colour in scale)
     bar = f"<i style='background:linear-gradient(90deg,{stops})'></i>"
     st.html(f"<div class='asc-scale'><span>{escape(ends[0])}</span>{bar}<span>{escape(ends[1])}</span></div>")
+
+
+def read_scores(study: Study, entry: Mapping[str, Any]) -> Scores:
+    """The scores of an entry of the study's index; kept in memory. Raises: UserError."""
+
+    def read() -> Scores:
+        found = study.scores(task=entry["task"], method=entry["method"], weights=entry["weights"])
+        return next(s for s in found if (s.split, s.examples, s.seed, s.labels) == wanted)
+
+    wanted = tuple(entry[name] for name in ("split", "examples", "seed", "labels"))
+    key = ("scores", str(study.path.absolute()), *(entry[name] for name in ("weights", "task", "method", "created")))
+    return library().kept((*key, *wanted), read)
 
 
 def escape(text: str) -> str:

@@ -18,7 +18,7 @@ from asc_core.tasks import Task, load_task
 from dashboard.applications import Application, Facts, describe
 
 Value = TypeVar("Value")
-ENCODERS_IN_MEMORY = 8
+ENCODERS_IN_MEMORY, OTHERS_IN_MEMORY = 8, 256
 
 
 class Library:
@@ -83,6 +83,6 @@ class Library:
             made = make()
             with self._lock:
                 kept[key] = made
-                while kept is self._encoders and len(kept) > ENCODERS_IN_MEMORY:
+                while len(kept) > (ENCODERS_IN_MEMORY if kept is self._encoders else OTHERS_IN_MEMORY):
                     kept.popitem(last=False)
             return made

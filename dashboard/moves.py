@@ -107,7 +107,7 @@ class _MoveFile(BaseModel):
     budget: Literal["flops", "parameters", "bytes"]
     level: Literal["blocks", "sublayers", "layers"]
     keep: float = Field(ge=0, le=1)
-    similarity: float = Field(ge=-1, le=1)
+    similarity: float = Field(ge=-1, le=1.1)
     below_heads: float = Field(ge=0, le=1)
     below_neurons: float = Field(ge=0, le=1)
     below_layers: float = Field(ge=0, le=1)

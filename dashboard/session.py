@@ -32,6 +32,8 @@ class Session:
     """history[position] is the current move; what lies behind it can be redone.
 
     selected: the cell in view on the Map, as (application, part). plan_key: the plan in view on Tune.
+    nonce: goes up to make charts forget what is selected in them. generation: goes up where the move changes without
+    a widget being used, so that the widgets are made anew.
     messages: sentences to show once, on the next page that is drawn.
     """
 
@@ -46,30 +48,31 @@ class Session:
     plan_key: str | None = None
     messages: list[str] = field(default_factory=list)
     nonce: int = 0
+    generation: int = 0
 
     @property
     def move(self) -> Move | None:
         return self.history[self.position] if self.history else None
 
-    def go(self, move: Move) -> None:
-        """A new move; what had been undone is gone."""
+    def go(self, move: Move, by_control: bool = False) -> None:
+        """A new move; what had been undone is gone. by_control: a widget was used, which shows the move already."""
         if move == self.move:
             return
+        self.generation += not by_control
         self.history = [*self.history[: self.position + 1], move][-MOST_MOVES:]
         self.position = len(self.history) - 1
         self._follow()
 
     def undo(self) -> None:
-        self.position = max(self.position - 1, min(0, len(self.history) - 1))
-        self._follow()
+        self.jump(self.position - 1)
 
     def redo(self) -> None:
-        self.position = min(self.position + 1, len(self.history) - 1)
-        self._follow()
+        self.jump(self.position + 1)
 
     def jump(self, position: int) -> None:
         if 0 <= position < len(self.history):
             self.position = position
+            self.generation += 1
             self._follow()
 
     @property
@@ -91,6 +94,7 @@ class Session:
         self.history, self.position, self.application, self.method, self.selected = [], -1, "", "", None
         self.plan_key = None
         self.nonce += 1
+        self.generation += 1
 
     def _follow(self) -> None:
         if self.move is not None:

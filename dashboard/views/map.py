@@ -20,6 +20,7 @@ from dashboard.frame import (
     escape,
     library,
     load,
+    read_scores,
     running_work,
     scale_legend,
     this_session,
@@ -65,24 +66,17 @@ def newest_by_method(session: Session) -> dict[str, list[tuple[Application, Scor
         weights = study.get(work.weights_setting(application))
         for (task, method), entry in work.newest_scores(index, weights).items():
             if task == application.name:
-                key = (str(study.path), *(entry[n] for n in ("weights", "task", "method", "created")))
-                found.setdefault(method, []).append(
-                    (application, read_scores(key, study, task, method, entry["weights"]))
-                )
+                found.setdefault(method, []).append((application, read_scores(study, entry)))
     order = list(METHODS)
     return dict(sorted(found.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def read_scores(key: tuple[str, ...], _study, task: str, method: str, weights: str) -> Scores:  # type: ignore[no-untyped-def]
-    return _study.scores(task=task, method=method, weights=weights)[0]
 
 
 def controls(session: Session, scored: dict[str, list[tuple[Application, Scores]]]) -> str:
     methods = list(scored)
     if session.method not in methods:
         session.method = PREFERRED if PREFERRED in methods else methods[0]
-    st.session_state["map-method"] = session.method
+    if st.session_state.get("map-method") not in methods:
+        st.session_state["map-method"] = session.method
     choice, view, colour = st.columns([5, 7, 4], vertical_alignment="bottom")
 
     def chosen() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Literal
 
 import streamlit as st
 
@@ -12,19 +13,20 @@ from asc_core.errors import UserError
 from asc_core.plan import CostModel, Part
 from asc_core.scores import METHODS
 from asc_core.values import Plan, Scores
-from dashboard import numbers, work
+from dashboard import work
 from dashboard.applications import Application, applications_of
 from dashboard.bench import Bench, shares
 from dashboard.charts.cut import ByHand, cut_map, score_histogram
-from dashboard.charts.frontier import BUDGET_NAMES, metric_against_budget
+from dashboard.charts.frontier import metric_against_budget
+from dashboard.controls import controls
 from dashboard.frame import (
     CHART_CONFIG,
     SECONDS_BETWEEN_LOOKS,
     all_jobs,
     errors_in_page,
-    escape,
     library,
     load,
+    read_scores,
     running_work,
     show_failure,
     this_session,
@@ -32,12 +34,13 @@ from dashboard.frame import (
 )
 from dashboard.jobs import Job
 from dashboard.look import colours
-from dashboard.moves import LEVELS, RULES, Move, fitted, levels_of, plan_of, smallest_keep, thresholds, toggled
+from dashboard.moves import Move, fitted, plan_of, toggled
 from dashboard.session import Session, application_in_view, keep_move, move_of_plan
 from dashboard.verdict import costs, headline
 
 MAP_HEIGHT = 318
 PREFERRED = "fisher"
+SHOWN_MOVES = 8
 
 
 def page() -> None:
@@ -94,13 +97,7 @@ def scores_of(session: Session, application: Application) -> dict[str, Scores]:
         if task == application.name
     }
     order = [m for m in METHODS if m in entries] + sorted(m for m in entries if m not in METHODS)
-    return {method: newest(str(study.path), entries[method]["created"], study, entries[method]) for method in order}
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def newest(folder: str, created: str, _study: Any, _entry: dict[str, Any]) -> Scores:
-    found = _study.scores(task=_entry["task"], method=_entry["method"], weights=_entry["weights"])
-    return found[0]
+    return {method: read_scores(study, entries[method]) for method in order}
 
 
 def no_scores(session: Session, application: Application) -> None:
@@ -164,171 +161,6 @@ def check_fits(fixed: Plan, move: Move, scores: Scores) -> None:
             f"The linked plan was made from other weights ({fixed.provenance.task or 'unknown task'}). "
             "Switch on its use here, or choose a rule."
         )
-
-
-# Controls
-
-
-def changed(session: Session, key: str, name: str, read: Callable[[Any], Any] = lambda value: value) -> None:
-    """A control was used: its value becomes part of a new move."""
-    if session.move is not None:
-        session.go(replace(session.move, **{name: read(st.session_state[key])}))
-
-
-def bound(
-    session: Session, key: str, name: str, shown: Any, read: Callable[[Any], Any] = lambda value: value
-) -> dict[str, Any]:
-    """Arguments for a widget that always shows the current move, also after undo, and changes it."""
-    st.session_state[key] = shown
-    return {"key": key, "on_change": changed, "args": (session, key, name, read)}
-
-
-def controls(session: Session, scored: dict[str, Scores], cost_model: CostModel) -> None:
-    move = session.move
-    assert move is not None
-    scores = scored[move.method]
-    applications = [a.name for a in applications_of(session.study) if a.trained]
-    left, right = st.columns(2)
-    st.session_state["tune-application"] = move.application
-    left.selectbox(
-        "Application",
-        applications,
-        key="tune-application",
-        on_change=switch_application,
-        args=(session,),
-        format_func=lambda name: name.removeprefix("demo:"),
-    )
-    right.selectbox(
-        "Method",
-        list(scored),
-        format_func=lambda m: METHODS[m].title if m in METHODS else m,
-        **bound(session, "tune-method", "method", move.method),
-    )
-    rules = {**RULES, **({"fixed": "Linked plan"} if move.rule == "fixed" else {})}
-    if "blocks" not in levels_of(scores):
-        rules.pop("share")
-    st.segmented_control(
-        "Rule",
-        list(rules),
-        format_func=rules.__getitem__,
-        required=True,
-        label_visibility="collapsed",
-        width="stretch",
-        **bound(session, "tune-rule", "rule", move.rule),
-    )
-    {"budget": budget_controls, "threshold": threshold_controls, "share": share_controls, "fixed": fixed_controls}[
-        move.rule
-    ](session, move, scores, cost_model)
-    seen = f"{scores.split}, {scores.examples:,} examples" if scores.examples else "no data"
-    text = f"scores: {scores.method}, {seen}, labels: {scores.labels}"
-    st.html(f"<div class='asc-small asc-quiet'>{escape(text)}</div>")
-
-
-def switch_application(session: Session) -> None:
-    session.application = st.session_state["tune-application"]
-
-
-def budget_controls(session: Session, move: Move, scores: Scores, cost_model: CostModel) -> None:
-    kind, level = st.columns(2)
-    kind.selectbox(
-        "Budget",
-        list(BUDGET_NAMES),
-        format_func=BUDGET_NAMES.__getitem__,
-        **bound(session, "tune-budget", "budget", move.budget),
-    )
-    with level:
-        level_choice(session, move, scores)
-    try:
-        least = round(100 * smallest_keep(move, scores, cost_model))
-    except UserError as error:
-        st.error(str(error), icon=":material/error:")
-        return
-    if least >= 100:
-        st.caption("Nothing can be cut: everything is kept by hand.")
-        return
-    if 100 * move.keep < least:
-        st.session_state.pop("tune-keep", None)
-        move = replace(move, keep=least / 100)
-        session.go(move)
-    st.slider(
-        f"{BUDGET_NAMES[move.budget]} kept",
-        least,
-        100,
-        format="%d %%",
-        **bound(session, "tune-keep", "keep", round(100 * move.keep), lambda percent: percent / 100),
-    )
-    minimum_choice(session, move, scores)
-
-
-def level_choice(session: Session, move: Move, scores: Scores) -> None:
-    st.selectbox(
-        "Cut", levels_of(scores), format_func=LEVELS.__getitem__, **bound(session, "tune-level", "level", move.level)
-    )
-
-
-def minimum_choice(session: Session, move: Move, scores: Scores) -> None:
-    most = max(scores.shape.heads, default=0)
-    if move.level == "blocks" and scores.values.heads is not None and most:
-        st.slider(
-            "Heads that every layer keeps", 0, most, **bound(session, "tune-min-heads", "min_heads", move.min_heads)
-        )
-
-
-def threshold_controls(session: Session, move: Move, scores: Scores, cost_model: CostModel) -> None:
-    level_choice(session, move, scores)
-    if scores.similarity is not None and move.level == "layers":
-        st.slider(
-            "A layer goes at similarity",
-            0.5,
-            1.01,
-            step=0.005,
-            format="%.3f",
-            **bound(session, "tune-similarity", "similarity", max(move.similarity, 0.5)),
-        )
-        return
-    names = {"heads": "below_heads", "neurons": "below_neurons", "layers": "below_layers"}
-    for kind, limit in thresholds(move, scores).items():
-        st.slider(
-            f"{kind.capitalize()} go below {numbers.score(limit)}, the lowest",
-            0,
-            100,
-            format="%d %%",
-            **bound(
-                session,
-                f"tune-below-{kind}",
-                names[kind],
-                round(100 * getattr(move, names[kind])),
-                lambda percent: percent / 100,
-            ),
-        )
-    minimum_choice(session, move, scores)
-
-
-def share_controls(session: Session, move: Move, scores: Scores, cost_model: CostModel) -> None:
-    for kind in ("heads", "neurons"):
-        if getattr(scores.values, kind) is not None:
-            name = f"keep_{kind}"
-            st.slider(
-                f"{kind.capitalize()} kept",
-                0,
-                100,
-                format="%d %%",
-                **bound(
-                    session, f"tune-keep-{kind}", name, round(100 * getattr(move, name)), lambda percent: percent / 100
-                ),
-            )
-    st.toggle(
-        "the best anywhere, not of each layer", **bound(session, "tune-everywhere", "everywhere", move.everywhere)
-    )
-    minimum_choice(session, move, scores)
-
-
-def fixed_controls(session: Session, move: Move, scores: Scores, cost_model: CostModel) -> None:
-    plan = session.study.plan(move.plan_key or "")
-    rule = plan.provenance.rule if plan is not None else None
-    st.caption(f"A plan from a link or a pin{': ' + rule if rule else ''}. Click cells to change it, or choose a rule.")
-    if plan is not None and plan.provenance.weights not in (None, scores.weights):
-        st.toggle("use it on these weights", **bound(session, "tune-transfer", "transfer", move.transfer))
 
 
 # The map
@@ -484,42 +316,31 @@ def history(session: Session, plan: Plan | None) -> None:
                         keep_move(session.study, plan, session.move)
                     st.toast(f"Pinned as {name.strip()}.")
             st.page_link("views/export.py", label="Export", icon=":material/ios_share:")
-    recent = list(range(max(0, len(session.history) - 7), len(session.history)))[::-1]
-    st.session_state["tune-history"] = session.position if session.position in recent else None
-
-    def jumped() -> None:
-        position = st.session_state["tune-history"]
-        if position is not None:
-            session.jump(position)
-
-    st.pills(
-        "History",
-        recent,
-        format_func=lambda n: session.history[n].label,
-        key="tune-history",
-        on_change=jumped,
-        help="Newest first; * = cells set by hand.",
-        wrap=True,
-    )
-    pins(session)
+    recent = list(range(max(0, len(session.history) - SHOWN_MOVES), len(session.history)))[::-1]
+    buttons = {f"tune-move-{n}": (session.history[n].label, partial(session.jump, n)) for n in recent}
+    chips("History", buttons, f"tune-move-{session.position}", "Newest first; * = cells set by hand.")
+    pinned = {
+        f"tune-pinned-{number}": (name, partial(bring_back, session, plan))
+        for number, (name, plan) in enumerate(session.study.pins.items())
+    }
+    chips("Pinned", pinned, None, "Cuts with a name, of this study.")
 
 
-def pins(session: Session) -> None:
-    pinned = session.study.pins
-    if not pinned or session.move is None:
+def chips(title: str, buttons: Mapping[str, tuple[str, Callable[[], None]]], current: str | None, about: str) -> None:
+    """Small buttons in a row. buttons: key -> (label, what it does). Plain buttons: they have no value to go stale."""
+    if not buttons:
         return
+    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center", key=f"chips-{title}"):
+        st.html(f"<span class='asc-small asc-quiet' title='{about}'>{title}</span>", width="content")
+        for key, (label, action) in buttons.items():
+            kind: Literal["primary", "secondary"] = "primary" if key == current else "secondary"
+            st.button(label, key=key, on_click=action, type=kind)
 
-    def chosen() -> None:
-        name = st.session_state["tune-pins"]
-        if name is None:
-            return
-        plan = pinned[name]
-        move = move_of_plan(session.study, plan.key, session.application, session.method)
-        if move is not None:
-            session.go(move)
 
-    st.session_state["tune-pins"] = None
-    st.pills("Pinned", list(pinned), key="tune-pins", on_change=chosen, wrap=True)
+def bring_back(session: Session, plan: Plan) -> None:
+    move = move_of_plan(session.study, plan.key, session.application, session.method)
+    if move is not None:
+        session.go(move)
 
 
 with errors_in_page():

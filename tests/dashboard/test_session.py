@@ -103,3 +103,15 @@ def test_a_damaged_list_of_applications_is_said(study: Study) -> None:
     study.set(applications.SETTING, [{"name": "x"}])
     with pytest.raises(UserError, match="damaged"):
         applications.applications_of(study)
+
+
+def test_widgets_are_made_anew_when_the_move_changes_without_them(window: Session) -> None:
+    """A polling fragment may send a widget's old value once more; it must not undo an undo."""
+    window.go(MOVE)
+    generation = window.generation
+    window.go(replace(MOVE, keep=0.5), by_control=True)
+    assert window.generation == generation
+    for change in (window.undo, window.redo, lambda: window.jump(0), lambda: window.go(replace(MOVE, keep=0.7))):
+        change()
+        assert window.generation > generation
+        generation = window.generation
