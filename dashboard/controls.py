@@ -1,8 +1,9 @@
 """Tune's controls: each shows the current move and, when it is used, makes a new one.
 
-The move is the truth and the widgets follow it. A browser may report a widget's old value once more after the server
-has changed it (a polling fragment sends all values along), which would undo an undo. So a widget whose value the
-server changes is replaced by a new one: its key carries a generation. The container around it keeps a stable name.
+The move is the truth and the widgets follow it. A browser reports the values of all its widgets with every message,
+also old ones, after the server has changed them; that would undo an undo. So a widget whose value the server changes is
+replaced by a new one: its key carries a generation, and what is said of an older generation is not listened to. The
+container around it keeps a stable name.
 """
 
 from __future__ import annotations
@@ -71,9 +72,11 @@ def controls(session: Session, scored: dict[str, Scores], cost_model: CostModel)
 
 def application_choice(session: Session, move: Move) -> None:
     def switch() -> None:
-        session.application = st.session_state[key]
+        if session.generation == generation:
+            session.application = st.session_state[key]
 
-    key = f"tune-application.{session.generation}"
+    generation = session.generation
+    key = f"tune-application.{generation}"
     st.session_state.setdefault(key, move.application)
     names = [application.name for application in applications_of(session.study) if application.trained]
     with st.container(key="tune-application"):
@@ -95,10 +98,11 @@ def control(
 
     Where the options change what values there may be, they must be part of the key.
     """
-    own_key = f"{key}.{session.generation}"
+    generation = session.generation
+    own_key = f"{key}.{generation}"
 
     def changed() -> None:
-        if session.move is not None:
+        if session.move is not None and session.generation == generation:
             session.go(replace(session.move, **{name: read(st.session_state[own_key])}), by_control=True)
 
     st.session_state.setdefault(own_key, shown)

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from asc_core.errors import UserError
 from asc_core.study import Study
 from asc_core.values import Plan
-from dashboard import applications, session
+from dashboard import applications, controls, session
+from dashboard.controls import control
 from dashboard.moves import Move
 from dashboard.session import Session, address, begin, keep_move, move_of_plan
 from tests.dashboard.synthetic import SHAPE
@@ -115,3 +117,30 @@ def test_widgets_are_made_anew_when_the_move_changes_without_them(window: Sessio
         change()
         assert window.generation > generation
         generation = window.generation
+
+
+def test_what_a_browser_says_of_an_older_widget_is_not_listened_to(
+    window: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.controls.st.session_state", {})
+    drawn: list[dict[str, Any]] = []
+
+    def draw() -> None:
+        assert window.move is not None
+        control(lambda **options: drawn.append(options), window, "tune-keep", "keep", window.move.keep)
+
+    def use(widget: dict[str, Any], value: float) -> None:
+        controls.st.session_state[widget["key"]] = value
+        widget["on_change"]()
+
+    window.go(MOVE)
+    draw()
+    use(drawn[0], 0.5)
+    draw()
+    window.undo()
+    draw()
+    assert drawn[0]["key"] == drawn[1]["key"] != drawn[2]["key"]
+    use(drawn[1], 0.5)
+    assert window.move == MOVE
+    use(drawn[2], 0.4)
+    assert window.move == replace(MOVE, keep=0.4)
