@@ -1,5 +1,6 @@
 """ASC Studio: navigation and theme, nothing else. `asc dashboard`, or `streamlit run dashboard/app.py`."""
 
+import gc
 import sys
 
 import streamlit as st
@@ -22,5 +23,7 @@ starting = st.empty()
 if "asc_core.encoder" not in sys.modules:
     starting.caption("Starting the engine: a few seconds, once.")
     import asc_core.encoder  # noqa: F401
+
+    gc.freeze()  # what was imported stays: no collection need walk through it again
 starting.empty()
 page.run()
