@@ -26,7 +26,8 @@ class Speed:
 def headline(estimate: Estimate | None, original: Estimate | None, running: bool) -> str:
     """The metric, the paired difference, and how many examples are behind them."""
     if estimate is None:
-        waiting = "measuring the original and the cut" if running else "not measured"
+        what = "the cut" if original is not None else "the original, once, then the cut"
+        waiting = f"measuring {what}" if running else "not measured"
         return (
             "<p class='asc-kicker'>measured</p><div class='asc-value asc-quiet'>…</div>"
             f"<div class='asc-difference asc-quiet'>{waiting}</div>{_bar(0.0)}"

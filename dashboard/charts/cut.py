@@ -65,7 +65,8 @@ def cut_map(
     figure.update_yaxes(
         range=[rows - 0.5, -0.5], tickvals=list(range(rows)), ticktext=[f"L{row + 1}" for row in range(rows)]
     )
-    return styled(figure, colours, height, (26, 22, 2, 2))
+    styled(figure, colours, height, (26, 22, 2, 2))
+    return figure.update_layout(dragmode="select", newselection={"line": {"color": colours.cut, "width": 1.5}})
 
 
 def score_histogram(scores: Scores, plan: Plan, colours: Palette, height: int = 112) -> go.Figure | None:

@@ -59,7 +59,10 @@ def page() -> None:
     scores = scored[move.method]
     take_clicks(session, scores, cost_model)
     move = session.move or move
-    controls_column, map_column, result_column = st.columns([30, 46, 28], gap="medium")
+    controls_column, rest = st.columns([30, 76], gap="medium")
+    with rest:
+        map_column, result_column = st.columns([47, 28], gap="medium")
+        chart_column, history_column = st.columns([47, 28], gap="medium")
     with controls_column:
         controls(session, scored, cost_model)
     try:
@@ -79,7 +82,6 @@ def page() -> None:
         the_map(session, scores, plan)
     with result_column, st.container(border=True, key="tune-result"):
         result(session, bench, plan)
-    chart_column, history_column = st.columns([74, 30], gap="medium")
     with chart_column:
         frontier(session, bench, plan)
     with history_column:
@@ -210,8 +212,8 @@ def the_map(session: Session, scores: Scores, plan: Plan) -> None:
         config=CHART_CONFIG,
     )
     chosen = colours()
-    legend, release = st.columns([5, 2], vertical_alignment="center")
-    legend.html(
+    below = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    below.html(
         "<div class='asc-legend'>"
         f"<span><i style='background:{chosen.sequential[4][1]}'></i>kept</span>"
         f"<span><i style='border:1px solid {chosen.line}'></i>cut</span>"
@@ -220,7 +222,7 @@ def the_map(session: Session, scores: Scores, plan: Plan) -> None:
         "</div>"
     )
     if move.forced:
-        release.button(
+        below.button(
             f"Release {move.forced}",
             key="tune-release",
             type="tertiary",
