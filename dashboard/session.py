@@ -188,11 +188,12 @@ def move_of_plan(study: Study, plan_key: str, application: str, method: str) -> 
 
 
 def application_in_view(session: Session, applications: list[Application]) -> Application:
-    """Raises: UserError where there is none at all."""
+    """The one that was chosen, else one that there are scores of. Raises: UserError where there is none at all."""
     if not applications:
         raise UserError("This study has no application yet; add one on the Overview page.")
     found = next((one for one in applications if one.name == session.application), None)
     if found is None:
-        found = next((one for one in applications if one.trained), applications[0])
+        scored = {entry["task"] for entry in session.study.score_index()}
+        found = max(applications, key=lambda one: (one.name in scored, one.trained))  # the first of the best
         session.application = found.name
     return found

@@ -37,7 +37,7 @@ import sys, torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 folder = sys.argv[1]
 model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True, dtype=torch.float32).eval()
-tokenizer = AutoTokenizer.from_pretrained(folder)
+tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
 inputs = tokenizer("Lima is the capital of Peru.", "The capital of Peru is Lima.", return_tensors="pt")
 with torch.inference_mode():
     logits = model(**inputs).logits
@@ -158,8 +158,9 @@ def test_from_the_demo_to_an_exported_model(browser_path: str, studio: tuple[str
         cwd=study,  # not the repository, so that asc_core is not found by accident
         capture_output=True,
         text=True,
+        stdin=subprocess.DEVNULL,
         env=os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONSAFEPATH": "1"},
     )
     assert check.returncode == 0, check.stderr
     assert "(1, 3) True" in check.stdout
-    assert int(check.stdout.splitlines()[-1].split()[0]) < 22_700_000
+    assert int(check.stdout.split()[0]) < 22_700_000

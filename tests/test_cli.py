@@ -68,6 +68,7 @@ def plan(project: Path) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_from_scores_to_a_smaller_model_that_is_evaluated(project: Path, plan: Path) -> None:
     made = run("compress", project / "model", "--plan", plan, "-o", project / "smaller")
     assert made["parameters"] < made["original_parameters"]
@@ -142,6 +143,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(project: Path, plan: Path, co
     assert not (project / "x").exists()
 
 
+@pytest.mark.slow
 def test_a_plan_of_other_weights_can_be_asked_for(project: Path, plan: Path) -> None:
     run("compress", project / "twin", "--plan", plan, "--transfer", "-o", project / "transferred")
 

@@ -222,6 +222,7 @@ def write_200_rows(path: Path, name: str) -> None:
             study.save_evaluation(name, f"r{number}", "nli", "validation", ESTIMATE, plan=PLAN)
 
 
+@pytest.mark.slow
 def test_two_processes_write_200_rows_each_and_none_is_lost(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=write_200_rows, args=(tmp_path / "study", name)) for name in ("a", "b")]
@@ -284,6 +285,7 @@ for number in range(1, 100_000):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_after_kill_9_everything_that_was_acknowledged_is_there_and_whole(tmp_path: Path, seed: int) -> None:
     shutil.copy(__file__, tmp_path / "tests_of_study.py")

@@ -35,6 +35,7 @@ def text_of(name: str, row: dict) -> tuple:
     return tuple(" ".join(row[f]) if isinstance(row[f], list) else row[f] for f in fields)
 
 
+@pytest.mark.slow
 def test_rows_are_the_same_in_a_process_with_another_hash_seed():
     rows = [application_rows(name, split) for name in GENERATED for split in ("test", "shifted")]
     here = hashlib.sha256(json.dumps(rows).encode()).hexdigest()

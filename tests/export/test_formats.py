@@ -23,6 +23,8 @@ from tests.test_surgery import VARIANTS, plans
 from tests.tiny import ARCHITECTURES, logits, padded_batch, tiny
 
 pytestmark = pytest.mark.usefixtures("in_process")
+# Writing and loading a model again takes long: the fast tests do it for one architecture, the whole run for all.
+one_fast = [pytest.param(name, marks=[] if name == "bert" else pytest.mark.slow) for name in VARIANTS]
 few = settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -39,7 +41,7 @@ def reloaded(encoder: Encoder, folder: Path, **options: Any) -> Encoder:
     return load_encoder(folder, device="cpu")
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", one_fast)
 @few
 @given(data=st.data(), seed=st.integers(0, 3))
 def test_exported_logits_equal_gated_logits(variant: str, data: st.DataObject, seed: int, tmp_path: Path) -> None:
@@ -58,7 +60,7 @@ def test_exported_logits_equal_gated_logits(variant: str, data: st.DataObject, s
     torch.testing.assert_close(logits(second, inputs), expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", one_fast)
 @few
 @given(data=st.data(), seed=st.integers(0, 3))
 def test_dense_logits_equal_gated_logits_or_are_refused(
@@ -83,6 +85,7 @@ def test_dense_logits_equal_gated_logits_or_are_refused(
     assert "auto_map" not in config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_head_of_every_architecture_survives(architecture: str, head: str, tmp_path: Path) -> None:

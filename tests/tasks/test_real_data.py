@@ -66,6 +66,7 @@ def _first_windows(features: Features) -> Features:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "examples", "dense", "mean_tokens"),
     [

@@ -121,6 +121,7 @@ def test_a_cancelled_run_resumes_to_the_same_weights(tmp_path: Path, lora_rank: 
     assert not (tmp_path / "out/.resume").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_process_resumes_to_the_same_weights(tmp_path: Path) -> None:
     script = (
         "from pathlib import Path; import sys, time\n"
