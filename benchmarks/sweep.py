@@ -32,7 +32,7 @@ from asc_core.encoder import Encoder, load_encoder
 from asc_core.scores import METHODS, Method, sweep
 from asc_core.scores.attention import Attention
 from asc_core.scores.collector import Collector
-from asc_core.scores.grams import InputGrams
+from asc_core.scores.grams import GramSums, SampledInputs, add_inputs
 from asc_core.scores.sensitivity import SampledGateGradients
 from asc_core.scores.streaming import Sums
 from asc_core.scores.sweep import BATCH_TOKENS, SweepPass, batches_by_length
@@ -74,7 +74,7 @@ def time_ratios(encoder: Encoder, task: Task, examples: int, turns: int) -> dict
         "all_ratio": collectors_of(usual),
         "further_loss_ratio": [*collectors_of(usual), SampledGateGradients],
         "attention_ratio": [Attention],
-        "gram_ratio": [InputGrams],
+        "gram_ratio": [SampledInputs],
     }
     passes = {name: SweepPass(encoder, task, sample, made, "gold", seed=0) for name, made in of.items()}
     features = passes["all_ratio"].features
@@ -85,20 +85,32 @@ def time_ratios(encoder: Encoder, task: Task, examples: int, turns: int) -> dict
         f"{examples} examples, {len(groups)} batches, {features.lengths.mean():.1f} tokens a text; "
         f"{encoder.device.type}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
-    bare: list[float] = []
-    ratios: dict[str, list[float]] = {name: [] for name in of}
     sums = {name: Sums() for name in of}
-    for turn in range(turns + 1):
+    grams = GramSums()
+
+    def work(name: str, group: Any) -> Callable[[], object]:
+        if name != "gram_ratio":
+            return partial(passes[name].add, group, sums[name])
+        return lambda: (add_inputs(passes[name], group, grams), grams.totals() if group is groups[-1] else None)
+
+    forwards: list[float] = []
+    ratios: dict[str, list[float]] = {name: [] for name in of}
+    for _ in range(turns):
+        took, took_bare = dict.fromkeys(of, 0.0), dict.fromkeys(of, 0.0)
         for group, one in zip(groups, inputs, strict=True):
-            before = seconds(partial(forward, encoder, one), encoder.device)
-            took = {n: seconds(partial(passes[n].add, group, sums[n]), encoder.device) for n in of}
-            after = seconds(partial(forward, encoder, one), encoder.device)
-            if turn > 0:  # the first turn warms up
-                bare.append((before + after) / 2)
-                for name, value in took.items():
-                    ratios[name].append(value / bare[-1])
-    print(f"bare forward {1000 * median(bare):.1f} ms a batch")
+            bare = partial(forward, encoder, one)
+            for name in of:  # each twice, the second one timed: the first pays for what other work has left in memory
+                work(name, group)()
+                took[name] += seconds(work(name, group), encoder.device)
+                bare()
+                forwards.append(seconds(bare, encoder.device))
+                took_bare[name] += forwards[-1]
+        for name in of:
+            ratios[name].append(took[name] / took_bare[name])
+    print(f"bare forward {1000 * median(forwards):.1f} ms a batch")
     found = {name: median(values) for name, values in ratios.items()}
+    for name, values in ratios.items():
+        print(f"{name} {median(values):.3f}, from {min(values):.3f} to {max(values):.3f}")
     found["further_loss_ratio"] -= found["all_ratio"]
     found["gram_ratio"] -= 1
     return {name: round(value, 3) for name, value in found.items()}

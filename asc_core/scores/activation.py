@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from asc_core.values import Shape
 
 PARTS = ("heads", "neurons")
+IN_CACHE = 1 << 19  # numbers: 2 MiB, what the second levels of two cores hold
 
 
 class Activations(Collector):
@@ -35,25 +36,34 @@ class Activations(Collector):
         super().__init__(view, weights)
         self.tally = Tally()
         self._real = view.mask.float()[:, None, :]
-        self._padded = not bool(view.mask.all())
 
     @torch.no_grad()
     def read(self, readout: Readout, inputs: torch.Tensor) -> None:
         kind = KIND_OF_BLOCK[readout.kind]
         lengths = self.weights.squared_columns[readout.kind, readout.row].sqrt()
-        drive = self._sum(inputs) * lengths
-        absolute = self._sum(inputs.abs()) * lengths
-        square = self._sum(inputs.square()) * lengths.square()
+        sums, absolutes, squares = self._sums(inputs)
+        drive, absolute, square = sums * lengths, absolutes * lengths, squares * lengths.square()
         if readout.width > 1:
             absolute, square = (v.unflatten(-1, (readout.blocks, readout.width)).sum(-1) for v in (absolute, square))
         for name, values in (("drive", drive), ("absolute", absolute), ("square", square)):
             self.tally.add(f"{name}.{kind}", readout.row, values)
 
-    def _sum(self, values: torch.Tensor) -> torch.Tensor:
-        """(rows, T, n) -> (features, n), padding left out."""
-        if not self._padded:
-            return self.view.per_feature(values.sum(1))
-        return self.view.per_feature((self._real @ values)[:, 0])
+    def _sums(self, inputs: torch.Tensor) -> list[torch.Tensor]:
+        """(rows, T, n) -> (features, n) sums over real tokens of values, absolute values and squares.
+
+        A few rows at a time, which stay in the processor's cache: all of them once through memory for each of the three
+        would cost a tenth of the forward pass.
+        """
+        found = inputs.new_empty(3, len(inputs), inputs.shape[2])
+        rows = max(1, IN_CACHE // max(1, inputs[0].numel()))
+        scratch = torch.empty_like(inputs[:rows])
+        for start in range(0, len(inputs), rows):
+            part, real = inputs[start : start + rows], self._real[start : start + rows]
+            work, to = scratch[: len(part)], slice(start, start + rows)
+            torch.bmm(real, part, out=found[0, to, None])
+            torch.bmm(real, torch.abs(part, out=work), out=found[1, to, None])
+            torch.bmm(real, torch.square(part, out=work), out=found[2, to, None])
+        return [self.view.per_feature(values) for values in found]
 
     def statistics(self) -> dict[str, Statistic]:
         found = {}

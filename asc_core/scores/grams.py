@@ -15,7 +15,7 @@ import torch
 
 from asc_core.progress import Progress
 from asc_core.scores.collector import Collector
-from asc_core.scores.streaming import Statistic, Sums
+from asc_core.scores.streaming import Statistic
 from asc_core.scores.sweep import BATCH_TOKENS, SweepPass, batches_by_length
 
 if TYPE_CHECKING:
@@ -25,27 +25,56 @@ if TYPE_CHECKING:
     from asc_core.tasks.base import Task
 
 Place = tuple[str, int]  # kind and row of a readout
+ROWS_A_PRODUCT = 2048
 
 
-class InputGrams(Collector):
-    """ "gram.<kind>.<row>": (columns + 1, columns + 1) sum over sampled tokens of [x, 1]^T [x, 1], weighted as sampled.
+class SampledInputs(Collector):
+    """rows: readout -> (tokens, columns + 1) [x, 1] of the sampled tokens, each times the root of its weight.
 
     Each sampled token stands for as many as its text has for each sampled one, so that long texts count as they should.
     """
 
     def __init__(self, view: BatchView, weights: ReadoutWeights):
         super().__init__(view, weights)
-        self._grams: dict[Place, torch.Tensor] = {}
+        self.rows: dict[Place, list[torch.Tensor]] = {}
 
     @torch.no_grad()
     def read(self, readout: Readout, inputs: torch.Tensor) -> None:
         sampled = self.view.sampled(inputs.detach()).flatten(0, 1)
-        a = torch.cat([sampled, sampled.new_ones(len(sampled), 1)], 1) * self.view.sample_weight.sqrt().view(-1, 1)
-        place = (readout.kind, readout.row)
-        self._grams[place] = self._grams[place].addmm_(a.T, a) if place in self._grams else a.T @ a
+        ones = sampled.new_ones(len(sampled), 1)
+        weighted = torch.cat([sampled, ones], 1) * self.view.sample_weight.sqrt().view(-1, 1)
+        self.rows.setdefault((readout.kind, readout.row), []).append(weighted)
 
     def statistics(self) -> dict[str, Statistic]:
-        return {f"gram.{kind}.{row}": Statistic(gram, "token", whole=True) for (kind, row), gram in self._grams.items()}
+        return {}
+
+
+class GramSums:
+    """Sums of a^T a over rows a, one product for many batches: a matrix is much larger than a batch's sampled rows."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Place, list[torch.Tensor]] = {}
+        self._sums: dict[Place, torch.Tensor] = {}
+
+    def add(self, rows: Mapping[Place, list[torch.Tensor]]) -> None:
+        for place, found in rows.items():
+            waiting = self._waiting.setdefault(place, [])
+            waiting += found
+            if sum(map(len, waiting)) >= ROWS_A_PRODUCT:
+                self._multiply(place)
+
+    def totals(self) -> dict[Place, np.ndarray]:
+        """(columns + 1, columns + 1) each, float64."""
+        for place in self._waiting:
+            self._multiply(place)
+        return {place: total.cpu().numpy() for place, total in self._sums.items()}
+
+    def _multiply(self, place: Place) -> None:
+        if self._waiting[place]:
+            a = torch.cat(self._waiting[place])
+            product = (a.T @ a).to("cpu", torch.float64)
+            self._sums[place] = self._sums[place].add_(product) if place in self._sums else product
+            self._waiting[place] = []
 
 
 @dataclass(frozen=True)
@@ -85,19 +114,23 @@ def grams(
     Raises: UserError, Cancelled.
     """
     progress = progress or Progress()
-    work = SweepPass(encoder, task, task.examples(split, samples, seed), [InputGrams], "argmax", seed)
+    work = SweepPass(encoder, task, task.examples(split, samples, seed), [SampledInputs], "argmax", seed)
     lengths = work.features.lengths
     work.token_share = min(1.0, tokens / max(1, int(lengths.sum())))
     batches = batches_by_length(lengths, batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048))
-    sums, done = Sums(), 0
+    sums, done = GramSums(), 0
     for batch in batches:
         progress.step(done, len(lengths), f"Gram matrices of {task.name}")
-        work.add(batch, sums)
+        add_inputs(work, batch, sums)
         done += len(batch)
     progress.step(done, len(lengths), f"Gram matrices of {task.name}")
-    matrices = {}
-    for readout in encoder.readouts:
-        total = sums.arrays[f"gram.{readout.kind}.{readout.row}/sum"]
-        matrices[readout.kind, readout.row] = total / total[-1, -1]
+    matrices = {place: total / total[-1, -1] for place, total in sums.totals().items()}
     looked_at = int(np.minimum(lengths, np.maximum(2, np.ceil(work.token_share * lengths))).sum())
     return Grams(matrices, encoder.weights, task.name, split, looked_at)
+
+
+def add_inputs(work: SweepPass, rows: np.ndarray, sums: GramSums) -> None:
+    """One batch of features, into the sums."""
+    (collector,) = work.observe(rows)[1]
+    assert isinstance(collector, SampledInputs)
+    sums.add(collector.rows)

@@ -28,12 +28,12 @@ def change(
     1 - cos = sin^2 / (1 + cos), and sin^2 = (||x||^2 ||c||^2 - (x.c)^2) / (||x||^2 ||x + c||^2).
     """
     tiny = torch.finfo(squared_norm.dtype).tiny
-    after = (squared_norm + 2 * along + squared_update).clamp_min(tiny)
-    scale = (squared_norm * after).clamp_min(tiny)
-    cosine = ((squared_norm + along) * scale.rsqrt()).clamp(-1, 1)
-    sine2 = ((squared_norm * squared_update - along.square()) / scale).clamp_min(0)
-    turned = torch.where(cosine > 0, sine2 / (1 + cosine.clamp_min(0)), 1 - cosine)
-    return turned, (squared_update / squared_norm.clamp_min(tiny)).sqrt()
+    after = torch.add(squared_update, along, alpha=2).add_(squared_norm).clamp_min_(tiny)
+    scale = after.mul_(squared_norm).clamp_min_(tiny)
+    sine2 = (squared_norm * squared_update).sub_(along.square()).div_(scale).clamp_min_(0)
+    cosine = scale.rsqrt_().mul_(squared_norm + along).clamp_(-1, 1)
+    turned = torch.where(cosine > 0, sine2.div_(cosine.clamp_min(0).add_(1)), 1 - cosine)
+    return turned, (squared_update / squared_norm.clamp_min(tiny)).sqrt_()
 
 
 class Updates(Collector):

@@ -66,12 +66,15 @@ class Sums:
             if statistic.whole:
                 increase(f"{name}/sum", values)
                 continue
-            increase(f"{name}/sum", values.sum(0))
             if statistic.replicated:
+                increase(f"{name}/sum", values.sum(0))
                 increase(f"{name}/replicates", weights @ values)
             else:
-                increase(f"{name}/square", np.square(values).sum(0))
-                increase(f"{name}/product", units[statistic.unit].astype(np.float64) @ values)
+                counts = units[statistic.unit].astype(np.float64)
+                total, product = np.stack([np.ones(len(counts)), counts]) @ values
+                increase(f"{name}/sum", total)
+                increase(f"{name}/square", np.einsum("ij,ij->j", values, values))
+                increase(f"{name}/product", product)
         self.arrays = arrays
 
     def names(self, prefix: str) -> list[str]:

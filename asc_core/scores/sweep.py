@@ -188,7 +188,15 @@ class SweepPass:
         return torch.Generator().manual_seed(int(seed))
 
     def add(self, rows: np.ndarray, sums: Sums) -> None:
-        """One batch of features, one forward pass and one backward pass for each loss."""
+        """One batch of features, into the sums."""
+        view, collectors = self.observe(rows)
+        numbers = self.examples.numbers[self.features.example[rows]]
+        with torch.inference_mode():
+            statistics = {name: s for c in collectors for name, s in c.statistics().items()}
+        sums.add(statistics, view.units, replicate_weights(self.seed, numbers))
+
+    def observe(self, rows: np.ndarray) -> tuple[BatchView, list[Collector]]:
+        """What the collectors have seen of a batch: one forward pass, and one backward pass for each loss."""
         batch = self.task.batch(self.features, rows, self.encoder)
         numbers = self.examples.numbers[self.features.example[rows]]
         draws = [(self.seed, int(n), int(w)) for n, w in zip(numbers, self._window[rows], strict=True)]
@@ -200,8 +208,7 @@ class SweepPass:
                 output = self.encoder.model(**batch.inputs)
             if self.differentiates:
                 self._backward(collectors, output, batch, rows)
-            statistics = {name: s for c in collectors for name, s in c.statistics().items()}
-        sums.add(statistics, view.units, replicate_weights(self.seed, numbers))
+        return view, collectors
 
     def _backward(self, collectors: Sequence[Collector], output: Any, batch: Batch, rows: np.ndarray) -> None:
         """One pass for each loss, to those collectors that want it."""
