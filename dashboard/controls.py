@@ -16,12 +16,12 @@ import streamlit as st
 
 from asc_core.errors import UserError
 from asc_core.plan import CostModel
-from asc_core.scores import METHODS
 from asc_core.values import Scores
 from dashboard import numbers
 from dashboard.applications import applications_of
 from dashboard.charts.frontier import BUDGET_NAMES
 from dashboard.frame import escape
+from dashboard.methods import title_of
 from dashboard.moves import LEVELS, RULES, Move, levels_of, smallest_keep, thresholds
 from dashboard.session import Session
 
@@ -45,7 +45,7 @@ def controls(session: Session, scored: dict[str, Scores], cost_model: CostModel)
             move.method,
             label="Method",
             options=list(scored),
-            format_func=lambda m: METHODS[m].title if m in METHODS else m,
+            format_func=title_of,
         )
     rules = {**RULES, **({"fixed": "Linked plan"} if move.rule == "fixed" else {})}
     if "blocks" not in levels_of(scores):

@@ -74,20 +74,21 @@ def show_failure(job: Job) -> None:
             st.code(job.details)
 
 
-def load(session: Session, key: str, title: str, work: Work) -> None:
+def load(session: Session, key: str, title: str, work: Work, place: str = "loading") -> None:
     """Work that the page cannot do without: start it, show how far it is, draw the page again when it has ended.
 
-    Called only while its result is missing; so work that has ended before is begun anew.
+    Called only while its result is missing; so work that has ended before is begun anew. place: where on the page, in
+    case that it waits for several things.
     """
     jobs = all_jobs()
     job = jobs.last(session.id, "load", key)
     if job is not None and job.state == "failed":
         show_failure(job)
-        if not st.button("Try again", key="load-again", icon=":material/refresh:"):
+        if not st.button("Try again", key=f"{place}-again", icon=":material/refresh:"):
             return
     if job is None or not job.active:
         job = jobs.start(session.id, "load", key, title, work)
-    poll(job, "loading")
+    poll(job, place)
 
 
 def poll(job: Job, key: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +10,20 @@ from typing import Any
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.plan import CostModel
+from asc_core.progress import Progress
 from asc_core.scores import sweep
+from asc_core.scores.needs import head_shares
+from asc_core.scores.sweep import BATCH_TOKENS, batches_by_length
+from asc_core.scores.trust import TrustReport, trust_in_study
 from asc_core.study import Study
 from asc_core.tasks import Task
 from asc_core.values import Scores
 from dashboard.applications import Application, Facts, add
 from dashboard.jobs import Job, Work
 from dashboard.library import Library
+from dashboard.trusting import Effort
+
+PACED_TEXTS = 32
 
 
 @dataclass(frozen=True)
@@ -64,18 +72,110 @@ def known_facts(library: Library, study: Study, application: Application) -> Fac
 
 
 def scoring(
-    library: Library, study: Study, application: Application, methods: Sequence[str], samples: int
+    library: Library,
+    study: Study,
+    application: Application,
+    methods: Sequence[str],
+    samples: int,
+    stop_when_settled: float | None = None,
 ) -> Callable[[Job], dict[str, Scores]]:
-    """Resumes where an earlier run of the same methods and samples was stopped."""
+    """Resumes where an earlier run of the same methods and samples was stopped, or stopped by itself."""
 
     def work(job: Job) -> dict[str, Scores]:
         job.handle.step(0, samples, "loading")
         encoder, task = library.encoder(application), library.task(application)
         study.set(weights_setting(application), encoder.weights)
-        split = "train" if "train" in task.splits else task.splits[0]
-        return sweep(encoder, task, list(methods), split=split, samples=samples, progress=job.handle, study=study)
+        if stop_when_settled is not None:
+            study.set(watched_setting(application), {"methods": list(methods), "samples": samples})
+        return sweep(
+            encoder,
+            task,
+            list(methods),
+            split=calibration_split(task),
+            samples=samples,
+            stop_when_settled=stop_when_settled,
+            progress=job.handle,
+            study=study,
+        )
 
     return work
+
+
+def pacing(library: Library, study: Study, application: Application) -> Callable[[Job], float]:
+    """Seconds that a text takes through the encoder on this machine: what longer work is foretold by."""
+
+    def work(job: Job) -> float:
+        opened = opening(library, study, application)(job)
+        task, encoder = opened.task, opened.encoder
+        features = task.features(task.examples(calibration_split(task), PACED_TEXTS, 0), encoder)
+        import torch
+
+        batches = batches_by_length(features.lengths, BATCH_TOKENS["cpu"])
+        with torch.inference_mode():
+            encoder.model(**task.batch(features, batches[-1], encoder).inputs)  # the first is always slower
+            began = time.perf_counter()
+            for rows in batches:
+                encoder.model(**task.batch(features, rows, encoder).inputs)
+        seconds = (time.perf_counter() - began) / PACED_TEXTS
+        study.set(pace_setting(application), {"seconds": seconds})
+        return seconds
+
+    return work
+
+
+def judging(
+    library: Library, study: Study, application: Application, samples: int, held_out: int, effort: Effort
+) -> Callable[[Job], TrustReport]:
+    """`trust_in_study`; goes on where an earlier run with the same numbers of examples was stopped.
+
+    effort: what its progress is measured by.
+    """
+
+    def work(job: Job) -> TrustReport:
+        job.handle.step(0, round(effort.total), "loading")
+        encoder, task = library.encoder(application), library.task(application)
+        study.set(weights_setting(application), encoder.weights)
+        study.set(judging_setting(application), {"samples": samples, "held_out": held_out})
+
+        def report(done: int, total: int, what: str) -> None:
+            phase = what.partition(" on ")[0] if " on " in what else "switching parts off"
+            job.handle.step(round(effort.done(done, total, what)), round(effort.total), phase)
+
+        found = trust_in_study(
+            encoder,
+            task,
+            study,
+            samples=samples,
+            held_out=held_out,
+            split=calibration_split(task),
+            curve_split="validation" if "validation" in task.splits else task.splits[0],
+            progress=Progress(report, job.handle.cancel),
+        )
+        study.set(judging_setting(application), None)
+        return found
+
+    return work
+
+
+def sharing(library: Library, study: Study, applications: Sequence[Application], samples: int) -> Callable[[Job], None]:
+    """Each head's share in the gradients of single examples, for the permutation test; kept in the study."""
+
+    def work(job: Job) -> None:
+        for application in applications:
+            job.handle.step(0, samples, "loading")
+            encoder, task = library.encoder(application), library.task(application)
+            study.set(weights_setting(application), encoder.weights)
+            key = shares_key(application, encoder.weights, samples)
+            if study.partial(key) is None:
+                split = calibration_split(task)
+                shares = head_shares(encoder, task, split=split, samples=samples, progress=job.handle)
+                study.save_partial(key, {"shares": shares}, {"split": split})
+
+    return work
+
+
+def calibration_split(task: Task) -> str:
+    return "train" if "train" in task.splits else task.splits[0]
 
 
 def adding(library: Library, study: Study, encoder: str, task: str) -> Callable[[Job], Application]:
@@ -100,6 +200,24 @@ def adding(library: Library, study: Study, encoder: str, task: str) -> Callable[
 
 def weights_setting(application: Application) -> str:
     return f"weights:{application.encoder}"
+
+
+def watched_setting(application: Application) -> str:
+    """The methods and samples of the last scoring that was allowed to stop early."""
+    return f"watched:{application.name}"
+
+
+def pace_setting(application: Application) -> str:
+    return f"pace:{application.encoder}:{application.name}"
+
+
+def judging_setting(application: Application) -> str:
+    """What is being measured by `judging`, None when it has ended: so that a killed one can go on."""
+    return f"judging:{application.name}"
+
+
+def shares_key(application: Application, weights: str, samples: int) -> str:
+    return f"head-shares|{weights}|{application.name}|{samples}"
 
 
 def facts_setting(application: Application) -> str:

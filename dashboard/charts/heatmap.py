@@ -6,7 +6,7 @@ the hover text. `customdata` of a marker is [panel, kind, row, number], which is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,16 +55,26 @@ class Maps:
 
 
 def side_by_side(
-    panels: Sequence[Panel], colours: Palette, by_rank: bool, columns: int = 3, selected: tuple[int, Part] | None = None
+    panels: Sequence[Panel],
+    colours: Palette,
+    by_rank: bool,
+    columns: int = 3,
+    selected: tuple[int, Part] | None = None,
+    undecided: Sequence[Collection[Part]] = (),
 ) -> Maps:
-    """One map a panel, all on one colour scale: by place within its kind and application, or by the score itself."""
+    """One map a panel, all on one colour scale: by place within its kind and application, or by the score itself.
+
+    undecided: for each panel the cells that get a dot, since their interval crosses the cut.
+    """
     grids = [grid(panel.scores.values, panel.scores.shape) for panel in panels]
     ends_of = [interval_grids(panel.scores) for panel in panels]
     placed = [ranks(one) for one in grids]
     shown, logarithmic = (placed, False) if by_rank else shades(grids)
 
     def hover(panel: int, part: Part) -> str:
-        return _hover(panels[panel], grids[panel], placed[panel], interval_at(ends_of[panel], part), part)
+        text = _hover(panels[panel], grids[panel], placed[panel], interval_at(ends_of[panel], part), part)
+        doubt = bool(undecided) and part in undecided[panel]
+        return text + ("<br>undecided: its interval crosses the cut" if doubt else "")
 
     if by_rank:
         ends = ("lowest of its kind", "highest")
@@ -72,7 +82,7 @@ def side_by_side(
         ends = ("lowest score of its kind" + (", log scale" if logarithmic else ""), "highest")
     shapes = [panel.scores.shape for panel in panels]
     titles = [panel.title for panel in panels]
-    figure = _maps(shapes, titles, shown, hover, colours, colours.sequential, (0, 1), columns, selected)
+    figure = _maps(shapes, titles, shown, hover, colours, colours.sequential, (0, 1), columns, selected, undecided)
     return Maps(figure, colours.sequential, ends)
 
 
@@ -113,6 +123,42 @@ def redundant_for(panels: Sequence[Panel], share: float, colours: Palette) -> Ma
     return Maps(_maps([shape], [title], [shown], hover, colours, colours.sequential, (0, 1)), colours.sequential, ends)
 
 
+def needs_map(
+    shape: Shape,
+    difference: np.ndarray,
+    p: np.ndarray,
+    significant: np.ndarray,
+    titles: tuple[str, str],
+    colours: Palette,
+) -> Maps:
+    """Which of two applications needs each head more. All arrays (heads,), flat: difference of shares, p value, bool.
+
+    Significant heads get a dot.
+    """
+    most = max(float(np.abs(difference).max(initial=0)), 1e-12)
+    ends = np.cumsum(shape.heads)[:-1]
+    empty = Grid(*(np.full((len(shape.heads), n), np.nan) for n in (max(shape.heads, default=0), 1, 1)))
+    for row, values in enumerate(np.split(difference, ends)):
+        empty.heads[row, : len(values)] = values / most
+    rows = np.repeat(np.arange(len(shape.heads)), shape.heads)
+    numbers_in_row = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    flat = {
+        (int(row), int(number)): place for place, (row, number) in enumerate(zip(rows, numbers_in_row, strict=True))
+    }
+
+    def hover(_: int, part: Part) -> str:
+        place = flat[part.row, part.number or 0]
+        who = titles[0] if difference[place] > 0 else titles[1]
+        return (
+            f"<b>{part_name(part)}</b><br>{numbers.points(abs(difference[place]), 2)} points of share more on {who}"
+            f"<br>p {p[place]:.2g}, all heads together"
+        )
+
+    marked = [Part("heads", row, number) for (row, number), place in flat.items() if significant[place]]
+    figure = _maps([shape], [""], [empty], hover, colours, colours.diverging, (-1, 1), marked=[marked])
+    return Maps(figure, colours.diverging, (f"more to {titles[1]}", f"more to {titles[0]}"))
+
+
 def _maps(
     shapes: Sequence[Shape],
     titles: Sequence[str],
@@ -123,6 +169,7 @@ def _maps(
     limits: tuple[float, float],
     columns: int = 1,
     selected: tuple[int, Part] | None = None,
+    marked: Sequence[Collection[Part]] = (),
 ) -> go.Figure:
     columns = min(columns, len(shapes))
     lines = -(-len(shapes) // columns)
@@ -140,6 +187,8 @@ def _maps(
         title.update(font={"size": 13, "color": colours.ink}, yshift=3, xanchor="left", x=_left_of(figure, title))
     for index, (shape, values) in enumerate(zip(shapes, shown, strict=True)):
         line, column = index // columns + 1, index % columns + 1
+        if marked and marked[index]:
+            figure.add_trace(_dots(marked[index], shape, colours), row=line, col=column)
         for kind in COLUMNS:
             for trace in _cells(index, kind, shape, values, hover, scale, limits, colours.missing):
                 figure.add_trace(trace, row=line, col=column)
@@ -213,6 +262,20 @@ def _cells(
         hoverinfo="text",
     )
     return [blank, heat, markers] if (~np.isnan(silent)).any() else [heat, markers]
+
+
+def _dots(which: Collection[Part], shape: Shape, colours: Palette) -> go.Scatter:
+    """Rings that show on light and dark cells alike. They lie below the squares that take the clicks."""
+    places = [centre(part, shape) for part in sorted(which, key=str)]
+    return go.Scatter(
+        x=[x for x, _ in places],
+        y=[y for _, y in places],
+        mode="markers",
+        marker={"symbol": "circle", "size": 5, "color": colours.page, "line": {"width": 1, "color": colours.quiet}},
+        hoverinfo="skip",
+        selected={"marker": {"opacity": 1}},
+        unselected={"marker": {"opacity": 1}},
+    )
 
 
 def _axes(figure: go.Figure, line: int, column: int, shape: Shape, colours: Palette) -> None:

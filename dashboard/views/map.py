@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import streamlit as st
 
 from asc_core.plan import CostModel, Part
-from asc_core.scores import METHODS
+from asc_core.scores.ablation import ABLATION
 from asc_core.values import Plan, Scores
 from dashboard import numbers, work
 from dashboard.applications import Application, applications_of
 from dashboard.charts.agreement import agreement_matrix, rank_agreement
 from dashboard.charts.grid import grid, interval_at, interval_grids, part_name, ranks, value_at
 from dashboard.charts.heatmap import Maps, Panel, difference, redundant_for, side_by_side
+from dashboard.doubt import Cut, cut_in_view
 from dashboard.frame import (
     CHART_CONFIG,
     errors_in_page,
@@ -27,10 +28,20 @@ from dashboard.frame import (
     write_address,
 )
 from dashboard.look import colours
+from dashboard.methods import LABELS, description_of, in_order, title_of
+from dashboard.panels import across, examples, parts, trust
+from dashboard.panels.in_view import InView
 from dashboard.session import Session
 
-VIEWS = {"all": "Side by side", "difference": "Difference", "shared": "Redundant for how many"}
+VIEWS = {"all": "Side by side", "difference": "Difference", "shared": "Redundant"}
 KINDS = {"heads": "heads", "ffn": "FFNs", "layers": "layers"}
+PANELS = {
+    "trust": "Which method to believe",
+    "parts": "All parts",
+    "examples": "How many examples",
+    "across": "Across applications",
+}
+OF_PANEL = {"trust": trust.panel, "parts": parts.panel, "examples": examples.panel, "across": across.panel}
 LOW_SHARE = 0.3
 PREFERRED = "fisher"
 
@@ -51,10 +62,11 @@ def page() -> None:
         maps(session, applications, panels)
     with right:
         if session.selected is not None and st.session_state.get("map-view", "all") == "all":
-            details(session, applications, panels)
+            details(session, applications, panels, scored)
         else:
             explain(panels)
         agreement(panels)
+    below(session, scored)
     write_address(session)
 
 
@@ -67,8 +79,7 @@ def newest_by_method(session: Session) -> dict[str, list[tuple[Application, Scor
         for (task, method), entry in work.newest_scores(index, weights).items():
             if task == application.name:
                 found.setdefault(method, []).append((application, read_scores(study, entry)))
-    order = list(METHODS)
-    return dict(sorted(found.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
+    return {method: found[method] for method in in_order(found)}
 
 
 def controls(session: Session, scored: dict[str, list[tuple[Application, Scores]]]) -> str:
@@ -77,7 +88,7 @@ def controls(session: Session, scored: dict[str, list[tuple[Application, Scores]
         session.method = PREFERRED if PREFERRED in methods else methods[0]
     if st.session_state.get("map-method") not in methods:
         st.session_state["map-method"] = session.method
-    choice, view, colour = st.columns([5, 7, 4], vertical_alignment="bottom")
+    choice, view, colour, low = st.columns([4, 6, 3, 4], vertical_alignment="bottom")
 
     def chosen() -> None:
         session.method, session.selected = st.session_state["map-method"], None
@@ -97,34 +108,47 @@ def controls(session: Session, scored: dict[str, list[tuple[Application, Scores]
             required=True,
             help="Rank compares the order of parts within each application. Score compares the numbers themselves.",
         )
+    low.slider(
+        "Would go: the lowest",
+        5,
+        80,
+        int(100 * LOW_SHARE),
+        5,
+        format="%d %%",
+        key="map-low",
+        help="Of each kind of part. Parts whose interval crosses this cut are undecided. Where Tune has a cut of these "
+        "scores, that one counts for them.",
+    )
     st.html(f"<div class='asc-small'>{about(session.method, [s for _, s in scored[session.method]])}</div>")
     return session.method
 
 
-def title_of(method: str) -> str:
-    return METHODS[method].title if method in METHODS else method
+def low_share() -> float:
+    return st.session_state.get("map-low", int(100 * LOW_SHARE)) / 100
 
 
 def about(method: str, scores: Sequence[Scores]) -> str:
     """One line: what the method measures, from which labels, on which examples."""
     labels = {one.labels for one in scores}
-    names = {
-        "none": "label-free",
-        "gold": "uses gold labels",
-        "sampled": "labels drawn from the model",
-        "argmax": "the model's own labels",
-    }
     badges = "".join(
-        f"<span class='asc-chip {'on' if kind == 'none' else 'warn'}'>{names[kind]}</span>" for kind in sorted(labels)
+        f"<span class='asc-chip {'on' if kind == 'none' else 'warn'}'>{escape(LABELS.get(kind, kind))}</span>"
+        for kind in sorted(labels)
     )
-    counts = sorted({(one.split, one.examples) for one in scores})
-    seen = ", ".join(f"{split}, {examples:,} examples" for split, examples in counts if examples) or "looks at no data"
-    text = ""
-    if method in METHODS:
-        text = (
-            f"{escape(METHODS[method].description)} <span class='asc-quiet'>{escape(METHODS[method].source)}.</span> "
-        )
+    seen = seen_by(scores)
+    known = description_of(method)
+    text = f"{escape(known[0])} <span class='asc-quiet'>{escape(known[1])}.</span> " if known is not None else ""
     return f"{badges}<span class='asc-chip'>{escape(seen)}</span> {text}"
+
+
+def seen_by(scores: Sequence[Scores]) -> str:
+    """The split and how many of its examples, the fewest and the most where applications differ."""
+    counts: dict[str, list[int]] = {}
+    for one in scores:
+        if one.examples:
+            counts.setdefault(one.split, []).append(one.examples)
+    spans = {split: sorted({min(found), max(found)}) for split, found in counts.items()}
+    told = [f"{split}, {' to '.join(f'{n:,}' for n in span)} examples" for split, span in spans.items()]
+    return ", ".join(told) or "looks at no data"
 
 
 def maps(session: Session, applications: list[Application], panels: list[Panel]) -> None:
@@ -137,11 +161,22 @@ def maps(session: Session, applications: list[Application], panels: list[Panel])
         selected = None
         if session.selected is not None and session.selected[0] in names:
             selected = (names.index(session.selected[0]), session.selected[1])
-        drawn = side_by_side(panels, colours(), st.session_state.get("map-colour", "rank") == "rank", selected=selected)
+        cuts = [
+            cut_in_view(session, name, panel.scores, low_share()) for name, panel in zip(names, panels, strict=True)
+        ]
+        drawn = side_by_side(
+            panels,
+            colours(),
+            st.session_state.get("map-colour", "rank") == "rank",
+            selected=selected,
+            undecided=[cut.cells(panel.scores.shape) for cut, panel in zip(cuts, panels, strict=True)],
+        )
         st.plotly_chart(
             drawn.figure, key=key, on_select="rerun", selection_mode="points", theme=None, config=CHART_CONFIG
         )
-        scale_legend(drawn.scale, drawn.ends)
+        with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+            scale_legend(drawn.scale, drawn.ends)
+            st.html(f"<div class='asc-legend'>{undecided_legend(cuts, panels)}</div>", width="content")
     elif len(same_shape) < 2:
         st.info("This view compares applications on encoders of one shape; score a second one with this method.")
     elif view == "difference":
@@ -155,10 +190,22 @@ def maps(session: Session, applications: list[Application], panels: list[Panel])
             "Places in each application's own order: a part that is first for one and last for the other is deepest."
         )
     else:
-        share = st.slider(
-            "Redundant = among the lowest", 5, 80, int(100 * LOW_SHARE), 5, format="%d %%", key="map-low", width=320
-        )
-        show(redundant_for(same_shape, share / 100, colours()), "map-shared")
+        show(redundant_for(same_shape, low_share(), colours()), "map-shared")
+
+
+def undecided_legend(cuts: Sequence[Cut], panels: Sequence[Panel]) -> str:
+    """What the dots mean; at whose cut."""
+    if all(panel.scores.low is None for panel in panels):
+        return ""
+    by_tune = [panel.title for cut, panel in zip(cuts, panels, strict=True) if cut.plan is not None]
+    lowest = f"the lowest {100 * low_share():.0f} %"
+    if not by_tune:
+        where = lowest
+    elif len(by_tune) == len(panels):
+        where = "Tune's cut"
+    else:
+        where = f"Tune's cut of {escape(', '.join(by_tune))}, {lowest} elsewhere"
+    return f"<span>○ undecided at {where}</span>"
 
 
 def show(drawn: Maps, key: str) -> None:
@@ -176,18 +223,24 @@ def take_click(session: Session, applications: list[Application], event: object)
     if 0 <= int(index) < len(applications):
         part = Part(str(kind), int(row), None if number is None else int(number))
         session.selected = (applications[int(index)].name, part)
+        st.session_state["map-application"] = applications[int(index)].name
 
 
 def explain(panels: list[Panel]) -> None:
     with st.container(border=True):
         st.html(
-            "<p class='asc-kicker'>How to read it</p><div class='asc-small'>Dark (in the dark theme: bright) parts "
-            "contribute much to the application, faint ones little. <b>Click a cell</b> for its scores on every "
-            "application, with intervals, and what cutting it alone would save.</div>"
+            "<p class='asc-kicker'>How to read it</p><div class='asc-small'>Strong colours contribute much, faint ones "
+            "little. <b>Click a cell</b> for its scores everywhere and what cutting it saves. A dot ○: its interval "
+            "crosses the cut, so more examples could decide otherwise.</div>"
         )
 
 
-def details(session: Session, applications: list[Application], panels: list[Panel]) -> None:
+def details(
+    session: Session,
+    applications: list[Application],
+    panels: list[Panel],
+    scored: dict[str, list[tuple[Application, Scores]]],
+) -> None:
     name, part = session.selected  # type: ignore[misc]
     with st.container(border=True, key="map-details"):
         title, close = st.columns([5, 1], vertical_alignment="center")
@@ -210,9 +263,25 @@ def details(session: Session, applications: list[Application], panels: list[Pane
             f"<table class='asc-costs'><tr><th></th><th>{escape(session.method)} score, 95 % interval</th>"
             f"<th>rank, 100 = most</th></tr>{''.join(rows)}</table>"
         )
+        ablated(scored, name, part)
         for application in applications:
             if application.name == name:
                 savings(session, application, part)
+
+
+def ablated(scored: dict[str, list[tuple[Application, Scores]]], name: str, part: Part) -> None:
+    """What really happens without the part, where that was measured."""
+    for application, truth in scored.get(ABLATION, []):
+        own = grid(truth.values, truth.shape)
+        if application.name != name or not exists(part, own):
+            continue
+        interval = interval_at(interval_grids(truth), part)
+        written = f" [{numbers.score(interval[0])}, {numbers.score(interval[1])}]" if interval else ""
+        st.html(
+            "<div class='asc-small' style='margin-top:.4rem'>Switched off alone, the loss on "
+            f"{escape(application.title)} changes by <b>{numbers.score(value_at(own, part))}</b>{written} "
+            f"({truth.examples:,} {escape(truth.split)} examples).</div>"
+        )
 
 
 def deselect(session: Session) -> None:
@@ -276,6 +345,40 @@ def agreement(panels: list[Panel]) -> None:
         )
         figure = agreement_matrix([panel.title for panel in panels], rank_agreement(scores, kind), colours())
         st.plotly_chart(figure, theme=None, config=CHART_CONFIG, key="map-agreement-chart")
+
+
+# Below the maps
+
+
+def below(session: Session, scored: dict[str, list[tuple[Application, Scores]]]) -> None:
+    """One panel at a time, about one application."""
+    everyone = {application.name: application for found in scored.values() for application, _ in found}
+    here = [application.name for application, _ in scored[session.method]]
+    chosen = st.session_state.get("map-application")
+    if chosen not in everyone:
+        chosen = session.application if session.application in everyone else here[0]
+        st.session_state["map-application"] = chosen
+    with st.container(key="map-panels", border=True):
+        what, about_whom = st.columns([5, 1], vertical_alignment="center")
+        with what:
+            panel = st.segmented_control(
+                "Panel",
+                list(PANELS),
+                format_func=PANELS.__getitem__,
+                key="map-panel",
+                default="trust",
+                required=True,
+                label_visibility="collapsed",
+            )
+        name = about_whom.selectbox(
+            "Application",
+            list(everyone),
+            format_func=lambda n: everyone[n].title,
+            key="map-application",
+            label_visibility="collapsed",
+        )
+        view = InView(everyone.get(name, everyone[chosen]), session.method, scored, low_share())
+        OF_PANEL[panel or "trust"](session, view)
 
 
 with errors_in_page():

@@ -17,7 +17,7 @@ from dashboard.charts.agreement import agreement_matrix, rank_agreement, readabl
 from dashboard.charts.cut import ByHand, cut_map, score_histogram
 from dashboard.charts.frontier import Measured, metric_against_budget
 from dashboard.charts.grid import Grid, grid, ranks, shades
-from dashboard.charts.heatmap import Panel, centre, difference, redundant_for, side_by_side
+from dashboard.charts.heatmap import Panel, centre, difference, needs_map, redundant_for, side_by_side
 from dashboard.charts.palette import DARK, LIGHT, Palette, colour_at
 from tests.dashboard.synthetic import SHAPE, SHARED, UNEVEN, estimate, scores
 
@@ -121,6 +121,34 @@ def test_hovering_says_the_score_its_interval_and_how_many_examples() -> None:
     value = made.values.heads[1][2]
     for said in ("Layer 2, head 3", f"{value:.4g}", f"[{value - 0.05:.4g}, {value + 0.05:.4g}]", "train, 64 examples"):
         assert said in text
+
+
+def test_undecided_cells_have_a_dot_and_say_so() -> None:
+    doubt = {Part("heads", 1, 2), Part("ffn", 0), Part("layers", 2)}
+    figure = side_by_side([Panel("a", scores()), Panel("b", scores())], LIGHT, True, undecided=[doubt, set()]).figure
+    said = {tuple(data) for data, text in targets(figure) if "undecided" in text}
+    assert said == {(0, *part) for part in doubt}
+    dots = [trace for trace in figure.data if isinstance(trace, go.Scatter) and trace.marker.symbol == "circle"]
+    assert [list(zip(dot.x, dot.y, strict=True)) for dot in dots] == [
+        [centre(part, SHAPE) for part in sorted(doubt, key=str)]
+    ]
+
+
+@PALETTES
+def test_the_map_of_needs_marks_significant_heads_and_says_whose_they_are(colours: Palette) -> None:
+    difference = np.linspace(-0.3, 0.6, 6)
+    p = np.array([0.01, 0.5, 0.5, 0.5, 0.5, 0.001])
+    drawn = needs_map(UNEVEN, difference, p, p < 0.05, ("nli", "qa"), colours)
+    text = {tuple(data[1:]): said for data, said in targets(drawn.figure)}
+    assert "more on qa" in text["heads", 0, 0]
+    assert "more on nli" in text["heads", 1, 1]
+    heat = next(t for t in drawn.figure.data if isinstance(t, go.Heatmap) and t.zmin == -1)
+    assert heat.z[1][1] == 1
+    assert heat.z[0][0] == pytest.approx(-0.5)
+    (dots,) = [
+        trace for trace in drawn.figure.data if isinstance(trace, go.Scatter) and trace.marker.symbol == "circle"
+    ]
+    assert len(dots.x) == 2
 
 
 def test_the_scale_is_the_same_for_all_maps() -> None:

@@ -1,0 +1,1 @@
+"""What stands below the heatmaps on the Map page, one file a panel."""
