@@ -18,12 +18,14 @@ from dashboard.frame import (
     library,
     load,
     poll,
+    read_scores,
     running_work,
     show_failure,
     this_session,
     write_address,
 )
 from dashboard.session import Session
+from dashboard.settled import ENOUGH, stopped_early
 
 SAMPLES = (128, 256, 512, 1024, 2048)
 USUAL_METHODS = ("fisher", "update", "asc-b")
@@ -37,6 +39,7 @@ def page() -> None:
     running_work(session)  # before the study is read: what ends in between is in it
     applications = applications_of(session.study)
     index = session.study.score_index()
+    early = stopped(session.study, index)
     with top:
         hero(session, applications, index)
     last_failures(session)
@@ -45,7 +48,7 @@ def page() -> None:
         line = st.columns(CARDS_A_LINE)
         for column, application in zip(line, applications[start : start + CARDS_A_LINE], strict=False):
             with column, st.container(border=True, height="stretch", key=f"card-{application.title}"):
-                card(session, application, index)
+                card(session, application, index, early)
         if len(applications) - start < CARDS_A_LINE:
             with line[len(applications) - start], st.container(border=True, height="stretch", key="card-add"):
                 add_form(session)
@@ -78,6 +81,12 @@ def score_panel(session: Session, applications: list[Application], index: list[d
     samples_column.selectbox(
         "Examples", SAMPLES, index=SAMPLES.index(512), key="score-samples", format_func=numbers.thousands
     )
+    st.toggle(
+        "Stop when the ranking has settled",
+        key="score-settled",
+        help=f"Looks after 64, 128, 256, ... examples and ends as soon as every method's ranking can be expected to "
+        f"correlate by {ENOUGH:g} with that of as many others. You can go on later.",
+    )
     ready = [application for application in applications if application.trained]
     scored = {entry["task"] for entry in index}
     button, onward = st.columns([1, 2], vertical_alignment="center")
@@ -103,18 +112,48 @@ def start_scoring(session: Session, applications: list[Application]) -> None:
     if not methods:
         session.messages.append("Choose at least one method to score with.")
         return
+    begin(session, applications, methods, samples, ENOUGH if st.session_state.get("score-settled") else None)
+
+
+def begin(
+    session: Session, applications: list[Application], methods: list[str], samples: int, stop_at: float | None
+) -> None:
+    """stop_at: the stability at which to stop early; 1 = go on to the end where an earlier scoring did so."""
     jobs = all_jobs()
     for application in applications:
         key = scoring_key(session.study, application, methods, samples)
         if jobs.running("score", key) is None:
-            job_work = work.scoring(library(), session.study, application, methods, samples)
+            job_work = work.scoring(library(), session.study, application, methods, samples, stop_at)
             jobs.start(session.id, "score", key, f"Scoring {application.title}", job_work)
         elif jobs.last(session.id, "score", key) is None:
             session.messages.append(f"{application.title} is being scored like this in another window already.")
 
 
+def further_button(
+    session: Session, application: Application, own: dict[str, tuple[int, int]], being_scored: bool
+) -> None:
+    """Goes on to the end with what has stopped early."""
+    watched = session.study.get(work.watched_setting(application)) or {}
+    methods, samples = list(own), max(total for _, total in own.values())
+    if set(watched.get("methods", ())) == set(methods):  # what was asked for then, which the same sweep goes on from
+        methods, samples = list(watched["methods"]), int(watched["samples"])
+    st.button(
+        "Score further",
+        key=f"further-{application.title}",
+        icon=":material/more_time:",
+        on_click=begin,
+        args=(session, [application], methods, samples, 1.0),
+        disabled=being_scored,
+        help="The rankings had settled, so scoring stopped early. This goes on to the last example.",
+    )
+
+
+def scoring_prefix(study: Study, application: Application) -> str:
+    return f"{study.path.absolute()}|{application.name}|scores|"
+
+
 def scoring_key(study: Study, application: Application, methods: list[str], samples: int) -> str:
-    return f"{study.path.absolute()}|{application.name}|{','.join(sorted(methods))}|{samples}"
+    return f"{scoring_prefix(study, application)}{','.join(sorted(methods))}|{samples}"
 
 
 def last_failures(session: Session) -> None:
@@ -135,14 +174,35 @@ def facts_in_background(session: Session, applications: list[Application]) -> No
         load(session, key, "Looking at the data", work.describing(library(), session.study, missing))
 
 
-def card(session: Session, application: Application, index: list[dict[str, Any]]) -> None:
+def stopped(study: Study, index: list[dict[str, Any]]) -> dict[tuple[str, str], tuple[int, int]]:
+    """(task, method) -> (examples done, examples there are) of newest scores whose sweep ended early."""
+    found = {}
+    for (task, method), entry in work.newest_scores(index, None).items():
+        early = stopped_early(read_scores(study, entry)) if entry["examples"] else None
+        if early is not None:
+            found[task, method] = early
+    return found
+
+
+def card(
+    session: Session,
+    application: Application,
+    index: list[dict[str, Any]],
+    early: dict[tuple[str, str], tuple[int, int]],
+) -> None:
     facts = work.known_facts(library(), session.study, application)
     text = heading(application, facts) + body(application, facts) + figures(application, facts)
     st.html(f"<div class='asc-card'>{text}</div>")
     entries = [entry for entry in index if entry["task"] == application.name]
-    st.html(chips(entries))
+    own = {method: ends for (task, method), ends in early.items() if task == application.name}
+    st.html(chips(entries, own))
     job = next(
-        (j for j in all_jobs().of(session.id, "score") if j.active and j.key.split("|")[1] == application.name), None
+        (
+            j
+            for j in all_jobs().of(session.id, "score")
+            if j.active and j.key.startswith(scoring_prefix(session.study, application))
+        ),
+        None,
     )
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
@@ -154,6 +214,8 @@ def card(session: Session, application: Application, index: list[dict[str, Any]]
             disabled=not application.trained or job is not None,
             help=None if application.trained else "Its weights are not here yet: `make demo-train` makes them.",
         )
+        if own:
+            further_button(session, application, own, job is not None)
         if entries:
             for view, label in (("map", "Map"), ("tune", "Tune")):
                 if st.button(label, key=f"{view}-{application.title}", type="tertiary"):
@@ -200,16 +262,22 @@ def figures(application: Application, facts: Facts | None) -> str:
     return f"<div class='asc-figures'>{''.join(parts)}</div>"
 
 
-def chips(entries: list[dict[str, Any]]) -> str:
+def chips(entries: list[dict[str, Any]], early: dict[str, tuple[int, int]]) -> str:
+    """The methods, each with its number of examples; of those that stopped early also how many there are."""
     if not entries:
         return "<div class='asc-small asc-quiet'>not scored yet</div>"
     newest: dict[str, int] = {}
     for entry in entries:
         newest.setdefault(entry["method"], entry["examples"])
-    made = "".join(
-        f"<span class='asc-chip on'>{escape(method)}{f' · {examples:,}' if examples else ''}</span>"
-        for method, examples in newest.items()
-    )
+
+    def chip(method: str, examples: int) -> str:
+        counted = f" · {examples:,}" if examples else ""
+        if method not in early:
+            return f"<span class='asc-chip on'>{escape(method)}{counted}</span>"
+        title = f"settled after {early[method][0]:,} of {early[method][1]:,} examples"
+        return f"<span class='asc-chip on' title='{title}'>{escape(method)}{counted} of {early[method][1]:,} ✓</span>"
+
+    made = "".join(chip(method, examples) for method, examples in newest.items())
     return f"<div title='methods · examples'>{made}</div>"
 
 

@@ -14,8 +14,10 @@ from streamlit.runtime.download_data_util import convert_data_to_bytes_and_infer
 from streamlit.testing.v1 import AppTest
 
 from asc_core.plan import Part
+from asc_core.progress import Progress
 from asc_core.study import Study
 from asc_core.values import Plan
+from dashboard import frame, work
 from dashboard import session as sessions
 from dashboard.applications import Application
 from dashboard.exports import exports_of, zipped
@@ -90,6 +92,31 @@ def test_scoring_from_the_page_ends_in_scores_and_a_next_step(
     assert "tune-words" in [b.key for b in app.button]
 
 
+def test_scoring_may_stop_when_settled_and_go_on_later(study: Study, added: Application, open_page: Open) -> None:
+    """With 48 examples in one slice the sweep cannot stop early; a stop is made by hand, as the engine writes it."""
+    from dataclasses import replace
+
+    app = open_page("overview")
+    app.multiselect(key="score-methods").set_value(["update"])
+    app.toggle(key="score-settled").set_value(True)
+    app.run()
+    app.button(key="score-words").click()
+    settled(app.run())
+    assert not app.exception
+    assert study.get("watched:words") == {"methods": ["update"], "samples": 512}
+    (made,) = study.scores(method="update")
+    assert "stability.heads" in made.details
+    assert "further-words" not in [b.key for b in app.button]
+    study.save_scores(replace(made, examples=24, notes="Stopped after 24 of 48 examples, because it had settled."))
+    app.run()
+    assert "update · 24 of 48" in html_of(app)
+    app.button(key="further-words").click()
+    settled(app.run())
+    assert not app.exception
+    assert "update · 48<" in html_of(app)
+    assert "further-words" not in [b.key for b in app.button]
+
+
 def test_adding_an_application_checks_that_encoder_and_task_fit(
     study: Study, checkpoint: Path, task_file: Path, open_page: Open, tmp_path: Path
 ) -> None:
@@ -145,14 +172,7 @@ def test_the_map_says_which_labels_a_method_used(scored: Study, open_page: Open)
 
 
 def test_two_applications_can_be_compared(scored: Study, checkpoint: Path, open_page: Open, tmp_path: Path) -> None:
-    from asc_core.scores import sweep
-    from dashboard import applications, frame
-
-    folder = tmp_path / "other"
-    folder.mkdir()
-    other = applications.add(scored, str(checkpoint), str(write_task(folder, "others")), "others")
-    library = frame.library()
-    sweep(library.encoder(other), library.task(other), ["fisher"], samples=16, seed=1, study=scored)
+    add_another(scored, checkpoint, tmp_path)
     app = open_page("map")
     app.segmented_control(key="map-view").set_value("difference")
     app.run()
@@ -162,6 +182,118 @@ def test_two_applications_can_be_compared(scored: Study, checkpoint: Path, open_
     app.run()
     assert not app.exception
     assert len(app.get("plotly_chart")) == 2
+
+
+def test_the_map_marks_undecided_parts_at_the_share_that_would_go(scored: Study, open_page: Open) -> None:
+    app = open_page("map")
+    assert "undecided at the lowest 30 %" in html_of(app)
+    app.slider(key="map-low").set_value(60)
+    app.run()
+    assert not app.exception
+    assert "undecided at the lowest 60 %" in html_of(app)
+
+
+def test_the_map_marks_undecided_parts_at_tunes_cut_where_there_is_one(scored: Study, open_page: Open) -> None:
+    app = open_page("tune")
+    app.switch_page("views/map.py").run()
+    settled(app)
+    assert "undecided at Tune's cut" in html_of(app)
+
+
+def test_all_parts_stand_in_a_table_that_can_be_taken_away(scored: Study, open_page: Open) -> None:
+    app = open_page("map")
+    app.segmented_control(key="map-panel").set_value("parts")
+    app.run()
+    assert not app.exception
+    table = app.dataframe[0].value
+    assert table["kind"].value_counts()["head"] == 12
+    assert "neuron" not in set(table["kind"])
+    app.toggle(key="parts-undecided").set_value(True)
+    app.run()
+    undecided = app.dataframe[0].value if len(app.dataframe) else table[table["undecided"].fillna(False)]
+    assert len(undecided) == table["undecided"].fillna(False).sum()
+    assert len(app.get("download_button")) == 1
+
+
+def test_trust_is_measured_from_the_page_and_then_shown(scored: Study, open_page: Open) -> None:
+    app = open_page("map")
+    button = app.button(key="trust-measure-words")
+    assert "Measure it: less than a minute" in button.label
+    app.selectbox(key="trust-examples-words").set_value(64)
+    app.run()
+    app.button(key="trust-measure-words").click()
+    settled(app.run())
+    assert not app.exception
+    text = html_of(app)
+    for said in ("Fisher information", "Ceiling of the truth", "is the truth here", "one part switched off at a time"):
+        assert said in text
+    assert scored.get("judging:words") is None
+    app.segmented_control(key="trust-kind").set_value("ffn")
+    app.run()
+    assert not app.exception
+    assert "ablation" in {entry["method"] for entry in scored.score_index()}
+    app = click(app, "map-chart", [0, "heads", 1, 2])
+    assert "Switched off alone, the loss on words changes by" in html_of(app)
+
+
+def test_trust_that_was_cancelled_can_go_on(scored: Study, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never_ends(*_: Any, progress: Progress, **__: Any) -> None:
+        while True:
+            progress.step(1, 10, "ablating words")
+            progress.cancel.wait(0.01)
+
+    app = open_page("map")
+    app.selectbox(key="trust-examples-words").set_value(64)
+    app.run()
+    monkeypatch.setattr(work, "trust_in_study", never_ends)
+    app.button(key="trust-measure-words").click()
+    app.run()
+    assert "Being measured" in html_of(app)
+    (job,) = frame.all_jobs().of(session_of(app).id, "score")
+    next(b for b in app.button if b.label == "Cancel").click()
+    settled(app.run())
+    assert job.state == "cancelled"
+    assert app.button(key="trust-measure-words").label.startswith("Go on measuring")
+    assert app.selectbox(key="trust-examples-words").value == 64
+    monkeypatch.undo()
+
+
+def test_how_many_examples_are_enough_is_said_for_the_method_in_view(scored: Study, open_page: Open) -> None:
+    app = open_page("map")
+    app.segmented_control(key="map-panel").set_value("examples")
+    app.run()
+    assert not app.exception
+    assert "The ranking of heads by <b>Fisher information</b>" in html_of(app)
+
+
+def test_two_applications_are_compared_part_by_part_and_tested(
+    scored: Study, checkpoint: Path, open_page: Open, tmp_path: Path
+) -> None:
+    add_another(scored, checkpoint, tmp_path)
+    app = open_page("map")
+    app.segmented_control(key="map-panel").set_value("across")
+    settled(app.run())
+    text = html_of(app)
+    for said in ("Redundant for both", "Only <b>words</b> needs", "Only <b>others</b> needs"):
+        assert said in text
+    app.button(key="across-test").click()
+    settled(app.run())
+    assert not app.exception
+    text = html_of(app)
+    assert "beyond" in text
+    assert "all heads together" in text
+
+
+def add_another(study: Study, checkpoint: Path, folder: Path) -> Application:
+    """A second application on the same encoder, scored by fisher."""
+    from asc_core.scores import sweep
+    from dashboard import applications
+
+    (folder / "other").mkdir()
+    other = applications.add(study, str(checkpoint), str(write_task(folder / "other", "others")), "others")
+    library = frame.library()
+    sweep(library.encoder(other), library.task(other), ["fisher"], samples=16, seed=1, study=study)
+    return other
 
 
 # Tune
