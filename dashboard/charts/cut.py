@@ -30,11 +30,18 @@ class ByHand:
 
 
 def cut_map(
-    scores: Scores, plan: Plan, by_hand: ByHand, colours: Palette, height: int = 300, each_layer: bool = False
+    scores: Scores,
+    plan: Plan,
+    by_hand: ByHand,
+    colours: Palette,
+    height: int = 300,
+    each_layer: bool = False,
+    boxes: bool = False,
 ) -> go.Figure:
     """What the plan keeps (coloured by score), what it cuts (hollow), and what was decided by hand.
 
-    each_layer: whether the rule compares heads with those of their own layer only.
+    each_layer: whether the rule compares heads with those of their own layer only. boxes: whether dragging draws one
+    over cells; streamlit then takes no clicks.
     Marker `customdata` is [0, kind, row, number] as in the map.
     """
     shape = scores.shape
@@ -66,7 +73,9 @@ def cut_map(
         range=[rows - 0.5, -0.5], tickvals=list(range(rows)), ticktext=[f"L{row + 1}" for row in range(rows)]
     )
     styled(figure, colours, height, (26, 22, 2, 2))
-    return figure.update_layout(dragmode="select", newselection={"line": {"color": colours.cut, "width": 1.5}})
+    if boxes:
+        figure.update_layout(dragmode="select", newselection={"line": {"color": colours.cut, "width": 1.5}})
+    return figure
 
 
 def score_histogram(scores: Scores, plan: Plan, colours: Palette, height: int = 112) -> go.Figure | None:

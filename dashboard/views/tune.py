@@ -195,6 +195,7 @@ def take_clicks(session: Session, scores: Scores, cost_model: CostModel) -> None
 def the_map(session: Session, scores: Scores, plan: Plan) -> None:
     move = session.move
     assert move is not None
+    boxes = bool(st.session_state.get("tune-boxes"))
     figure = cut_map(
         scores,
         plan,
@@ -202,12 +203,13 @@ def the_map(session: Session, scores: Scores, plan: Plan) -> None:
         colours(),
         MAP_HEIGHT,
         each_layer=move.rule == "share" and not move.everywhere,
+        boxes=boxes,
     )
     st.plotly_chart(
         figure,
         key=map_key(session),
         on_select="rerun",
-        selection_mode=("points", "box"),
+        selection_mode="box" if boxes else "points",
         theme=None,
         config=CHART_CONFIG,
     )
@@ -218,8 +220,19 @@ def the_map(session: Session, scores: Scores, plan: Plan) -> None:
         f"<span><i style='background:{chosen.sequential[4][1]}'></i>kept</span>"
         f"<span><i style='border:1px solid {chosen.line}'></i>cut</span>"
         f"<span><b style='color:{chosen.cut}'>□</b> kept, <b style='color:{chosen.cut}'>✕</b> cut by hand</span>"
-        "<span>○ undecided</span><span class='asc-quiet'>click a cell or draw a box over several</span>"
-        "</div>"
+        "<span>○ undecided</span>"
+        f"<span class='asc-quiet'>{'drag over cells' if boxes else 'click a cell'}</span></div>",
+        width="content",
+    )
+
+    def forget_selection() -> None:
+        session.nonce += 1  # a chart keeps what dragging does for as long as it has its key
+
+    below.toggle(
+        "boxes",
+        key="tune-boxes",
+        on_change=forget_selection,
+        help="Drag over cells to change several at once. While this is on, clicks are not taken.",
     )
     if move.forced:
         below.button(

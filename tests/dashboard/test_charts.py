@@ -347,3 +347,11 @@ def test_heads_whose_interval_holds_the_cut_are_marked_unless_set_by_hand() -> N
     assert undecided_marks(cut_map(made, plan, ByHand(), LIGHT)) == near
     by_hand = ByHand(kept=frozenset({Part("heads", 1, 3)}))
     assert undecided_marks(cut_map(made, plan, by_hand, LIGHT)) == {centre(Part("heads", 1, 2), SHAPE)}
+
+
+def test_the_cut_map_takes_clicks_unless_boxes_are_asked_for() -> None:
+    """Streamlit listens to clicks only where dragging does not select."""
+    plan = by_share(scores(), 0.5, 0.5)
+    drawn = {boxes: cut_map(scores(), plan, ByHand(), LIGHT, boxes=boxes) for boxes in (False, True)}
+    assert not drawn[False].layout.dragmode
+    assert drawn[True].layout.dragmode == "select"
