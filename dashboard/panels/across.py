@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
+from asc_core.plan import Part
 from asc_core.plan.parts import kinds_of, rows_of
 from asc_core.scores.compare import Redundancy, redundancy
 from asc_core.scores.needs import FEWEST_EXAMPLES, Needs, needs_more
@@ -102,7 +103,7 @@ def names_of(places: np.ndarray, shape: Shape, kind: str) -> str:
 def who_needs_more(session: Session, view: InView) -> None:
     applications = [application for application, _ in view.others]
     first, second = pair(applications, view.application)
-    found = needs_of(session.study, first, second, view)
+    found = needs_of(session.study, first, second, view.others)
     if found is None:
         st.html(
             f"<div class='asc-verdict'>Which heads does <b>{escape(first.title)}</b> need more than "
@@ -138,18 +139,40 @@ def pair(applications: Sequence[Application], in_view: Application) -> tuple[App
     return first, names[chosen]
 
 
-def needs_of(study: Study, first: Application, second: Application, view: InView) -> Needs | None:
-    """The test, where both applications' shares are known already."""
-    shares = [
-        shares_of(study, one, scores) for wanted in (first, second) for one, scores in view.others if one == wanted
-    ]
+def needs_of(
+    study: Study, first: Application, second: Application, scored: Sequence[tuple[Application, Scores]]
+) -> Needs | None:
+    """The test, where both applications' shares are known already. scored: by any method, encoders of one shape."""
+    shares = [shares_of(study, one, scores) for wanted in (first, second) for one, scores in scored if one == wanted]
     if len(shares) != 2 or any(one is None or len(one) < FEWEST_EXAMPLES for one in shares):
         return None
     a, b = shares
     assert a is not None
     assert b is not None
-    key = ("needs", str(study.path.absolute()), first.name, second.name, *(s.weights for _, s in view.others))
+    key = ("needs", str(study.path.absolute()), first.name, second.name, *(s.weights for _, s in scored))
     return library().kept(key, lambda: needs_more(a, b, alternative="two-sided"))
+
+
+def needs_of_part(study: Study, scored: Sequence[tuple[Application, Scores]], name: str, part: Part) -> str:
+    """Who needs a head more, for one application against each other that it was tested against; HTML."""
+    own = next(((application, scores) for application, scores in scored if application.name == name), None)
+    if own is None or part.kind != "heads":
+        return ""
+    shape = own[1].shape
+    alike = [(application, scores) for application, scores in scored if scores.shape == shape]
+    place = sum(shape.heads[: part.row]) + (part.number or 0)
+    said = []
+    for other, _ in alike:
+        found = needs_of(study, own[0], other, alike) if other.name != name else None
+        if found is None:
+            continue
+        p = p_value(found.adjusted[place])
+        if found.adjusted[place] >= SIGNIFICANT:
+            said.append(f"{escape(other.title)} (no difference, p = {p})")
+        else:
+            more = "more" if found.difference[place] > 0 else "less"
+            said.append(f"{escape(other.title)} (<b>{more}</b>, p {'' if p.startswith('&lt;') else '= '}{p})")
+    return f"It matters to {escape(own[0].title)} compared with {', '.join(said)}; all heads together." if said else ""
 
 
 def shares_of(study: Study, application: Application, scores: Scores) -> np.ndarray | None:

@@ -66,7 +66,7 @@ def panel(session: Session, view: InView) -> None:
             ),
             "score": st.column_config.NumberColumn("score", format=written, width="small"),
             "low": st.column_config.NumberColumn(
-                "low", help="Ends of the 95 % interval over examples.", format="%.4g", width="small"
+                "low", help="Ends of the 95 % interval over examples.", format=written, width="small"
             ),
             "high": st.column_config.NumberColumn("high", format=written, width="small"),
             "rank": st.column_config.NumberColumn("rank", width="small", help="1 = contributes most of its kind."),

@@ -64,8 +64,8 @@ def page() -> None:
         if session.selected is not None and st.session_state.get("map-view", "all") == "all":
             details(session, applications, panels, scored)
         else:
-            explain(panels)
-        agreement(panels)
+            explain()
+            agreement(panels)
     below(session, scored)
     write_address(session)
 
@@ -226,7 +226,7 @@ def take_click(session: Session, applications: list[Application], event: object)
         st.session_state["map-application"] = applications[int(index)].name
 
 
-def explain(panels: list[Panel]) -> None:
+def explain() -> None:
     with st.container(border=True):
         st.html(
             "<p class='asc-kicker'>How to read it</p><div class='asc-small'>Strong colours contribute much, faint ones "
@@ -264,6 +264,9 @@ def details(
             f"<th>rank, 100 = most</th></tr>{''.join(rows)}</table>"
         )
         ablated(scored, name, part)
+        tested = across.needs_of_part(session.study, scored[session.method], name, part)
+        if tested:
+            st.html(f"<div class='asc-small' style='margin-top:.4rem'>{tested}</div>")
         for application in applications:
             if application.name == name:
                 savings(session, application, part)

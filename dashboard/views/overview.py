@@ -6,7 +6,6 @@ from typing import Any
 
 import streamlit as st
 
-from asc_core.errors import UserError
 from asc_core.scores import METHODS
 from asc_core.study import Study
 from dashboard import numbers, work
@@ -291,9 +290,10 @@ def add_form(session: Session) -> None:
         task = st.text_input("Task", key="add-task", placeholder="task.toml, or a preset such as glue/mrpc")
         sent = st.form_submit_button("Add", key="add-submit", icon=":material/add:")
     jobs = all_jobs()
+    if sent and not (encoder.strip() and task.strip()):
+        st.error("Name both an encoder and a task.", icon=":material/error:")
+        return
     if sent:
-        if not encoder.strip() or not task.strip():
-            raise UserError("Name both an encoder and a task.")
         job_work = work.adding(library(), session.study, encoder.strip(), task.strip())
         jobs.start(session.id, "load", "add", "Adding", job_work)
     job = jobs.last(session.id, "load", "add")
