@@ -3,7 +3,7 @@
 Between two samples of n examples a ranking correlates by r(n) = t^2 / (t^2 + s^2 / n), where t^2 is the variance
 between parts and s^2 that of single examples; so one known r(n) gives all others (Spearman 1910 and Brown 1910, British
 Journal of Psychology 3, 271-322). Where a sweep was watched, its stops are shown as they were; elsewhere r comes from
-the scores' intervals, which is a lower bound since errors that parts have in common count as if each had its own.
+the scores' intervals, as if each part's error were its own; where parts have errors in common that is a little low.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def stability_of(scores: Scores, kind: str) -> Stability | None:
         return None
     low, high = (flat_scores(replace(scores, values=end), kind) for end in (scores.low, scores.high))
     noise = np.random.default_rng((scores.seed, len(flat))).standard_normal((_DRAWS, len(flat)))
-    drawn = flat + (high - low) / (2 * NORMAL_QUANTILE) * noise
+    half = np.where(low > 0, (high - low) / 2, high - flat)  # many scores cannot be negative, nor their lower ends
+    drawn = flat + half / NORMAL_QUANTILE * noise
     return Stability(scores.method, np.array([scores.examples]), np.array([fresh_correlation(drawn)]), False)
 
 

@@ -168,11 +168,13 @@ def needs_of_part(study: Study, scored: Sequence[tuple[Application, Scores]], na
             continue
         p = p_value(found.adjusted[place])
         if found.adjusted[place] >= SIGNIFICANT:
-            said.append(f"{escape(other.title)} (no difference, p = {p})")
+            how = "neither more nor less"
         else:
-            more = "more" if found.difference[place] > 0 else "less"
-            said.append(f"{escape(other.title)} (<b>{more}</b>, p {'' if p.startswith('&lt;') else '= '}{p})")
-    return f"It matters to {escape(own[0].title)} compared with {', '.join(said)}; all heads together." if said else ""
+            how = "<b>more</b>" if found.difference[place] > 0 else "<b>less</b>"
+        said.append(f"{how} than to {escape(other.title)} (p {'' if p.startswith('&lt;') else '= '}{p})")
+    if not said:
+        return ""
+    return f"It matters {', '.join(said)}, as far as examples can tell; p for all heads together."
 
 
 def shares_of(study: Study, application: Application, scores: Scores) -> np.ndarray | None:

@@ -47,8 +47,8 @@ def panel(session: Session, view: InView) -> None:
         st.plotly_chart(figure, theme=None, config=CHART_CONFIG, key=f"examples-chart-{kind}")
         st.html(
             "<div class='asc-small asc-quiet'>Stability: the rank correlation to be expected with the ranking from as "
-            "many other examples. Filled points were watched during the sweep, hollow ones come from the scores' "
-            "intervals and are at least so high, dotted lines are foretold from the last point.</div>"
+            "many other examples. Filled points were watched during the sweep, hollow ones are estimated "
+            "from the scores' intervals, mostly a little low; dotted lines are foretold from the last point.</div>"
         )
     with right:
         st.html(table(known[kind], view.method))
@@ -84,7 +84,7 @@ def table(found: list[Stability], method: str) -> str:
         )
         lines.append(
             f"<tr{style}><td>{escape(title_of(one.method))}</td><td>{int(one.examples[-1]):,}</td>"
-            f"<td>{'' if one.watched else '≥ '}{one.now:.2f}</td><td>{need}</td></tr>"
+            f"<td>{'' if one.watched else '≈ '}{one.now:.2f}</td><td>{need}</td></tr>"
         )
     head = "<tr><th></th><th>examples</th><th>stability</th><th>settled at</th></tr>"
     return f"<table class='asc-trust'>{head}{''.join(lines)}</table>"
