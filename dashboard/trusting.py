@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
 
 from asc_core.scores.ablation import parts_of
 from asc_core.scores.removal import POINTS, RANDOM_SEEDS
@@ -75,6 +75,19 @@ class Report(BaseModel):
     chance: dict[str, list[float]]
     methods: list[Judged]
     believe: dict[str, Belief]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Report:
+        known = {m.method for m in self.methods}
+        if any(belief.method not in (None, *known) for belief in self.believe.values()):
+            raise ValueError("a method to believe has to be among the methods")
+        curves = [(kind, curve) for m in self.methods for kind, curve in m.curves.items()]
+        for kind, curve in [*curves, *self.chance.items()]:
+            if len(curve) < 2 or len(curve) != len(self.removed.get(kind, ())):
+                raise ValueError("every curve needs a loss for each share removed")
+        if self.removed.keys() - self.chance.keys():
+            raise ValueError("every kind that was removed needs a random order")
+        return self
 
     @property
     def kinds(self) -> list[str]:

@@ -220,6 +220,12 @@ def shares_key(application: Application, weights: str, samples: int) -> str:
     return f"head-shares|{weights}|{application.name}|{samples}"
 
 
+def kept_settings(study: Study, key: str) -> dict[str, Any]:
+    """Empty where there are none, or what is there is something else: a study may come from anyone."""
+    kept = study.get(key)
+    return kept if isinstance(kept, dict) else {}
+
+
 def facts_setting(application: Application) -> str:
     return f"facts-2:{application.task}"  # the number goes up when `Facts` changes
 

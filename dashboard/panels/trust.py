@@ -197,7 +197,7 @@ def measure_form(session: Session, view: InView, kind: str) -> None:
     if job is not None:
         st.html("<div class='asc-small'>Being measured: the bar at the top says how far it is.</div>")
         return
-    unfinished = session.study.get(work.judging_setting(application)) or {}
+    unfinished = work.kept_settings(session.study, work.judging_setting(application))
     usual = unfinished.get("samples", USUAL_EXAMPLES)
     examples = st.selectbox(
         "Examples",
@@ -206,14 +206,14 @@ def measure_form(session: Session, view: InView, kind: str) -> None:
         key=f"trust-examples-{application.title}",
         help="So many to switch parts off on, and as many others to remove parts on. More narrow every interval.",
     )
-    pace = session.study.get(work.pace_setting(application))
+    pace = work.kept_settings(session.study, work.pace_setting(application))
     scores = next(iter(view.own.values()))
     effort = Effort.of(
         scores.shape, methods, examples, examples, truth_known(session.study, scores.weights, view, examples)
     )
     going_on = bool(unfinished) and unfinished.get("samples") == examples
     label = "Go on measuring" if going_on else "Measure it"
-    if pace is not None:
+    if pace:
         seconds = effort.total * seconds_a_text(pace)
         label += f": {about(seconds).replace('about', 'at most') if going_on else about(seconds)}"
     st.button(
@@ -227,7 +227,7 @@ def measure_form(session: Session, view: InView, kind: str) -> None:
     last = all_jobs().last(session.id, "score", key)
     if last is not None and last.state == "failed":
         show_failure(last)
-    if pace is None:
+    if not pace:
         load(
             session,
             application.name,
@@ -259,7 +259,7 @@ def truth_known(study: Study, weights: str, view: InView, examples: int) -> bool
 
 def seconds_a_text(pace: Mapping[str, object]) -> float:
     """What `work.pacing` has measured; a study may come from anyone."""
-    seconds = pace.get("seconds") if isinstance(pace, Mapping) else None
+    seconds = pace.get("seconds")
     return float(seconds) if isinstance(seconds, int | float) else 0.0
 
 

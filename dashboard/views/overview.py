@@ -132,10 +132,11 @@ def further_button(
     session: Session, application: Application, own: dict[str, tuple[int, int]], being_scored: bool
 ) -> None:
     """Goes on to the end with what has stopped early."""
-    watched = session.study.get(work.watched_setting(application)) or {}
+    watched = work.kept_settings(session.study, work.watched_setting(application))
     methods, samples = list(own), max(total for _, total in own.values())
-    if set(watched.get("methods", ())) == set(methods):  # what was asked for then, which the same sweep goes on from
-        methods, samples = list(watched["methods"]), int(watched["samples"])
+    asked, of = watched.get("methods"), watched.get("samples")
+    if isinstance(asked, list) and isinstance(of, int) and sorted(map(str, asked)) == sorted(methods):
+        methods, samples = asked, of  # exactly what was asked for then: only the same sweep can go on
     st.button(
         "Score further",
         key=f"further-{application.title}",

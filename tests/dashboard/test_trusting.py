@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,11 +107,29 @@ def test_methods_scored_after_the_report_are_missing_from_it() -> None:
 
 
 @pytest.mark.parametrize("stored", [None, "x", {}, {"methods": []}, 3])
-def test_what_is_no_report_counts_as_none(stored: Any, tmp_path: Any) -> None:
+def test_what_is_no_report_counts_as_none(stored: Any, tmp_path: Path) -> None:
     study = Study.open(tmp_path / "study")
     study.set(trust_key("w", "nli"), stored)
     assert report_of(study, "w", "nli") is None
     assert report_of(study, None, "nli") is None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"believe": {"heads": {"method": "unheard-of", "as_good": []}}},
+        {"chance": {}},
+        {"chance": {"heads": [1.0]}},
+        {"removed": {"heads": [0.0, 1.0]}},
+        {"removed": {"heads": []}, "chance": {"heads": []}},
+    ],
+)
+def test_a_report_that_does_not_fit_together_counts_as_none(changed: dict[str, Any], tmp_path: Path) -> None:
+    study = Study.open(tmp_path / "study")
+    study.set(trust_key("w", "nli"), report().model_dump())
+    assert report_of(study, "w", "nli") == report()
+    study.set(trust_key("w", "nli"), report().model_dump() | changed)
+    assert report_of(study, "w", "nli") is None
 
 
 # How long it takes
