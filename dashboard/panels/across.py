@@ -118,7 +118,9 @@ def who_needs_more(session: Session, view: InView) -> None:
     significant = found.adjusted < SIGNIFICANT
     drawn = needs_map(shape, found.difference, found.adjusted, significant, (first.title, second.title), colours())
     st.plotly_chart(drawn.figure, theme=None, config=CHART_CONFIG, key="across-needs")
-    scale_legend(drawn.scale, drawn.ends)
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        scale_legend(drawn.scale, drawn.ends)
+        st.html("<div class='asc-legend'><span>○ beyond chance</span></div>", width="content")
     with st.expander("The heads, with p values"):
         st.html(needs_table(found, shape, first, second))
 
