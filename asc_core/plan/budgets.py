@@ -37,7 +37,7 @@ from asc_core.values import Plan, Scores
 Level = Literal["blocks", "sublayers", "layers"]
 LEVELS: dict[str, tuple[str, ...]] = {"blocks": BLOCKS, "sublayers": tuple(SUBLAYER_OF), "layers": ("layers",)}
 
-ONE_SCALE = frozenset({"fisher", "ablation"})
+ONE_SCALE = frozenset({"fisher", "ablation", "obs"})
 """Methods whose score means the same on a head and on a neuron, so that they can be added up and traded as they are."""
 
 

@@ -40,14 +40,14 @@ class Recipe:
     @property
     def key(self) -> str:
         """A short stable name for the steps, under which results are stored. A single plan's recipe has its key."""
-        if self.plan is not None:
+        if self.plan is not None and type(self.steps[0]) is Prune:
             return self.plan.key
         steps = [[step.kind, step.identity()] for step in self.steps]
         return hashlib.sha256(json.dumps(steps, sort_keys=True).encode()).hexdigest()[:20]
 
     @property
     def plan(self) -> Plan | None:
-        """The cut, where the recipe is a cut and nothing else."""
+        """The cut, where the recipe is a cut, with or without repair, and nothing else."""
         return self.steps[0].value() if len(self.steps) == 1 and isinstance(self.steps[0], Prune) else None
 
     @property

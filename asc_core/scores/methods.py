@@ -66,6 +66,7 @@ class Method:
     from_sums: Callable[[Sums, Shape, int], tuple[dict[str, np.ndarray], dict[str, np.ndarray]]] | None = None
     details: Mapping[str, str] = field(default_factory=dict)
     asked: Literal["by default", "in all", "by name"] = "by default"
+    by_itself: bool = False  # has a pass of its own, `surgeon_scores`
 
     def labels_used(self, targets: str) -> str:
         """For `Scores.labels`, in a sweep with these targets."""
@@ -366,6 +367,17 @@ METHODS: dict[str, Method] = {
             {"focus.heads": "token"},
             _each_part,
             asked="in all",
+        ),
+        Method(
+            "obs",
+            "Optimal brain surgeon",
+            "By how much the loss is expected to rise when a part goes after the cheaper parts of its sublayer, those "
+            "that stay taking over its work (as a refit lets them). Needs no labels; a pass of its own.",
+            "ZipLM, Kurtic et al. 2023, arXiv 2302.04089, section 3, with the gradient's moments at the output",
+            "own",
+            ("heads", "neurons", "attention", "ffn"),
+            asked="by name",
+            by_itself=True,
         ),
         Method(
             "magnitude",

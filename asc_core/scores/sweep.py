@@ -83,7 +83,8 @@ def sweep(
     Safe in several threads on one encoder. Raises: UserError (unknown method, no labels, a single text does not fit
     into memory), Cancelled.
     """
-    chosen = chosen_methods(methods)
+    everything = chosen_methods(methods)
+    chosen = [method for method in everything if not method.by_itself]
     progress = progress or Progress()
     targets = targets or ("gold" if task.labelled else "sampled")
     scores: dict[str, Scores] = {}
@@ -130,7 +131,12 @@ def sweep(
             study.save_scores(result)
         if collectors and not (settling is not None and settling.stopped_early):
             study.drop_partial(key)
-    return scores
+    if any(method.by_itself for method in everything):
+        from asc_core.scores.surgeon import OBS, surgeon_scores  # it stands on the sweep
+
+        own_pass = {"split": split, "samples": samples, "seed": seed, "batch_tokens": batch_tokens}
+        scores[OBS] = surgeon_scores(encoder, task, progress=progress, study=study, **own_pass)
+    return {method.id: scores[method.id] for method in everything}
 
 
 def _watched(
