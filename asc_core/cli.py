@@ -50,6 +50,19 @@ TransferOption = Annotated[
 ]
 
 
+class RepairMode(StrEnum):
+    """How what stays is repaired after a cut."""
+
+    none = "none"
+    one_shot = "one-shot"
+    sequential = "sequential"
+
+    @property
+    def mode(self) -> Any:
+        """As `refit` takes it."""
+        return None if self is RepairMode.none else self.value
+
+
 class Targets(StrEnum):
     """Which labels a loss is computed against."""
 
@@ -141,7 +154,12 @@ def score(
     encoder: EncoderArgument,
     task: TaskOption,
     study: StudyOption,
-    method: Annotated[list[str] | None, typer.Option("--method", "-m", help="May be repeated; default: all.")] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method", "-m", help="May be repeated, `all` = also the dearer ones; default: all that share one pass."
+        ),
+    ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Calibration examples.")] = 1024,
     split: Annotated[str, typer.Option(help="Which split to score on.")] = "train",
     targets: Annotated[
@@ -162,11 +180,10 @@ def score(
     import asc_core
 
     loaded, application = _load(encoder, task, seed, device, split=split)
-    methods = None if method in (None, [], ["all"]) else method
     found = asc_core.score(
         loaded,
         application,
-        methods,
+        method or None,
         study=asc_core.Study.open(study),
         split=split,
         samples=samples,
@@ -334,6 +351,13 @@ def compress(
     plan: Annotated[Path | None, typer.Option("--plan", help="A plan file.")] = None,
     recipe: Annotated[Path | None, typer.Option("--recipe", help="A recipe file.")] = None,
     task: Annotated[str | None, typer.Option("--task", help="For recipes whose steps need texts.")] = None,
+    repair: Annotated[
+        RepairMode,
+        typer.Option(
+            help="Let what stays take over what goes, in closed form on training texts: `sequential`, bottom-up, or "
+            "`one-shot`. Needs --task.",
+        ),
+    ] = RepairMode.none,
     transfer: TransferOption = False,
     overwrite: OverwriteOption = False,
     seed: SeedOption = 0,
@@ -342,7 +366,7 @@ def compress(
 ) -> Any:
     """Cut a model for real and write it as a folder that loads with transformers.
 
-    Example: asc compress demo:nli --plan plan.json -o smaller
+    Example: asc compress demo:nli --plan plan.json --task demo:nli --repair sequential -o smaller
     """
     import asc_core
 
@@ -351,8 +375,10 @@ def compress(
     from asc_core.recipes.deliver import deliver
 
     original = asc_core.load_encoder(encoder, device=device)
+    if repair is not RepairMode.none and (plan is None or task is None):
+        raise UserError("--repair goes with --plan and --task (a recipe says itself what is repaired).")
     if plan is not None:
-        steps = asc_core.Recipe.of(asc_core.Plan.load(plan), transfer)
+        steps = asc_core.Recipe.repaired(asc_core.Plan.load(plan), repair.mode, transfer, seed=seed)
     else:
         assert recipe is not None
         steps = asc_core.Recipe.load(recipe)
@@ -377,6 +403,89 @@ def _checked(report: Any) -> str:
         f"reloaded in a {report.checked_in} and compared on {report.checked_texts} texts: "
         f"logits differ by at most {report.max_difference:.1e}"
     )
+
+
+@app.command()
+@_verb
+def frontier(
+    encoder: EncoderArgument,
+    task: TaskOption,
+    study: StudyOption,
+    method: Annotated[str, typer.Option("--method", "-m", help="Which scores to use.")] = "obs",
+    repair: Annotated[RepairMode, typer.Option(help="As for `asc compress`.")] = RepairMode.sequential,
+    keep: Annotated[
+        list[float] | None, typer.Option("--keep", min=0, max=1, help="A share to keep; may be repeated.")
+    ] = None,
+    budget: Annotated[str, typer.Option(help="Of what: flops, parameters or bytes.")] = "flops",
+    lose: Annotated[
+        float | None, typer.Option(min=0, help="Instead: the smallest model that loses at most so many points.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which split to measure on.")] = "validation",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where to write the recipe (of --lose, or a folder of all).")
+    ] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> Any:
+    """Compressed models for ten budgets, measured, or the smallest one that loses little.
+
+    Example: asc frontier demo:nli --task demo:nli --study studies/demo --lose 1.0 -o recipe.json
+    """
+    import asc_core
+    from asc_core.recipes.frontier import Workbench, smallest_within
+    from asc_core.recipes.frontier import frontier as points_of
+
+    loaded, application = _load(encoder, task, seed, device, split=split)
+    kept = asc_core.Study.open(study)
+    scores = _stored_scores(kept, loaded, application, method, encoder, task, study)
+    bench = Workbench(loaded, application, scores, repair.mode, budget, split, seed=seed, progress=_progress())  # type: ignore[arg-type]
+    if lose is not None:
+        points = [smallest_within(bench, lose / 100)]
+    else:
+        points = []
+        for point in points_of(bench, sorted(keep or [step / 10 for step in range(1, 10)] + [0.95])):
+            points.append(point)
+            _say(as_json, _point_line(point, bench))
+    for point in points:
+        statistics: dict[str, Any] = {"cost": asdict(point.cost), "name": f"{point.keep:.2f} {method}, {repair.value}"}
+        kept.save_evaluation(
+            loaded.weights,
+            point.recipe.key,
+            application.name,
+            split,
+            point.estimate,
+            plan=point.recipe.plan,
+            **statistics,
+        )
+        if out is not None:
+            file = out if lose is not None else out / f"{point.keep:.2f}.json"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            point.recipe.save(file)
+    if lose is not None:
+        _say(as_json, _point_line(points[0], bench))
+    return {"split": split, "method": method, "repair": repair.value, "points": [_point_json(p, bench) for p in points]}
+
+
+def _point_line(point: Any, bench: Any) -> str:
+    found, low_high = point.estimate, point.estimate.difference_interval or (0.0, 0.0)
+    return (
+        f"{_percent(point.cost.flops / bench.cost_model.dense.flops)} of the FLOPs, "
+        f"{_percent(point.cost.parameters / bench.cost_model.dense.parameters)} of the parameters: "
+        f"{found.metric} {_percent(found.value)}, {100 * (found.difference or 0):+.1f} points "
+        f"[{100 * low_high[0]:+.1f}, {100 * low_high[1]:+.1f}] on {found.examples:,} {bench.split} examples"
+    )
+
+
+def _point_json(point: Any, bench: Any) -> dict[str, Any]:
+    dense = bench.cost_model.dense
+    return {
+        "keep": point.keep,
+        "kept_flops": point.cost.flops / dense.flops,
+        "kept_parameters": point.cost.parameters / dense.parameters,
+        "estimate": asdict(point.estimate),
+        "recipe": point.recipe.key,
+    }
 
 
 @app.command()

@@ -143,6 +143,38 @@ def test_bad_input_is_one_sentence_and_exit_code_2(project: Path, plan: Path, co
     assert not (project / "x").exists()
 
 
+def test_a_frontier_is_measured_with_repair_and_its_recipes_can_be_applied(project: Path, tmp_path: Path) -> None:
+    common = (project / "model", "--task", project / "mood.toml", "--study", project / "study")
+    run("score", *common, "-m", "obs", "--samples", 64)
+    found = run("frontier", *common, "--keep", 0.7, "--keep", 0.4, "-o", tmp_path / "recipes")
+    assert [point["keep"] for point in found["points"]] == [0.4, 0.7]
+    for point in found["points"]:
+        assert point["kept_flops"] <= point["keep"]
+        assert (point["estimate"]["examples"], point["estimate"]["split"]) == (40, "validation")
+    recipe = tmp_path / "recipes/0.40.json"
+    task = ("--task", project / "mood.toml")
+    run("compress", project / "model", "--recipe", recipe, *task, "-o", tmp_path / "small")
+    measured = run("evaluate", tmp_path / "small", *task, "--against", project / "model")
+    assert measured["value"] == found["points"][0]["estimate"]["value"]
+
+
+def test_the_smallest_model_within_a_loss_is_found_or_said_to_be_out_of_reach(project: Path, tmp_path: Path) -> None:
+    common = (project / "model", "--task", project / "mood.toml", "--study", project / "study")
+    run("score", *common, "-m", "obs", "--samples", 64)
+    found = run("frontier", *common, "--repair", "one-shot", "--lose", 60, "-o", tmp_path / "recipe.json")
+    (point,) = found["points"]
+    assert point["estimate"]["difference_interval"][0] >= -0.6
+    assert json.loads((tmp_path / "recipe.json").read_text())["steps"][0]["mode"] == "one-shot"
+    assert "allow more" in run("frontier", *common, "--repair", "none", "--lose", 0, exit_code=2)
+
+
+def test_repair_needs_the_task(project: Path, plan: Path, tmp_path: Path) -> None:
+    said = run(
+        "compress", project / "model", "--plan", plan, "--repair", "sequential", "-o", tmp_path / "x", exit_code=2
+    )
+    assert "--task" in said
+
+
 @pytest.mark.slow
 def test_a_plan_of_other_weights_can_be_asked_for(project: Path, plan: Path) -> None:
     run("compress", project / "twin", "--plan", plan, "--transfer", "-o", project / "transferred")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from asc_core.compress.refit import Refit
 from asc_core.encoder import Encoder
 from asc_core.evaluate import evaluate
 from asc_core.export import Card, ExportReport, export
@@ -36,7 +37,11 @@ def deliver(
     progress = progress or Progress()
     steps = [step.describe() for step in recipe.steps] if recipe is not None else []
     source = original.source if original.source.startswith("demo:") else original.name
-    command = f"asc compress {source} --plan plan.json -o {Path(out).name}" if recipe is not None else None
+    command = None
+    if recipe is not None:
+        repair = next((step.mode for step in recipe.steps if isinstance(step, Refit)), None)
+        options = f" --task {recipe.task or 'TASK'} --repair {repair}" if repair else ""
+        command = f"asc compress {source} --plan plan.json{options} -o {Path(out).name}"
     if task is None:
         card, texts = Card(steps=steps, command=command), None
     else:

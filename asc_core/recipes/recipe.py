@@ -10,7 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from asc_core.compress.calibration import SAMPLES, TOKENS
 from asc_core.compress.prune import Prune
+from asc_core.compress.refit import Mode, Refit
 from asc_core.compress.step import Step
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
@@ -36,6 +38,21 @@ class Recipe:
     @staticmethod
     def of(plan: Plan, transfer: bool = False) -> Recipe:
         return Recipe((Prune.of(plan, transfer),), plan.provenance.model, plan.provenance.task)
+
+    @staticmethod
+    def repaired(
+        plan: Plan,
+        mode: Mode | None = "sequential",
+        transfer: bool = False,
+        samples: int = SAMPLES,
+        tokens: int = TOKENS,
+        seed: int = 0,
+    ) -> Recipe:
+        """The cut, and the refit of what stays, as `Refit` has it; mode None: the cut alone."""
+        if mode is None:
+            return Recipe.of(plan, transfer)
+        step = Refit(plan=plan.to_json(), transfer=transfer, mode=mode, samples=samples, tokens=tokens, seed=seed)
+        return Recipe((step,), plan.provenance.model, plan.provenance.task)
 
     @property
     def key(self) -> str:

@@ -212,7 +212,9 @@ def rising(removal: Removal) -> np.ndarray:
                 break
             corners.pop()
         corners.append(i)
-    slopes = np.concatenate([np.full(b - a, (lost[b] - lost[a]) / (b - a)) for a, b in pairwise(corners)] or [[]])
+    slopes = np.zeros(count)
+    for a, b in pairwise(corners):
+        slopes[a:b] = (lost[b] - lost[a]) / (b - a)
     values = np.empty(count)
     # On one slope, too, the order counts: a billionth of the whole says so.
     values[removal.order] = np.maximum.accumulate(slopes) + 1e-9 * lost[-1] * np.arange(count) / max(count, 1)

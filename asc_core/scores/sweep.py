@@ -134,8 +134,16 @@ def sweep(
     if any(method.by_itself for method in everything):
         from asc_core.scores.surgeon import OBS, surgeon_scores  # it stands on the sweep
 
-        own_pass = {"split": split, "samples": samples, "seed": seed, "batch_tokens": batch_tokens}
-        scores[OBS] = surgeon_scores(encoder, task, progress=progress, study=study, **own_pass)
+        scores[OBS] = surgeon_scores(
+            encoder,
+            task,
+            split=split,
+            samples=samples,
+            seed=seed,
+            batch_tokens=batch_tokens,
+            progress=progress,
+            study=study,
+        )
     return {method.id: scores[method.id] for method in everything}
 
 

@@ -1,0 +1,126 @@
+"""Many budgets at once, and the smallest model that loses little: scores, calibration and the original are shared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from asc_core.compress.calibration import SAMPLES, TOKENS, Calibration, calibrate
+from asc_core.compress.prune import prune
+from asc_core.compress.refit import Mode, refit
+from asc_core.encoder import Encoder
+from asc_core.errors import UserError
+from asc_core.evaluate import Measured, estimate, measure, measuring
+from asc_core.plan import Budget, Cost, CostModel, by_budget, smallest_share
+from asc_core.plan.encoder_cost import task_cost_model
+from asc_core.progress import Progress
+from asc_core.recipes.recipe import Recipe
+from asc_core.tasks.base import Task
+from asc_core.values import Estimate, Plan, Scores
+
+FINEST = 0.01  # share of the budget at which bisecting ends
+
+
+@dataclass(frozen=True)
+class Point:
+    """keep: the budget that was asked for. cost: of what came of it. estimate: paired with the original."""
+
+    keep: float
+    recipe: Recipe
+    cost: Cost
+    estimate: Estimate
+
+
+@dataclass
+class Workbench:
+    """What all cuts of one application share. mode: None = no repair. split: to measure on.
+
+    seed: of the calibration texts. original: measured once. Raises: UserError, Cancelled (in all methods).
+    """
+
+    encoder: Encoder
+    task: Task
+    scores: Scores
+    mode: Mode | None = "sequential"
+    budget: Budget = "flops"
+    split: str = "validation"
+    samples: int = SAMPLES
+    tokens: int = TOKENS
+    seed: int = 0
+    progress: Progress | None = None
+
+    @cached_property
+    def cost_model(self) -> CostModel:
+        return task_cost_model(self.encoder, self.task)
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        return calibrate(
+            self.encoder,
+            self.task,
+            samples=self.samples,
+            tokens=self.tokens,
+            seed=self.seed,
+            moments=self.mode == "one-shot",
+            progress=self.progress,
+        )
+
+    @cached_property
+    def original(self) -> Measured:
+        return measure(self.encoder, self.task, self.split, progress=self.progress)
+
+    def compressed(self, plan: Plan) -> Encoder:
+        if self.mode is None:
+            return prune(self.encoder, plan)
+        return refit(self.encoder, plan, self.calibration, self.mode, progress=self.progress)[0]
+
+    def point(self, keep: float, most_lost: float | None = None) -> Point:
+        """The model for one budget, measured on the whole split; with `most_lost` only until it is sure to lose more.
+
+        most_lost: in units of the metric.
+        """
+        plan = by_budget(self.scores, self.cost_model, keep, self.budget)
+        smaller = self.compressed(plan)
+        reference = None if self.task.labelled else self.original
+        found: Estimate | None = None
+        for outcome in measuring(smaller, self.task, self.split, reference=reference, progress=self.progress):
+            found = estimate(outcome, self.task.metric, self.original)
+            if most_lost is not None and found.difference_interval and found.difference_interval[1] < -most_lost:
+                break
+        assert found is not None
+        recipe = Recipe.repaired(plan, self.mode, samples=self.samples, tokens=self.tokens, seed=self.seed)
+        return Point(keep, recipe, self.cost_model.cost(plan), found)
+
+
+def frontier(bench: Workbench, budgets: Sequence[float]) -> Iterator[Point]:
+    """A point for each budget within reach, as it is measured."""
+    least = smallest_share(bench.scores, bench.cost_model, bench.budget)
+    for keep in budgets:
+        if keep >= least:
+            yield bench.point(keep)
+
+
+def smallest_within(bench: Workbench, most_lost: float) -> Point:
+    """The smallest model that loses at most `most_lost` of the metric, by bisecting over budgets.
+
+    A model counts when the lower end of its paired 95 % interval on the whole split says so. That interval is for one
+    look: of several models near the limit the best-looking one is chosen, so confirm it on the test split.
+    Raises: UserError where not even the largest cut model does.
+    """
+    low, high = smallest_share(bench.scores, bench.cost_model, bench.budget), 1.0
+    best: Point | None = None
+    while high - low > FINEST:
+        keep = round((low + high) / 2, 4)
+        point = bench.point(keep, most_lost)
+        interval = point.estimate.difference_interval
+        if point.estimate.complete and interval is not None and interval[0] >= -most_lost:
+            best, high = point, keep
+        else:
+            low = keep
+    if best is None:
+        raise UserError(
+            f"No cut by {bench.scores.method} is sure to lose at most {100 * most_lost:g} points on the "
+            f"{bench.split} split: allow more, or score and measure on more examples."
+        )
+    return best
