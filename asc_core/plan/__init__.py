@@ -2,6 +2,7 @@
 
 from asc_core.plan.budgets import ONE_SCALE, by_budget, smallest_share
 from asc_core.plan.cost import BUDGETS, Budget, Cost, CostModel
+from asc_core.plan.layer_drop import STRATEGIES, by_layer_drop
 from asc_core.plan.margins import threshold_of, undecided
 from asc_core.plan.parts import KINDS, Part, Parts
 from asc_core.plan.thresholds import asc_greedy, by_share, by_threshold, redundant_layers
@@ -10,6 +11,7 @@ __all__ = [
     "BUDGETS",
     "KINDS",
     "ONE_SCALE",
+    "STRATEGIES",
     "Budget",
     "Cost",
     "CostModel",
@@ -17,6 +19,7 @@ __all__ = [
     "Parts",
     "asc_greedy",
     "by_budget",
+    "by_layer_drop",
     "by_share",
     "by_threshold",
     "redundant_layers",

@@ -1,0 +1,225 @@
+"""Compression without training against published methods, at equal FLOPs.
+
+    python -m benchmarks.quality                      one calibration seed, a named subset (under 30 minutes)
+    python -m benchmarks.quality --full               every checkpoint, budget and method, 3 seeds; goes on after a kill
+    python -m benchmarks.quality minilm-sick --kept 0.5 --kept 0.3
+
+On the checkpoints in ../shared/models: 1,024 calibration examples of the training split, encoder FLOPs at the task's
+mean unpadded length, nothing chosen on the test split, no training. Ours is `obs` with the sequential refit; beside it
+its parts alone, and as baselines each published score within the same budget (without the repair that our engine would
+add), layers by similarity, and layers dropped by position at the largest size within the budget. `random` is the mean
+of 5 draws. Differences are paired by test example; where there are several seeds, examples' outcomes are means over
+them. The last line is one JSON object, kept in benchmarks/results/quality.json (or quality-full.json).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+import asc_core
+from asc_core.compress import calibrate, refit
+from asc_core.encoder import Encoder
+from asc_core.evaluate import Measured, measure, measure_latency
+from asc_core.plan import STRATEGIES, by_budget, by_layer_drop
+from asc_core.tasks import Task
+from asc_core.values import Plan, Scores
+from benchmarks.machine import keep
+from benchmarks.trust import CHECKPOINTS, sources
+
+KEPT = (0.8, 0.6, 0.5, 0.4, 0.3, 0.2)
+SUBSET = {"checkpoints": ("minilm-sick", "minilm-clinc150", "minilm-mrpc"), "kept": (0.5, 0.3, 0.2)}
+SAMPLES = 1024
+OURS = "obs, sequential refit"
+SCORED = ("fisher", "michel", "kprune-predictive", "kprune-representational", "textpruner", "flap", "magnitude")
+LAYERS = ("update", "asc-b")
+RANDOM_DRAWS = 5
+WORK = Path("build/quality")
+
+
+@dataclass
+class Checkpoint:
+    """name: a folder of ../shared/models. seed: draws the calibration examples."""
+
+    name: str
+    seed: int
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        return asc_core.load_encoder(sources(self.name, WORK)[0])
+
+    @cached_property
+    def task(self) -> Task:
+        return asc_core.load_task(sources(self.name, WORK)[1])
+
+    @cached_property
+    def cost_model(self) -> Any:
+        return asc_core.task_cost_model(self.encoder, self.task)
+
+    @cached_property
+    def scores(self) -> dict[str, Scores]:
+        methods = [*SCORED, *LAYERS, "obs"]
+        return asc_core.score(self.encoder, self.task, methods, samples=SAMPLES, seed=self.seed)
+
+    @cached_property
+    def calibration(self) -> Any:
+        return calibrate(self.encoder, self.task, samples=SAMPLES, seed=self.seed, moments=True)
+
+    def plan(self, method: str, kept: float) -> Plan:
+        level = "layers" if method in LAYERS else None
+        return by_budget(self.scores[method], self.cost_model, kept, level=level)
+
+    def methods(self) -> dict[str, Callable[[float], list[Encoder]]]:
+        """Name -> budget -> the models that stand for it (several are averaged)."""
+        prune = asc_core.compress
+
+        def repaired(method: str, mode: Any) -> Callable[[float], list[Encoder]]:
+            return lambda kept: [refit(self.encoder, self.plan(method, kept), self.calibration, mode)[0]]
+
+        def scored(method: str) -> Callable[[float], list[Encoder]]:
+            return lambda kept: [prune(self.encoder, self.plan(method, kept))]
+
+        def dropped(strategy: Any) -> Callable[[float], list[Encoder]]:
+            return lambda kept: [
+                prune(self.encoder, by_layer_drop(self.encoder.shape, self.cost_model, kept, strategy))
+            ]
+
+        def chance(kept: float) -> list[Encoder]:
+            draws = [asc_core.score(self.encoder, self.task, ["random"], seed=d)["random"] for d in range(RANDOM_DRAWS)]
+            return [prune(self.encoder, by_budget(scores, self.cost_model, kept)) for scores in draws]
+
+        return {
+            OURS: repaired("obs", "sequential"),
+            "obs, one-shot refit": repaired("obs", "one-shot"),
+            "obs, no refit": scored("obs"),
+            "fisher, sequential refit": repaired("fisher", "sequential"),
+            **{method: scored(method) for method in (*SCORED, *LAYERS)},
+            **{f"{strategy} layers": dropped(strategy) for strategy in STRATEGIES},
+            "random": chance,
+        }
+
+    def outcome(self, method: str, kept: float | None, build: Callable[[], list[Encoder]]) -> list[Measured]:
+        """On the test split; read where it was measured before."""
+        file = WORK / f"{self.name}-{self.seed}-{method.replace(', ', '-').replace(' ', '-')}-{kept}.npz"
+        if file.exists():
+            with np.load(file) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            metadata = json.loads(str(arrays.pop("metadata")))
+            return [
+                Measured.from_arrays({n.split("|", 1)[1]: a for n, a in arrays.items() if n.startswith(f"{i}|")}, m)
+                for i, m in enumerate(metadata)
+            ]
+        found = [measure(model, self.task, "test") for model in build()]
+        flat: dict[str, np.ndarray] = {}
+        metadata = []
+        for i, measured in enumerate(found):
+            arrays, about = measured.to_arrays()
+            flat |= {f"{i}|{name}": array for name, array in arrays.items()}
+            metadata.append(about)
+        temporary = file.with_suffix(".tmp.npz")
+        np.savez(temporary, metadata=json.dumps(metadata), **flat)
+        temporary.replace(file)
+        return found
+
+
+def statistics(outcomes: list[Measured]) -> np.ndarray:
+    """(examples, k) of the metric's statistics, mean over models: a metric that is a mean is then the mean metric."""
+    return np.mean([outcome.statistics for outcome in outcomes], axis=0)
+
+
+def difference_interval(first: np.ndarray, second: np.ndarray, task: Task, replicates: int = 2000) -> list[float]:
+    """Paired bootstrap over test examples: 95 % interval of metric(first) - metric(second)."""
+    generator = np.random.default_rng(0)
+    draws = generator.multinomial(len(first), np.full(len(first), 1 / len(first)), size=replicates)
+    assert task.metric.from_sums is not None
+    differences = task.metric.from_sums(draws @ first) - task.metric.from_sums(draws @ second)
+    return [float(v) for v in np.percentile(differences, (2.5, 97.5))]
+
+
+def table(name: str, kept: tuple[float, ...], seeds: range) -> list[dict[str, Any]]:
+    checkpoints = [Checkpoint(name, seed) for seed in seeds]
+    task = checkpoints[0].task
+    dense = statistics(checkpoints[0].outcome("dense", None, lambda: [checkpoints[0].encoder]))
+    cells = []
+    for share in kept:
+        outcomes: dict[str, list[Measured]] = {}
+        for checkpoint in checkpoints:
+            for method, build in checkpoint.methods().items():
+                try:
+                    found = checkpoint.outcome(method, share, lambda build=build: build(share))  # type: ignore[misc]
+                except asc_core.UserError as error:
+                    print(f"{name} {share} {method}: {error}", flush=True)  # no layer fits into the budget
+                    continue
+                outcomes.setdefault(method, []).extend(found)
+        gathered = {method: statistics(found) for method, found in outcomes.items()}
+        original = task.metric.value(dense)
+        lost = {method: 100 * (original - task.metric.value(found)) for method, found in gathered.items()}
+        baselines = {method: value for method, value in lost.items() if "obs" not in method and "refit" not in method}
+        best = min(baselines, key=baselines.__getitem__)
+        interval = difference_interval(dense, gathered[OURS], task)
+        against = difference_interval(gathered[best], gathered[OURS], task)
+        cell = {
+            "checkpoint": name,
+            "kept": share,
+            "lost": round(lost[OURS], 2),
+            "interval": [round(100 * v, 2) for v in interval],
+            "best_baseline": best,
+            "best_baseline_lost": round(lost[best], 2),
+            "difference_interval": [round(100 * v, 2) for v in against],
+            "all_lost": {method: round(value, 2) for method, value in sorted(lost.items(), key=lambda item: item[1])},
+        }
+        print(json.dumps(cell), flush=True)
+        cells.append(cell)
+    return cells
+
+
+def timings() -> dict[str, float]:
+    """From a changed budget to the compressed model, scores and calibration in hand; and what it then runs at."""
+    encoder, task = asc_core.load_encoder("demo:nli"), asc_core.load_task("demo:nli")
+    cost_model = asc_core.task_cost_model(encoder, task)
+    scores = asc_core.score(encoder, task, ["obs"], samples=SAMPLES)["obs"]
+    calibration = calibrate(encoder, task, samples=SAMPLES, moments=True)
+    found: dict[str, float] = {}
+    for mode, name in (("one-shot", "seconds_one_shot"), ("sequential", "seconds_sequential")):
+        taken = []
+        for share in (0.5, 0.48, 0.52, 0.5):
+            start = time.perf_counter()
+            plan = by_budget(scores, cost_model, share)
+            half, _ = refit(encoder, plan, calibration, mode)  # type: ignore[arg-type]
+            taken.append(time.perf_counter() - start)
+        found[name] = round(median(taken[1:]), 2)
+    for batch in (1, 32):
+        models = {"original": encoder, "half": half}
+        latency = measure_latency(models, cost_model.lengths, batch_size=batch, repeats=15)
+        found[f"latency_ratio_batch{batch}"] = round(1 / latency["half"].ratio, 3)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoints", nargs="*", choices=[*CHECKPOINTS, []], help="default: the subset, or all")
+    parser.add_argument("--kept", type=float, action="append", help="share of the FLOPs; may be repeated")
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--seeds", type=int, help="default 1, or 3 with --full")
+    options = parser.parse_args()
+    WORK.mkdir(parents=True, exist_ok=True)
+    names = options.checkpoints or (list(CHECKPOINTS) if options.full else SUBSET["checkpoints"])
+    kept = tuple(options.kept or (KEPT if options.full else SUBSET["kept"]))
+    seeds = range(options.seeds or (3 if options.full else 1))
+    cells = [cell for name in names for cell in table(name, kept, seeds)]
+    result = {"full": options.full, "seeds": len(seeds), "cells": cells, **timings()}
+    keep("quality-full" if options.full else "quality", result)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
