@@ -19,7 +19,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -155,7 +155,7 @@ def table(name: str, kept: tuple[float, ...], seeds: range) -> list[dict[str, An
         for checkpoint in checkpoints:
             for method, build in checkpoint.methods().items():
                 try:
-                    found = checkpoint.outcome(method, share, lambda build=build: build(share))  # type: ignore[misc]
+                    found = checkpoint.outcome(method, share, partial(build, share))
                 except asc_core.UserError as error:
                     print(f"{name} {share} {method}: {error}", flush=True)  # no layer fits into the budget
                     continue

@@ -14,12 +14,16 @@ from asc_core.probes import Probe, Readout
 from asc_core.progress import Progress
 from asc_core.scores.grams import Place
 from asc_core.scores.restart import Restartable
-from asc_core.scores.sweep import BATCH_TOKENS, batches_by_length
+from asc_core.scores.sensitivity import random_projection
+from asc_core.scores.sweep import BATCH_TOKENS, batches_by_length, frozen
 from asc_core.tasks.base import Batch, Task
 
 SAMPLES = 1024
 TOKENS = 16384
 HELD_OUT = 0.2
+FELT = 0.5
+"""How much of a token's weight goes by how strongly the outputs feel the readout there; the rest is alike for all. What
+only [CLS] reads at the end should not be spoiled for [CLS], but tokens that are felt little still feed layers above."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +31,15 @@ class Texts:
     """One batch. held_out: (rows,) bool, the texts that decide which correction is kept and are not fitted to.
 
     hidden: (B, T, d) what the first layer reads. sums: (kind, layer) -> (B, T, d), the residual stream with what the
-    readout has added to it, before any LayerNorm: what a refit is to bring back.
+    readout has added to it, before any LayerNorm: what a refit is to bring back. weights: (kind, layer) -> (B, T), how
+    much a token's error there counts, 1 on average and 0 at padding.
     """
 
     batch: Batch
     held_out: torch.Tensor
     hidden: torch.Tensor
     sums: dict[Place, torch.Tensor]
+    weights: dict[Place, torch.Tensor]
 
     @property
     def real(self) -> torch.Tensor:
@@ -59,7 +65,6 @@ class Calibration:
     moments: Mapping[Place, torch.Tensor]
 
 
-@torch.no_grad()
 def calibrate(
     encoder: Encoder,
     task: Task,
@@ -72,7 +77,7 @@ def calibrate(
     batch_tokens: int | None = None,
     progress: Progress | None = None,
 ) -> Calibration:
-    """One pass of the original over a sample of a split; of long texts only so many as make `tokens` in all.
+    """One pass, forward and back, of the original over a sample of a split; of long texts only so many as make `tokens`.
 
     A fifth of the examples, by seed, is held out of every fit. moments: also those of the readouts' inputs, which the
     one-shot refit needs. Raises: UserError (no such split), Cancelled.
@@ -85,7 +90,9 @@ def calibrate(
     drawn = np.sort(drawn[: max(min(len(drawn), 8), within)])
     examples = np.unique(features.example[drawn])
     held_out = set(generator.permutation(examples)[: max(1, round(HELD_OUT * len(examples)))].tolist())
-    runner, texts, done = Restartable(encoder), [], 0
+    texts: list[Texts] = []
+    runner, done = Restartable(frozen(encoder)), 0
+    norm_first = modeling.architecture_of(encoder.model).norm_first
     sums: dict[Place, torch.Tensor] = {}
     for places in batches_by_length(
         features.lengths[drawn], batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048)
@@ -93,16 +100,32 @@ def calibrate(
         progress.step(done, len(drawn), f"calibrating on {task.name}")
         rows = drawn[places]
         batch = task.batch(features, rows, encoder)
-        probe = ResidualSums(modeling.architecture_of(encoder.model).norm_first)
-        hidden = runner.record(batch.inputs, probe)[1][0]
+        probe = FeltSums(norm_first)
+        with torch.enable_grad():
+            output, states = runner.record(batch.inputs, probe)
+            noise = torch.Generator().manual_seed(int(generator.integers(1 << 62)))
+            torch.autograd.grad(random_projection(output, batch.mask, noise), [probe.source])
         apart = torch.tensor([int(e) in held_out for e in features.example[rows]], device=encoder.device)
-        texts.append(Texts(batch, apart.repeat_interleave(batch.rows_per_feature), hidden, probe.sums))
+        apart = apart.repeat_interleave(batch.rows_per_feature)
+        sums_here = {place: stream.detach() for place, stream in probe.sums.items()}
+        texts.append(Texts(batch, apart, states[0].detach(), sums_here, probe.felt))
         if moments:
             _add_moments(sums, probe.inputs, texts[-1])
         done += len(rows)
     progress.step(done, len(drawn), f"calibrating on {task.name}")
+    _balance(texts)
     total = int(features.lengths[drawn].sum())
     return Calibration(tuple(texts), encoder.weights, task.name, len(examples), total, seed, sums)
+
+
+def _balance(texts: list[Texts]) -> None:
+    """Turn what is felt into weights, over all texts."""
+    tokens = sum(float(text.real.sum()) for text in texts)
+    for place in texts[0].weights:
+        mean = sum(float((text.weights[place] * text.real).sum()) for text in texts) / tokens
+        for text in texts:
+            felt = text.weights[place] / mean if mean > 0 else torch.ones_like(text.weights[place])
+            text.weights[place] = ((1 - FELT) + FELT * felt) * text.real
 
 
 def _add_moments(sums: dict[Place, torch.Tensor], inputs: dict[Place, torch.Tensor], text: Texts) -> None:
@@ -110,9 +133,10 @@ def _add_moments(sums: dict[Place, torch.Tensor], inputs: dict[Place, torch.Tens
         if place not in sums:
             sums[place] = x.new_zeros(2, x.shape[-1] + 1, x.shape[-1] + 1)
         for total, chosen in zip(sums[place], (~text.held_out, text.held_out), strict=True):
-            rows = x[text.real & chosen[:, None]]
+            tokens = text.real & chosen[:, None]
+            rows = x.detach()[tokens]
             a = torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
-            total.addmm_(a.T, a)
+            total.addmm_((a * text.weights[place][tokens, None]).T, a)
 
 
 class ResidualSums(Probe):
@@ -135,15 +159,40 @@ class ResidualSums(Probe):
         if not self.norm_first:
             self.residual = inputs
 
-    def read(self, readout: Readout, inputs: torch.Tensor) -> None:
+    def read(self, readout: Readout, inputs: torch.Tensor) -> torch.Tensor | None:
         place = (readout.kind, self._at)
         self.inputs[place] = inputs
         if place == self.until:
             raise Reached
+        return None
 
     def wrote(self, readout: Readout, inputs: torch.Tensor, output: torch.Tensor) -> None:
         self.residual = self.residual + output
         self.sums[readout.kind, self._at] = self.residual
+
+
+class FeltSums(ResidualSums):
+    """felt: (kind, layer) -> (B, T) squared norm of the gradient at a readout's output, once it has flown back.
+
+    source: where the graph begins.
+    """
+
+    def __init__(self, norm_first: bool):
+        super().__init__(norm_first)
+        self.felt: dict[Place, torch.Tensor] = {}
+        self.source: torch.Tensor
+
+    def read(self, readout: Readout, inputs: torch.Tensor) -> torch.Tensor | None:
+        super().read(readout, inputs)
+        if inputs.requires_grad:
+            return None
+        self.source = inputs.detach().requires_grad_()
+        return self.source
+
+    def wrote(self, readout: Readout, inputs: torch.Tensor, output: torch.Tensor) -> None:
+        super().wrote(readout, inputs, output)
+        place = (readout.kind, self._at)
+        output.register_hook(lambda gradient: self.felt.__setitem__(place, gradient.detach().square().sum(-1)))
 
 
 class Reached(Exception):

@@ -92,10 +92,11 @@ def _sequential(
             probe = ResidualSums(norm_first, until=place)
             with suppress(Reached):
                 runner.layer(layer, text.batch.inputs, states, probe)
-            wanted = text.sums[readout.kind, plan.layers[layer]] - probe.residual
+            there = (readout.kind, plan.layers[layer])
+            wanted, weights = text.sums[there] - probe.residual, text.weights[there]
             for fit, chosen in ((fitted, ~text.held_out), (held_out, text.held_out)):
                 tokens = text.real & chosen[:, None]
-                fit.add(probe.inputs[place][tokens], wanted[tokens])
+                fit.add(probe.inputs[place][tokens], wanted[tokens], weights[tokens])
         solution, done = best_of(readout, fitted, held_out, layer)
         for linear in (readout.linear, runner.encoder.readouts[number].linear):
             _put(linear, solution)
@@ -144,11 +145,13 @@ class Fit:
         self.square = 0.0
         self.rows = 0
 
-    def add(self, inputs: torch.Tensor, targets: torch.Tensor) -> None:
+    def add(self, inputs: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> None:
+        """inputs: (n, columns without the 1). targets: (n, d). weights: (n,), how much a row counts."""
         a = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1) if self.bias else inputs
-        self.moments = self.moments + a.T @ a
-        self.cross = self.cross + a.T @ targets
-        self.square += float(targets.square().sum())
+        weighted = a * weights[:, None]
+        self.moments = self.moments + weighted.T @ a
+        self.cross = self.cross + weighted.T @ targets
+        self.square += float((targets.square().sum(1) * weights).sum())
         self.rows += len(inputs)
 
     @staticmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -156,11 +156,12 @@ class Collector(Probe):
     """Turns what flows by during one forward (and backward) into statistics of each feature of the batch.
 
     One instance a batch. differentiates: whether it needs the gradient of the loss. targets: the labels of that loss
-    where they are not for the user to choose. reads_attention: whether it needs attention probabilities.
+    where they are not for the user to choose; "projection":
+    instead of a loss, see `random_projection`. reads_attention: whether it needs attention probabilities.
     """
 
     differentiates = False
-    targets: Targets | None = None
+    targets: Targets | Literal["projection"] | None = None
     reads_attention = False
 
     def __init__(self, view: BatchView, weights: ReadoutWeights):

@@ -371,10 +371,10 @@ METHODS: dict[str, Method] = {
         Method(
             "obs",
             "Optimal brain surgeon",
-            "By how much the loss is expected to rise when a part goes after the cheaper parts of its sublayer, those "
-            "that stay taking over its work (as a refit lets them). Needs no labels; a pass of its own.",
-            "ZipLM, Kurtic et al. 2023, arXiv 2302.04089, section 3, with the gradient's moments at the output",
-            "own",
+            "By how much the outputs are expected to move when a part goes after the cheaper parts of its sublayer, "
+            "those that stay taking over its work (as a refit lets them). A pass of its own.",
+            "ZipLM, Kurtic et al. 2023, arXiv 2302.04089, section 3, with the curvature at the readouts' outputs",
+            "none",
             ("heads", "neurons", "attention", "ffn"),
             asked="by name",
             by_itself=True,

@@ -3,8 +3,10 @@
 Optimal brain surgeon (Hassibi and Stork 1992) on the structures of a readout, as in ZipLM (Kurtic et al. 2023, arXiv
 2302.04089): with H the second moments of the readout's input, the columns S of its weight W can be removed and the
 others adjusted at the cost tr(V_S^T G V_S (H^-1)_SS^-1), where G, the second moments of the loss gradient at the
-readout's output, says how much the loss feels an error there (the Kronecker-factored Fisher information). After each
-removal W and H^-1 are updated, so that of two parts that do the same thing only one is cheap.
+readout's output, says how much an error there is felt (Kronecker-factored curvature, as in K-FAC). The loss here is
+how far the outputs move, and a token's input counts in H by how much its readout is felt, so that what only [CLS] reads
+at the end is kept right for [CLS]. After each removal W and H^-1 are updated, so that of two parts that do the same
+thing only one is cheap.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ OBS = "obs"
 TOKENS = 8192
 DAMPING = 1e-3  # of the mean of H's diagonal
 NEURONS_AT_ONCE = 16
+FELT = 0.9  # how much of a token's weight in H goes by its gradient
 
 
 def surgeon_scores(
@@ -50,18 +53,18 @@ def surgeon_scores(
     progress: Progress | None = None,
     study: PartialStore | None = None,
 ) -> Scores:
-    """{heads, neurons, attention, ffn} by optimal brain surgeon, in units of the loss; needs no labels.
+    """{heads, neurons, attention, ffn} by optimal brain surgeon; needs no labels.
 
-    A head's or neuron's value is by how much the loss is expected to rise when it goes after all parts of its readout
-    with a lower value; values of a readout are made to rise in the order of removal (slopes of the convex hull of what
-    is lost in all), so that a budget can be spread by value per cost. A sublayer's value is that of all its parts. The
-    gradients are those of labels drawn from the model's own distribution. There is no interval.
+    A head's or neuron's value is by how much the outputs' mean squared change is expected to rise when it goes after
+    all parts of its readout with a lower value; values of a readout are made to rise in the order of removal (slopes
+    of the convex hull of what is lost in all), so that a budget can be spread by value per cost. A sublayer's value is
+    that of all its parts. There is no interval.
 
     tokens: about how many are looked at, spread over all texts (at least 2 of each). study: where they are saved.
     Raises: UserError, Cancelled.
     """
     progress = progress or Progress()
-    work = SweepPass(encoder, task, task.examples(split, samples, seed), [OutputGradients], "sampled", seed)
+    work = SweepPass(encoder, task, task.examples(split, samples, seed), [OutputGradients], "argmax", seed)
     lengths = work.features.lengths
     work.token_share = min(1.0, tokens / max(1, int(lengths.sum())))
     inputs, gradients, done = GramSums(), GramSums(), 0
@@ -78,10 +81,9 @@ def surgeon_scores(
         progress.step(number, len(encoder.readouts), f"removing in order, {task.name}")
         place = (readout.kind, readout.row)
         gram = torch.from_numpy(second_moments[place])
-        count = float(gram[-1, -1])  # tokens, as they are weighted
         removals[place] = removal(
             readout.linear.weight.detach().cpu(),
-            (gram / count).float(),
+            (gram / gram[-1, -1].clamp_min(1e-30)).float(),
             torch.from_numpy(output_moments[place] / len(lengths)).float(),
             readout.width,
         )
@@ -95,7 +97,7 @@ def surgeon_scores(
         split=split,
         examples=len(work.examples),
         seed=seed,
-        labels="sampled",
+        labels="none",
         notes=work.notes,
     )
     if study is not None:
@@ -104,12 +106,14 @@ def surgeon_scores(
 
 
 class OutputGradients(GateGradients):
-    """Of sampled tokens: each readout's input [x, 1] and the gradient of the loss at its output.
+    """Of sampled tokens: each readout's input [x, 1], and how the model's outputs change with the readout's output.
 
-    inputs, gradients: readout -> rows, each times the root of how many tokens it stands for.
+    gradients: readout -> (tokens, d) rows, each times the root of how many tokens it stands for. inputs: readout ->
+    (tokens, columns + 1) rows, each times the root of what it counts: by the square of its gradient, but a little by
+    the batch's mean, so that H is not of a few tokens alone.
     """
 
-    targets = "sampled"
+    targets = "projection"
 
     def __init__(self, view: BatchView, weights: ReadoutWeights):
         super().__init__(view, weights)
@@ -121,20 +125,25 @@ class OutputGradients(GateGradients):
         if begins:
             inputs = inputs.detach().requires_grad_()
             self.source = inputs
-        sampled = self.view.sampled(inputs.detach())
-        ones = sampled.new_ones(*sampled.shape[:-1], 1)
-        self._keep(self.inputs, readout, torch.cat([sampled, ones], -1))
         return inputs if begins else None
 
     def leave(self, layer: int, before: torch.Tensor, after: torch.Tensor) -> None:
         """A gate on the whole layer is of no interest here."""
 
     def wrote(self, readout: Readout, inputs: torch.Tensor, output: torch.Tensor) -> None:
-        output.register_hook(lambda gradient: self._keep(self.gradients, readout, self.view.sampled(gradient)))
+        sampled = self.view.sampled(inputs.detach()).flatten(0, 1)
+        a = torch.cat([sampled, sampled.new_ones(len(sampled), 1)], 1)
+        output.register_hook(lambda gradient: self._keep(readout, a, gradient))
 
-    def _keep(self, store: dict[Place, list[torch.Tensor]], readout: Readout, rows: torch.Tensor) -> None:
-        weighted = rows.flatten(0, 1) * self.view.sample_weight.sqrt().view(-1, 1)
-        store.setdefault((readout.kind, readout.row), []).append(weighted.detach())
+    @torch.no_grad()
+    def _keep(self, readout: Readout, inputs: torch.Tensor, gradient: torch.Tensor) -> None:
+        root = self.view.sample_weight.sqrt().view(-1, 1)
+        felt = self.view.sampled(gradient).flatten(0, 1) * root
+        place = (readout.kind, readout.row)
+        self.gradients.setdefault(place, []).append(felt)
+        square = felt.square().sum(1, keepdim=True)
+        counts = FELT * square + (1 - FELT) * square.mean() * self.view.sample_weight.view(-1, 1)
+        self.inputs.setdefault(place, []).append(inputs * counts.sqrt())
 
     def statistics(self) -> dict[str, Statistic]:
         self.source = None

@@ -26,7 +26,7 @@ from asc_core.scores.attention import reveal_attention
 from asc_core.scores.collector import SAMPLED_FEATURES, TOKEN_SHARE, BatchView, Collector, Observer, ReadoutWeights
 from asc_core.scores.margins import margins_of
 from asc_core.scores.methods import Means, Method, chosen_methods
-from asc_core.scores.sensitivity import GateGradients
+from asc_core.scores.sensitivity import GateGradients, random_projection
 from asc_core.scores.settling import Settling, growing_slices
 from asc_core.scores.streaming import Sums, replicate_weights
 from asc_core.tasks.base import Batch, Examples, Features, Targets, Task
@@ -174,7 +174,7 @@ class SweepPass:
     token_share: float = TOKEN_SHARE
 
     def __post_init__(self) -> None:
-        self.encoder = _frozen(self.encoder)
+        self.encoder = frozen(self.encoder)
         self.features: Features = self.task.features(self.examples, self.encoder)
         self.weights = ReadoutWeights(self.encoder)
         self.differentiates = any(c.differentiates for c in self.collectors)
@@ -226,12 +226,16 @@ class SweepPass:
 
     def _backward(self, collectors: Sequence[Collector], output: Any, batch: Batch, rows: np.ndarray) -> None:
         """One pass for each loss, to those collectors that want it."""
-        listeners: dict[Targets, list[GateGradients]] = {}
+        listeners: dict[str, list[GateGradients]] = {}
         for collector in collectors:
             if isinstance(collector, GateGradients):
                 listeners.setdefault(collector.targets or self.targets, []).append(collector)
         for number, (targets, group) in enumerate(listeners.items(), start=1):
-            loss = self.task.loss(output, batch, targets, self._generator(rows)).sum()
+            generator = self._generator(rows)
+            if targets == "projection":
+                loss = random_projection(output, batch.mask, generator)
+            else:
+                loss = self.task.loss(output, batch, targets, generator).sum()  # type: ignore[arg-type]
             for collector in group:
                 collector.listening = True
             assert group[0].source is not None
@@ -240,7 +244,7 @@ class SweepPass:
                 collector.listening = False
 
 
-def _frozen(encoder: Encoder) -> Encoder:
+def frozen(encoder: Encoder) -> Encoder:
     """The same encoder on the same storage, no weight of which asks for a gradient.
 
     The one we were given stays as it is: someone may be training it, or sweeping it in another thread.

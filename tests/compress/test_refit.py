@@ -44,8 +44,9 @@ def held_out_error(encoder: Encoder, calibration: Calibration, original_layer: i
         probe = ResidualSums(norm_first)
         with torch.no_grad(), probing(probe):
             encoder.model(**text.batch.inputs)
-        difference = (probe.sums[kind, layer] - text.sums[kind, original_layer])[text.real & text.held_out[:, None]]
-        total += float(difference.double().square().sum())
+        difference = probe.sums[kind, layer] - text.sums[kind, original_layer]
+        counted = text.weights[kind, original_layer] * text.held_out[:, None]
+        total += float((difference.square().sum(-1) * counted).sum())
     return total
 
 
@@ -143,6 +144,18 @@ def test_long_texts_are_taken_only_up_to_the_tokens_asked_for() -> None:
     assert sum(int(text.real.sum()) for text in calibration.texts) == calibration.tokens
 
 
+def test_a_token_counts_by_how_much_it_is_felt() -> None:
+    encoder = tiny()
+    texts = calibrate(encoder, TASK).texts
+    last = [text.weights["ffn", encoder.shape.layers - 1] for text in texts]
+    tokens = sum(int(text.real.sum()) for text in texts)
+    assert sum(float(weights.sum()) for weights in last) == pytest.approx(tokens, rel=1e-4)
+    for text, weights in zip(texts, last, strict=True):  # only [CLS] is read above the last FFN
+        assert (weights[:, 0] > 0.5).all()
+        assert torch.allclose(weights[:, 1:], 0.5 * text.real[:, 1:])
+        assert (text.weights["ffn", 0][~text.real] == 0).all()
+
+
 def test_what_does_not_belong_together_is_refused() -> None:
     encoder, other = tiny(seed=0), tiny(seed=1)
     with pytest.raises(UserError, match="other weights"):
@@ -157,9 +170,12 @@ def test_a_fit_is_the_ridge_regression_that_a_solver_finds(bias: bool) -> None:
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(50, 6)).astype(np.float32), generator.normal(size=(50, 3)).astype(np.float32)
     fit = Fit(bias)
-    fit.add(torch.from_numpy(x[:20]), torch.from_numpy(y[:20]))
-    fit.add(torch.from_numpy(x[20:]), torch.from_numpy(y[20:]))
-    a = np.hstack([x, np.ones((50, 1))]) if bias else x
+    weights = generator.uniform(0.1, 2, 50).astype(np.float32)
+    for part in (slice(20), slice(20, 50)):
+        fit.add(*(torch.from_numpy(array[part]) for array in (x, y, weights)))
+    root = np.sqrt(weights)[:, None]
+    x, y = x * root, y * root
+    a = np.hstack([x, root]) if bias else x
     start = generator.normal(size=(a.shape[1], 3))
     damping = 0.1 * np.mean(np.diag(a.T @ a))
     stacked = np.vstack([a, np.sqrt(damping) * np.eye(a.shape[1])])

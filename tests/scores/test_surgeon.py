@@ -92,7 +92,7 @@ def test_scores_of_an_encoder_make_plans_by_budget(architecture: str) -> None:
     found = scores.sweep(encoder, task, ["obs", "magnitude"])
     assert list(found) == ["obs", "magnitude"]
     obs = found["obs"]
-    assert (obs.labels, obs.examples) == ("sampled", 20)
+    assert (obs.labels, obs.examples) == ("none", 20)
     assert obs.values.heads is not None
     assert obs.values.neurons is not None
     assert obs.values.ffn is not None
