@@ -1,4 +1,7 @@
-"""The bench on which cuts of one application are measured: against the original, on validation, kept in the study."""
+"""The bench on which cuts of one application are measured, repaired or not: against the original, on validation.
+
+What is measured is a recipe and stored under its key; the latency is the plan's, since a repair changes no shape.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,15 @@ from typing import Any
 from asc_core.evaluate import Measured as Outcome
 from asc_core.evaluate import estimate, measure, measure_latency, measuring
 from asc_core.plan import Cost, CostModel
+from asc_core.progress import Progress
+from asc_core.recipes import Recipe
 from asc_core.study import Study
 from asc_core.values import Estimate, Plan
 from dashboard.applications import Application
 from dashboard.charts.frontier import Measured
 from dashboard.jobs import Job
 from dashboard.library import Library
+from dashboard.repairing import made
 from dashboard.verdict import Speed
 from dashboard.work import weights_setting
 
@@ -46,14 +52,22 @@ class Bench:
     def whole(self) -> Plan:
         return Plan.full(self.cost_model.shape)
 
-    def key(self, plan: Plan) -> str:
-        return f"{self.study.path.absolute()}|{self.application.name}|{plan.key}"
+    @property
+    def repairable(self) -> bool:
+        """Whether there are weights of their own to refit and texts to do it on."""
+        return not self.cost_model.shape.shares_weights and "train" in self.library.task(self.application).splits
 
-    def stored(self, plan: Plan) -> Estimate | None:
-        return self.study.evaluation(self.weights, plan.key, self.application.name, self.split)
+    def key(self, recipe: Recipe) -> str:
+        return f"{self.study.path.absolute()}|{self.application.name}|{recipe.key}"
+
+    def speed_key(self, plan: Plan) -> str:
+        return f"{self.study.path.absolute()}|{self.application.name}|speed|{plan.key}"
+
+    def stored(self, recipe: Recipe) -> Estimate | None:
+        return self.study.evaluation(self.weights, recipe.key, self.application.name, self.split)
 
     def original(self) -> Estimate | None:
-        return self.stored(self.whole)
+        return self.stored(Recipe.of(self.whole))
 
     def all_measured(self) -> list[Measured]:
         """Every cut of this application's weights that was measured on this split, in this study by anyone."""
@@ -63,43 +77,57 @@ class Bench:
             if mine and row["cost"] is not None and row["recipe_key"] != self.whole.key:
                 kept = _kept(row["cost"], self.cost_model.dense)
                 if kept is not None:
-                    found.append(Measured(row["recipe_key"], row["name"] or "a cut", kept, row["estimate"]))
+                    repaired = row["plan_key"] not in (None, row["recipe_key"])
+                    found.append(Measured(row["recipe_key"], row["name"] or "a cut", kept, row["estimate"], repaired))
         return found
 
-    def measure(self, plan: Plan, name: str) -> Callable[[Job], Estimate]:
-        """Cut for real and evaluate; shows estimates as they tighten, and keeps each in the study."""
+    def measure(self, recipe: Recipe, name: str) -> Callable[[Job], Estimate]:
+        """Cut and repair for real and evaluate; shows estimates as they tighten, and keeps the last in the study."""
+        return lambda job: self.measured(recipe, name, job.handle, job.show)
 
-        def work(job: Job) -> Estimate:
-            encoder, task = self.library.encoder(self.application), self.library.task(self.application)
-            against = self._original_outcome(job)
-            job.handle.step(0, against.total, "cutting")
-            smaller = encoder.cut(plan)
-            cost = costs_json(self.cost_model.cost(plan))
-            found = None
-            for outcome in measuring(
-                smaller, task, self.split, reference=None if task.labelled else against, progress=job.handle
-            ):
-                found = estimate(outcome, task.metric, against)
-                job.show(found)
-                if outcome.complete:
-                    self.study.save_evaluation(
-                        encoder.weights,
-                        plan.key,
-                        task.name,
-                        self.split,
-                        found,
-                        statistics=outcome.statistics,
-                        numbers=outcome.numbers,
-                        cost=cost,
-                        plan=plan,
-                        name=name,
-                    )
-            assert found is not None
-            return found
+    def measured(
+        self,
+        recipe: Recipe,
+        name: str,
+        progress: Progress,
+        show: Callable[[Estimate], None] = lambda _: None,
+        enough: Callable[[Estimate], bool] = lambda _: False,
+    ) -> Estimate:
+        """enough: asked after each slice; where it is true the rest is not measured, and nothing is kept.
 
-        return work
+        Raises: UserError, Cancelled.
+        """
+        encoder, task = self.library.encoder(self.application), self.library.task(self.application)
+        plan = recipe.plan
+        assert plan is not None
+        against = self.original_outcome(progress)
+        progress.step(0, against.total, "cutting")
+        smaller = made(self.library, self.application, recipe, progress)
+        found = None
+        for outcome in measuring(
+            smaller, task, self.split, reference=None if task.labelled else against, progress=progress
+        ):
+            found = estimate(outcome, task.metric, against)
+            show(found)
+            if outcome.complete:
+                self.study.save_evaluation(
+                    encoder.weights,
+                    recipe.key,
+                    task.name,
+                    self.split,
+                    found,
+                    statistics=outcome.statistics,
+                    numbers=outcome.numbers,
+                    cost=costs_json(self.cost_model.cost(plan)),
+                    plan=plan,
+                    name=name,
+                )
+            elif enough(found):
+                break
+        assert found is not None
+        return found
 
-    def _original_outcome(self, job: Job) -> Outcome:
+    def original_outcome(self, progress: Progress) -> Outcome:
         """Of the uncut model on each example: measured once, then kept in the study."""
         encoder, task = self.library.encoder(self.application), self.library.task(self.application)
         key = f"original|{encoder.weights}|{task.name}|{self.split}"
@@ -108,7 +136,7 @@ class Bench:
             kept = self.study.partial(key)
             if kept is not None:
                 return Outcome.from_arrays(*kept)
-            outcome = measure(encoder, task, self.split, progress=job.handle)
+            outcome = measure(encoder, task, self.split, progress=progress)
             self.study.save_partial(key, *outcome.to_arrays())
             self.study.save_evaluation(
                 encoder.weights,

@@ -22,14 +22,17 @@ from dashboard.applications import applications_of
 from dashboard.charts.frontier import BUDGET_NAMES
 from dashboard.frame import escape
 from dashboard.methods import title_of
-from dashboard.moves import LEVELS, RULES, Move, levels_of, smallest_keep, thresholds
+from dashboard.moves import LEVELS, REPAIRS, RULES, Move, levels_of, smallest_keep, thresholds
 from dashboard.session import Session
 
 PERCENT = {"min_value": 0, "max_value": 100, "format": "%d %%"}
 
 
-def controls(session: Session, scored: dict[str, Scores], cost_model: CostModel) -> None:
-    """What the application is cut by: method, rule, and the rule's own controls. scored: method -> scores."""
+def controls(session: Session, scored: dict[str, Scores], cost_model: CostModel, repairable: bool) -> None:
+    """What the application is cut by: method, rule, and the rule's own controls; and how the cut is repaired.
+
+    scored: method -> scores.
+    """
     move = session.move
     assert move is not None
     scores = scored[move.method]
@@ -65,6 +68,7 @@ def controls(session: Session, scored: dict[str, Scores], cost_model: CostModel)
     )
     of_rule = {"budget": _budget, "threshold": _threshold, "share": _share, "fixed": _fixed}[move.rule]
     of_rule(session, move, scores, cost_model)
+    _repair(session, move, repairable)
     seen = f"{scores.split}, {scores.examples:,} examples" if scores.examples else "no data"
     text = f"scores: {scores.method}, {seen}, labels: {scores.labels}"
     st.html(f"<div class='asc-small asc-quiet'>{escape(text)}</div>")
@@ -181,6 +185,29 @@ def _minimum(session: Session, move: Move, scores: Scores) -> None:
             min_value=0,
             max_value=most,
         )
+
+
+def _repair(session: Session, move: Move, repairable: bool) -> None:
+    """repairable: where it is not, "none" is shown and nothing can be chosen."""
+    why_not = "Not possible here: a repair needs a train split, and layers that do not share their weights."
+    control(
+        st.segmented_control,
+        session,
+        "tune-repair",
+        "repair",
+        move.repair,
+        label="Repair",
+        options=list(REPAIRS),
+        format_func=REPAIRS.__getitem__,
+        required=True,
+        width="stretch",
+        disabled=not repairable,
+        help="The parts that stay take over what the removed ones did, in closed form, no training. One-shot is "
+        "fastest; sequential goes from the first layer to the last on what the cut model itself delivers: better, "
+        "and takes seconds."
+        if repairable
+        else why_not,
+    )
 
 
 def _threshold(session: Session, move: Move, scores: Scores, cost_model: CostModel) -> None:

@@ -116,7 +116,7 @@ def progress_text(job: Job) -> str:
     return f"{job.title}: {what.removeprefix('scoring ')}{counted}{rest}"
 
 
-def running_work(session: Session, lanes: tuple[str, ...] = ("score", "export")) -> None:
+def running_work(session: Session, lanes: tuple[str, ...] = ("score", "export", "explore")) -> None:
     """A line for each piece of long work of this window, with a way to stop it; nothing where there is none."""
     jobs = all_jobs()
 

@@ -11,14 +11,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
+from asc_core.compress.calibration import Calibration, calibrate
 from asc_core.encoder import Encoder, load_encoder
 from asc_core.plan import CostModel
 from asc_core.plan.encoder_cost import task_cost_model
+from asc_core.progress import Progress
 from asc_core.tasks import Task, load_task
 from dashboard.applications import Application, Facts, describe
 
 Value = TypeVar("Value")
 ENCODERS_IN_MEMORY, OTHERS_IN_MEMORY = 8, 256
+CALIBRATIONS_IN_MEMORY = 2  # each takes about 300 MB
 
 
 class Library:
@@ -30,6 +33,7 @@ class Library:
         self._locks: dict[Hashable, threading.Lock] = {}
         self._encoders: OrderedDict[Hashable, Any] = OrderedDict()
         self._others: OrderedDict[Hashable, Any] = OrderedDict()
+        self._calibrations: OrderedDict[Hashable, Any] = OrderedDict()
 
     def encoder(self, application: Application) -> Encoder:
         """Raises: UserError."""
@@ -50,6 +54,32 @@ class Library:
         """Reads all splits the first time. Raises: UserError."""
         return self._once(self._others, ("facts", application.task), lambda: describe(self.task(application)))
 
+    def calibration(self, application: Application, moments: bool, progress: Progress) -> Calibration:
+        """What the original does on the texts that repairs are fitted to; one with moments serves all modes.
+
+        A pass over the texts the first time. Raises: UserError, Cancelled.
+        """
+        known = self.known_calibration(application, moments)
+        if known is not None:
+            return known
+        key = self._calibration_key(application, moments)
+        encoder, task = self.encoder(application), self.task(application)
+        made = self._once(self._calibrations, key, lambda: calibrate(encoder, task, moments=moments, progress=progress))
+        if moments:
+            with self._lock:
+                self._calibrations.pop(self._calibration_key(application, False), None)
+        return made
+
+    def known_calibration(self, application: Application, moments: bool) -> Calibration | None:
+        full = self._calibrations.get(self._calibration_key(application, True))
+        return (
+            full if full is not None or moments else self._calibrations.get(self._calibration_key(application, False))
+        )
+
+    @staticmethod
+    def _calibration_key(application: Application, moments: bool) -> Hashable:
+        return ("calibration", application.encoder, application.task, moments)
+
     def kept(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """Anything else that should be made once for a key."""
         return self._once(self._others, key, make)
@@ -66,7 +96,7 @@ class Library:
     def forget(self, application: Application) -> None:
         """Load it again next time: a file may have been corrected."""
         with self._lock:
-            for kept in (self._encoders, self._others):
+            for kept in (self._encoders, self._others, self._calibrations):
                 for key in [k for k in kept if {application.encoder, application.task} & set(k[1:])]:  # type: ignore[index]
                     del kept[key]
 
@@ -83,6 +113,11 @@ class Library:
             made = make()
             with self._lock:
                 kept[key] = made
-                while len(kept) > (ENCODERS_IN_MEMORY if kept is self._encoders else OTHERS_IN_MEMORY):
+                while len(kept) > self._most(kept):
                     kept.popitem(last=False)
             return made
+
+    def _most(self, kept: OrderedDict[Hashable, Any]) -> int:
+        if kept is self._encoders:
+            return ENCODERS_IN_MEMORY
+        return CALIBRATIONS_IN_MEMORY if kept is self._calibrations else OTHERS_IN_MEMORY

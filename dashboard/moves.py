@@ -12,14 +12,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from asc_core.errors import UserError
 from asc_core.plan import Budget, CostModel, Part, asc_greedy, by_budget, by_share, by_threshold, smallest_share
+from asc_core.recipes import Recipe
 from asc_core.values import Plan, Scores, Shape
 from dashboard.charts.cut import head_kept, running_rows
 
 Rule = Literal["budget", "threshold", "share", "fixed"]
 Level = Literal["blocks", "sublayers", "layers"]
+Repair = Literal["none", "one-shot", "sequential"]
 Planner = Callable[["Move"], Plan]
 RULES: dict[str, str] = {"budget": "Budget", "threshold": "Threshold", "share": "Share"}
 LEVELS = {"blocks": "heads and neurons", "sublayers": "sublayers", "layers": "whole layers"}
+REPAIRS: dict[str, str] = {"none": "none", "one-shot": "one-shot", "sequential": "sequential"}
 FINEST_STEP = 0.01
 
 
@@ -30,7 +33,7 @@ class Move:
     keep: share of the budget. similarity: ASC's threshold. below_heads, below_neurons, below_layers: thresholds, as the
     share of the parts of that kind that score lower (0.4 = the threshold is the score that 40 % lie below).
     kept, cut: parts set by hand; kind heads, ffn or layers, where an ffn is all neurons of a row.
-    transfer: whether a fixed plan may come from other weights.
+    transfer: whether a fixed plan may come from other weights. repair: how the parts that stay take over.
     """
 
     application: str
@@ -51,6 +54,7 @@ class Move:
     cut: frozenset[Part] = frozenset()
     plan_key: str | None = None
     transfer: bool = False
+    repair: Repair = "sequential"
 
     @property
     def forced(self) -> int:
@@ -79,7 +83,14 @@ class Move:
                 what = f"{self.keep_heads:.2f}/{self.keep_neurons:.2f}"
             case _:
                 what = "plan"
-        return f"{what} {self.method}{star}"
+        repaired = "" if self.repair == "none" else f" · {self.repair}"
+        return f"{what} {self.method}{star}{repaired}"
+
+    @property
+    def name(self) -> str:
+        """What a measurement of it is called in the study."""
+        cut, _, mode = self.label.partition(" · ")
+        return f"{cut}, repaired ({mode})" if mode else cut
 
     def to_json(self) -> dict[str, Any]:
         data = dict(self.__dict__)
@@ -119,6 +130,7 @@ class _MoveFile(BaseModel):
     cut: list[tuple[Literal["heads", "ffn", "layers"], int, int | None]]
     plan_key: str | None
     transfer: bool
+    repair: Repair = "none"  # moves that were stored before there was repair had none
 
 
 def levels_of(scores: Scores) -> list[Level]:
@@ -134,8 +146,11 @@ def levels_of(scores: Scores) -> list[Level]:
     return found
 
 
-def fitted(move: Move, scores: Scores) -> Move:
-    """The move with what the method cannot do replaced by what it can."""
+def fitted(move: Move, scores: Scores, repairable: bool = True) -> Move:
+    """The move with what the method cannot do replaced by what it can.
+
+    repairable: whether the task has texts to repair on; layers that share weights cannot be repaired at all.
+    """
     shape, levels = scores.shape, levels_of(scores)
     kept, cut = (frozenset(p for p in parts if _exists(p, shape)) for parts in (move.kept, move.cut))
     move = replace(move, kept=kept, cut=cut, min_heads=min(move.min_heads, max(shape.heads, default=0)))
@@ -143,7 +158,15 @@ def fitted(move: Move, scores: Scores) -> Move:
         move = replace(move, level=levels[0])
     if move.rule == "share" and "blocks" not in levels:
         move = replace(move, rule="budget")
+    if shape.shares_weights or not repairable:
+        move = replace(move, repair="none")
     return move
+
+
+def recipe_of(plan: Plan, repair: Repair, transfer: bool = False) -> Recipe:
+    """The cut and its repair. Where nothing is cut there is nothing to repair."""
+    impossible = plan.shape.shares_weights or plan == Plan.full(plan.shape)
+    return Recipe.repaired(plan, None if impossible or repair == "none" else repair, transfer)
 
 
 def plan_of(move: Move, scores: Scores, cost_model: CostModel, fixed: Plan | None = None) -> Plan:

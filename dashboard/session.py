@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from asc_core.plan import Part
 from asc_core.study import Study
 from asc_core.values import Plan
 from dashboard.applications import Application, applications_of
-from dashboard.moves import Move
+from dashboard.moves import REPAIRS, Move
 
 FOLDER_VARIABLE = "ASC_STUDY"
 DEFAULT_FOLDER = "studies/demo"
@@ -34,6 +34,7 @@ class Session:
     selected: the cell in view on the Map, as (application, part). plan_key: the plan in view on Tune.
     nonce: goes up to make charts forget what is selected in them. generation: goes up where the move changes without
     a widget being used, so that the widgets are made anew.
+    taken: the numbers of jobs whose result has become a move.
     messages: sentences to show once, on the next page that is drawn.
     """
 
@@ -49,6 +50,7 @@ class Session:
     messages: list[str] = field(default_factory=list)
     nonce: int = 0
     generation: int = 0
+    taken: set[str] = field(default_factory=set)
 
     @property
     def move(self) -> Move | None:
@@ -134,7 +136,8 @@ def begin(address: Mapping[str, str]) -> Session:
     if plan_key:
         move = move_of_plan(session.study, plan_key, session.application, session.method)
         if move is not None and move.application in known:
-            session.go(move)
+            repair = address.get("repair")
+            session.go(replace(move, repair=repair) if repair in REPAIRS else move)  # type: ignore[arg-type]
             session.plan_key = plan_key
         else:
             session.messages.append("The plan of this link is not in this study, so Tune starts anew.")
@@ -161,6 +164,7 @@ def address(session: Session) -> dict[str, str]:
         "task": session.application,
         "method": session.method,
         "plan": session.plan_key or "",
+        "repair": session.move.repair if session.plan_key and session.move is not None else "",
     }
     return {name: value for name, value in found.items() if value}
 
@@ -184,7 +188,25 @@ def move_of_plan(study: Study, plan_key: str, application: str, method: str) -> 
         method=method or plan.provenance.method or "",
         rule="fixed",
         plan_key=plan_key,
+        repair="none",
     )
+
+
+def pin(study: Study, name: str, plan: Plan, move: Move) -> None:
+    """A plan may be pinned under several names, each with a repair of its own."""
+    study.save_plan(plan, name)
+    keep_move(study, plan, move)
+    study.set(f"pin-move:{name}", {"plan": plan.key, "move": move.to_json()})
+
+
+def move_of_pin(study: Study, name: str, plan: Plan, application: str, method: str) -> Move | None:
+    """As `move_of_plan`; None also where the study holds no such plan."""
+    stored = study.get(f"pin-move:{name}")
+    if isinstance(stored, dict) and stored.get("plan") == plan.key:
+        move = Move.from_json(stored.get("move"))
+        if move is not None:
+            return move
+    return move_of_plan(study, plan.key, application, method)
 
 
 def application_in_view(session: Session, applications: list[Application]) -> Application:

@@ -15,14 +15,19 @@ from dashboard.charts.palette import Palette
 
 @dataclass(frozen=True)
 class Measured:
-    """One cut model. kept: its cost as a share of the original's, for each budget (flops, parameters, bytes)."""
+    """One cut model. kept: its cost as a share of the original's, for each budget (flops, parameters, bytes).
+
+    repaired: whether the parts that stay were refitted.
+    """
 
     key: str
     name: str
     kept: dict[str, float]
     estimate: Estimate
+    repaired: bool = False
 
 
+REPAIRED, AS_CUT, ORIGINAL = "circle", "triangle-up", "diamond"  # the markers' shapes
 BUDGET_NAMES = {"flops": "FLOPs", "parameters": "parameters", "bytes": "file size"}
 
 
@@ -37,18 +42,22 @@ def metric_against_budget(
 ) -> go.Figure:
     """Complete measurements are filled, partial ones hollow; whiskers are 95 % intervals of the metric.
 
+    Circles are repaired cuts, triangles cuts without repair.
+
     here: the current plan's measurement, None while there is none; here_kept: its share of the budget.
     """
     figure = styled(go.Figure(), colours, height, (44, 4, 6, 34))
     if original is not None:
         figure.add_hline(y=100 * original.value, line={"color": colours.quiet, "width": 1, "dash": "dot"})
-        figure.add_trace(_points([_original(original)], budget, colours.ink, colours, "diamond", 9))
+        figure.add_trace(_points([_original(original)], budget, colours.ink, colours, ORIGINAL, 9))
     others = [one for one in measured if here is None or one.key != here.key]
-    if others:
-        figure.add_trace(_points(others, budget, colours.accent, colours, "circle", 7))
+    for repaired, colour in ((False, colours.quiet), (True, colours.accent)):
+        alike = [one for one in others if one.repaired is repaired]
+        if alike:
+            figure.add_trace(_points(alike, budget, colour, colours, REPAIRED if repaired else AS_CUT, 7))
     figure.add_vline(x=100 * here_kept, line={"color": colours.cut, "width": 1})
     if here is not None:
-        figure.add_trace(_points([here], budget, colours.cut, colours, "circle", 11))
+        figure.add_trace(_points([here], budget, colours.cut, colours, REPAIRED if here.repaired else AS_CUT, 11))
         figure.add_annotation(
             x=100 * here_kept,
             y=100 * here.estimate.value,

@@ -1,4 +1,4 @@
-"""Tune: move a slider, see the cut on the map and its measured effect at once."""
+"""Tune: move a slider, see the cut on the map and the measured effect of it and its repair at once."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import streamlit as st
 
 from asc_core.errors import UserError
 from asc_core.plan import CostModel, Part
+from asc_core.recipes import Recipe
 from asc_core.scores import METHODS
 from asc_core.values import Plan, Scores
-from dashboard import work
+from dashboard import exploring, numbers, work
 from dashboard.applications import Application, applications_of
 from dashboard.bench import Bench, shares
 from dashboard.charts.cut import ByHand, cut_map, score_histogram
@@ -26,6 +27,7 @@ from dashboard.frame import (
     errors_in_page,
     library,
     load,
+    progress_text,
     read_scores,
     running_work,
     show_failure,
@@ -34,18 +36,20 @@ from dashboard.frame import (
 )
 from dashboard.jobs import Job
 from dashboard.look import colours
-from dashboard.moves import Move, fitted, plan_of, toggled
-from dashboard.session import Session, application_in_view, keep_move, move_of_plan
+from dashboard.moves import Move, fitted, plan_of, recipe_of, smallest_keep, toggled
+from dashboard.repairing import calibrating, mode_of, needs_calibration
+from dashboard.session import Session, application_in_view, keep_move, move_of_pin, pin
 from dashboard.verdict import costs, headline
 
 MAP_HEIGHT = 318
-PREFERRED = "fisher"
+PREFERRED = ("obs", "fisher")
 SHOWN_MOVES = 8
+SECONDS_BETWEEN_POINTS = 1.0
 
 
 def page() -> None:
     session = this_session()
-    running_work(session)
+    running_work(session, ("score", "export"))
     application = application_in_view(session, applications_of(session.study))
     scored = scores_of(session, application)
     if not scored:
@@ -55,7 +59,9 @@ def page() -> None:
     if cost_model is None:
         write_address(session)
         return
-    move = current_move(session, application, scored)
+    take_found(session, application)
+    bench = Bench(library(), session.study, application, cost_model)
+    move = current_move(session, bench, scored)
     scores = scored[move.method]
     take_clicks(session, scores, cost_model)
     move = session.move or move
@@ -64,7 +70,7 @@ def page() -> None:
         map_column, result_column = st.columns([47, 28], gap="medium")
         chart_column, history_column = st.columns([47, 28], gap="medium")
     with controls_column:
-        controls(session, scored, cost_model)
+        controls(session, scored, cost_model, bench.repairable)
     try:
         plan = current_plan(session, scores, cost_model)
     except UserError as error:
@@ -73,17 +79,19 @@ def page() -> None:
             history(session, None)
         return
     session.plan_key = plan.key
+    assert session.move is not None
+    recipe = recipe_of(plan, session.move.repair, session.move.transfer)
     with controls_column:
         histogram = score_histogram(scores, plan, colours())
         if histogram is not None:
             st.plotly_chart(histogram, theme=None, config=CHART_CONFIG, key="tune-histogram")
-    bench = Bench(library(), session.study, application, cost_model)
     with map_column:
         the_map(session, scores, plan)
     with result_column, st.container(border=True, key="tune-result"):
-        result(session, bench, plan)
+        result(session, bench, recipe, plan)
     with chart_column:
-        frontier(session, bench, plan)
+        frontier(session, bench, recipe, plan)
+        explore(session, bench, scores)
     with history_column:
         history(session, plan)
     write_address(session)
@@ -124,17 +132,16 @@ def opened(session: Session, application: Application) -> CostModel | None:
     return None
 
 
-def current_move(session: Session, application: Application, scored: dict[str, Scores]) -> Move:
-    move = session.move
+def current_move(session: Session, bench: Bench, scored: dict[str, Scores]) -> Move:
+    move, application = session.move, bench.application
     if move is None or move.application != application.name or move.method not in scored:
-        method = (
-            session.method if session.method in scored else (PREFERRED if PREFERRED in scored else next(iter(scored)))
-        )
+        preferred = next((m for m in PREFERRED if m in scored), next(iter(scored)))
+        method = session.method if session.method in scored else preferred
         move = replace(move or Move(application.name, method), application=application.name, method=method)
         if move.rule == "fixed" and (session.move is None or session.move.application != application.name):
             move = replace(move, rule="budget", plan_key=None)
         move = move.released() if session.move is not None and session.move.application != application.name else move
-    move = fitted(move, scored[move.method])
+    move = fitted(move, scored[move.method], bench.repairable)
     session.go(move)
     return move
 
@@ -248,35 +255,48 @@ def the_map(session: Session, scores: Scores, plan: Plan) -> None:
 # The result
 
 
-def result(session: Session, bench: Bench, plan: Plan) -> None:
-    """The measured effect of the plan: from the study if it was measured before, else by a job that starts now."""
+def result(session: Session, bench: Bench, recipe: Recipe, plan: Plan) -> None:
+    """The measured effect of the cut: from the study if it was measured before, else by a job that starts now."""
     jobs = all_jobs()
     assert session.move is not None
-    job = jobs.last(session.id, "evaluate", bench.key(plan))
+    job = jobs.last(session.id, "evaluate", bench.key(recipe))
     running = job is not None and job.active  # asked before the study is read: what ends in between is in it
-    stored = bench.stored(plan)
+    stored = bench.stored(recipe)
+    preparing = None
     if not (stored is not None and stored.complete) and (job is None or job.state == "cancelled"):
-        job, running = start_measuring(session, bench, plan), True
+        keep_move(session.study, plan, session.move)
+        if needs_calibration(bench.library, bench.application, recipe):
+            jobs.cancel(session.id, "evaluate")
+            preparing = calibration(session, bench, recipe)
+        else:
+            job, running = start_measuring(session, bench, recipe), True
     elif not running:
         jobs.cancel(session.id, "evaluate")  # the way back to a measured plan makes the measuring of another pointless
+    if preparing is not None and not preparing.active:
+        not_calibrated(preparing)
+        preparing = None
     speed_job, measuring_speed = None, False
     if not running and stored is not None and bench.speed(plan) is None:
-        speed_job = jobs.last(session.id, "latency", bench.key(plan))
+        key = bench.speed_key(plan)
+        speed_job = jobs.last(session.id, "latency", key)
         measuring_speed = speed_job is None or speed_job.active or speed_job.state == "cancelled"
         if speed_job is None or speed_job.state == "cancelled":
             title = "Measuring latency"
-            speed_job = jobs.start(session.id, "latency", bench.key(plan), title, bench.measure_speed(plan), alone=True)
+            speed_job = jobs.start(session.id, "latency", key, title, bench.measure_speed(plan), alone=True)
 
     def look() -> None:
         jobs.touch(session.id)
-        watched = job if running else speed_job if measuring_speed else None
+        watched = preparing or (job if running else speed_job if measuring_speed else None)
         if watched is not None and not watched.active:
             st.rerun()
-        estimate = job.latest if running and job is not None else bench.stored(plan)
-        st.html(headline(estimate, bench.original(), running))
+        estimate = job.latest if running and job is not None else bench.stored(recipe)
+        doing = doing_now(preparing or job)
+        st.html(headline(estimate, bench.original(), running or preparing is not None, doing))
         st.html(costs(bench.cost_model.cost(plan), bench.cost_model.dense, bench.speed(plan), measuring_speed))
+        if preparing is not None:
+            st.button("Stop calibrating", key="tune-calibrating-stop", on_click=preparing.cancel, type="tertiary")
 
-    if running or measuring_speed:
+    if running or measuring_speed or preparing is not None:
         st.fragment(look, run_every=SECONDS_BETWEEN_LOOKS)()
         return
     for ended in (job, speed_job):
@@ -293,26 +313,186 @@ def result(session: Session, bench: Bench, plan: Plan) -> None:
     look()
 
 
-def start_measuring(session: Session, bench: Bench, plan: Plan) -> Job:
+def doing_now(job: Job | None) -> str:
+    """What precedes the first estimate, in words."""
+    if job is None:
+        return ""
+    done, total, what = job.progress
+    share = f", {100 * done / total:.0f} %" if total > 1 else ""
+    if what.startswith("calibrating") or job.lane == "calibrate":
+        return f"calibrating the repair, once for all cuts{share}"
+    return f"repairing{share}" if what == "refitting" else ""
+
+
+def calibration(session: Session, bench: Bench, recipe: Recipe) -> Job:
+    """The job that prepares all repairs of this application: begun by whatever move needs it first, and kept."""
+    jobs, mode = all_jobs(), mode_of(recipe)
+    assert mode is not None
+    key = f"{bench.application.encoder}|{bench.application.task}|{mode == 'one-shot'}"
+    job = jobs.running("calibrate", key) or jobs.last(session.id, "calibrate", key)
+    if job is None or job.state == "done":  # no longer in memory
+        preparing = calibrating(bench.library, bench.application, mode)
+        job = jobs.start(session.id, "calibrate", key, "Calibrating", preparing)
+    return job
+
+
+def not_calibrated(job: Job) -> None:
+    if job.state == "failed":
+        show_failure(job)
+    else:
+        st.caption("Calibration was stopped, so this repair cannot be measured.")
+    st.button("Calibrate", key="tune-calibrate", icon=":material/refresh:", on_click=all_jobs().forget, args=(job,))
+
+
+def start_measuring(session: Session, bench: Bench, recipe: Recipe) -> Job:
     """A newer move makes older measurements of this window pointless."""
     assert session.move is not None
     jobs = all_jobs()
     jobs.cancel(session.id, "latency")
-    keep_move(session.study, plan, session.move)
-    measure = bench.measure(plan, session.move.label)
-    return jobs.start(session.id, "evaluate", bench.key(plan), "Evaluating", measure, alone=True)
+    measure = bench.measure(recipe, session.move.name)
+    return jobs.start(session.id, "evaluate", bench.key(recipe), "Evaluating", measure, alone=True)
 
 
-def frontier(session: Session, bench: Bench, plan: Plan) -> None:
-    assert session.move is not None
-    measured = bench.all_measured()
-    cost, dense = bench.cost_model.cost(plan), bench.cost_model.dense
-    kept = shares(cost, dense)
-    here = next((one for one in measured if one.key == plan.key), None)
-    figure = metric_against_budget(
-        measured, bench.original(), here, kept[session.move.budget], session.move.budget, colours()
+# The frontier
+
+
+def exploring_job(session: Session, application: Application) -> Job | None:
+    """The last of this window's that was about this application."""
+    job = all_jobs().last(session.id, "explore")
+    return job if job is not None and job.key.partition("|")[2] == application.name else None
+
+
+def frontier(session: Session, bench: Bench, recipe: Recipe, plan: Plan) -> None:
+    """Drawn again and again while points are coming."""
+    move = session.move
+    assert move is not None
+    kept = shares(bench.cost_model.cost(plan), bench.cost_model.dense)
+
+    def draw() -> None:
+        measured = bench.all_measured()
+        here = next((one for one in measured if one.key == recipe.key), None)
+        figure = metric_against_budget(measured, bench.original(), here, kept[move.budget], move.budget, colours())
+        st.plotly_chart(figure, theme=None, config=CHART_CONFIG, key="tune-frontier")
+
+    job = exploring_job(session, bench.application)
+    if job is not None and job.active:
+        st.fragment(draw, run_every=SECONDS_BETWEEN_POINTS)()
+    else:
+        draw()
+
+
+def explore(session: Session, bench: Bench, scores: Scores) -> None:
+    """Buttons for what measures many budgets, and how far that is."""
+    move = session.move
+    assert move is not None
+    job = exploring_job(session, bench.application)
+    chosen = colours()
+    running = job is not None and job.active
+    row = st.container(horizontal=True, vertical_alignment="center", gap="small", key="tune-explore")
+    row.html(
+        f"<div class='asc-legend'><span><b style='color:{chosen.accent}'>●</b> repaired</span>"
+        f"<span class='asc-quiet'>▲ as cut</span><span>◆ original</span></div>",
+        width="content",
     )
-    st.plotly_chart(figure, theme=None, config=CHART_CONFIG, key="tune-frontier")
+    try:
+        least = smallest_keep(exploring.at_budget(move, 1.0), scores, bench.cost_model)
+    except UserError as error:
+        st.caption(str(error))
+        return
+    about = f"{move.method}, {'no' if move.repair == 'none' else move.repair} repair"
+    row.button(
+        "Whole frontier",
+        key="tune-whole",
+        icon=":material/timeline:",
+        disabled=running,
+        on_click=start_frontier,
+        args=(session, bench, scores, least),
+        help=f"Measures ten budgets with what is chosen now ({about}); what was measured before is kept.",
+    )
+    with row.popover("Auto", icon=":material/target:", key="tune-auto", disabled=running):
+        most_lost = st.number_input(
+            "Smallest model that loses at most ... points",
+            min_value=0.0,
+            max_value=100.0,
+            value=1.0,
+            step=0.5,
+            format="%.1f",
+            key="tune-auto-lost",
+        )
+        st.button(
+            "Find it",
+            key="tune-auto-find",
+            type="primary",
+            on_click=start_auto,
+            args=(session, bench, scores, least, most_lost / 100),
+            help=f"Halves the range of budgets about six times ({about}). A model counts when its whole 95 % interval "
+            f"on the {bench.split} split is within the limit.",
+        )
+    if job is not None and running:
+        watch(job)
+    elif job is not None:
+        outcome(job)
+
+
+def watch(job: Job) -> None:
+    def look() -> None:
+        all_jobs().touch(job.session)
+        if not job.active:
+            st.rerun()
+        bar, stop = st.columns([6, 1], vertical_alignment="center")
+        bar.progress(job.share, text=progress_text(job))
+        stop.button("Stop", key=f"cancel-{job.number}", on_click=job.cancel, disabled=job.cancelling, type="tertiary")
+
+    st.fragment(look, run_every=SECONDS_BETWEEN_LOOKS)()
+
+
+def outcome(job: Job) -> None:
+    """What came of it, in a sentence."""
+    if job.state == "failed":
+        show_failure(job)
+    elif job.state == "cancelled":
+        st.caption(f"{job.title} was stopped; what was measured is kept, and it can go on.")
+    elif isinstance(job.result, exploring.Found):
+        st.caption(sentence(job.result))
+
+
+def sentence(found: exploring.Found) -> str:
+    limit = f"{100 * found.most_lost:g} points"
+    on = f"{found.examples:,} {found.split} examples, {found.measured} cuts measured"
+    if found.move is None or found.estimate is None or found.estimate.difference_interval is None:
+        return (
+            f"No cut with this method and repair is sure to lose at most {limit} ({on}). Allow more, choose another "
+            "method or repair, or use more validation examples: the interval gets narrower."
+        )
+    return (
+        f"Smallest that is sure to lose at most {limit}: {100 * found.move.keep:.0f} % kept, "
+        f"{numbers.interval_of_points(found.estimate.difference_interval)} ({on})."
+    )
+
+
+def start_frontier(session: Session, bench: Bench, scores: Scores, least: float) -> None:
+    assert session.move is not None
+    job_work = exploring.whole_frontier(
+        bench, session.move, partial(plan_of, scores=scores, cost_model=bench.cost_model), exploring.budgets_over(least)
+    )
+    key = f"frontier|{bench.application.name}"
+    all_jobs().start(session.id, "explore", key, "Whole frontier", job_work, alone=True)
+
+
+def start_auto(session: Session, bench: Bench, scores: Scores, least: float, most_lost: float) -> None:
+    assert session.move is not None
+    planned = partial(plan_of, scores=scores, cost_model=bench.cost_model)
+    job_work = exploring.smallest(bench, session.move, planned, least, most_lost)
+    all_jobs().start(session.id, "explore", f"auto|{bench.application.name}", "Auto", job_work, alone=True)
+
+
+def take_found(session: Session, application: Application) -> None:
+    """What Auto has found becomes the current move, once."""
+    job = exploring_job(session, application)
+    if job is not None and isinstance(job.result, exploring.Found) and job.number not in session.taken:
+        session.taken.add(job.number)
+        if job.result.move is not None:
+            session.go(job.result.move)
 
 
 # History
@@ -326,16 +506,15 @@ def history(session: Session, plan: Plan | None) -> None:
             with st.popover("Pin", icon=":material/push_pin:", key="tune-pin"):
                 name = st.text_input("Name", key="tune-pin-name", placeholder="half, small, ...")
                 if st.button("Pin this cut", key="tune-pin-save", disabled=not name.strip()):
-                    session.study.save_plan(plan, name.strip())
                     if session.move is not None:
-                        keep_move(session.study, plan, session.move)
+                        pin(session.study, name.strip(), plan, session.move)
                     st.toast(f"Pinned as {name.strip()}.")
             st.page_link("views/export.py", label="Export", icon=":material/ios_share:")
     recent = list(range(max(0, len(session.history) - SHOWN_MOVES), len(session.history)))[::-1]
     buttons = {f"tune-move-{n}": (session.history[n].label, partial(session.jump, n)) for n in recent}
     chips("History", buttons, f"tune-move-{session.position}", "Newest first; * = cells set by hand.")
     pinned = {
-        f"tune-pinned-{number}": (name, partial(bring_back, session, plan))
+        f"tune-pinned-{number}": (name, partial(bring_back, session, name, plan))
         for number, (name, plan) in enumerate(session.study.pins.items())
     }
     chips("Pinned", pinned, None, "Cuts with a name, of this study.")
@@ -352,8 +531,8 @@ def chips(title: str, buttons: Mapping[str, tuple[str, Callable[[], None]]], cur
             st.button(label, key=key, on_click=action, type=kind)
 
 
-def bring_back(session: Session, plan: Plan) -> None:
-    move = move_of_plan(session.study, plan.key, session.application, session.method)
+def bring_back(session: Session, name: str, plan: Plan) -> None:
+    move = move_of_pin(session.study, name, plan, session.application, session.method)
     if move is not None:
         session.go(move)
 

@@ -280,6 +280,18 @@ def test_a_partial_measurement_is_hollow_and_here_is_not_drawn_twice() -> None:
     assert [a.text for a in figure.layout.annotations] == ["you are here"]
 
 
+def test_repaired_cuts_have_another_shape_and_here_keeps_it() -> None:
+    kept = {"flops": 0.5, "parameters": 0.8, "bytes": 0.8}
+    plain, repaired = (Measured(key, key, kept, estimate(0.8), key == "repaired") for key in ("plain", "repaired"))
+    figure = metric_against_budget([plain, repaired], None, None, 0.5, "flops", LIGHT)
+    assert {t.customdata[0][0]: t.marker.symbol for t in figure.data} == {"plain": "triangle-up", "repaired": "circle"}
+    for here in (plain, repaired):
+        figure = metric_against_budget([plain, repaired], None, here, 0.5, "flops", LIGHT)
+        (drawn,) = (t for t in figure.data if t.customdata[0][0] == here.key)
+        assert drawn.marker.symbol == ("circle" if here.repaired else "triangle-up")
+        assert drawn.marker.color == (LIGHT.cut,)
+
+
 # Agreement
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from asc_core.errors import UserError
+from asc_core.errors import Cancelled, UserError
+from asc_core.progress import Progress
 from dashboard import library as library_module
 from dashboard.applications import Application
 from dashboard.library import Library
@@ -54,6 +55,33 @@ def test_few_encoders_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     for application in applications:
         library.encoder(application)
     assert [library.known_encoder(a) for a in applications] == [None, "b", "c"]
+
+
+def test_a_calibration_serves_every_cut_and_few_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[str, bool]] = []
+
+    def calibrate(encoder: str, task: str, *, moments: bool, progress: Progress) -> object:
+        progress.step(0, 1, "calibrating")
+        made.append((encoder, moments))
+        return object()
+
+    monkeypatch.setattr(library_module, "calibrate", calibrate)
+    library = Library(encoder=lambda source: source, task=lambda source: source)  # type: ignore[arg-type, return-value]
+    first, *others = [Application(n, n, n) for n in "abc"]
+    stopped = Progress()
+    stopped.cancel.set()
+    with pytest.raises(Cancelled):
+        library.calibration(first, False, stopped)
+    library.calibration(first, False, Progress())
+    library.calibration(first, False, Progress())
+    assert made == [("a", False)]
+    assert library.known_calibration(first, True) is None
+    full = library.calibration(first, True, Progress())
+    assert library.calibration(first, False, Progress()) is full
+    assert made == [("a", False), ("a", True)]
+    for other in others:
+        library.calibration(other, False, Progress())
+    assert [library.known_calibration(a, False) is None for a in (first, *others)] == [True, False, False]
 
 
 def test_what_is_forgotten_is_loaded_again() -> None:

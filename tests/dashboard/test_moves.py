@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from asc_core.errors import UserError
 from asc_core.plan import Part
 from asc_core.values import Plan
-from dashboard.moves import Move, fitted, keeps, levels_of, plan_of, smallest_keep, thresholds, toggled
+from dashboard.moves import Move, fitted, keeps, levels_of, plan_of, recipe_of, smallest_keep, thresholds, toggled
 from tests.dashboard.synthetic import SHAPE, SHARED, cost_model, scores
 
 MOVE = Move("demo:nli", "fisher")
@@ -164,12 +164,45 @@ moves = st.builds(
     parts,
     st.none() | st.text(max_size=4),
     st.booleans(),
+    st.sampled_from(["none", "one-shot", "sequential"]),
 )
 
 
 @given(moves)
 def test_moves_survive_json(move: Move) -> None:
     assert Move.from_json(move.to_json()) == move
+
+
+def test_moves_that_were_stored_before_there_was_repair_have_none() -> None:
+    stored = MOVE.to_json()
+    del stored["repair"]
+    assert Move.from_json(stored) == replace(MOVE, repair="none")
+
+
+def test_a_move_says_how_it_is_repaired() -> None:
+    forced = replace(MOVE, cut=frozenset({Part("heads", 0, 0)}))
+    assert (forced.label, forced.name) == ("0.60 fisher* · sequential", "0.60 fisher*, repaired (sequential)")
+    plain = replace(MOVE, repair="none")
+    assert (plain.label, plain.name) == ("0.60 fisher", "0.60 fisher")
+
+
+def test_repairs_are_recipes_of_their_own() -> None:
+    plan = planner(MOVE)
+    keys = {repair: recipe_of(plan, repair).key for repair in ("none", "one-shot", "sequential")}  # type: ignore[arg-type]
+    assert keys["none"] == plan.key
+    assert len(set(keys.values())) == 3
+    assert recipe_of(plan, "sequential").plan == plan
+    assert recipe_of(Plan.full(SHAPE), "sequential").key == Plan.full(SHAPE).key, "where nothing is cut"
+
+
+def test_layers_that_share_weights_are_not_repaired() -> None:
+    made = scores(SHARED)
+    move = fitted(replace(MOVE, keep=0.8), made)
+    plan = plan_of(move, made, cost_model(SHARED))
+    assert move.repair == "none"
+    assert recipe_of(plan, "sequential").key == plan.key
+    assert fitted(MOVE, scores(), repairable=False).repair == "none"
+    assert fitted(MOVE, scores()).repair == "sequential"
 
 
 @pytest.mark.parametrize(
@@ -181,6 +214,7 @@ def test_moves_survive_json(move: Move) -> None:
         {**MOVE.to_json(), "keep": 7},
         {**MOVE.to_json(), "cut": [["head", 0, 0]]},
         {**MOVE.to_json(), "x": 1},
+        {**MOVE.to_json(), "repair": "glue"},
     ],
 )
 def test_what_is_no_move_is_refused(data: object) -> None:

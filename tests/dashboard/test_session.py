@@ -67,7 +67,7 @@ def test_a_plan_from_elsewhere_becomes_a_fixed_move(window: Session) -> None:
     plan = Plan.full(SHAPE).drop(1, head=2)
     window.study.save_plan(plan)
     move = move_of_plan(window.study, plan.key, "words", "fisher")
-    assert move == Move("words", "fisher", rule="fixed", plan_key=plan.key)
+    assert move == Move("words", "fisher", rule="fixed", plan_key=plan.key, repair="none")
     assert move_of_plan(window.study, "unknown", "words", "fisher") is None
 
 
