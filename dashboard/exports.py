@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import tempfile
 import zipfile
@@ -19,8 +20,11 @@ from asc_core.values import Plan
 from dashboard.applications import Application
 from dashboard.jobs import Job
 from dashboard.library import Library
+from dashboard.moves import Repair, recipe_of
+from dashboard.repairing import made, mode_of
 
 FOLDER = "exports"
+RECIPE_FILE = "recipe.json"
 FORMATS = {
     "compact": "Compact: as small as the cut, loads with transformers and one file of code",
     "dense": "Dense: loads with the original's own class everywhere, cut parts are zeros",
@@ -30,9 +34,12 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class Exported:
+    """recipe: the text of the recipe file."""
+
     report: ExportReport
     card: str
     command: str
+    recipe: str
 
 
 def folder_for(study: Study, name: str) -> Path:
@@ -52,16 +59,16 @@ def exporting(
     format: str,
     dtype: str,
     overwrite: bool,
+    repair: Repair,
     transfer: bool,
 ) -> Callable[[Job], Exported]:
-    """Cut, measure on test, write, reload in a fresh process, compare."""
-    plan = replace(plan, provenance=replace(plan.provenance, model=application.encoder))
+    """Cut, repair, measure on test, write, reload in a fresh process, compare. The folder gets the recipe as a file."""
+    recipe = portable(application, plan, repair, transfer)
 
     def work(job: Job) -> Exported:
         job.handle.step(0, 1, "loading")
         original, task = library.encoder(application), library.task(application)
-        recipe = Recipe.of(plan, transfer)
-        smaller = recipe.apply(original, task, job.handle)
+        smaller = made(library, application, recipe, job.handle)
         report = deliver(
             smaller,
             original,
@@ -73,14 +80,30 @@ def exporting(
             overwrite=overwrite,
             progress=job.handle,
         )
-        return Exported(report, card_of(out), command(application, out, format, dtype))
+        text = json.dumps(recipe.to_json()) + "\n"
+        (out / RECIPE_FILE).write_text(text, encoding="utf-8")
+        again = command(application, out, format, dtype, mode_of(recipe) is not None)
+        return Exported(report, card_of(out), again, text)
 
     return work
 
 
-def command(application: Application, out: Path, format: str, dtype: str) -> str:
-    """The line that makes the same directory again from the original."""
+def portable(application: Application, plan: Plan, repair: Repair, transfer: bool) -> Recipe:
+    """The recipe as it goes into a file: it names the original as `load_encoder` takes it, and the task."""
+    named = replace(plan, provenance=replace(plan.provenance, model=application.encoder))
+    return replace(recipe_of(named, repair, transfer), original=application.encoder, task=application.task)
+
+
+def command(application: Application, out: Path, format: str, dtype: str, repaired: bool) -> str:
+    """The lines that make the same directory again from the original."""
     stored = "" if dtype == "float32" else f" --dtype {dtype}"
+    if repaired:
+        first = (
+            f"asc compress {application.encoder} --recipe {out / RECIPE_FILE} --task {application.task} -o {out.name}"
+        )
+        other = format != "compact" or stored
+        then = f"\nasc export {out.name} --task {application.task} --format {format}{stored} -o {out.name}-{format}"
+        return first + (then if other else "")
     return (
         f"asc export {application.encoder} --plan {out / 'plan.json'} --task {application.task} "
         f"--format {format}{stored} -o {out.name}"

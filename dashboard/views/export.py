@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,17 @@ from asc_core.errors import UserError
 from asc_core.values import Plan
 from dashboard import numbers
 from dashboard.applications import Application, applications_of
-from dashboard.exports import FORMATS, Exported, exporting, exports_of, folder_for, size_of, zipped
+from dashboard.exports import (
+    FORMATS,
+    RECIPE_FILE,
+    Exported,
+    exporting,
+    exports_of,
+    folder_for,
+    portable,
+    size_of,
+    zipped,
+)
 from dashboard.frame import (
     all_jobs,
     errors_in_page,
@@ -24,16 +35,18 @@ from dashboard.frame import (
     write_address,
 )
 from dashboard.jobs import Job
-from dashboard.session import Session, move_of_plan
+from dashboard.moves import Move, Repair, recipe_of
+from dashboard.session import Session, move_of_pin, move_of_plan
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A plan that can be exported. transfer: it was made from other weights, and the user has asked for that."""
+    """A cut that can be exported. transfer: it was made from other weights, and the user has asked for that."""
 
     title: str
     plan: Plan
     application: Application
+    repair: Repair
     transfer: bool
 
 
@@ -67,20 +80,24 @@ def page() -> None:
 
 def candidates_of(session: Session) -> list[Candidate]:
     """The cut in view on Tune, then the pinned ones."""
-    named = {}
+    study = session.study
+    named: dict[str, tuple[Plan, Move | None]] = {}
     if session.plan_key is not None:
-        plan = session.study.plan(session.plan_key)
+        plan = study.plan(session.plan_key)
         if plan is not None:
+            move = session.move or move_of_plan(study, plan.key, session.application, "")
             label = session.move.label if session.move is not None else "from a link"
-            named[f"in view: {label}"] = plan
-    named |= session.study.pins
-    known = {application.name: application for application in applications_of(session.study)}
+            named[f"in view: {label}"] = (plan, move)
+    for name, plan in study.pins.items():
+        application = plan.provenance.task or session.application
+        named[name] = (plan, move_of_pin(study, name, plan, application, ""))
+    known = {application.name: application for application in applications_of(study)}
     found = []
-    for title, plan in named.items():
-        move = move_of_plan(session.study, plan.key, plan.provenance.task or session.application, "")
-        application = known.get(move.application if move is not None else plan.provenance.task or "")
-        if application is not None:
-            found.append(Candidate(title, plan, application, move is not None and move.transfer))
+    for title, (plan, move) in named.items():
+        target = known.get(move.application if move is not None else plan.provenance.task or "")
+        if target is not None:
+            repair: Repair = move.repair if move is not None else "none"
+            found.append(Candidate(title, plan, target, repair, move is not None and move.transfer))
     return found
 
 
@@ -117,6 +134,7 @@ def form(session: Session, candidates: list[Candidate]) -> None:
             format=format,
             dtype=dtype,
             overwrite=overwrite,
+            repair=chosen.repair,
             transfer=chosen.transfer,
         )
         all_jobs().start(session.id, "export", str(out), f"Exporting {name.strip()}", work, alone=True)
@@ -125,14 +143,16 @@ def form(session: Session, candidates: list[Candidate]) -> None:
 
 def summary(session: Session, chosen: Candidate) -> None:
     plan, shape = chosen.plan, chosen.plan.shape
+    recipe = recipe_of(plan, chosen.repair, chosen.transfer)
     heads, neurons = sum(map(len, plan.heads)), sum(map(len, plan.neurons))
     parts = (
         f"{len(plan.layers)} of {shape.layers} layers, {heads} of {sum(shape.heads)} heads, "
         f"{neurons:,} of {sum(shape.neurons):,} neurons"
     )
+    repair = "no repair" if recipe.key == plan.key else f"repaired ({chosen.repair})"
     measured = ""
     for row in session.study.evaluations():
-        if (row["recipe_key"], row["task"]) == (plan.key, chosen.application.name):
+        if (row["recipe_key"], row["task"]) == (recipe.key, chosen.application.name):
             e = row["estimate"]
             change = (
                 f", {numbers.points(e.difference)} {numbers.interval_of_points(e.difference_interval)} points"
@@ -146,7 +166,23 @@ def summary(session: Session, chosen: Candidate) -> None:
     st.html(
         f"<div class='asc-small'><b>{escape(chosen.application.title)}</b> · {parts}<br>"
         f"<span class='asc-quiet'>{measured or 'not measured yet'} · "
-        f"{escape(plan.provenance.rule or 'by hand')}</span></div>"
+        f"{escape(plan.provenance.rule or 'by hand')}, {repair}</span></div>"
+    )
+    text = json.dumps(portable(chosen.application, plan, chosen.repair, chosen.transfer).to_json()) + "\n"
+    recipe_button(text, f"export-recipe-{recipe.key}")
+
+
+def recipe_button(text: str, key: str) -> None:
+    st.download_button(
+        "Recipe file",
+        data=text,
+        file_name=RECIPE_FILE,
+        mime="application/json",
+        key=key,
+        type="tertiary",
+        icon=":material/receipt_long:",
+        on_click="ignore",
+        help="What is done to the original, step by step; `asc compress --recipe` does it again.",
     )
 
 
@@ -173,7 +209,9 @@ def report(job: Job) -> None:
             f"<span>size <b>{numbers.size(done.report.bytes)}</b></span>"
             f"<span>weights <b>{escape(done.report.dtype)}</b></span></div>"
         )
-        download(folder, "export-download", primary=True)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            download(folder, "export-download", primary=True)
+            recipe_button(done.recipe, "export-report-recipe")
         st.caption(f"Folder: {folder.absolute()}")
     card, again, load = st.tabs(["Model card", "Make it again", "Load it"])
     with card, st.container(height=420, key="export-card"):

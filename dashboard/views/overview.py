@@ -27,7 +27,7 @@ from dashboard.session import Session
 from dashboard.settled import ENOUGH, stopped_early
 
 SAMPLES = (128, 256, 512, 1024, 2048)
-USUAL_METHODS = ("fisher", "update", "asc-b")
+USUAL_METHODS = ("fisher", "obs", "update", "asc-b")
 CARDS_A_LINE = 3
 
 
@@ -75,7 +75,8 @@ def score_panel(session: Session, applications: list[Application], index: list[d
         default=[m for m in USUAL_METHODS if m in METHODS],
         format_func=lambda m: METHODS[m].title,
         key="score-methods",
-        help="All chosen methods share one pass over the texts, so several cost hardly more than one.",
+        help="All chosen methods share one pass over the texts, so several cost hardly more than one; only optimal "
+        "brain surgeon needs a pass of its own.",
     )
     samples_column.selectbox(
         "Examples", SAMPLES, index=SAMPLES.index(512), key="score-samples", format_func=numbers.thousands

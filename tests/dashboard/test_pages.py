@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import io
+import json
 import re
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from streamlit.runtime.download_data_util import convert_data_to_bytes_and_infer_mime
 from streamlit.testing.v1 import AppTest
 
+from asc_core.encoder import load_encoder
 from asc_core.plan import Part
 from asc_core.progress import Progress
+from asc_core.recipes import Recipe
 from asc_core.study import Study
 from asc_core.values import Plan
 from dashboard import frame, work
 from dashboard import session as sessions
 from dashboard.applications import Application
 from dashboard.exports import exports_of, zipped
+from dashboard.library import Library
+from dashboard.moves import recipe_of
 from dashboard.session import Session
-from tests.dashboard.conftest import html_of, settled, write_task
+from tests.dashboard.conftest import APP, html_of, settled, write_task
 from tests.tiny import save_checkpoint, tiny
 
 Open = Callable[..., AppTest]
@@ -312,10 +319,12 @@ def test_a_cut_is_measured_and_every_number_names_its_split(scored: Study, open_
     ):
         assert said in text
     plan = current_plan(app, scored)
-    stored = scored.evaluation(scored.scores(method="fisher")[0].weights, plan.key, "words", "validation")
+    weights = scored.scores(method="fisher")[0].weights
+    stored = scored.evaluation(weights, recipe_of(plan, "sequential").key, "words", "validation")
     assert stored is not None
     assert stored.complete
     assert stored.difference is not None
+    assert scored.evaluation(weights, plan.key, "words", "validation") is None
 
 
 def current_plan(app: AppTest, study: Study) -> Plan:
@@ -381,7 +390,7 @@ def test_a_link_shows_the_same_view_in_another_window(scored: Study, open_page: 
     control(app.slider, "tune-keep").set_value(70)
     settled(app.run())
     link = dict(app.query_params)
-    assert link.keys() == {"study", "task", "method", "plan"}
+    assert link.keys() == {"study", "task", "method", "plan", "repair"}
     other = open_page("tune", **link)
     assert control(other.slider, "tune-keep").value == 70
     assert current_plan(other, scored) == current_plan(app, scored)
@@ -405,6 +414,136 @@ def test_a_pinned_cut_comes_back(scored: Study, open_page: Open) -> None:
     app.button(key="tune-pin-save").click()
     app.run()
     assert scored.pins == {"small one": plan}
+    control(app.segmented_control, "tune-repair").set_value("none")
+    settled(app.run())
+    app.button(key="tune-pinned-0").click()
+    settled(app.run())
+    move = session_of(app).move
+    assert move is not None
+    assert (current_plan(app, scored), move.repair) == (plan, "sequential")
+
+
+def test_every_repair_is_measured_for_itself_and_undone(scored: Study, open_page: Open) -> None:
+    app = open_page("tune")
+    plan = current_plan(app, scored)
+    for repair in ("one-shot", "none"):
+        control(app.segmented_control, "tune-repair").set_value(repair)
+        settled(app.run())
+        assert not app.exception
+        assert app.query_params["repair"] == repair
+        assert current_plan(app, scored) == plan
+        assert "complete" in html_of(app)
+    rows = {row["recipe_key"]: row["name"] for row in scored.evaluations() if row["plan_key"] == plan.key}
+    assert rows == {
+        recipe_of(plan, "sequential").key: "0.60 fisher, repaired (sequential)",
+        recipe_of(plan, "one-shot").key: "0.60 fisher, repaired (one-shot)",
+        plan.key: "0.60 fisher",
+    }
+    app.button(key="tune-undo").click()
+    settled(app.run())
+    assert control(app.segmented_control, "tune-repair").value == "one-shot"
+    link = dict(app.query_params)
+    assert control(open_page("tune", **link).segmented_control, "tune-repair").value == "one-shot"
+
+
+def test_what_cannot_be_repaired_is_measured_as_it_is(
+    study: Study, open_page: Open, tmp_path: Path, checkpoint: Path
+) -> None:
+    """A task without a train split."""
+    from asc_core.scores import sweep
+    from dashboard import applications
+
+    path = write_task(tmp_path, "words")
+    path.write_text(path.read_text().replace('train = "train.tsv"\n', ""))
+    application = applications.add(study, str(checkpoint), str(path), "words")
+    library = frame.library()
+    sweep(library.encoder(application), library.task(application), ["fisher"], split="validation", study=study)
+    app = open_page("tune")
+    assert not app.exception
+    repair = control(app.segmented_control, "tune-repair")
+    assert (repair.value, repair.disabled) == ("none", True)
+    assert "complete" in html_of(app)
+
+
+def test_calibrating_can_be_stopped_and_begun_again(
+    scored: Study, open_page: Open, monkeypatch: pytest.MonkeyPatch, shared_library: Library
+) -> None:
+    def never_ends(*_: Any, progress: Progress, **__: Any) -> None:
+        while True:
+            progress.step(1, 10, "calibrating on words")
+            progress.cancel.wait(0.01)
+
+    shared_library._calibrations.clear()
+    app = AppTest.from_file(str(APP), default_timeout=60).run()
+    monkeypatch.setattr("dashboard.library.calibrate", never_ends)
+    app.switch_page("views/tune.py").run()
+    for _ in range(200):
+        app.run()
+        if any(b.key == "tune-calibrating-stop" for b in app.button):
+            break
+    time.sleep(0.05)
+    app.run()
+    assert "calibrating the repair, once for all cuts" in html_of(app)
+    control(app.slider, "tune-keep").set_value(50)
+    app.run()
+    jobs = frame.all_jobs().of(session_of(app).id)
+    assert [job.lane for job in jobs if job.active] == ["calibrate"], "a newer move waits for the same calibration"
+    app.button(key="tune-calibrating-stop").click()
+    settled(app.run())
+    assert "Calibration was stopped" in html_of(app)
+    monkeypatch.undo()
+    app.button(key="tune-calibrate").click()
+    settled(app.run())
+    assert "complete" in html_of(app)
+
+
+def test_a_whole_frontier_is_measured_and_drawn(scored: Study, open_page: Open) -> None:
+    app = open_page("tune")
+    app.button(key="tune-whole").click()
+    settled(app.run())
+    assert not app.exception
+    names = [row["name"] for row in scored.evaluations() if row["name"] != "original"]
+    assert len(names) in (9, 10)
+    assert all(name.endswith("repaired (sequential)") for name in names)
+    figure = json.loads(app.get("plotly_chart")[-1].proto.spec)
+    assert sum(len(trace["customdata"]) for trace in figure["data"]) == len(names) + 1
+
+
+@pytest.mark.parametrize(("points", "qualifies"), [(100.0, True), (0.0, False)])
+def test_auto_finds_the_smallest_that_loses_little_or_says_that_there_is_none(
+    points: float, qualifies: bool, scored: Study, open_page: Open
+) -> None:
+    app = open_page("tune")
+    before = session_of(app).move
+    app.number_input(key="tune-auto-lost").set_value(points)
+    app.run()
+    app.button(key="tune-auto-find").click()
+    settled(app.run())
+    assert not app.exception
+    text = html_of(app)
+    move = session_of(app).move
+    assert move is not None
+    if qualifies:
+        assert control(app.slider, "tune-keep").value == control(app.slider, "tune-keep").min
+        assert "Smallest that is sure to lose at most 100 points" in text
+        assert "complete" in text
+        app.button(key="tune-undo").click()
+        settled(app.run())
+        assert session_of(app).move == before, "what was found is taken once"
+    else:
+        assert "No cut with this method and repair is sure to lose at most 0 points" in text
+        assert move == before
+
+
+def test_tune_prefers_scores_that_foresee_the_repair(scored: Study, added: Application, open_page: Open) -> None:
+    from asc_core.scores import sweep
+
+    library = frame.library()
+    sweep(library.encoder(added), library.task(added), ["obs"], samples=16, study=scored)
+    app = open_page("tune")
+    assert not app.exception
+    assert control(app.selectbox, "tune-method").value == "obs"
+    assert "complete" in html_of(app)
 
 
 def test_a_plan_from_other_weights_is_used_only_when_asked(scored: Study, open_page: Open) -> None:
@@ -438,9 +577,16 @@ def test_a_cut_is_exported_checked_and_packed(scored: Study, open_page: Open) ->
     settled(app.run())
     assert not app.exception
     text = html_of(app)
-    for said in ("Exported and checked", "fresh process", "asc export"):
+    for said in ("Exported and checked", "fresh process", "asc compress", "readouts refitted (sequential)"):
         assert said in text
     (folder,) = exports_of(scored)
+    recipe = Recipe.load(folder / "recipe.json")
+    assert recipe.key == recipe_of(plan, "sequential").key
+    library = frame.library()
+    application = Application("words", str(recipe.original), str(recipe.task))
+    again = recipe.apply(library.encoder(application), library.task(application)).model.state_dict()
+    exported = load_encoder(str(folder)).model.state_dict()
+    assert all(torch.allclose(exported[name], again[name], atol=1e-5) for name in again)
     assert folder.name == "half"
     assert Plan.load(folder / "plan.json") == plan
     packed, mime = convert_data_to_bytes_and_infer_mime(
@@ -449,7 +595,9 @@ def test_a_cut_is_exported_checked_and_packed(scored: Study, open_page: Open) ->
     assert mime == "application/octet-stream"
     with zipfile.ZipFile(io.BytesIO(packed)) as file:
         assert file.testzip() is None
-        assert {"half/config.json", "half/model.safetensors", "half/README.md"} <= set(file.namelist())
+        assert {"half/config.json", "half/model.safetensors", "half/README.md", "half/recipe.json"} <= set(
+            file.namelist()
+        )
 
 
 def test_an_export_needs_a_plain_name(scored: Study, open_page: Open) -> None:
