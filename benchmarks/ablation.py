@@ -1,6 +1,6 @@
 """Exact ablation of all heads against the obvious way: one gated forward pass of the whole encoder for each head.
 
-    python benchmarks/ablation.py CHECKPOINT TASK.toml [--samples 256] [--rounds 5]
+    python -m benchmarks.ablation [CHECKPOINT TASK.toml] [--samples 256] [--rounds 3]
 
 Both run over the same batches of the same texts in one process: a round takes every batch each way, one right after
 the other and in changing order, so that whatever else the machine does falls on both. A round's speed-up
@@ -13,16 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
-import transformers
 
 from asc_core.encoder import Encoder, load_encoder
 from asc_core.gates import gated
@@ -32,8 +28,7 @@ from asc_core.scores.switched_off import SwitchedOff
 from asc_core.tasks import load_task
 from asc_core.tasks.base import Features, Task
 from asc_core.values import Plan
-
-RESULTS = Path(__file__).parent / "results" / "ablation.json"
+from benchmarks.machine import keep
 
 
 def forwards(encoder: Encoder, task: Task, features: Features, rows: np.ndarray) -> np.ndarray:
@@ -67,14 +62,6 @@ def timed(work: Callable[[], np.ndarray]) -> tuple[float, float, np.ndarray]:
     clock, process = time.perf_counter(), time.process_time()
     result = work()
     return time.perf_counter() - clock, time.process_time() - process, result
-
-
-def cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def spread(values: list[float]) -> dict[str, float]:
@@ -123,39 +110,20 @@ def measure(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("checkpoint")
-    parser.add_argument("task")
+    parser.add_argument("checkpoint", nargs="?", default="demo:nli")
+    parser.add_argument("task", nargs="?", default="demo:nli")
     parser.add_argument("--samples", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch-tokens", type=int, default=BATCH_TOKENS["cpu"])
-    parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     encoder, task = load_encoder(options.checkpoint, device="cpu"), load_task(options.task)
-    load_before = os.getloadavg()[0]
     results = {}
     with torch.inference_mode():
         for name, all_tokens in (("sequence classification", False), ("all tokens", True)):
             print(f"{name}: {sum(encoder.shape.heads)} heads, {options.samples} examples of {task.name}", flush=True)
             results[name] = measure(encoder, task, options.samples, options.rounds, options.batch_tokens, all_tokens)
-    record = {
-        "encoder": str(encoder.shape),
-        "checkpoint": encoder.name,
-        "task": task.name,
-        "samples": options.samples,
-        "batch_tokens": options.batch_tokens,
-        "rounds": options.rounds,
-        "results": results,
-        "machine": {
-            "cpu": cpu_model(),
-            "threads": torch.get_num_threads(),
-            "load_before_and_after": [round(load_before, 2), round(os.getloadavg()[0], 2)],
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
-    }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(record, indent=1) + "\n")
+    settings = {"samples": options.samples, "batch_tokens": options.batch_tokens, "rounds": options.rounds}
+    keep("ablation", {"encoder": encoder.name, "task": task.name, **settings, "results": results})
     line = {
         "ablation_speedup": results["sequence classification"]["speedup"]["median"],  # type: ignore[index]
         "ablation_speedup_all_tokens": results["all tokens"]["speedup"]["median"],  # type: ignore[index]

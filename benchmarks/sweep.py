@@ -8,6 +8,7 @@ further_loss_ratio    what each further loss adds
 attention_ratio       methods that read attention probabilities, alone
 gram_ratio            what Gram matrices of the readouts' inputs for the refit (on about 4,096 tokens) add
 memory_ratio_4096_to_64  peak memory of a whole process that sweeps 4,096 examples, to one that sweeps 64
+ablation_speedup      72 forwards to exact ablation of all heads; more in benchmarks/ablation.py
 textpruner_*          with --textpruner: see benchmarks/against_textpruner/compare.py
 The result is kept in benchmarks/results/sweep.json.
 """
@@ -37,6 +38,7 @@ from asc_core.scores.sensitivity import SampledGateGradients
 from asc_core.scores.streaming import Sums
 from asc_core.scores.sweep import BATCH_TOKENS, SweepPass, batches_by_length
 from asc_core.tasks import Task, load_task
+from benchmarks import ablation
 from benchmarks.against_textpruner.compare import compare
 from benchmarks.machine import keep
 
@@ -127,6 +129,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=256, help="for the ratios of time")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--no-memory", action="store_true", help="leave out the peaks of memory (some minutes)")
+    parser.add_argument("--no-ablation", action="store_true", help="leave out exact ablation (some minutes)")
     parser.add_argument("--textpruner", action="store_true", help="compare with the package (installs it in build/)")
     parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -140,6 +143,10 @@ def main() -> None:
         few, many = peak_memory(64), peak_memory(4096)
         print(f"peak memory {few / 2**20:.0f} MiB for 64 examples, {many / 2**20:.0f} MiB for 4,096")
         result["memory_ratio_4096_to_64"] = round(many / few, 3)
+    if not arguments.no_ablation:
+        with torch.inference_mode():
+            found = ablation.measure(encoder, task, arguments.examples, 2, BATCH_TOKENS["cpu"], all_tokens=False)
+        result["ablation_speedup"] = round(found["speedup"]["median"], 3)  # type: ignore[index]
     if arguments.textpruner:
         result |= compare(encoder, task, arguments.examples, arguments.turns)
     keep("sweep", result)
