@@ -15,7 +15,7 @@ from asc_core.progress import Progress
 from asc_core.scores import sweep
 from asc_core.scores.ablation import ABLATION, ablate
 from asc_core.scores.removal import Removal, ascending, remove_in_order
-from asc_core.scores.trust import TrustReport, trust, trust_in_study, trust_key, trust_table
+from asc_core.scores.trust import TrustReport, _interval, trust, trust_in_study, trust_key, trust_table
 from asc_core.study import Study
 from asc_core.tasks import Task
 from asc_core.values import PartValues, Plan, Scores
@@ -270,3 +270,13 @@ def test_what_cannot_be_judged_is_one_sentence(application: tuple[Encoder, Task]
         trust(encoder, task, {"x": replace(truth, method="x", task="other")}, truth)
     with pytest.raises(UserError, match="attention"):
         remove_in_order(encoder, task, {}, "attention")
+
+
+def test_a_few_draws_without_a_value_do_not_hide_an_interval() -> None:
+    drawn = np.linspace(0, 1, 100)
+    assert _interval(drawn) == pytest.approx((0.025, 0.975))
+    drawn[[3, 50]] = np.nan, np.inf
+    assert _interval(drawn) == pytest.approx((0.025, 0.975), abs=0.02)
+    drawn[10:40] = np.nan
+    assert _interval(drawn) is None
+    assert _interval(np.array([])) is None
