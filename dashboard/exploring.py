@@ -123,6 +123,6 @@ def _within(job: Job, done: int, total: int, keep: float) -> Progress:
     """The progress of one of several measurements, as the whole work's."""
 
     def report(part: int, parts: int, what: str) -> None:
-        job.handle.step(done, total, f"{100 * keep:.0f} % kept, {what}")
+        job.handle.step(done, total, f"{what} at {100 * keep:.0f} % kept; measured")
 
     return Progress(report, job.handle.cancel)

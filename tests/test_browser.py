@@ -1,7 +1,8 @@
 """One run of the whole dashboard in a real browser, as a new user goes through it.
 
-Opens the demo, scores an application, moves the budget, sees the metric change, exports, and loads the exported model
-in a fresh process. Needs a Chromium or Chrome on this machine: on Debian, `apt-get install chromium`.
+Opens the demo, scores an application, moves the budget, sees the repaired cut's metric change, cuts a head with a
+click, exports, and loads the exported model in a fresh process. Needs a Chromium or Chrome on this machine: on Debian,
+`apt-get install chromium`.
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 REPOSITORY = Path(__file__).parents[1]
 SCREENSHOTS = REPOSITORY / "build" / "screenshots"
@@ -89,6 +94,15 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
         log.close()
 
 
+def click_cell(page: Page, row: str, column: str) -> None:
+    """A real click on a cell of Tune's map, found by its axes' labels: only a browser says what a chart hears."""
+    chart = page.locator("[class*='st-key-tune-map-']")
+    beside, above = (chart.get_by_text(label, exact=True).bounding_box() for label in (row, column))
+    assert beside is not None
+    assert above is not None
+    page.mouse.click(above["x"] + above["width"] / 2, beside["y"] + beside["height"] / 2)
+
+
 def test_from_the_demo_to_an_exported_model(browser_path: str, studio: tuple[str, Path]) -> None:
     from playwright.sync_api import expect, sync_playwright
 
@@ -136,6 +150,11 @@ def test_from_the_demo_to_an_exported_model(browser_path: str, studio: tuple[str
         expect(result).to_contain_text(re.compile(r"latency\s*[\d.,]+\s*ms"))
         after = metric()
         assert before != after
+        click_cell(page, "L3", "5")
+        expect(page.locator(".st-key-tune-release")).to_contain_text("Release 1")
+        expect(page.locator(".st-key-tune-result")).to_contain_text("complete")
+        expect(page.locator("[class*='st-key-tune-move-'] button[kind=primary]")).to_contain_text("*")
+        assert "repair=sequential" in page.url
         shot("tune")
         fits = page.evaluate("document.scrollingElement.scrollHeight <= window.innerHeight")
         main = page.evaluate(

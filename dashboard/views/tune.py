@@ -227,7 +227,7 @@ def the_map(session: Session, scores: Scores, plan: Plan) -> None:
         f"<span><i style='background:{chosen.sequential[4][1]}'></i>kept</span>"
         f"<span><i style='border:1px solid {chosen.line}'></i>cut</span>"
         f"<span><b style='color:{chosen.cut}'>□</b> kept, <b style='color:{chosen.cut}'>✕</b> cut by hand</span>"
-        "<span>○ undecided</span>"
+        f"{'<span>○ undecided</span>' if scores.low is not None else ''}"
         f"<span class='asc-quiet'>{'drag over cells' if boxes else 'click a cell'}</span></div>",
         width="content",
     )
