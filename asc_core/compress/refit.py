@@ -82,13 +82,14 @@ def _sequential(
     hidden = [text.hidden for text in calibration.texts]
     runner.record(calibration.texts[0].batch.inputs)
     repairs = []
+    total = len(smaller.readouts) * len(hidden)
     for number, readout in enumerate(smaller.readouts):
-        progress.step(number, len(smaller.readouts), "refitting")
         layer = number // 2
         place = (readout.kind, layer)
         has_bias = readout.linear.bias is not None
         fitted, held_out = Fit(has_bias), Fit(has_bias)
-        for text, states in zip(calibration.texts, hidden, strict=True):
+        for batch, (text, states) in enumerate(zip(calibration.texts, hidden, strict=True)):
+            progress.step(number * len(hidden) + batch, total, "refitting")
             probe = ResidualSums(norm_first, until=place)
             with suppress(Reached):
                 runner.layer(layer, text.batch.inputs, states, probe)
@@ -106,7 +107,7 @@ def _sequential(
                 runner.layer(layer, text.batch.inputs, states)
                 for text, states in zip(calibration.texts, hidden, strict=True)
             ]
-    progress.step(len(smaller.readouts), len(smaller.readouts), "refitting")
+    progress.step(total, total, "refitting")
     return repairs
 
 
