@@ -77,7 +77,7 @@ def calibrate(
     batch_tokens: int | None = None,
     progress: Progress | None = None,
 ) -> Calibration:
-    """One pass, forward and back, of the original over a sample of a split; of long texts only so many as make `tokens`.
+    """One pass, forward and back, of the original over a sample of a split; of long texts as many as make `tokens`.
 
     A fifth of the examples, by seed, is held out of every fit. moments: also those of the readouts' inputs, which the
     one-shot refit needs. Raises: UserError (no such split), Cancelled.
