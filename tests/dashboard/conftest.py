@@ -117,17 +117,23 @@ def open_page() -> Callable[..., AppTest]:
 def settled(app: AppTest, rounds: int = 20) -> AppTest:
     """Draw until this window has no work left and has seen the end of it, as its own polling would."""
     for _ in range(rounds):
-        for job in jobs_of(app):
+        running = jobs_of(app)
+        for job in running:
             assert job.wait(60), job.title
+        known = len(all_of(app))
         app.run()
-        if not jobs_of(app):
+        if not running and len(all_of(app)) == known:  # nothing ended or began while the page was drawn
             return app
     raise AssertionError(f"still working: {[job.title for job in jobs_of(app)]}")
 
 
 def jobs_of(app: AppTest) -> list:
+    return [job for job in all_of(app) if not job._finished.is_set()]
+
+
+def all_of(app: AppTest) -> list:
     jobs: Jobs = frame.all_jobs()
-    return [job for job in jobs.of(app.session_state[session.KEY].id) if not job._finished.is_set()]
+    return jobs.of(app.session_state[session.KEY].id)
 
 
 def html_of(app: AppTest) -> str:
