@@ -143,6 +143,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(project: Path, plan: Path, co
     assert not (project / "x").exists()
 
 
+@pytest.mark.slow
 def test_a_frontier_is_measured_with_repair_and_its_recipes_can_be_applied(project: Path, tmp_path: Path) -> None:
     common = (project / "model", "--task", project / "mood.toml", "--study", project / "study")
     run("score", *common, "-m", "obs", "--samples", 64)

@@ -32,6 +32,8 @@ from dashboard.session import Session
 from tests.dashboard.conftest import APP, html_of, settled, write_task
 from tests.tiny import save_checkpoint, tiny
 
+pytestmark = pytest.mark.slow  # whole pages, minutes in all
+
 Open = Callable[..., AppTest]
 
 

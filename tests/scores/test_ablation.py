@@ -114,6 +114,7 @@ def each_part(encoder: Encoder, scores: Scores) -> Iterator[tuple[Probe, Any]]:
         yield Gates({}, frozenset([layer])), lambda v, n=layer: v.layers[n]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_every_part_changes_loss_and_metric_as_in_the_obvious_loop(name: str) -> None:
     encoder, task = case(name)
@@ -178,6 +179,7 @@ def test_the_same_seed_gives_the_same_and_batches_make_no_difference() -> None:
     assert not np.allclose(first["ablation"].values.layers, other["ablation"].values.layers)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 200, 500])
 def test_a_killed_ablation_goes_on_to_the_same_result(tmp_path: Any, steps: int, monkeypatch: Any) -> None:
     encoder, task = case("intents and slots")
@@ -267,6 +269,7 @@ def test_details_hold_the_reliability_of_every_kind() -> None:
             assert 0 <= result.details[f"reliability.{kind}"][0] <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bert", "albert with inner groups", "tags", "deberta with convolution"])
 def test_pairs_interact_as_in_the_obvious_loop(name: str) -> None:
     encoder, task = case(name)

@@ -24,6 +24,8 @@ from asc_core.values import Plan
 from tests.evaluate.toy_tasks import KINDS, encoder_for, toy_task
 from tests.tiny import ARCHITECTURES, logits, padded_batch, save_checkpoint, tiny
 
+pytestmark = pytest.mark.slow  # training, half a minute in all
+
 FAST: dict[str, Any] = {"batch_size": 16, "lr": 1e-2}
 
 
