@@ -56,6 +56,7 @@ def test_a_caller_that_changes_its_list_changes_no_other():
     assert len(application_rows("intent", "test")) == 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_splits_have_the_promised_sizes(name):
     sizes = [len(application_rows(name, split)) for split in SPLITS]

@@ -32,6 +32,7 @@ def check(actual: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(actual, expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_from_every_layer_on_the_model_says_what_a_whole_pass_says(variant: str, head: str) -> None:
