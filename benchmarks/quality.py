@@ -5,7 +5,8 @@
     python -m benchmarks.quality minilm-sick --kept 0.5 --kept 0.3
 
 On the checkpoints in ../shared/models: 1,024 calibration examples of the training split, encoder FLOPs at the task's
-mean unpadded length, nothing chosen on the test split, no training. Ours is `obs` with the sequential refit; beside it
+mean unpadded length, no training. (The tokens' weights in `surgeon` and `calibration` were once chosen by looking at
+CLINC150's test split; nothing else was chosen on any of these.) Ours is `obs` with the sequential refit; beside it
 its parts alone, and as baselines each published score within the same budget (without the repair that our engine would
 add), layers by similarity, and layers dropped by position at the largest size within the budget. `random` is the mean
 of 5 draws. Differences are paired by test example; where there are several seeds, examples' outcomes are means over
