@@ -50,7 +50,8 @@ class Sums:
 
     def add(self, statistics: Mapping[str, Statistic], units: Mapping[str, np.ndarray], weights: np.ndarray) -> None:
         """units: (features,) counts of each unit. weights: (replicates, features) of `replicate_weights`."""
-        weights = weights.astype(np.float64)
+        # All products by torch: numpy's own threads spin for a while after each, on the cores of the next forward pass.
+        weighted = torch.from_numpy(weights).double()
         arrays = dict(self.arrays)
 
         def increase(name: str, value: np.ndarray) -> None:
@@ -60,21 +61,19 @@ class Sums:
             counts = counts.astype(np.float64)
             increase(f"unit.{unit}/sum", counts.sum())
             increase(f"unit.{unit}/square", np.square(counts).sum())
-            increase(f"unit.{unit}/replicates", weights @ counts)
+            increase(f"unit.{unit}/replicates", (weighted @ torch.from_numpy(counts)).numpy())
         for name, statistic in statistics.items():
-            values = statistic.values.detach().cpu().numpy().astype(np.float64)
+            values = statistic.values.detach().cpu().double()
             if statistic.whole:
-                increase(f"{name}/sum", values)
+                increase(f"{name}/sum", values.numpy())
                 continue
+            increase(f"{name}/sum", values.sum(0).numpy())
             if statistic.replicated:
-                increase(f"{name}/sum", values.sum(0))
-                increase(f"{name}/replicates", weights @ values)
+                increase(f"{name}/replicates", (weighted @ values).numpy())
             else:
-                counts = units[statistic.unit].astype(np.float64)
-                total, product = np.stack([np.ones(len(counts)), counts]) @ values
-                increase(f"{name}/sum", total)
-                increase(f"{name}/square", np.einsum("ij,ij->j", values, values))
-                increase(f"{name}/product", product)
+                counts = torch.from_numpy(units[statistic.unit]).double()
+                increase(f"{name}/square", values.square().sum(0).numpy())
+                increase(f"{name}/product", (counts @ values).numpy())
         self.arrays = arrays
 
     def names(self, prefix: str) -> list[str]:
