@@ -19,6 +19,11 @@ class Progress:
     report: Callable[[int, int, str], None] | None = None
     cancel: threading.Event = field(default_factory=threading.Event)
 
+    def check(self) -> None:
+        """Raises: Cancelled, as soon as `cancel` is set."""
+        if self.cancel.is_set():
+            raise Cancelled("")
+
     def step(self, done: int, total: int, what: str) -> None:
         """Report `done` of `total` units of `what`. Raises: Cancelled, as soon as `cancel` is set."""
         if self.cancel.is_set():

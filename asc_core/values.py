@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -428,7 +428,8 @@ class Estimate:
     """A measured metric: fractions (0.842, not 84.2 %), intervals at 95 %.
 
     difference: this model minus the original on the same examples (paired), None where no original was given.
-    examples of total: how many examples of the split are behind it.
+    examples of total: how many examples of the split are behind it. looks: what the intervals are for; "one" look at
+    these examples, or "any" number of looks on the way to here, at whose pleasure one may have stopped.
     """
 
     metric: str
@@ -440,10 +441,20 @@ class Estimate:
     difference: float | None = None
     difference_interval: tuple[float, float] | None = None
     truncated: int = 0
+    looks: Literal["one", "any"] = "one"
 
     @property
     def complete(self) -> bool:
         return self.examples == self.total
+
+    @property
+    def reach(self) -> float:
+        """How far the interval goes to either side at most: that of the difference, where there is one."""
+        if self.difference is not None and self.difference_interval is not None:
+            value, ends = self.difference, self.difference_interval
+        else:
+            value, ends = self.value, self.interval
+        return max(value - ends[0], ends[1] - value)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -456,6 +467,7 @@ class Estimate:
             "examples": self.examples,
             "total": self.total,
             "truncated": self.truncated,
+            "looks": self.looks,
         }
 
     @staticmethod

@@ -2,6 +2,18 @@
 
 from asc_core.evaluate.estimates import estimate, evaluate, evaluating
 from asc_core.evaluate.latency import Latency, measure_latency
+from asc_core.evaluate.layer_times import known_layer_times, layer_times
 from asc_core.evaluate.measured import Measured, measure, measuring
 
-__all__ = ["Latency", "Measured", "estimate", "evaluate", "evaluating", "measure", "measure_latency", "measuring"]
+__all__ = [
+    "Latency",
+    "Measured",
+    "estimate",
+    "evaluate",
+    "evaluating",
+    "known_layer_times",
+    "layer_times",
+    "measure",
+    "measure_latency",
+    "measuring",
+]

@@ -89,8 +89,13 @@ def least_half_width(n: int, alpha: float = ALPHA) -> float:
 
 
 def _ends(value: float, replicates: np.ndarray, n: int, alpha: float) -> Interval:
-    tail = norm.cdf(np.sqrt(n / (n - 1)) * t.ppf(alpha / 2, n - 1)) if n > 1 else 0.0
-    low, high = np.quantile(replicates, [tail, 1 - tail])
+    if n < 2:
+        low, high = np.quantile(replicates, [0.0, 1.0])
+    else:
+        # At the usual level, where a thousand replicates know the quantiles; from there out as far as t goes.
+        tail = norm.cdf(np.sqrt(n / (n - 1)) * t.ppf(ALPHA / 2, n - 1))
+        further = t.ppf(alpha / 2, n - 1) / t.ppf(ALPHA / 2, n - 1)
+        low, high = value + further * (np.quantile(replicates, [tail, 1 - tail]) - value)
     least = least_half_width(n, alpha)
     return float(min(low, value - least)), float(max(high, value + least))
 

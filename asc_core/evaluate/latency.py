@@ -47,14 +47,14 @@ def measure_latency(
     """
     progress = progress or Progress()
     vocabulary = min(int(encoder.model.config.vocab_size) for encoder in encoders.values())
-    turns = _turns(np.asarray(lengths), batch_size, WARM_UP + repeats, seed)
+    turns = texts_of_turns(np.asarray(lengths), batch_size, WARM_UP + repeats, seed)
     seconds = {name: np.empty(len(turns)) for name in encoders}
     with torch.inference_mode():
         for turn, wanted in enumerate(turns):
             progress.step(turn, len(turns), "latency measurements")
-            texts = _random_texts(wanted, vocabulary, seed + turn)
+            texts = random_texts(wanted, vocabulary, seed + turn)
             for name, encoder in encoders.items():
-                seconds[name][turn] = _timed(encoder, texts)
+                seconds[name][turn] = seconds_of_pass(encoder, texts)
     progress.step(len(turns), len(turns), "latency measurements")
     first = next(iter(seconds.values()))[WARM_UP:]
     found = {}
@@ -65,8 +65,8 @@ def measure_latency(
     return found
 
 
-def _turns(lengths: np.ndarray, batch_size: int, turns: int, seed: int) -> list[np.ndarray]:
-    """The lengths of each turn's texts: neighbours in ascending order, from places drawn by seed."""
+def texts_of_turns(lengths: np.ndarray, batch_size: int, turns: int, seed: int) -> list[np.ndarray]:
+    """Tokens of each turn's texts, (batch_size,) each: neighbours in ascending order, from places drawn by seed."""
     ascending = np.sort(lengths)
     if len(ascending) < batch_size:
         ascending = np.sort(np.resize(ascending, batch_size))
@@ -74,7 +74,7 @@ def _turns(lengths: np.ndarray, batch_size: int, turns: int, seed: int) -> list[
     return [ascending[begin : begin + batch_size] for begin in begins]
 
 
-def _random_texts(lengths: np.ndarray, vocabulary: int, seed: int) -> dict[str, torch.Tensor]:
+def random_texts(lengths: np.ndarray, vocabulary: int, seed: int) -> dict[str, torch.Tensor]:
     """input_ids, attention_mask: (texts, longest). Which tokens they are does not change the time."""
     mask = torch.arange(int(lengths.max()))[None, :] < torch.as_tensor(lengths)[:, None]
     generator = torch.Generator().manual_seed(seed)
@@ -82,7 +82,7 @@ def _random_texts(lengths: np.ndarray, vocabulary: int, seed: int) -> dict[str, 
     return {"input_ids": ids, "attention_mask": mask.long()}
 
 
-def _timed(encoder: Encoder, texts: dict[str, torch.Tensor]) -> float:
+def seconds_of_pass(encoder: Encoder, texts: dict[str, torch.Tensor]) -> float:
     """Seconds of one forward pass, the inputs already on the device."""
     inputs = {name: tensor.to(encoder.device) for name, tensor in texts.items()}
     _wait_for(encoder.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,14 @@ import numpy as np
 from asc_core.encoder import Encoder
 from asc_core.evaluate.batches import BatchLimits
 from asc_core.evaluate.features import tokenised
+from asc_core.evaluate.pace import pace_of
 from asc_core.evaluate.predictions import predict
+from asc_core.evaluate.reuse import Reuse
 from asc_core.progress import Progress
 from asc_core.tasks.base import Features, Task
 
-FIRST_SLICE = 64
+FIRST_SLICE = 64  # examples, or more where they take less than this:
+SECONDS_TO_FIRST = 0.4
 GROWTH = 2
 
 
@@ -26,7 +29,8 @@ class Measured:
 
     numbers: (n,) positions in the split. statistics: (n, k) of the task's metric. total: how many examples were
     asked for; n is smaller while the measurement runs. truncated: examples of all those that lost text.
-    mean_length: tokens of a feature, padding not counted. predictions, feature_example: where the task is unlabelled,
+    mean_length: tokens of a feature, padding not counted. before: how many there were at the look before this one, None
+    where nobody has looked in between: see `looks`. predictions, feature_example: where the task is unlabelled,
     one prediction a feature and the index (into numbers) of its example: what other models are compared with.
     """
 
@@ -39,6 +43,7 @@ class Measured:
     mean_length: float = 0.0
     predictions: tuple[Any, ...] | None = None
     feature_example: np.ndarray | None = None
+    before: int | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -96,13 +101,15 @@ def measure(
     seed: int = 0,
     progress: Progress | None = None,
     limits: BatchLimits | None = None,
+    reuse: Reuse | None = None,
 ) -> Measured:
     """Run a model on a split, all at once.
 
     reference: for a task without labels, the original model's outcome on at least these examples; where it is absent
-    this model is the original, which agrees with itself. limit: that many examples, drawn by seed.
+    this model is the original, which agrees with itself. limit: that many examples, drawn by seed. limits: of a batch;
+    by default what was measured to be fast here, see `pace`. reuse: where to find and to keep hidden states.
     Raises: UserError as the task's `examples` and `features` do, and where memory is too short; Cancelled within one
-    batch.
+    layer of a batch.
     """
     run = measuring(
         encoder,
@@ -113,6 +120,7 @@ def measure(
         seed=seed,
         progress=progress,
         limits=limits,
+        reuse=reuse,
         slices=False,
     )
     return next(run)
@@ -128,11 +136,15 @@ def measuring(
     seed: int = 0,
     progress: Progress | None = None,
     limits: BatchLimits | None = None,
+    reuse: Reuse | None = None,
+    known: Measured | None = None,
     slices: bool = True,
 ) -> Iterator[Measured]:
     """The same in growing slices, each yielded with all before it; the last one is complete.
 
-    Slices are drawn by seed so that every one has the shares of classes (or lengths) that the whole has.
+    Slices are drawn by seed so that every one has the shares of classes (or lengths) that the whole has. known: an
+    earlier, incomplete outcome of the same model, split and seed, which is gone on from (in tasks with labels; what is
+    no beginning of this measurement is not used).
     """
     progress = progress or Progress()
     examples, features = tokenised(encoder, task, split, limit, seed)
@@ -142,10 +154,16 @@ def measuring(
     predictions: list[Any] = []
     owners: list[np.ndarray] = []
     done = features_done = 0
-    for end in slice_ends(total) if slices else [total]:
+    if known is not None and task.labelled and _begins(known, examples.numbers[order], total):
+        done = len(known)
+        statistics.append(known.statistics[known.positions(examples.numbers[order[:done]])])
+        features_done = len(features.of_examples(order[:done]))
+    ends = slice_ends(total, _first_slice(encoder, features, total)) if slices else [total]
+    before = None if len(ends) == 1 and not done else done
+    for end in (end for end in ends if end > done):
         chosen = order[done:end]
         part, rows = features.of_examples(chosen), examples.subset(chosen)
-        found = predict(encoder, task, part, _part_of(progress, features_done, len(features)), limits)
+        found = predict(encoder, task, part, _part_of(progress, features_done, len(features)), limits, reuse)
         wanted = None if task.labelled else found if reference is None else reference.predictions_for(rows.numbers)
         if wanted is not None and len(wanted) != len(found):
             raise ValueError("the two models cut the texts into different windows, so they cannot be compared")
@@ -154,9 +172,10 @@ def measuring(
             predictions += found
             owners.append(part.example + done)
         done, features_done = end, features_done + len(part)
-        yield _sorted(
-            task, features, examples.split, examples.numbers[order[:done]], statistics, predictions, owners, total
-        )
+        numbers = examples.numbers[order[:done]]
+        found_so_far = _sorted(task, features, examples.split, numbers, statistics, predictions, owners, total)
+        yield replace(found_so_far, before=before)
+        before = done
 
 
 def _sorted(
@@ -192,9 +211,24 @@ def _sorted(
     )
 
 
-def slice_ends(total: int) -> list[int]:
-    """How many examples are done after each slice: 64, then twice as many each time, no small rest at the end."""
-    ends, size = [], FIRST_SLICE
+def _begins(known: Measured, ordered: np.ndarray, total: int) -> bool:
+    """Whether an outcome is of the first examples in this order."""
+    n = len(known)
+    return 0 < n < total == known.total and bool(np.array_equal(np.sort(ordered[:n]), known.numbers))
+
+
+def _first_slice(encoder: Encoder, features: Features, total: int) -> int:
+    """As many examples as take `SECONDS_TO_FIRST` at the pace that was measured here, 64 at least."""
+    pace = pace_of(encoder)
+    if pace is None:
+        return FIRST_SLICE
+    tokens = float(features.lengths.sum()) / total
+    return max(FIRST_SLICE, int(SECONDS_TO_FIRST / max(pace.seconds(encoder, tokens), 1e-9)))
+
+
+def slice_ends(total: int, first: int = FIRST_SLICE) -> list[int]:
+    """How many examples are done after each slice: first, then twice as many each time, no small rest at the end."""
+    ends, size = [], first
     while size * GROWTH <= total:
         ends.append(size)
         size *= GROWTH

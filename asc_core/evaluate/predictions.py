@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ import torch
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.evaluate.batches import BatchLimits, by_length
+from asc_core.evaluate.pace import Exploration, limits_of, pace_of
+from asc_core.evaluate.reuse import Reuse, Reusing
+from asc_core.probes import between_layers
 from asc_core.progress import Progress
 from asc_core.tasks.base import Features, Task
 
@@ -21,18 +25,27 @@ def predict(
     features: Features,
     progress: Progress | None = None,
     limits: BatchLimits | None = None,
+    reuse: Reuse | None = None,
 ) -> list[Any]:
     """One prediction a feature, in the features' order.
 
+    limits: of a batch; by default the size that was measured to be the fastest here, which is found out on the first
+    occasion. reuse: where to find and to keep hidden states.
     A batch that does not fit into memory is halved, and so is every later one of that size.
-    Raises: Cancelled between two batches; UserError where a single feature does not fit into memory.
+    Raises: Cancelled between two layers; UserError where a single feature does not fit into memory.
     """
     progress = progress or Progress()
     predictions: list[Any] = [None] * len(features)
-    waiting = by_length(features.lengths, limits or BatchLimits.of_device(encoder.device))[::-1]
+    exploration = None
+    if limits is None and pace_of(encoder) is None:
+        exploration = Exploration(encoder, features.lengths)
+        exploration = exploration if exploration.worthwhile else None
+    chosen = exploration.batches() if exploration else by_length(features.lengths, limits or limits_of(encoder))
+    waiting = chosen[::-1]
+    model = Reusing(encoder, reuse, int(features.lengths.sum())) if reuse is not None else _Plain(encoder)
     fits = float("inf")  # tokens
     done = 0
-    with torch.inference_mode():
+    with torch.inference_mode(), between_layers(progress.check):
         while waiting:
             progress.step(done, len(features), "features evaluated")
             rows = waiting.pop()
@@ -41,8 +54,9 @@ def predict(
                 waiting += _halves(rows)
                 continue
             try:
-                batch = task.batch(features, rows, encoder)
-                found = task.predict(encoder.model(**batch.inputs), batch)
+                with exploration.timing(rows) if exploration else nullcontext():
+                    batch = task.batch(features, rows, encoder)
+                    found = task.predict(model(batch.inputs), batch)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -61,7 +75,19 @@ def predict(
                 predictions[row] = prediction
             done += len(rows)
     progress.step(done, len(features), "features evaluated")
+    if exploration:
+        exploration.conclude()
     return predictions
+
+
+class _Plain:
+    """A model as it is."""
+
+    def __init__(self, encoder: Encoder):
+        self._model = encoder.model
+
+    def __call__(self, inputs: dict[str, torch.Tensor]) -> Any:
+        return self._model(**inputs)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -54,9 +54,16 @@ class Restartable:
             row.register_forward_pre_hook(self._enter, with_kwargs=True, prepend=True)  # before probes look at it
             row.forward = partial(self._forward, row.forward)
 
-    def record(self, inputs: Inputs, probe: Probe | None = None) -> tuple[Any, list[torch.Tensor]]:
-        """(the model's output, the input of each layer (B, T, d)) of a whole pass."""
+    def record(
+        self, inputs: Inputs, probe: Probe | None = None, start: int = 0, hidden: torch.Tensor | None = None
+    ) -> tuple[Any, list[torch.Tensor]]:
+        """(the model's output, the input of each layer (B, T, d)) of a whole pass.
+
+        hidden: the input of the layer `start`, with which the pass then begins; what is said of those below means
+        nothing.
+        """
         self._seen = []
+        self._first, self._input = start, hidden
         try:
             return self._run(inputs, probe), self._seen
         finally:

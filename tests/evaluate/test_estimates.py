@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import time
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from asc_core.evaluate import estimate, evaluate, evaluating, measure, measure_l
 from asc_core.evaluate.batches import BatchLimits
 from asc_core.evaluate.features import _kept, tokenised
 from asc_core.evaluate.measured import Measured, representative_order, slice_ends
+from asc_core.probes import Probe, probing
 from asc_core.progress import Progress
 from asc_core.tasks import Task
 from asc_core.values import Plan
@@ -88,11 +90,41 @@ def test_estimates_tighten_and_the_last_one_is_the_whole_evaluation() -> None:
     assert [e.examples for e in found] == [64, 128, 300]
     widths = [np.subtract(*e.difference_interval[::-1]) for e in found if e.difference_interval]
     assert widths == sorted(widths, reverse=True)
-    assert found[-1] == evaluate(smaller, task, against=original)
+    at_once = evaluate(smaller, task, against=original)
+    assert (found[-1].value, found[-1].difference) == (at_once.value, at_once.difference)
+    assert at_once.reach < found[-1].reach < 1.4 * at_once.reach, "the price of having been allowed to stop before"
+    assert (found[-1].looks, at_once.looks) == ("any", "one")
     assert found[-1].complete
     assert not found[0].complete
     assert {(e.split, e.total) for e in found} == {("validation", 300)}
     assert found[-1].difference == pytest.approx(found[-1].value - evaluate(original, task).value)
+
+
+def test_an_evaluation_ends_when_it_is_as_tight_as_asked() -> None:
+    task = toy_task(validation=300)
+    original = encoder_for(task)
+    found = list(evaluating(smaller_than(original), task, against=original))
+    asked = (found[0].reach + found[1].reach) / 2
+    stopped = list(evaluating(smaller_than(original), task, against=original, within=asked))
+    assert stopped == found[:2]
+    assert stopped[-1].reach <= asked < stopped[0].reach
+    alone = list(evaluating(original, task, within=0.5))
+    assert len(alone) == 1, "without an original it is the metric's own interval"
+
+
+def test_a_stopped_evaluation_goes_on_from_where_it_was() -> None:
+    task = toy_task(validation=300)
+    encoder = encoder_for(task)
+    first, *_, last = list(measuring(encoder, task))
+    seen: list[int] = []
+    progress = Progress(lambda done, total, what: seen.append(done))
+    *_, gone_on = measuring(encoder, task, known=first, progress=progress)
+    np.testing.assert_array_equal(gone_on.statistics, last.statistics)
+    np.testing.assert_array_equal(gone_on.numbers, last.numbers)
+    assert min(seen) == len(first) == 64
+    elsewhere = replace(first, numbers=first.numbers + 1)
+    *_, anew = measuring(encoder, task, known=elsewhere)
+    np.testing.assert_array_equal(anew.statistics, last.statistics)
 
 
 def test_a_model_does_not_differ_from_itself() -> None:
@@ -164,7 +196,7 @@ def test_every_beginning_of_the_order_has_the_shares_of_the_whole() -> None:
     assert (order != representative_order(features, len(examples), seed=1)).any()
 
 
-def test_cancelling_ends_an_evaluation_within_one_batch() -> None:
+def test_cancelling_ends_an_evaluation_before_its_next_batch() -> None:
     task = toy_task(validation=200)
     encoder = encoder_for(task)
     calls: list[int] = []
@@ -180,7 +212,23 @@ def test_cancelling_ends_an_evaluation_within_one_batch() -> None:
     progress.report = report
     with pytest.raises(Cancelled):
         list(evaluating(encoder, task, progress=progress))
-    assert len(calls) == 1
+    assert not calls
+
+
+def test_cancelling_ends_an_evaluation_within_one_layer() -> None:
+    task = toy_task(validation=200)
+    encoder = encoder_for(task)
+    progress, entered = Progress(), []
+
+    class CancelInTheSecondLayer(Probe):
+        def enter(self, layer: int, hidden: torch.Tensor) -> None:
+            entered.append(layer)
+            if len(entered) == 2:
+                progress.cancel.set()
+
+    with probing(CancelInTheSecondLayer()), pytest.raises(Cancelled):
+        measure(encoder, task, progress=progress)
+    assert entered == [0, 1]
 
 
 def test_progress_counts_up_to_the_whole() -> None:

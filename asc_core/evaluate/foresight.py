@@ -1,0 +1,114 @@
+"""What a budget will cost, foretold from the budgets that were measured so far.
+
+A model that keeps more of one method's ranking loses no more, as a rule. So between two measured budgets the difference
+to the original lies between theirs: that is the band, and it needs no other assumption about the curve. The line in it
+is a monotone regression of the measured differences (pool adjacent violators: Barlow et al. 1972, Statistical Inference
+under Order Restrictions), joined by a monotone cubic (Fritsch and Carlson 1980, SIAM J. Numer. Anal. 17, 238-246).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+from scipy.optimize import isotonic_regression
+
+from asc_core.values import Estimate
+
+FLOOR = 1e-4  # the least standard error: of a difference that was exactly 0 on every example
+
+
+@dataclass(frozen=True)
+class Point:
+    """keep: share of the budget. difference, low, high: to the original, with its interval."""
+
+    keep: float
+    difference: float
+    low: float
+    high: float
+
+    @staticmethod
+    def of(keep: float, estimate: Estimate) -> Point | None:
+        """None where there is no difference to the original."""
+        if estimate.difference is None or estimate.difference_interval is None:
+            return None
+        return Point(keep, estimate.difference, *estimate.difference_interval)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """keep: (n,) ascending shares of the budget. difference, low, high: (n,) foretold there."""
+
+    keep: np.ndarray
+    difference: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def foresee(points: Sequence[Point], keep: np.ndarray, worst: float) -> Curve | None:
+    """The differences at other budgets. None where nothing was measured.
+
+    keep: (n,) ascending. worst: the difference that is left when everything is lost, such as minus the original's
+    metric. Keeping everything costs nothing, and is a point of its own. Below the smallest measured budget the band
+    reaches down to `worst`, and the line goes on as steeply as it last went.
+    """
+    if not points:
+        return None
+    measured = sorted(points, key=lambda p: p.keep)
+    at, inverse = np.unique([p.keep for p in measured], return_inverse=True)
+    errors = np.maximum([(p.high - p.low) / 4 for p in measured], FLOOR)
+    weights = np.bincount(inverse, errors**-2.0)
+    means = np.bincount(inverse, [p.difference * w for p, w in zip(measured, errors**-2.0, strict=True)]) / weights
+    if at[-1] < 1:
+        at, means, weights = np.append(at, 1.0), np.append(means, 0.0), np.append(weights, FLOOR**-2)
+    fitted = np.minimum(isotonic_regression(means, weights=weights).x, max(0.0, float(means.max())))
+    line = _line(at, fitted, np.asarray(keep, dtype=np.float64), worst)
+    low, high = _band(measured, np.asarray(keep, dtype=np.float64), worst)
+    return Curve(np.asarray(keep), line, np.minimum(low, line), np.maximum(high, line))
+
+
+def _line(at: np.ndarray, fitted: np.ndarray, keep: np.ndarray, worst: float) -> np.ndarray:
+    if len(at) == 1:
+        return np.full(len(keep), fitted[0])
+    with np.errstate(over="ignore"):  # of slopes that are all but 0
+        inside = PchipInterpolator(at, fitted, extrapolate=False)(np.clip(keep, at[0], at[-1]))
+    slope = max((fitted[1] - fitted[0]) / (at[1] - at[0]), 0.0)
+    below = np.maximum(fitted[0] - slope * (at[0] - keep), min(worst, fitted[0]))
+    return np.where(keep < at[0], below, inside)
+
+
+def _band(measured: Sequence[Point], keep: np.ndarray, worst: float) -> tuple[np.ndarray, np.ndarray]:
+    """No lower than what any smaller model is sure to reach, no higher than what any larger one may."""
+    at = np.asarray([p.keep for p in measured])
+    lows, highs = np.asarray([p.low for p in measured]), np.asarray([p.high for p in measured])
+    least = np.maximum.accumulate(np.append(worst, lows))
+    most = np.minimum.accumulate(np.append(highs, max(0.0, float(highs.max())))[::-1])[::-1]
+    return least[np.searchsorted(at, keep, side="right")], most[np.searchsorted(at, keep, side="left")]
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """A prediction that has met its measurement. All but keep in the metric's units."""
+
+    keep: float
+    predicted: float
+    low: float
+    high: float
+    measured: float
+
+    @property
+    def error(self) -> float:
+        return self.measured - self.predicted
+
+    @property
+    def inside(self) -> bool:
+        return self.low <= self.measured <= self.high
+
+
+def track_record(past: Sequence[Foretold]) -> tuple[float, float] | None:
+    """(median absolute error, share that lay inside the band); None where nothing was foretold yet."""
+    if not past:
+        return None
+    return float(np.median([abs(one.error) for one in past])), float(np.mean([one.inside for one in past]))

@@ -1,0 +1,205 @@
+"""How long a layer of an encoder takes on this machine, by its number of heads and of neurons.
+
+Measured on whole encoders whose layers are all cut alike, in turns: a layer alone would find its weights in the
+processor's cache, where a whole encoder's may have no room. What one more head or neuron adds to a layer is then what
+it adds to all of them, divided among them.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from scipy.optimize import isotonic_regression
+
+from asc_core.encoder import Encoder
+from asc_core.errors import UserError
+from asc_core.evaluate.latency import random_texts, seconds_of_pass, texts_of_turns
+from asc_core.plan.latency import LatencyTable
+from asc_core.plan.parts import first_iterations
+from asc_core.progress import Progress
+from asc_core.values import Plan, Shape
+
+SHARES_OF_HEADS = (1 / 4, 1 / 2, 3 / 4, 1)
+SHARES_OF_NEURONS = (1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1)
+ROUND_NEURONS = 32  # widths between are of a size that suits the hardware, so that they do not measure its opposite
+WARM_UP = 1
+LEAST_TURNS = 3
+
+
+class Settings(Protocol):
+    """What a `Study` offers: values that JSON can hold, under a key."""
+
+    def get(self, key: str, default: Any = None) -> Any: ...
+
+    def set(self, key: str, value: Any) -> None: ...
+
+
+def layer_times(
+    encoder: Encoder,
+    lengths: np.ndarray,
+    batch_size: int = 32,
+    *,
+    repeats: int = 25,
+    seconds: float = 20.0,
+    seed: int = 0,
+    study: Settings | None = None,
+    again: bool = False,
+    progress: Progress | None = None,
+) -> LatencyTable:
+    """Measure, or read from the study, what `CostModel.with_latency` takes.
+
+    lengths: (n,) tokens of a task's features; texts are as in `measure_latency`. repeats: turns, in each of which
+    every width is timed once on the same texts; fewer (but 3) where `seconds` are over. study: where it is kept, under
+    encoder shape, device, threads, batch size and mean length; again: measure though it is there.
+    Raises: Cancelled between two passes; UserError as the study does.
+    """
+    lengths = np.asarray(lengths)
+    known = (
+        None if study is None or again else known_layer_times(encoder.shape, lengths, batch_size, encoder.device, study)
+    )
+    if known is not None:
+        return known
+    variants = _variants(encoder)
+    taken = _in_turns(variants, lengths, batch_size, repeats, seconds, seed, progress or Progress())
+    whole = float(np.median(taken["whole"]))
+    times = {name: 1e9 * whole * float(np.median(every / taken["whole"])) for name, every in taken.items()}
+    table = table_of(encoder.shape, times, batch_size, float(lengths.mean()), device_name(encoder.device))
+    if study is not None:
+        study.set(_key(encoder.shape, lengths, batch_size, encoder.device), table.to_json())
+    return table
+
+
+def known_layer_times(
+    shape: Shape, lengths: np.ndarray, batch_size: int, device: torch.device, study: Settings
+) -> LatencyTable | None:
+    """What `layer_times` has kept of this shape under these conditions; None where there is nothing of use."""
+    stored = study.get(_key(shape, np.asarray(lengths), batch_size, device))
+    try:
+        table = LatencyTable.from_json(stored) if stored is not None else None
+    except UserError:
+        return None
+    fits = table is not None and (table.heads[-1], table.neurons[-1]) == (max(shape.heads), max(shape.neurons))
+    return table if fits else None
+
+
+def table_of(shape: Shape, times: Mapping[str, float], batch_size: int, tokens: float, device: str) -> LatencyTable:
+    """From nanoseconds of encoders cut alike everywhere to those of one layer's parts.
+
+    times: by name, as of `cuts`. Where narrower ones took longer (noise), the nearest times that rise are taken
+    (isotonic regression).
+    """
+    runs = np.bincount(np.asarray(shape.rows), minlength=len(shape.heads))
+    adds: dict[str, tuple[tuple[int, ...], np.ndarray]] = {}
+    for kind, counts in (("heads", shape.heads), ("neurons", shape.neurons)):
+        widths = _widths(kind, max(counts))
+        of_all = isotonic_regression([times[_name(kind, width, max(counts))] for width in widths]).x
+        # How many heads or neurons the whole encoder has more, from one width to the next; rows may end before.
+        more = np.array([(runs * np.minimum(width, counts)).sum() for width in widths])
+        adds[kind] = widths, np.concatenate(([0.0], np.cumsum(np.diff(of_all) / np.diff(more) * np.diff(widths))))
+    parts = np.zeros(shape.layers)
+    for kind, counts in (("heads", shape.heads), ("neurons", shape.neurons)):
+        parts += np.interp(np.asarray(counts)[np.asarray(shape.rows)], *adds[kind])
+    shallow = first_iterations(shape, 1) if shape.shares_weights else np.arange(shape.layers) < 1
+    layer = 0.0
+    if "shallow" in times:
+        layer = (times["whole"] - times["shallow"] - parts[~shallow].sum()) / int((~shallow).sum())
+    layer = max(layer, 0.0)
+    outside = max(times["whole"] - parts.sum() - shape.layers * layer, 0.0)
+    return LatencyTable(
+        heads=adds["heads"][0],
+        attention=tuple(np.rint(adds["heads"][1]).astype(int).tolist()),
+        neurons=adds["neurons"][0],
+        ffn=tuple(np.rint(adds["neurons"][1]).astype(int).tolist()),
+        layer=round(layer),
+        outside=round(outside),
+        batch_size=batch_size,
+        tokens=round(tokens, 1),
+        device=device,
+        threads=torch.get_num_threads(),
+    )
+
+
+def cuts(shape: Shape) -> dict[str, Plan]:
+    """What is timed, by name: every row at most so wide, one layer alone ("shallow"), and all of it ("whole")."""
+    full = Plan.full(shape)
+    found = {"whole": full}
+    for kind, counts in (("heads", shape.heads), ("neurons", shape.neurons)):
+        for width in _widths(kind, max(counts))[:-1]:
+            kept = tuple(tuple(range(min(width, count))) for count in counts)
+            heads, neurons = (kept, full.neurons) if kind == "heads" else (full.heads, kept)
+            found[_name(kind, width, max(counts))] = Plan(shape, heads, neurons, full.layers)
+    shallow = first_iterations(shape, 1) if shape.shares_weights else np.arange(shape.layers) < 1
+    if not shallow.all():
+        layers = tuple(np.flatnonzero(shallow).tolist())
+        found["shallow"] = Plan(shape, full.heads, full.neurons, layers)
+    return found
+
+
+def device_name(device: torch.device) -> str:
+    """What runs there, as far as the machine says."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} {_processor()}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return named or platform.processor() or platform.machine()
+
+
+def _widths(kind: str, most: int) -> tuple[int, ...]:
+    """Those that are measured, ascending from 0 to the widest row's."""
+    if kind == "heads":
+        return tuple(sorted({0, min(1, most), *(round(share * most) for share in SHARES_OF_HEADS)}))
+    rounded = (ROUND_NEURONS * round(share * most / ROUND_NEURONS) for share in SHARES_OF_NEURONS[:-1])
+    return tuple(sorted({0, *(width for width in rounded if width < most), most}))
+
+
+def _name(kind: str, width: int, most: int) -> str:
+    return "whole" if width == most else f"{width} {kind}"
+
+
+def _variants(encoder: Encoder) -> dict[str, Encoder]:
+    return {name: encoder if plan.keeps_all else encoder.cut(plan) for name, plan in cuts(encoder.shape).items()}
+
+
+def _in_turns(
+    variants: Mapping[str, Encoder],
+    lengths: np.ndarray,
+    batch_size: int,
+    repeats: int,
+    seconds: float,
+    seed: int,
+    progress: Progress,
+) -> dict[str, np.ndarray]:
+    """(turns,) seconds of each variant, in an order that is drawn anew for each turn."""
+    vocabulary = int(variants["whole"].model.config.vocab_size)
+    turns = texts_of_turns(lengths, batch_size, WARM_UP + repeats, seed)
+    names, generator = list(variants), np.random.default_rng([seed, 1])
+    taken: dict[str, list[float]] = {name: [] for name in names}
+    began = time.perf_counter()
+    with torch.inference_mode():
+        for turn, wanted in enumerate(turns):
+            if turn >= WARM_UP + LEAST_TURNS and time.perf_counter() - began > seconds:
+                break
+            texts = random_texts(wanted, vocabulary, seed + turn)
+            for place, number in enumerate(generator.permutation(len(names)).tolist()):
+                progress.step(turn * len(names) + place, len(turns) * len(names), "timing layers")
+                taken[names[number]].append(seconds_of_pass(variants[names[number]], texts))
+    progress.step(len(turns) * len(names), len(turns) * len(names), "timing layers")
+    return {name: np.array(every[WARM_UP:]) for name, every in taken.items()}
+
+
+def _key(shape: Shape, lengths: np.ndarray, batch_size: int, device: torch.device) -> str:
+    conditions = f"{device_name(device)}:{torch.get_num_threads()}:{batch_size}:{lengths.mean():.0f}"
+    return f"layer-times:{shape.fingerprint}:{conditions}"

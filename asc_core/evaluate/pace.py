@@ -1,0 +1,120 @@
+"""How large a batch should be, and how fast it then goes: measured while evaluating, at no extra work.
+
+The first large evaluation of a model on a device is made with batches of several sizes in turns; the size that took
+the least time a token is used from then on, by all models of that width (a cut model is as wide as its original).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from asc_core import modeling
+from asc_core.encoder import Encoder
+from asc_core.evaluate.batches import BatchLimits, by_length
+
+SIZES = {"cpu": (256, 512, 1024, 2048), "cuda": (8192, 16384, 32768, 65536), "mps": (2048, 4096, 8192)}
+AS_GOOD = 1.03  # of two sizes that are this close the smaller one: it can be cancelled sooner
+SECONDS_A_BATCH = 0.12  # at most, where a smaller size keeps to it: work between two looks at `cancel`
+
+Key = tuple[str, int, int]
+_paces: dict[Key, Pace] = {}
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Pace:
+    """tokens: of a batch. seconds_per_work: for one token and one parameter of the layers."""
+
+    tokens: int
+    seconds_per_work: float
+
+    def seconds(self, encoder: Encoder, tokens: float) -> float:
+        """What so many tokens (no padding) take."""
+        return tokens * _parameters(encoder) * self.seconds_per_work
+
+
+def pace_of(encoder: Encoder) -> Pace | None:
+    """None before anything was measured for a model of this width on this device."""
+    with _lock:
+        return _paces.get(_key(encoder))
+
+
+def limits_of(encoder: Encoder) -> BatchLimits:
+    usual, known = BatchLimits.of_device(encoder.device), pace_of(encoder)
+    return usual if known is None else BatchLimits(usual.rows, known.tokens, usual.overhead)
+
+
+class Exploration:
+    """Batches of several sizes in turns, and what each took."""
+
+    def __init__(self, encoder: Encoder, lengths: np.ndarray):
+        self.encoder, self.lengths = encoder, np.asarray(lengths)
+        self.sizes = SIZES.get(encoder.device.type, SIZES["cpu"])
+        self._seconds, self._tokens = dict.fromkeys(self.sizes, 0.0), dict.fromkeys(self.sizes, 0)
+        self._slowest = dict.fromkeys(self.sizes, 0.0)
+        self._size_of: dict[bytes, int] = {}
+        self._warm = False
+
+    @property
+    def worthwhile(self) -> bool:
+        """Whether there are tokens enough for a batch of every size."""
+        return int(self.lengths.sum()) >= len(self.sizes) * max(self.sizes)
+
+    def batches(self) -> list[np.ndarray]:
+        """Each feature once: every size has its share of all lengths, and the sizes take turns."""
+        usual = BatchLimits.of_device(self.encoder.device)
+        order = np.argsort(self.lengths, kind="stable")
+        placed: list[tuple[float, np.ndarray]] = []
+        for number, size in enumerate(self.sizes):
+            part = order[number :: len(self.sizes)]
+            own = by_length(self.lengths[part], BatchLimits(usual.rows, size, usual.overhead))
+            for turn, rows in enumerate(own):
+                placed.append(((turn + 0.5) / len(own), part[rows]))
+                self._size_of[part[rows].tobytes()] = size
+        return [rows for _, rows in sorted(placed, key=lambda each: each[0])]
+
+    @contextmanager
+    def timing(self, rows: np.ndarray) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        if self.encoder.device.type == "cuda":
+            torch.cuda.synchronize(self.encoder.device)
+        size = self._size_of.get(rows.tobytes())
+        if self._warm and size is not None:  # the very first pass is slower than all others
+            seconds = time.perf_counter() - began
+            self._seconds[size] += seconds
+            self._tokens[size] += int(self.lengths[rows].sum())
+            self._slowest[size] = max(self._slowest[size], seconds)
+        self._warm = True
+
+    def conclude(self) -> None:
+        """Remember the best size for all models of this width."""
+        per_token = {size: self._seconds[size] / self._tokens[size] for size in self.sizes if self._tokens[size]}
+        short = {size: took for size, took in per_token.items() if self._slowest[size] <= SECONDS_A_BATCH}
+        fair = short or {min(per_token): per_token[min(per_token)]}
+        best = min(fair.values())
+        tokens = next(size for size in sorted(fair) if fair[size] <= AS_GOOD * best)
+        with _lock:
+            _paces[_key(self.encoder)] = Pace(tokens, per_token[tokens] / _parameters(self.encoder))
+
+
+def forget() -> None:
+    """As in a new process: for tests and benchmarks."""
+    with _lock:
+        _paces.clear()
+
+
+def _key(encoder: Encoder) -> Key:
+    return str(encoder.device), encoder.shape.hidden, torch.get_num_threads()
+
+
+def _parameters(encoder: Encoder) -> int:
+    """Of the layers: what a token meets on its way through."""
+    return max(1, sum(p.numel() for row in modeling.rows_of(encoder.model) for p in row.parameters()))

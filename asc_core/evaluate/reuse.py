@@ -1,0 +1,120 @@
+"""Hidden states that evaluations have in common are computed once.
+
+Two cuts of one original that begin alike (a head of the fifth layer is toggled, the layers below stay) hand the same
+hidden states to the first layer in which they differ. So what each layer of an evaluated model has read is kept, batch
+by batch, within a bound, and the next evaluation begins where its model is new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from asc_core.encoder import Encoder
+from asc_core.scores.restart import Restartable
+from asc_core.values import Plan
+
+MOST_BYTES = 512 << 20
+
+Key = tuple[str, str]
+
+
+class States:
+    """Tensors by key, those used last, at most so many bytes. Safe for any number of threads."""
+
+    def __init__(self, most_bytes: int = MOST_BYTES):
+        self.most_bytes, self.bytes = most_bytes, 0
+        self._kept: OrderedDict[Key, torch.Tensor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Key) -> torch.Tensor | None:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def put(self, key: Key, states: torch.Tensor) -> None:
+        size = states.nbytes
+        with self._lock:
+            if key in self._kept or size > self.most_bytes:
+                return
+            self._kept[key] = states
+            self.bytes += size
+            while self.bytes > self.most_bytes:
+                self.bytes -= self._kept.popitem(last=False)[1].nbytes
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """beginnings: for each layer of the model, everything that decides what it reads but the text: see `beginnings`."""
+
+    states: States
+    beginnings: tuple[str, ...]
+
+
+def beginnings(weights: str, plan: Plan, repair: Sequence[Any] = ()) -> tuple[str, ...]:
+    """One key a kept layer, equal for two cuts whose layers below it are equal.
+
+    repair: what decides how the cut parts were made up for, where a layer's repair depends on nothing above it (as in
+    `refit`). It plays no part below the first cut: there is nothing to repair.
+    """
+    keys: list[str] = []
+    below: list[Any] = []
+    cut, shape = False, plan.shape
+    for place, layer in enumerate(plan.layers):
+        key = [weights, below, list(repair) if cut else []]
+        keys.append(hashlib.sha256(json.dumps(key).encode()).hexdigest())
+        heads, neurons = plan.heads[layer], plan.neurons[layer]
+        whole = len(heads) == shape.heads[layer] and len(neurons) == shape.neurons[layer]
+        cut = cut or not whole or place != layer
+        below.append([layer, "all"] if whole else [layer, heads, neurons])
+    return tuple(keys)
+
+
+class Reusing:
+    """Runs a model on batches, from the highest layer whose input is known. For one evaluation in one thread."""
+
+    def __init__(self, encoder: Encoder, reuse: Reuse, tokens: int):
+        """tokens: of all batches. Where not all layers' states fit into the bound, every second (third ...) is kept.
+
+        Raises: ValueError where layers share weights, or there is not one beginning a layer.
+        """
+        if encoder.shape.shares_weights or len(reuse.beginnings) != encoder.shape.layers:
+            raise ValueError(f"{len(reuse.beginnings)} beginnings for {encoder.shape.layers} layers")
+        self._runner, self._reuse = Restartable(encoder), reuse
+        every = tokens * encoder.shape.hidden * 4 * max(1, encoder.shape.layers - 1)
+        self._stride = max(1, math.ceil(every / reuse.states.most_bytes))
+        self._recorded = False
+
+    def __call__(self, inputs: dict[str, torch.Tensor]) -> Any:
+        batch, kept = _digest(inputs), self._reuse
+        start, hidden = 0, None
+        if self._recorded:
+            for layer in range(len(kept.beginnings) - 1, 0, -1):
+                hidden = kept.states.get((kept.beginnings[layer], batch))
+                if hidden is not None:
+                    start = layer
+                    break
+        output, seen = self._runner.record(inputs, start=start, hidden=hidden)
+        self._recorded = True
+        for layer in range(start + 1, len(seen)):
+            if layer % self._stride == 0:
+                kept.states.put((kept.beginnings[layer], batch), seen[layer])
+        return output
+
+
+def _digest(inputs: dict[str, torch.Tensor]) -> str:
+    content = hashlib.sha256()
+    for name in sorted(inputs):
+        tensor = inputs[name]
+        content.update(f"{name}{tuple(tensor.shape)}".encode())
+        content.update(tensor.cpu().contiguous().numpy().tobytes())
+    return content.hexdigest()

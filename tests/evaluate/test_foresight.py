@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asc_core.evaluate.foresight import Foretold, Point, foresee, track_record
+from asc_core.values import Estimate
+
+GRID = np.linspace(0, 1, 101)
+POINTS = st.lists(
+    st.builds(
+        lambda keep, value, half: Point(keep, value, value - half, value + half),
+        st.floats(0.01, 1),
+        st.floats(-0.9, 0.05),
+        st.floats(0, 0.1),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+def point(keep: float, difference: float, half: float = 0.01) -> Point:
+    return Point(keep, difference, difference - half, difference + half)
+
+
+def at(keep: float) -> int:
+    return round(100 * keep)
+
+
+@given(points=POINTS)
+def test_more_kept_is_never_foretold_to_be_worse_and_the_line_lies_in_its_band(points: list[Point]) -> None:
+    curve = foresee(points, GRID, -0.95)
+    assert curve is not None
+    for line in (curve.difference, curve.low, curve.high):
+        assert (np.diff(line) >= -1e-9).all()
+    assert (curve.low <= curve.difference + 1e-12).all()
+    assert (curve.difference <= curve.high + 1e-12).all()
+
+
+def test_what_was_measured_is_what_is_foretold_there_and_everything_kept_costs_nothing() -> None:
+    curve = foresee([point(0.3, -0.2), point(0.6, -0.05)], GRID, -0.9)
+    assert curve is not None
+    assert curve.difference[at(0.3)] == pytest.approx(-0.2)
+    assert curve.difference[at(0.6)] == pytest.approx(-0.05)
+    assert curve.difference[at(1.0)] == pytest.approx(0)
+    assert (curve.low[at(0.3)], curve.high[at(0.3)]) == pytest.approx((-0.21, -0.19))
+
+
+def test_between_two_budgets_the_band_reaches_from_one_to_the_other() -> None:
+    curve = foresee([point(0.3, -0.2), point(0.6, -0.05)], GRID, -0.9)
+    assert curve is not None
+    assert (curve.low[at(0.45)], curve.high[at(0.45)]) == pytest.approx((-0.21, -0.04))
+    assert -0.2 < curve.difference[at(0.45)] < -0.05
+    assert curve.low[at(0.1)] == -0.9, "below all of them anything may be lost"
+    nearer = foresee([point(0.3, -0.2), point(0.4, -0.1), point(0.6, -0.05)], GRID, -0.9)
+    assert nearer is not None
+    assert nearer.high[at(0.45)] - nearer.low[at(0.45)] < curve.high[at(0.45)] - curve.low[at(0.45)]
+
+
+def test_measurements_that_contradict_each_other_are_averaged_by_how_sure_they_are() -> None:
+    curve = foresee([point(0.3, -0.1, 0.01), point(0.6, -0.2, 0.02)], GRID, -0.9)
+    assert curve is not None
+    assert curve.difference[at(0.3)] == pytest.approx((-0.1 * 4 - 0.2) / 5)
+    assert curve.difference[at(0.6)] == pytest.approx(curve.difference[at(0.3)])
+
+
+def test_nothing_measured_nothing_foretold() -> None:
+    assert foresee([], GRID, -0.9) is None
+    assert track_record([]) is None
+    assert Point.of(0.5, Estimate("accuracy", 0.9, (0.8, 1.0), "validation", 10, 10)) is None
+
+
+@given(shift=st.floats(0.05, 0.4), seed=st.integers(0, 50))
+def test_a_smooth_monotone_curve_stays_in_the_band(shift: float, seed: int) -> None:
+    def truth(keep: np.ndarray) -> np.ndarray:
+        return -shift * (1 - keep) ** 3
+
+    generator = np.random.default_rng(seed)
+    kept = generator.random(4)
+    points = [point(float(k), float(truth(k)), 0.003) for k in kept]
+    curve = foresee(points, GRID, -1.0)
+    assert curve is not None
+    inside = (curve.low - 1e-9 <= truth(GRID)) & (truth(GRID) <= curve.high + 1e-9)
+    assert inside.all()
+
+
+def test_past_errors_by_hand() -> None:
+    past = [Foretold(0.5, -0.1, -0.2, 0.0, -0.12), Foretold(0.4, -0.1, -0.11, -0.09, -0.3)]
+    assert [one.inside for one in past] == [True, False]
+    assert track_record(past) == pytest.approx((0.11, 0.5))

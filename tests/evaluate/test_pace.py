@@ -1,0 +1,106 @@
+"""Batch sizes that are found out while evaluating."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from asc_core.evaluate import measure, measuring, pace
+from asc_core.evaluate.batches import BatchLimits
+from asc_core.evaluate.measured import slice_ends
+from asc_core.evaluate.pace import Exploration, limits_of, pace_of
+from tests.evaluate.toy_tasks import encoder_for, toy_task
+
+
+@pytest.fixture(autouse=True)
+def as_in_a_new_process() -> Iterator[None]:
+    pace.forget()
+    yield
+    pace.forget()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    now = SimpleNamespace(seconds=0.0)
+    monkeypatch.setattr(pace.time, "perf_counter", lambda: now.seconds)
+    return now
+
+
+def explored(clock: SimpleNamespace, seconds: dict[int, float], tokens: int = 20_000) -> Exploration:
+    """seconds: size -> what a token takes in batches of that size."""
+    task = toy_task("text-classification", validation=20)
+    encoder = encoder_for(task)
+    exploration = Exploration(encoder, np.full(tokens // 20, 20))
+    assert exploration.worthwhile
+    batches = exploration.batches()
+    assert sorted(np.concatenate(batches)) == list(range(tokens // 20))
+    for rows in batches:
+        size = exploration._size_of[rows.tobytes()]
+        assert len(rows) * 20 <= size
+        with exploration.timing(rows):
+            clock.seconds += seconds[size] * 20 * len(rows)
+    exploration.conclude()
+    return exploration
+
+
+def test_the_fastest_size_is_remembered_for_all_models_of_that_width(clock: SimpleNamespace) -> None:
+    encoder = explored(clock, {256: 3e-5, 512: 1e-5, 1024: 2e-5, 2048: 4e-5}).encoder
+    known = pace_of(encoder)
+    assert known is not None
+    assert known.tokens == 512
+    assert known.seconds(encoder, 1000) == pytest.approx(0.01)
+    cut = encoder.cut(_half(encoder))
+    assert limits_of(cut).tokens == 512
+    assert known.seconds(cut, 1000) < 0.01
+
+
+def test_of_two_sizes_that_are_as_good_the_smaller_one_is_taken(clock: SimpleNamespace) -> None:
+    explored(clock, {256: 1.02e-5, 512: 1e-5, 1024: 2e-5, 2048: 4e-5})
+    assert {known.tokens for known in pace._paces.values()} == {256}
+
+
+def test_batches_that_would_take_too_long_to_cancel_are_not_taken(clock: SimpleNamespace) -> None:
+    explored(clock, {256: 4e-4, 512: 3.9e-4, 1024: 2e-4, 2048: 1e-4})
+    assert {known.tokens for known in pace._paces.values()} == {256}, "a batch of 512 takes 0.2 s here"
+
+
+def test_an_evaluation_finds_out_and_gives_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(pace.SIZES, "cpu", (16, 32, 64))
+    task = toy_task("text-classification", validation=70)
+    encoder = encoder_for(task)
+    found = measure(encoder, task)
+    known = pace_of(encoder)
+    assert known is not None
+    assert known.tokens in (16, 32, 64)
+    again = measure(encoder, task, limits=BatchLimits(1, 1000, 0))
+    np.testing.assert_array_equal(found.statistics, again.statistics)
+
+
+def test_a_few_texts_teach_nothing() -> None:
+    task = toy_task("text-classification", validation=20)
+    encoder = encoder_for(task)
+    measure(encoder, task)
+    assert pace_of(encoder) is None
+
+
+def test_the_first_slice_is_as_large_as_the_pace_allows(clock: SimpleNamespace) -> None:
+    assert slice_ends(1000, 250) == [250, 500, 1000]
+    encoder = explored(clock, {256: 1e-5, 512: 1e-5, 1024: 1e-5, 2048: 1e-5}).encoder
+    task = toy_task("text-classification", validation=300)
+    own = encoder_for(task)
+    assert next(measuring(own, task)).total == 300
+    assert len(next(measuring(own, task))) == 300, "at ten microseconds a token all of them fit into the first look"
+    assert encoder.shape.hidden == own.shape.hidden
+
+
+def _half(encoder):  # type: ignore[no-untyped-def]
+    from asc_core.values import Plan
+
+    plan = Plan.full(encoder.shape)
+    for layer in range(encoder.shape.layers):
+        for neuron in range(0, encoder.shape.neurons[layer], 2):
+            plan = plan.drop(layer, neuron=neuron)
+    return plan
