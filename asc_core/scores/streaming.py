@@ -71,9 +71,9 @@ class Sums:
             if statistic.replicated:
                 increase(f"{name}/replicates", (weighted @ values).numpy())
             else:
-                counts = torch.from_numpy(units[statistic.unit]).double()
+                per = torch.from_numpy(units[statistic.unit]).double()
                 increase(f"{name}/square", values.square().sum(0).numpy())
-                increase(f"{name}/product", (counts @ values).numpy())
+                increase(f"{name}/product", (per @ values).numpy())
         self.arrays = arrays
 
     def names(self, prefix: str) -> list[str]:

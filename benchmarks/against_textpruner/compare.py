@@ -34,9 +34,13 @@ def make_environment() -> str | None:
     """The reason why there is none, or None."""
     if (ENVIRONMENT / "ready").exists():
         return None
+    install = [str(ENVIRONMENT / "bin/pip"), "install", "--quiet"]
+    same_torch = f"torch=={torch.__version__.partition('+')[0]}"
     commands = [
         [sys.executable, "-m", "venv", str(ENVIRONMENT)],
-        [str(ENVIRONMENT / "bin/pip"), "install", "--quiet", "textpruner", "transformers<5", "torch", "safetensors"],
+        [*install, same_torch],
+        [*install, "transformers<5", "safetensors", "sentencepiece", "protobuf"],
+        [*install, "--no-deps", "textpruner"],  # it asks for a numpy that is too old to be built for this Python
     ]
     for command in commands:
         try:
