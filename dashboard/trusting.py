@@ -73,6 +73,7 @@ class Report(BaseModel):
     ceiling: dict[str, float | None]
     removed: dict[str, list[float]]
     chance: dict[str, list[float]]
+    chance_range: dict[str, tuple[list[float], list[float]]] = {}  # reports from before it was kept have none
     methods: list[Judged]
     believe: dict[str, Belief]
 
@@ -82,7 +83,8 @@ class Report(BaseModel):
         if any(belief.method not in (None, *known) for belief in self.believe.values()):
             raise ValueError("a method to believe has to be among the methods")
         curves = [(kind, curve) for m in self.methods for kind, curve in m.curves.items()]
-        for kind, curve in [*curves, *self.chance.items()]:
+        ends = [(kind, end) for kind, both in self.chance_range.items() for end in both]
+        for kind, curve in [*curves, *self.chance.items(), *ends]:
             if len(curve) < 2 or len(curve) != len(self.removed.get(kind, ())):
                 raise ValueError("every curve needs a loss for each share removed")
         if self.removed.keys() - self.chance.keys():

@@ -59,6 +59,11 @@ class Removal:
         """(points,) mean over the random orders."""
         return np.asarray(self.chance.mean(0).sum(0) / self.windows.sum())
 
+    @property
+    def chance_curves(self) -> np.ndarray:
+        """(random orders, points) mean loss of each: how far chance alone carries."""
+        return np.asarray(self.chance.sum(1) / self.windows.sum())
+
     def area(self, order: str) -> float:
         """Under the curve, relative to a random order; NaN where removing parts at random costs nothing either."""
         return float(self._areas(order, np.ones((1, len(self.windows))))[0])

@@ -83,8 +83,9 @@ class TrustReport:
     """How far each method can be trusted on one application.
 
     weights: the encoder's fingerprint. reliability: kind -> split-half reliability of ablation. removed: kind ->
-    shares removed at the points of the curves; chance: kind -> mean loss of random orders there. beliefs: kind ->
-    which method to believe. methods: the most useful first.
+    shares removed at the points of the curves; chance: kind -> mean loss of random orders there; chance_range: kind ->
+    the lowest and the highest of them at each point. beliefs: kind -> which method to believe. methods: the most useful
+    first.
     """
 
     task: str
@@ -96,6 +97,7 @@ class TrustReport:
     reliability: Mapping[str, float]
     removed: Mapping[str, tuple[float, ...]]
     chance: Mapping[str, tuple[float, ...]]
+    chance_range: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]]
     methods: tuple[MethodTrust, ...]
     beliefs: Mapping[str, Belief]
 
@@ -113,6 +115,7 @@ class TrustReport:
             "ceiling": {kind: self.ceiling(kind) for kind in self.reliability},
             "removed": {kind: list(shares) for kind, shares in self.removed.items()},
             "chance": {kind: list(losses) for kind, losses in self.chance.items()},
+            "chance_range": {kind: [list(end) for end in ends] for kind, ends in self.chance_range.items()},
             "methods": [method.to_json() for method in self.methods],
             "believe": {
                 kind: {"method": belief.method, "as_good": list(belief.as_good)}
@@ -205,6 +208,7 @@ def trust(
         reliability,
         {kind: tuple(removal.removed.tolist()) for kind, removal in removals.items()},
         {kind: tuple(removal.chance_curve.tolist()) for kind, removal in removals.items()},
+        {kind: _range(removal.chance_curves) for kind, removal in removals.items()},
         tuple(methods),
         {kind: _belief(kind, methods, drawn) for kind in removals},
     )
@@ -333,6 +337,10 @@ def _comparable(scores: Scores, truth: Scores, kind: str) -> np.ndarray | None:
     flat = flat_scores(scores, "neurons")
     rows = slices(truth.shape, "neurons")
     return np.concatenate([np.bincount(truth.details[f"groups.{i}"], flat[row]) for i, row in enumerate(rows)])
+
+
+def _range(curves: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return tuple(curves.min(0).tolist()), tuple(curves.max(0).tolist())
 
 
 def _interval(drawn: np.ndarray) -> Interval | None:

@@ -14,23 +14,25 @@ from dashboard.charts.palette import Palette
 def loss_curves(
     removed: Sequence[float],
     chance: Sequence[float],
+    chance_range: tuple[Sequence[float], Sequence[float]],
     curves: Mapping[str, Sequence[float]],
     best: str | None,
     truth: str | None,
     colours: Palette,
     height: int = 268,
 ) -> go.Figure:
-    """removed: share gone at each point. chance: mean loss of random orders there, drawn as an area.
+    """removed: share gone at each point. chance: mean loss of random orders there; chance_range: the lowest and
+    the highest of them, drawn as a band.
 
     curves: name -> mean loss at each point; the best and exact ablation (truth) stand out from the others.
     """
     figure = styled(go.Figure(), colours, height, (40, 8, 8, 34))
     percent = [100 * share for share in removed]
     shaded = _rgba(colours.quiet, 0.13)
-    figure.add_trace(_line(percent, [chance[0]] * len(percent), "", {"width": 0}, hover=False))
-    figure.add_trace(
-        _line(percent, chance, "random order", {"width": 1, "dash": "dot", "color": colours.quiet}, shaded)
-    )
+    lowest, highest = chance_range
+    figure.add_trace(_line(percent, lowest, "", {"width": 0}, hover=False))
+    figure.add_trace(_line(percent, highest, "", {"width": 0}, shaded, hover=False))
+    figure.add_trace(_line(percent, chance, "random order", {"width": 1, "dash": "dot", "color": colours.quiet}))
     for name, losses in curves.items():
         if name not in (best, truth):
             figure.add_trace(_line(percent, losses, name, {"width": 1, "color": _rgba(colours.quiet, 0.55)}))
@@ -39,7 +41,7 @@ def loss_curves(
         if chosen is not None and chosen in curves:
             figure.add_trace(_line(percent, curves[chosen], chosen, {"width": width, "color": colour}))
     figure.update_yaxes(
-        range=_room(chance, curves.values()), nticks=5, showgrid=True, gridcolor=colours.line, gridwidth=1
+        range=_room(highest, curves.values()), nticks=5, showgrid=True, gridcolor=colours.line, gridwidth=1
     )
     figure.update_xaxes(
         range=[0, 100],

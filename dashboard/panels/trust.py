@@ -134,14 +134,15 @@ def curves(report: Report, kind: str) -> None:
     found = {title_of(m.method): m.curves[kind] for m in report.methods if kind in m.curves and m.method != "random"}
     belief = report.believe.get(kind)
     best = title_of(belief.method) if belief is not None and belief.method is not None else None
-    figure = loss_curves(report.removed[kind], report.chance[kind], found, best, title_of(ABLATION), colours())
+    chance = report.chance_range.get(kind) or (report.chance[kind], report.chance[kind])
+    figure = loss_curves(report.removed[kind], report.chance[kind], chance, found, best, title_of(ABLATION), colours())
     st.plotly_chart(figure, theme=None, config=CHART_CONFIG, key=f"trust-curves-{kind}")
     chosen = colours()
     named = f"<span><i class='asc-stroke' style='background:{chosen.cut}'></i>{escape(best)}</span>" if best else ""
     st.html(
         f"<div class='asc-legend'>{named}<span><i class='asc-stroke' style='background:{chosen.ink}'></i>"
         "exact ablation</span><span><i class='asc-stroke' style='opacity:.5'></i>others</span>"
-        "<span><i class='asc-shade'></i>a random order</span></div>"
+        "<span><i class='asc-shade'></i>random orders</span></div>"
     )
 
 

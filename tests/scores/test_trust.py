@@ -134,6 +134,7 @@ def test_the_area_by_hand() -> None:
     """Chance: (0 + 2) / 4 + (2 + 4) / 4 = 2 above the dense loss of 1."""
     found = removal({"a": [1, 2, 5], "b": [1, 3, 5], "free": [1, 1, 1]}, [[1, 2, 5], [1, 4, 5]])
     assert found.chance_curve.tolist() == [1, 3, 5]
+    assert found.chance_curves.tolist() == [[1, 2, 5], [1, 4, 5]]
     assert found.area("a") == pytest.approx(1.5 / 2)
     assert found.area("b") == pytest.approx(1)
     assert found.area("free") == 0
