@@ -7,20 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from asc_core.evaluate import Measured as Outcome
 from asc_core.evaluate import estimate, measure, measure_latency, measuring
+from asc_core.evaluate.reuse import Reuse, beginnings
 from asc_core.plan import Cost, CostModel
 from asc_core.progress import Progress
 from asc_core.recipes import Recipe
 from asc_core.study import Study
 from asc_core.values import Estimate, Plan
+from dashboard import foreseeing
 from dashboard.applications import Application
 from dashboard.charts.frontier import Measured
 from dashboard.jobs import Job
 from dashboard.library import Library
-from dashboard.repairing import made
+from dashboard.moves import Move
+from dashboard.repairing import how_repaired, made
 from dashboard.verdict import Speed
 from dashboard.work import weights_setting
 
@@ -64,6 +68,7 @@ class Bench:
         return f"{self.study.path.absolute()}|{self.application.name}|speed|{plan.key}"
 
     def stored(self, recipe: Recipe) -> Estimate | None:
+        """Also one that was not measured to the end."""
         return self.study.evaluation(self.weights, recipe.key, self.application.name, self.split)
 
     def original(self) -> Estimate | None:
@@ -78,22 +83,29 @@ class Bench:
                 kept = _kept(row["cost"], self.cost_model.dense)
                 if kept is not None:
                     repaired = row["plan_key"] not in (None, row["recipe_key"])
-                    found.append(Measured(row["recipe_key"], row["name"] or "a cut", kept, row["estimate"], repaired))
+                    name, series = row["name"] or "a cut", foreseeing.series_of_recipe(self, row["recipe_key"])
+                    found.append(Measured(row["recipe_key"], name, kept, row["estimate"], repaired, series))
         return found
 
-    def measure(self, recipe: Recipe, name: str) -> Callable[[Job], Estimate]:
-        """Cut and repair for real and evaluate; shows estimates as they tighten, and keeps the last in the study."""
-        return lambda job: self.measured(recipe, name, job.handle, job.show)
+    def measure(self, recipe: Recipe, move: Move, reach: float | None = None) -> Callable[[Job], Estimate]:
+        """Cut and repair for real and evaluate; shows estimates as they tighten, and keeps each in the study.
+
+        reach: end as soon as the interval goes no further than this to either side; None = after all examples.
+        """
+        return lambda job: self.measured(recipe, move, job.handle, job.show, partial(tight_enough, reach=reach))
 
     def measured(
         self,
         recipe: Recipe,
-        name: str,
+        move: Move,
         progress: Progress,
         show: Callable[[Estimate], None] = lambda _: None,
         enough: Callable[[Estimate], bool] = lambda _: False,
     ) -> Estimate:
-        """enough: asked after each slice; where it is true the rest is not measured, and nothing is kept.
+        """move: what the recipe came of. enough: asked after each slice; where it is true the rest is not measured.
+
+        What was measured before is not measured again, be it a beginning; nor are hidden states computed that another
+        cut has in common with this one.
 
         Raises: UserError, Cancelled.
         """
@@ -105,27 +117,48 @@ class Bench:
         smaller = made(self.library, self.application, recipe, progress)
         found = None
         for outcome in measuring(
-            smaller, task, self.split, reference=None if task.labelled else against, progress=progress
+            smaller,
+            task,
+            self.split,
+            reference=None if task.labelled else against,
+            progress=progress,
+            reuse=self._reuse(recipe),
+            known=self._known(recipe, against),
         ):
             found = estimate(outcome, task.metric, against)
+            foreseeing.remember(self, recipe, move, found)
+            self.study.save_evaluation(
+                encoder.weights,
+                recipe.key,
+                task.name,
+                self.split,
+                found,
+                statistics=outcome.statistics,
+                numbers=outcome.numbers,
+                cost=costs_json(self.cost_model.cost(plan)),
+                plan=plan,
+                name=move.name,
+            )
             show(found)
-            if outcome.complete:
-                self.study.save_evaluation(
-                    encoder.weights,
-                    recipe.key,
-                    task.name,
-                    self.split,
-                    found,
-                    statistics=outcome.statistics,
-                    numbers=outcome.numbers,
-                    cost=costs_json(self.cost_model.cost(plan)),
-                    plan=plan,
-                    name=name,
-                )
-            elif enough(found):
+            if enough(found):
                 break
         assert found is not None
         return found
+
+    def _reuse(self, recipe: Recipe) -> Reuse | None:
+        plan = recipe.plan
+        assert plan is not None
+        if plan.shape.shares_weights:
+            return None
+        return Reuse(self.library.states, beginnings(self.weights, plan, how_repaired(recipe)))
+
+    def _known(self, recipe: Recipe, against: Outcome) -> Outcome | None:
+        """What an evaluation that was stopped has measured."""
+        kept = self.study.statistics(self.weights, recipe.key, self.application.name, self.split)
+        if kept is None:
+            return None
+        numbers, statistics = kept
+        return Outcome(against.metric, self.split, numbers, statistics, against.total)
 
     def original_outcome(self, progress: Progress) -> Outcome:
         """Of the uncut model on each example: measured once, then kept in the study."""
@@ -178,6 +211,11 @@ class Bench:
 
     def _speed_setting(self, plan: Plan) -> str:
         return f"latency:{self.weights}:{self.application.name}:{plan.key}"
+
+
+def tight_enough(estimate: Estimate, reach: float | None) -> bool:
+    """Whether nothing more is to be measured."""
+    return estimate.complete or (reach is not None and estimate.reach <= reach)
 
 
 def costs_json(cost: Cost) -> dict[str, Any]:

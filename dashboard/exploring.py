@@ -60,9 +60,9 @@ def whole_frontier(bench: Bench, move: Move, plan_of: Planner, budgets: Sequence
 def smallest(bench: Bench, move: Move, plan_of: Planner, least: float, most_lost: float) -> Callable[[Job], Found]:
     """Bisects over the slider's steps for the smallest model that loses at most `most_lost`, in units of the metric.
 
-    A cut counts when the lower end of its paired 95 % interval on the whole split says so; one whose interval excludes
-    it already is not measured to the end. The interval is for one look: of several models near the limit the
-    best-looking one is chosen, so it is to be confirmed on another split, as an export does.
+    A cut counts when the lower end of its paired 95 % interval says so; it is measured until that is decided, by
+    intervals that hold whenever one stops. Each is for one cut: of several near the limit the best-looking one is
+    chosen, so it is to be confirmed on another split, as an export does.
     """
 
     def sure_to_lose_more(estimate: Estimate) -> bool:
@@ -110,7 +110,7 @@ def _measured(
     if stored is not None and stored.complete:
         return stored
     keep_move(bench.study, plan, move)
-    return bench.measured(recipe, move.name, progress, enough=enough)
+    return bench.measured(recipe, move, progress, enough=enough)
 
 
 def _nothing_lost(bench: Bench) -> Estimate:

@@ -23,7 +23,7 @@ from asc_core.progress import Progress
 State = Literal["waiting", "running", "done", "cancelled", "failed"]
 Work = Callable[["Job"], Any]
 
-LANES = {"score": 1, "evaluate": 2, "latency": 1, "load": 1, "export": 1, "calibrate": 1, "explore": 1}
+LANES = {"score": 1, "evaluate": 2, "latency": 1, "load": 1, "export": 1, "calibrate": 1, "explore": 1, "background": 1}
 KEPT_FINISHED_PER_SESSION = 12
 SECONDS_UNTIL_A_SESSION_IS_GONE = 90.0
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from asc_core.compress.calibration import Calibration, calibrate
 from asc_core.encoder import Encoder, load_encoder
+from asc_core.evaluate.reuse import States
 from asc_core.plan import CostModel
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
@@ -34,6 +35,7 @@ class Library:
         self._encoders: OrderedDict[Hashable, Any] = OrderedDict()
         self._others: OrderedDict[Hashable, Any] = OrderedDict()
         self._calibrations: OrderedDict[Hashable, Any] = OrderedDict()
+        self.states = States()  # that evaluations of like cuts have in common
 
     def encoder(self, application: Application) -> Encoder:
         """Raises: UserError."""

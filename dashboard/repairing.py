@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from asc_core.compress.refit import Mode, Refit, refit
 from asc_core.encoder import Encoder
@@ -17,6 +18,12 @@ def mode_of(recipe: Recipe) -> Mode | None:
     """How the recipe repairs its cut; None where it does not."""
     step = recipe.steps[0]
     return step.mode if isinstance(step, Refit) else None
+
+
+def how_repaired(recipe: Recipe) -> list[Any]:
+    """What decides about a layer's repair beside the plan up to it; empty where there is none."""
+    step = recipe.steps[0]
+    return [step.mode, step.samples, step.tokens, step.seed] if isinstance(step, Refit) else []
 
 
 def needs_calibration(library: Library, application: Application, recipe: Recipe) -> bool:

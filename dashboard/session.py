@@ -35,6 +35,7 @@ class Session:
     nonce: goes up to make charts forget what is selected in them. generation: goes up where the move changes without
     a widget being used, so that the widgets are made anew.
     taken: the numbers of jobs whose result has become a move.
+    reach: an evaluation ends when its interval goes no further than this to either side; None = after all examples.
     messages: sentences to show once, on the next page that is drawn.
     """
 
@@ -51,6 +52,7 @@ class Session:
     nonce: int = 0
     generation: int = 0
     taken: set[str] = field(default_factory=set)
+    reach: float | None = None
 
     @property
     def move(self) -> Move | None:

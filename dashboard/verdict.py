@@ -38,12 +38,13 @@ def headline(estimate: Estimate | None, original: Estimate | None, running: bool
         f"<small>{numbers.interval_of_percent(estimate.interval)}</small></div>"
     )
     seen = f"n = {estimate.examples:,} of {estimate.total:,}"
-    state = "complete" if estimate.complete else ("tightening" if running else "stopped early")
+    state = "complete" if estimate.complete else ("tightening" if running else "tight enough")
     cut_texts = f", {estimate.truncated:,} truncated" if estimate.truncated else ""
+    sure = "95 % at every look: stop when you like" if estimate.looks == "any" else "95 %, one look"
     return (
         f"<p class='asc-kicker'>{kicker}</p>{value}{_difference(estimate, original)}"
         f"{_bar(estimate.examples / max(estimate.total, 1))}"
-        f"<div class='asc-small asc-quiet asc-number'>{seen} · {state}{cut_texts}</div>"
+        f"<div class='asc-small asc-quiet asc-number' title='{sure}'>{seen} · {state}{cut_texts}</div>"
     )
 
 

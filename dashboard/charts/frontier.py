@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import plotly.graph_objects as go
 
+from asc_core.evaluate.foresight import Curve
 from asc_core.values import Estimate
 from dashboard import numbers
 from dashboard.charts.look import styled
@@ -17,7 +19,8 @@ from dashboard.charts.palette import Palette
 class Measured:
     """One cut model. kept: its cost as a share of the original's, for each budget (flops, parameters, bytes).
 
-    repaired: whether the parts that stay were refitted.
+    repaired: whether the parts that stay were refitted. series: names the curve that it is a point of; None where the
+    way it was made is not known, or unique.
     """
 
     key: str
@@ -25,6 +28,7 @@ class Measured:
     kept: dict[str, float]
     estimate: Estimate
     repaired: bool = False
+    series: str | None = None
 
 
 REPAIRED, AS_CUT, ORIGINAL = "circle", "triangle-up", "diamond"  # the markers' shapes
@@ -39,14 +43,18 @@ def metric_against_budget(
     budget: str,
     colours: Palette,
     height: int = 224,
+    foreseen: Curve | None = None,
 ) -> go.Figure:
     """Complete measurements are filled, partial ones hollow; whiskers are 95 % intervals of the metric.
 
     Circles are repaired cuts, triangles cuts without repair.
 
-    here: the current plan's measurement, None while there is none; here_kept: its share of the budget.
+    here: the current plan's measurement, None while there is none; here_kept: its share of the budget. foreseen: the
+    differences to the original that are foretold for what is chosen now, drawn as a line in a band.
     """
     figure = styled(go.Figure(), colours, height, (44, 4, 6, 34))
+    if foreseen is not None and original is not None:
+        figure.add_traces(_foretold(foreseen, original, colours))
     if original is not None:
         figure.add_hline(y=100 * original.value, line={"color": colours.quiet, "width": 1, "dash": "dot"})
         figure.add_trace(_points([_original(original)], budget, colours.ink, colours, ORIGINAL, 9))
@@ -86,6 +94,32 @@ def metric_against_budget(
         title={"text": f"{BUDGET_NAMES[budget]} kept", "font": {"size": 11, "color": colours.quiet}, "standoff": 2},
     )
     return figure
+
+
+def _foretold(curve: Curve, original: Estimate, colours: Palette) -> list[go.Scatter]:
+    """The band, and the line in it."""
+    x = (100 * curve.keep).tolist()
+    differences = (curve.low, curve.difference, curve.high)
+    low, line, high = ((100 * np.maximum(original.value + y, 0)).tolist() for y in differences)
+    said = [
+        f"foretold {numbers.percent(y / 100)} [{numbers.percent(a / 100)}, {numbers.percent(b / 100)}]"
+        for y, a, b in zip(line, low, high, strict=True)
+    ]
+    edge = {"mode": "lines", "line": {"width": 0, "shape": "hv"}, "hoverinfo": "skip"}
+    accent = colours.accent
+    red, green, blue = (int(accent[i : i + 2], 16) for i in (1, 3, 5))
+    return [
+        go.Scatter(x=x, y=low, **edge),
+        go.Scatter(x=x, y=high, fill="tonexty", fillcolor=f"rgba({red},{green},{blue},0.12)", **edge),
+        go.Scatter(
+            x=x,
+            y=line,
+            mode="lines",
+            line={"width": 1.5, "dash": "dot", "color": accent},
+            hovertext=said,
+            hoverinfo="text",
+        ),
+    ]
 
 
 def _original(estimate: Estimate) -> Measured:

@@ -14,9 +14,9 @@ from asc_core.plan import CostModel, Part
 from asc_core.recipes import Recipe
 from asc_core.scores import METHODS
 from asc_core.values import Plan, Scores
-from dashboard import exploring, numbers, work
+from dashboard import elsewhere, exploring, foreseeing, numbers, work
 from dashboard.applications import Application, applications_of
-from dashboard.bench import Bench, shares
+from dashboard.bench import Bench, shares, tight_enough
 from dashboard.charts.cut import ByHand, cut_map, score_histogram
 from dashboard.charts.frontier import metric_against_budget
 from dashboard.controls import controls
@@ -45,6 +45,13 @@ MAP_HEIGHT = 318
 PREFERRED = ("obs", "fisher")
 SHOWN_MOVES = 8
 SECONDS_BETWEEN_POINTS = 1.0
+SECONDS_BETWEEN_ESTIMATES = 0.2
+REACHES = {
+    "after all examples": None,
+    "at ±3 points": 0.03,
+    "at ±2 points": 0.02,
+    "at ±1 point": 0.01,
+}
 
 
 def page() -> None:
@@ -82,6 +89,7 @@ def page() -> None:
     assert session.move is not None
     recipe = recipe_of(plan, session.move.repair, session.move.transfer)
     with controls_column:
+        foretold(session.move, bench, plan)
         histogram = score_histogram(scores, plan, colours())
         if histogram is not None:
             st.plotly_chart(histogram, theme=None, config=CHART_CONFIG, key="tune-histogram")
@@ -94,6 +102,7 @@ def page() -> None:
         explore(session, bench, scores)
     with history_column:
         history(session, plan)
+        other_applications(session, bench, recipe, plan)
     write_address(session)
 
 
@@ -263,7 +272,8 @@ def result(session: Session, bench: Bench, recipe: Recipe, plan: Plan) -> None:
     running = job is not None and job.active  # asked before the study is read: what ends in between is in it
     stored = bench.stored(recipe)
     preparing = None
-    if not (stored is not None and stored.complete) and (job is None or job.state == "cancelled"):
+    measured = stored is not None and tight_enough(stored, session.reach)
+    if not measured and not running and (job is None or job.state != "failed"):
         keep_move(session.study, plan, session.move)
         if needs_calibration(bench.library, bench.application, recipe):
             jobs.cancel(session.id, "evaluate")
@@ -289,7 +299,7 @@ def result(session: Session, bench: Bench, recipe: Recipe, plan: Plan) -> None:
         watched = preparing or (job if running else speed_job if measuring_speed else None)
         if watched is not None and not watched.active:
             st.rerun()
-        estimate = job.latest if running and job is not None else bench.stored(recipe)
+        estimate = bench.stored(recipe) if job is None or not running else job.latest or stored
         doing = doing_now(preparing or job)
         st.html(headline(estimate, bench.original(), running or preparing is not None, doing))
         st.html(costs(bench.cost_model.cost(plan), bench.cost_model.dense, bench.speed(plan), measuring_speed))
@@ -297,7 +307,8 @@ def result(session: Session, bench: Bench, recipe: Recipe, plan: Plan) -> None:
             st.button("Stop calibrating", key="tune-calibrating-stop", on_click=preparing.cancel, type="tertiary")
 
     if running or measuring_speed or preparing is not None:
-        st.fragment(look, run_every=SECONDS_BETWEEN_LOOKS)()
+        st.fragment(look, run_every=SECONDS_BETWEEN_ESTIMATES if running else SECONDS_BETWEEN_LOOKS)()
+        how_long(session)
         return
     for ended in (job, speed_job):
         if ended is not None and ended.state == "failed":
@@ -311,6 +322,27 @@ def result(session: Session, bench: Bench, recipe: Recipe, plan: Plan) -> None:
             args=(job,),
         )
     look()
+    how_long(session)
+
+
+def how_long(session: Session) -> None:
+    """When an evaluation has seen enough."""
+
+    def chosen() -> None:
+        session.reach = REACHES[st.session_state["tune-reach"]]
+
+    with st.popover("Stop when", type="tertiary", icon=":material/hourglass_bottom:", key="tune-until"):
+        st.radio(
+            "An evaluation ends",
+            list(REACHES),
+            index=list(REACHES.values()).index(session.reach),
+            key="tune-reach",
+            on_change=chosen,
+        )
+        st.caption(
+            "95 % intervals that hold at every look: stop whenever you like. One that was stopped goes on from where "
+            "it was when you ask for more."
+        )
 
 
 def doing_now(job: Job | None) -> str:
@@ -349,11 +381,18 @@ def start_measuring(session: Session, bench: Bench, recipe: Recipe) -> Job:
     assert session.move is not None
     jobs = all_jobs()
     jobs.cancel(session.id, "latency")
-    measure = bench.measure(recipe, session.move.name)
+    measure = bench.measure(recipe, session.move, session.reach)
     return jobs.start(session.id, "evaluate", bench.key(recipe), "Evaluating", measure, alone=True)
 
 
 # The frontier
+
+
+def foretold(move: Move, bench: Bench, plan: Plan) -> None:
+    """Under the slider: what this position is expected to cost, before it is measured."""
+    budget = foreseeing.budget_of(move)
+    curve = foreseeing.curve_of(bench, foreseeing.series_of(move), budget)
+    st.html(foreseeing.told(bench, curve, shares(bench.cost_model.cost(plan), bench.cost_model.dense)[budget]))
 
 
 def exploring_job(session: Session, application: Application) -> Job | None:
@@ -371,7 +410,11 @@ def frontier(session: Session, bench: Bench, recipe: Recipe, plan: Plan) -> None
     def draw() -> None:
         measured = bench.all_measured()
         here = next((one for one in measured if one.key == recipe.key), None)
-        figure = metric_against_budget(measured, bench.original(), here, kept[move.budget], move.budget, colours())
+        budget = foreseeing.budget_of(move)
+        curve = foreseeing.curve_of(bench, foreseeing.series_of(move), budget)
+        figure = metric_against_budget(
+            measured, bench.original(), here, kept[budget], budget, colours(), foreseen=curve
+        )
         st.plotly_chart(figure, theme=None, config=CHART_CONFIG, key="tune-frontier")
 
     job = exploring_job(session, bench.application)
@@ -518,6 +561,39 @@ def history(session: Session, plan: Plan | None) -> None:
         for number, (name, plan) in enumerate(session.study.pins.items())
     }
     chips("Pinned", pinned, None, "Cuts with a name, of this study.")
+
+
+def other_applications(session: Session, bench: Bench, recipe: Recipe, plan: Plan) -> None:
+    """What the same cut does to them; begun when nothing else is left to do."""
+    others = [one for one in applications_of(session.study) if one.trained and one.name != bench.application.name]
+    if not others or plan == bench.whole:
+        return
+    jobs, move = all_jobs(), session.move
+    assert move is not None
+    st.toggle(
+        "on the other applications",
+        key="tune-elsewhere",
+        help="The same parts are cut from their own models and measured on their own examples, in the background.",
+    )
+    if not st.session_state["tune-elsewhere"]:
+        jobs.cancel(session.id, elsewhere.LANE)
+        return
+    key = bench.key(recipe)
+    job = jobs.last(session.id, elsewhere.LANE, key)
+    if job is None or job.state == "cancelled":
+        work = elsewhere.following(bench.library, session.study, others, plan, move, jobs)
+        job = jobs.start(session.id, elsewhere.LANE, key, "On other applications", work, alone=True)
+
+    def look() -> None:
+        jobs.touch(session.id)
+        st.html(elsewhere.table(job.latest or [elsewhere.Effect(one) for one in others], job.active))
+
+    if job.active:
+        st.fragment(look, run_every=SECONDS_BETWEEN_POINTS)()
+    else:
+        look()
+    if job.state == "failed":
+        show_failure(job)
 
 
 def chips(title: str, buttons: Mapping[str, tuple[str, Callable[[], None]]], current: str | None, about: str) -> None:

@@ -49,7 +49,7 @@ class MadeUpBench:
         return self.kept.get(recipe.key)
 
     def measured(
-        self, recipe: Recipe, name: str, progress: Progress, show: Any = None, enough: Any = lambda _: False
+        self, recipe: Recipe, move: Move, progress: Progress, show: Any = None, enough: Any = lambda _: False
     ) -> Estimate:
         progress.step(0, 1, "measuring")
         assert recipe.plan is not None
