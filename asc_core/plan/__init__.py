@@ -1,7 +1,8 @@
 """Which parts go: plans from thresholds, kept shares and budgets, and what a plan costs."""
 
 from asc_core.plan.budgets import ONE_SCALE, by_budget, smallest_share
-from asc_core.plan.cost import BUDGETS, Budget, Cost, CostModel
+from asc_core.plan.cost import BUDGETS, COUNTED, Budget, Cost, CostModel
+from asc_core.plan.latency import LatencyTable
 from asc_core.plan.layer_drop import STRATEGIES, by_layer_drop
 from asc_core.plan.margins import threshold_of, undecided
 from asc_core.plan.parts import KINDS, Part, Parts
@@ -9,12 +10,14 @@ from asc_core.plan.thresholds import asc_greedy, by_share, by_threshold, redunda
 
 __all__ = [
     "BUDGETS",
+    "COUNTED",
     "KINDS",
     "ONE_SCALE",
     "STRATEGIES",
     "Budget",
     "Cost",
     "CostModel",
+    "LatencyTable",
     "Part",
     "Parts",
     "asc_greedy",

@@ -1,12 +1,15 @@
-"""Plans from a budget: the best total importance that a share of the original's FLOPs, parameters or bytes buys.
+"""Plans from budgets: the best total importance that shares of the original's FLOPs, parameters, bytes or time buy.
 
 Kwon et al. 2022 (2204.09656): for every number of heads fill the rest of the budget with the best neurons. Here with
-a cost for each row, since windowed attention and shared weights make parts of different layers differ.
+a cost for each row, since windowed attention and shared weights make parts of different layers differ; and, where
+several budgets hold at once, time is one of them, or widths are to suit the hardware, over the widths of all rows
+(see `ladders`).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -15,19 +18,22 @@ from typing import Literal
 import numpy as np
 
 from asc_core.errors import UserError
-from asc_core.plan.cost import Budget, CostModel, check_budget
+from asc_core.plan.cost import COUNTED, Budget, CostModel, WidthCosts
 from asc_core.plan.depth import layers_within, smallest_depth
 from asc_core.plan.knapsack import Items, fill
+from asc_core.plan.ladders import Ladder, climb
 from asc_core.plan.parts import (
     BLOCKS,
     SUBLAYER_OF,
     Hand,
     Masks,
     Parts,
+    best,
     best_heads,
     flat_scores,
     kinds_of,
     rows_of,
+    slices,
     to_plan,
     usual_kinds,
 )
@@ -44,17 +50,20 @@ ONE_SCALE = frozenset({"fisher", "ablation", "obs"})
 def by_budget(
     scores: Scores,
     cost_model: CostModel,
-    keep: float,
+    keep: float | Mapping[str, float],
     budget: Budget = "flops",
     level: Level | None = None,
     min_heads: int = 0,
     one_scale: bool | None = None,
     forced_kept: Parts = (),
     forced_cut: Parts = (),
+    multiple: int = 1,
 ) -> Plan:
     """The plan with the highest total score whose cost is at most `keep` times that of the whole encoder.
 
-    keep: a share from 0 to 1, meant as the decimal that it is written as (0.7 is seven tenths).
+    keep: a share from 0 to 1, meant as the decimal that it is written as (0.7 is seven tenths). Or several that hold
+        at once: {"flops": 0.5, "latency": 0.6}.
+    budget: of what, where `keep` is one share. latency: as the cost model's latency table foretells it.
     level: blocks = heads and neurons, sublayers, or layers; by default the finest that the method scores. Where it
         scores only one of heads and neurons the other stays whole.
     min_heads: so many of each layer's best heads stay (level blocks).
@@ -62,31 +71,44 @@ def by_budget(
         Otherwise a part counts by its rank within its kind, times its cost, so that the best of both kinds stay in
         about equal share. (The same for attention and FFN sublayers.)
     forced_kept, forced_cut: parts set by hand, see `parts.Hand`.
+    multiple: every row keeps a multiple of so many neurons, or all that it has; what is set by hand goes first (level
+        blocks).
 
     Parts worth less than nothing count as nothing, and stay only where there is room. Among plans of the same worth
     the fullest is chosen. Layers by asc-a and asc-b are chosen by ASC's own rule, at that threshold which comes
-    closest to the budget; where layers share weights (ALBERT) as many iterations stay as fit.
+    closest to the budget; where layers share weights (ALBERT) as many iterations stay as fit. The best is exact for
+    one budget that merely counts (all but latency); for several, with latency, or with widths, no exchange between two
+    rows is left that would be worth more, and it is exact wherever few choices come close.
 
-    Raises: UserError, naming the smallest share within reach, if the budget is below it.
+    Raises: UserError, naming the smallest share within reach, if a budget is below it.
     """
-    if not 0 <= keep <= 1:
-        raise UserError(f"A budget keeps a share between 0 and 1, so {keep:g} cannot be kept.")
-    question = _Question.of(scores, cost_model, budget, level, min_heads, forced_kept, forced_cut)
-    limit = math.floor(Fraction(repr(float(keep))) * question.dense)
-    if question.smallest > limit:
-        raise UserError(
-            f"{keep:.4g} of the {budget} is out of reach: with the {' and '.join(question.kinds)} cut as far as they "
-            f"may be, {question.share(question.smallest):.4f} is left. Give at least that, or release what is kept by "
-            "hand or by a minimum."
-        )
+    shares = dict(keep) if isinstance(keep, Mapping) else {str(budget): keep}
+    if not shares:
+        raise UserError('No budget was given: say which share of what is to be kept, as in {"flops": 0.5}.')
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise UserError(f"A budget keeps a share between 0 and 1, so {share:g} of the {name} cannot be kept.")
+    question = _Question.of(scores, cost_model, tuple(shares), level, min_heads, forced_kept, forced_cut, multiple)
+    limits = {name: math.floor(Fraction(repr(float(share))) * question.dense[name]) for name, share in shares.items()}
+    for name, limit in limits.items():
+        if question.smallest[name] > limit:
+            raise UserError(
+                f"{shares[name]:.4g} of the {name} is out of reach: with the {' and '.join(question.kinds)} cut as far "
+                f"as they may be, {question.share(name):.4f} is left. Give at least that, or release what is kept by "
+                "hand or by a minimum."
+            )
     if question.kinds == ("layers",):
-        layers, how = layers_within(scores, question.hand, question.cost_of_layers, limit)
+        limits_of_all = np.array([limits[name] for name in question.budgets], dtype=np.int64)
+        layers, how = layers_within(scores, question.hand, question.cost_of_layers, limits_of_all)
         heads, neurons = Masks.of(scores.shape, True).heads, Masks.of(scores.shape, True).neurons
     else:
-        heads, neurons, layers, how = _blocks_within(question, limit, one_scale)
+        blocks_within = _parts_within if question.counts_parts else _widths_within
+        heads, neurons, how = blocks_within(question, limits, one_scale)
+        layers = question.base.layers
+    asked = " and ".join(f"{share:.4g} of the {name}" for name, share in shares.items())
     minimum = minimum_note(min_heads) if "heads" in question.kinds else ""
-    rule = f"keep {keep:.4g} of the {budget}, {how}{minimum}"
-    return to_plan(scores, question.hand, heads, neurons, layers, rule)
+    widths = f", neurons in multiples of {multiple}" if question.multiple > 1 else ""
+    return to_plan(scores, question.hand, heads, neurons, layers, f"keep {asked}, {how}{minimum}{widths}")
 
 
 def smallest_share(
@@ -97,20 +119,20 @@ def smallest_share(
     min_heads: int = 0,
     forced_kept: Parts = (),
     forced_cut: Parts = (),
+    multiple: int = 1,
 ) -> float:
     """The least `keep` within `by_budget`'s reach, rounded up to a hundredth of a percent: where a slider begins."""
-    question = _Question.of(scores, cost_model, budget, level, min_heads, forced_kept, forced_cut)
-    return question.share(question.smallest)
+    question = _Question.of(scores, cost_model, (budget,), level, min_heads, forced_kept, forced_cut, multiple)
+    return question.share(budget)
 
 
 @dataclass(frozen=True)
 class _Base:
-    """What stays at any budget. heads, neurons: flat bool; costs: of each head and neuron, by kind; cost: of it all."""
+    """What stays at any budget. kept: flat bool, by kind (heads, neurons); cost: of it all, by budget."""
 
     kept: dict[str, np.ndarray]
-    costs: dict[str, np.ndarray]
     layers: np.ndarray
-    cost: int
+    cost: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -119,24 +141,29 @@ class _Question:
 
     scores: Scores
     cost_model: CostModel
-    budget: str
+    budgets: tuple[str, ...]
     kinds: tuple[str, ...]
     min_heads: int
     hand: Hand
+    multiple: int
 
     @staticmethod
     def of(
         scores: Scores,
         cost_model: CostModel,
-        budget: str,
+        budgets: tuple[str, ...],
         level: str | None,
         min_heads: int,
         forced_kept: Parts,
         forced_cut: Parts,
+        multiple: int,
     ) -> _Question:
-        check_budget(budget)
+        for budget in budgets:
+            cost_model.check_budget(budget)
         if level is not None and level not in LEVELS:
             raise UserError(f"There is no level {level!r}; choose one of {', '.join(LEVELS)}.")
+        if multiple < 1:
+            raise UserError(f"Widths can be multiples of 1 or more neurons, not of {multiple}.")
         if scores.shape != cost_model.shape:
             raise UserError(f"The scores are for {scores.shape}, the cost model is for {cost_model.shape}.")
         wanted = LEVELS[level] if level else usual_kinds(scores)
@@ -144,63 +171,99 @@ class _Question:
         for kind in kinds:
             flat_scores(scores, kind)
         hand = Hand.of(scores.shape, forced_kept, forced_cut)
-        return _Question(scores, cost_model, budget, kinds, min_heads, hand)
+        multiple = multiple if "neurons" in kinds else 1
+        return _Question(scores, cost_model, budgets, kinds, min_heads, hand, multiple)
 
     @cached_property
-    def dense(self) -> int:
-        return self.cost_model.dense_total(self.budget)
+    def dense(self) -> dict[str, int]:
+        return {budget: self.cost_model.dense_total(budget) for budget in self.budgets}
+
+    @property
+    def counts_parts(self) -> bool:
+        """Whether every head, and every neuron, of a row costs the same whatever else stays: the exact knapsack's."""
+        return len(self.budgets) == 1 and self.budgets[0] in COUNTED and self.multiple == 1
 
     @cached_property
-    def smallest(self) -> int:
-        """The cost of the smallest plan within reach."""
+    def smallest(self) -> dict[str, int]:
+        """The cost of the smallest plan within reach, by budget."""
         if self.kinds != ("layers",):
             return self.base.cost
         least = smallest_depth(self.scores, self.hand, self.cost_of_layers)
         if least is None:
             raise UserError("Every layer is cut by hand; keep at least one.")
-        return least
+        return dict(zip(self.budgets, least.tolist(), strict=True))
 
-    def share(self, cost: int) -> float:
-        return math.ceil(Fraction(cost, max(self.dense, 1)) * 10_000) / 10_000
+    def share(self, budget: str) -> float:
+        return math.ceil(Fraction(self.smallest[budget], max(self.dense[budget], 1)) * 10_000) / 10_000
 
-    def cost_of_layers(self, layers: np.ndarray) -> int:
-        """Of the model with these layers (bool), whole except for what is cut by hand."""
-        unit = self.cost_model.unit_costs(self.budget, layers)
-        cost = unit.fixed
+    def cost_of_layers(self, layers: np.ndarray) -> np.ndarray:
+        """(budgets,) of the model with these layers (bool), whole except for what is cut by hand."""
+        left = {blocks: ~getattr(self.hand.cut, blocks) for blocks in BLOCKS}
+        costs = (self._cost(self.cost_model.width_costs(budget, layers), left) for budget in self.budgets)
+        return np.array(list(costs), dtype=np.int64)
+
+    def _cost(self, costs: WidthCosts, kept: dict[str, np.ndarray]) -> int:
+        """kept: flat bool, by kind."""
+        cost = costs.fixed
         for blocks in BLOCKS:
-            left = rows_of(self.scores.shape, blocks)[~getattr(self.hand.cut, blocks)]
-            counts = np.bincount(left, minlength=len(self.scores.shape.heads)).tolist()
-            cost += sum(n * each for n, each in zip(counts, getattr(unit, blocks), strict=True))
+            counts = [int(kept[blocks][row].sum()) for row in slices(self.scores.shape, blocks)]
+            cost += sum(int(of[count]) for of, count in zip(getattr(costs, blocks), counts, strict=True))
         return cost
 
     @cached_property
+    def costs(self) -> dict[str, WidthCosts]:
+        """By budget, with the layers that stay at any budget."""
+        return {budget: self.cost_model.width_costs(budget, self.base.layers) for budget in self.budgets}
+
+    @cached_property
     def base(self) -> _Base:
-        layers = self.hand.layers(np.ones(self.scores.shape.layers, dtype=bool))
-        unit = self.cost_model.unit_costs(self.budget, layers)
+        shape = self.scores.shape
+        layers = self.hand.layers(np.ones(shape.layers, dtype=bool))
+        used = np.isin(np.arange(len(shape.heads)), np.asarray(shape.rows)[layers])
         choosable = {SUBLAYER_OF.get(kind, kind) for kind in self.kinds}
-        kept, costs, cost = {}, {}, unit.fixed
+        kept = {}
         for blocks in BLOCKS:
-            costs[blocks] = np.asarray(getattr(unit, blocks))[rows_of(self.scores.shape, blocks)]
-            stay = getattr(self.hand.kept, blocks) | (costs[blocks] == 0) | (blocks not in choosable)
+            cut = getattr(self.hand.cut, blocks)
+            stay = getattr(self.hand.kept, blocks) | ~used[rows_of(shape, blocks)] | (blocks not in choosable)
             if self.min_heads and blocks == "heads" and "heads" in self.kinds:
                 stay = stay | best_heads(self.scores, self.min_heads, self.hand)
-            kept[blocks] = stay & ~getattr(self.hand.cut, blocks)
-            cost += int(costs[blocks][kept[blocks]].sum())
-        return _Base(kept, costs, layers, cost)
+            kept[blocks] = stay & ~cut
+        if self.multiple > 1:
+            kept["neurons"] = self._in_multiples(kept["neurons"])
+        cost = {b: self._cost(self.cost_model.width_costs(b, layers), kept) for b in self.budgets}
+        return _Base(kept, layers, cost)
+
+    def _in_multiples(self, kept: np.ndarray) -> np.ndarray:
+        """What stays anyway, with the best neurons beside it that make every row one of its `widths`."""
+        flat, cut, filled = flat_scores(self.scores, "neurons"), self.hand.cut.neurons, kept.copy()
+        for row in slices(self.scores.shape, "neurons"):
+            least = self.widths("neurons", kept[row], cut[row])[0]
+            filled[row] = best(flat[row], int(least), kept[row], cut[row])
+        return filled
+
+    def widths(self, blocks: str, kept: np.ndarray, cut: np.ndarray) -> np.ndarray:
+        """Ascending: how many of a row may stay, where `kept` of it stay anyway and `cut` go, both bool."""
+        least, most, whole = int(kept.sum()), int((~cut).sum()), len(cut)
+        multiple = self.multiple if blocks == "neurons" else 1
+        widths = np.arange(-(-least // multiple) * multiple, most + 1, multiple)
+        if most == whole and whole % multiple:
+            widths = np.append(widths, whole)
+        return widths if widths.size else np.array([most])
 
 
-def _blocks_within(
-    question: _Question, limit: int, one_scale: bool | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
-    """(heads, neurons, layers, how): heads and neurons one by one, or a sublayer's at a time."""
+def _parts_within(
+    question: _Question, limits: dict[str, int], one_scale: bool | None
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """(heads, neurons, how): heads and neurons one by one, or a sublayer's at a time, under one budget."""
+    (budget,) = question.budgets
     base, shape, scores = question.base, question.scores.shape, question.scores
-    if one_scale is None:
-        one_scale = scores.method in ONE_SCALE or len(question.kinds) == 1
+    one_scale = _on_one_scale(question, one_scale)
+    unit = question.cost_model.unit_costs(budget, base.layers)
     groups, members = [], []
     for kind in question.kinds:
         blocks = SUBLAYER_OF.get(kind, kind)
         free = np.flatnonzero(~base.kept[blocks] & ~getattr(question.hand.cut, blocks))
-        values, costs = flat_scores(scores, kind), base.costs[blocks][free]
+        values, costs = flat_scores(scores, kind), np.asarray(getattr(unit, blocks))[rows_of(shape, blocks)[free]]
         if kind == blocks:
             items, item = free, np.arange(len(free))
         else:
@@ -209,12 +272,68 @@ def _blocks_within(
         worth = values[items] if one_scale else _ranks(values)[items] * costs
         groups.append(Items(worth, costs))
         members.append((blocks, free, item))
-    taken = fill(groups[0], groups[1] if len(groups) > 1 else Items.none(), limit - base.cost)
+    room = limits[budget] - base.cost[budget]
+    taken = fill(groups[0], groups[1] if len(groups) > 1 else Items.none(), room)
     kept = {blocks: mask.copy() for blocks, mask in base.kept.items()}
     for (blocks, free, item), mask in zip(members, taken, strict=False):
         kept[blocks][free] = mask[item]
+    return kept["heads"], kept["neurons"], _how(question, one_scale)
+
+
+def _widths_within(
+    question: _Question, limits: dict[str, int], one_scale: bool | None
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """(heads, neurons, how): how wide every row is, under any number of budgets."""
+    base, shape = question.base, question.scores.shape
+    one_scale = _on_one_scale(question, one_scale)
+    ladders, members = [], []
+    for kind in question.kinds:
+        blocks = SUBLAYER_OF.get(kind, kind)
+        values = flat_scores(question.scores, kind)
+        for row, place in enumerate(slices(shape, blocks)):
+            kept, cut = base.kept[blocks][place], getattr(question.hand.cut, blocks)[place]
+            free = np.flatnonzero(~kept & ~cut)
+            if not free.size:
+                continue
+            each = _mean_cost(question, blocks, row)
+            if kind == blocks:
+                widths = question.widths(blocks, kept, cut)
+                worth = values[place] if one_scale else _ranks(values)[place] * each
+                free = free[np.argsort(-values[place][free], kind="stable")]
+                total = np.concatenate(([0.0], np.cumsum(np.maximum(worth[free], 0))))[widths - widths[0]]
+            else:
+                widths = int(kept.sum()) + np.array([0, len(free)])
+                whole = values[row] if one_scale else _ranks(values)[row] * each * len(free)
+                total = np.array([0.0, max(whole, 0.0)])
+            costs = np.stack([getattr(question.costs[b], blocks)[row][widths] for b in question.budgets], 1)
+            ladders.append(Ladder(total, costs - costs[0]))
+            members.append((blocks, place.start + free, widths - widths[0]))
+    room = [limits[budget] - base.cost[budget] for budget in question.budgets]
+    chosen = {blocks: mask.copy() for blocks, mask in base.kept.items()}
+    for (blocks, free, counts), rung in zip(members, climb(ladders, np.array(room, dtype=np.int64)), strict=True):
+        chosen[blocks][free[: counts[rung]]] = True
+    return chosen["heads"], chosen["neurons"], _how(question, one_scale)
+
+
+def _on_one_scale(question: _Question, one_scale: bool | None) -> bool:
+    if one_scale is not None:
+        return one_scale
+    return question.scores.method in ONE_SCALE or len(question.kinds) == 1
+
+
+def _how(question: _Question, one_scale: bool) -> str:
     how = "highest total score" if one_scale else "highest total of (rank within its kind) x cost"
-    return kept["heads"], kept["neurons"], base.layers, f"{how} of {' and '.join(question.kinds)}"
+    return f"{how} of {' and '.join(question.kinds)}"
+
+
+def _mean_cost(question: _Question, blocks: str, row: int) -> float:
+    """Of one head or neuron of a row: its share of the whole encoder's cost, on average over the budgets."""
+    count = getattr(question.scores.shape, blocks)[row]
+    shares = [
+        int(getattr(question.costs[budget], blocks)[row][-1]) / max(count * question.dense[budget], 1)
+        for budget in question.budgets
+    ]
+    return float(np.mean(shares))
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

@@ -1,22 +1,25 @@
-"""What a plan costs: parameters, FLOPs at the task's lengths, bytes.
+"""What a plan costs: parameters, FLOPs at the task's lengths, bytes, and time where a machine's was measured.
 
-Everything is counted in whole numbers (FLOPs as the sum over the task's texts), so that a budget is compared without
-rounding and the same plan always costs the same.
+Everything is in whole numbers (FLOPs as the sum over the task's texts, time in nanoseconds), so that a budget is
+compared without rounding and the same plan always costs the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
 
 from asc_core.errors import UserError
+from asc_core.plan.latency import LatencyTable
 from asc_core.values import Plan, Shape
 
-Budget = Literal["flops", "parameters", "bytes"]
+Counted = Literal["flops", "parameters", "bytes"]
+Budget = Literal["flops", "parameters", "bytes", "latency"]
+COUNTED: tuple[str, ...] = get_args(Counted)
 BUDGETS: tuple[str, ...] = get_args(Budget)
 
 
@@ -25,13 +28,15 @@ class Cost:
     """parameters: of the whole model, with embeddings and task head. encoder_parameters: of the layers alone.
 
     flops: of the encoder's layers for one text of the task, unpadded, on average (2 per multiply-add; embeddings,
-    norms, activations, softmax and task head are not counted). bytes: of the weights in a file.
+    norms, activations, softmax and task head are not counted). bytes: of the weights in a file. latency: seconds of a
+    batch as foretold by the latency table, None without one.
     """
 
     parameters: int
     encoder_parameters: int
     flops: float
     bytes: int
+    latency: float | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,18 @@ class UnitCosts:
 
     heads: tuple[int, ...]
     neurons: tuple[int, ...]
+    fixed: int
+
+
+@dataclass(frozen=True)
+class WidthCosts:
+    """What each row costs by its width, in whole units of one budget, and what stays anyway.
+
+    heads: for each row, (its heads + 1,) int64, the cost of keeping 0, 1, 2, ... of them. neurons: the same.
+    """
+
+    heads: tuple[np.ndarray, ...]
+    neurons: tuple[np.ndarray, ...]
     fixed: int
 
 
@@ -59,8 +76,10 @@ class CostModel:
     window: for each layer, how many tokens one token attends to, None = all (ModernBERT's local attention). Empty =
         all layers attend to everything.
     relative_span: DeBERTa's attention span in tokens (its position table has 2 x span rows), 0 = none.
+    latency: a machine's layer times; without it there is no budget of latency.
 
-    Raises: UserError if `lengths` is empty or has a text without tokens; ValueError if the rows do not fit the shape.
+    Raises: UserError if `lengths` is empty or has a text without tokens; ValueError if the rows or the latency table
+    do not fit the shape.
     """
 
     shape: Shape
@@ -73,6 +92,7 @@ class CostModel:
     window: tuple[int | None, ...] = ()
     relative_span: int = 0
     bytes_per_parameter: int = 4
+    latency: LatencyTable | None = None
 
     def __post_init__(self) -> None:
         rows = len(self.shape.heads)
@@ -81,6 +101,10 @@ class CostModel:
                 raise ValueError(f"{name} needs one number for each of {rows} rows, not {len(getattr(self, name))}")
         if self.window and len(self.window) != self.shape.layers:
             raise ValueError(f"window needs one entry for each of {self.shape.layers} layers, not {len(self.window)}")
+        if self.latency is not None:
+            ends = self.latency.heads[-1], self.latency.neurons[-1]
+            if ends[0] < max(self.shape.heads) or ends[1] < max(self.shape.neurons):
+                raise ValueError(f"the latency table ends at {ends[0]} heads and {ends[1]} neurons: {self.shape}")
         lengths = np.asarray(self.lengths)
         if lengths.ndim != 1 or lengths.size == 0 or lengths.min() < 1:
             raise UserError("FLOPs are counted at the lengths of the task's texts: give at least one text, none empty.")
@@ -120,9 +144,12 @@ class CostModel:
         """Exact costs of single parts, given which layers run.
 
         budget: flops (in FLOPs summed over all texts), parameters or bytes. layers: (layers,) bool, None = all.
-        A part of a row that no running layer uses costs nothing. Raises: UserError for an unknown budget.
+        A part of a row that no running layer uses costs nothing. Raises: UserError for an unknown budget; ValueError
+        for latency, where one more part costs now this and now that.
         """
-        check_budget(budget)
+        self.check_budget(budget)
+        if budget not in COUNTED:
+            raise ValueError(f"{budget} is no multiple of the number of parts: see `width_costs`")
         running = range(self.shape.layers) if layers is None else np.flatnonzero(layers).tolist()
         rows = len(self.shape.heads)
         if budget == "flops":
@@ -139,8 +166,48 @@ class CostModel:
             each * (self.static_parameters + sum(self.parameters_per_layer_fixed[row] for row in used)),
         )
 
+    def width_costs(self, budget: str, layers: np.ndarray | None = None) -> WidthCosts:
+        """Exact costs of rows by their widths, for every budget; arguments and errors as for `unit_costs`."""
+        self.check_budget(budget)
+        if budget in COUNTED:
+            unit = self.unit_costs(budget, layers)
+
+            def by_count(costs: tuple[int, ...], counts: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+                return tuple(np.arange(n + 1, dtype=np.int64) * cost for n, cost in zip(counts, costs, strict=True))
+
+            heads, neurons = by_count(unit.heads, self.shape.heads), by_count(unit.neurons, self.shape.neurons)
+            return WidthCosts(heads, neurons, unit.fixed)
+        assert self.latency is not None
+        running = np.ones(self.shape.layers, dtype=bool) if layers is None else layers
+        times = np.bincount(np.asarray(self.shape.rows)[running], minlength=len(self.shape.heads)).tolist()
+        table = self.latency
+        return WidthCosts(
+            tuple(n * table.of_heads(np.arange(h + 1)) for n, h in zip(times, self.shape.heads, strict=True)),
+            tuple(n * table.of_neurons(np.arange(w + 1)) for n, w in zip(times, self.shape.neurons, strict=True)),
+            table.outside + sum(times) * table.layer,
+        )
+
+    def check_budget(self, budget: str) -> None:
+        """Raises: UserError for a budget that is not one of `BUDGETS`, and for latency where none was measured."""
+        if budget not in BUDGETS:
+            raise UserError(f"There is no budget {budget!r}; choose one of {', '.join(BUDGETS)}.")
+        if budget == "latency" and self.latency is None:
+            raise UserError(
+                "A latency budget needs layer times measured on this machine: `asc latency` measures them into a "
+                "study, `asc_core.layer_times` in Python."
+            )
+
+    def with_latency(self, table: LatencyTable) -> CostModel:
+        """The same with a machine's layer times. Raises: ValueError where they are of a narrower encoder."""
+        return replace(self, latency=table)
+
+    @property
+    def budgets(self) -> tuple[str, ...]:
+        """Those of `BUDGETS` that this model knows: all, or all but latency."""
+        return BUDGETS if self.latency is not None else COUNTED
+
     def total(self, plan: Plan, budget: str) -> int:
-        """The plan's cost in the whole units of `unit_costs`. Raises: UserError if the plan fits another shape."""
+        """The plan's cost in the whole units of `width_costs`. Raises: UserError if the plan fits another shape."""
         if plan.shape != self.shape:
             raise UserError(f"The plan is for {plan.shape}, the encoder is {self.shape}.")
         layers = np.zeros(self.shape.layers, dtype=bool)
@@ -152,9 +219,13 @@ class CostModel:
         return self._total(budget, np.ones(self.shape.layers, dtype=bool), self.shape.heads, self.shape.neurons)
 
     def _total(self, budget: str, layers: np.ndarray, heads: Iterable[int], neurons: Iterable[int]) -> int:
-        unit = self.unit_costs(budget, layers)
-        counts = zip((*heads, *neurons), unit.heads + unit.neurons, strict=True)
-        return unit.fixed + sum(count * cost for count, cost in counts)
+        if budget in COUNTED:
+            unit = self.unit_costs(budget, layers)
+            counted = zip((*heads, *neurons), unit.heads + unit.neurons, strict=True)
+            return unit.fixed + sum(count * cost for count, cost in counted)
+        costs = self.width_costs(budget, layers)
+        counts = zip((*heads, *neurons), costs.heads + costs.neurons, strict=True)
+        return costs.fixed + sum(int(cost[count]) for count, cost in counts)
 
     def cost(self, plan: Plan) -> Cost:
         """A row's parameters count once however many layers run on it, its FLOPs once a layer.
@@ -167,15 +238,10 @@ class CostModel:
             encoder_parameters=parameters - self.static_parameters,
             flops=self.total(plan, "flops") / len(self.lengths),
             bytes=self.total(plan, "bytes"),
+            latency=self.total(plan, "latency") / 1e9 if self.latency is not None else None,
         )
 
     @cached_property
     def dense(self) -> Cost:
         """The cost of the uncut encoder."""
         return self.cost(Plan.full(self.shape))
-
-
-def check_budget(budget: str) -> None:
-    """Raises: UserError for a budget that is not one of `BUDGETS`."""
-    if budget not in BUDGETS:
-        raise UserError(f"There is no budget {budget!r}; choose one of {', '.join(BUDGETS)}.")

@@ -6,33 +6,51 @@ from collections.abc import Callable
 
 import numpy as np
 
+from asc_core.errors import UserError
 from asc_core.plan.knapsack import Items, fill
+from asc_core.plan.ladders import Ladder, climb
 from asc_core.plan.parts import Hand, first_iterations, flat_scores
 from asc_core.plan.thresholds import asc_similarity, redundant_layers
 from asc_core.values import Scores
 
-CostOf = Callable[[np.ndarray], int]
-"""From (layers,) bool, the layers that run, to the cost of the whole model."""
+CostOf = Callable[[np.ndarray], np.ndarray]
+"""From (layers,) bool, the layers that run, to the costs of the whole model, (budgets,) int64."""
 
 
-def smallest_depth(scores: Scores, hand: Hand, cost_of: CostOf) -> int | None:
-    """The least cost that `layers_within` can reach; None where every layer is cut by hand."""
+def smallest_depth(scores: Scores, hand: Hand, cost_of: CostOf) -> np.ndarray | None:
+    """(budgets,) the least that `layers_within` can reach, each by itself; None where every layer is cut by hand."""
     if _has_ladder(scores):
-        return min((cost_of(layers) for layers, _ in _ladder(scores, hand)), default=None)
-    return min((cost_of(layers) for layers in _shallowest(hand, cost_of)), default=None)
+        reached = [cost_of(layers) for layers, _ in _ladder(scores, hand)]
+    else:
+        reached = [cost_of(layers) for layers in _shallowest(hand, cost_of)]
+    return np.min(reached, axis=0) if reached else None
 
 
-def layers_within(scores: Scores, hand: Hand, cost_of: CostOf, limit: int) -> tuple[np.ndarray, str]:
-    """((layers,) bool, how they were chosen): the layers that stay. limit: at least `smallest_depth`."""
+def layers_within(scores: Scores, hand: Hand, cost_of: CostOf, limits: np.ndarray) -> tuple[np.ndarray, str]:
+    """((layers,) bool, how they were chosen): the layers that stay. limits: (budgets,), at least `smallest_depth`.
+
+    Raises: UserError where each limit can be reached, but not all at once.
+    """
     if _has_ladder(scores):
         steps = [(cost_of(layers), layers, how) for layers, how in _ladder(scores, hand)]
-        _, layers, how = max((step for step in steps if step[0] <= limit), key=lambda step: step[0])
+        within = [step for step in steps if (step[0] <= limits).all()]
+        if not within:
+            raise UserError("No choice of layers is within all of the budgets at once; give more of one of them.")
+        _, layers, how = max(within, key=lambda step: float((step[0] / np.maximum(limits, 1)).max()))
         return layers, how
     none = np.zeros(scores.shape.layers, dtype=bool)
     each = np.array([cost_of(layer) - cost_of(none) for layer in np.eye(scores.shape.layers, dtype=bool)])
-    layers = (hand.kept.layers | (each == 0)) & ~hand.cut.layers
+    layers = (hand.kept.layers | (each == 0).all(1)) & ~hand.cut.layers
     free = np.flatnonzero(~layers & ~hand.cut.layers)
-    taken, _ = fill(Items(flat_scores(scores, "layers")[free], each[free]), Items.none(), limit - cost_of(layers))
+    values, room = flat_scores(scores, "layers")[free], limits - cost_of(layers)
+    if len(limits) == 1:
+        taken, _ = fill(Items(values, each[free, 0]), Items.none(), int(room[0]))
+    else:
+        ladders = [
+            Ladder(np.array([0.0, max(value, 0.0)]), np.stack([np.zeros_like(cost), cost]))
+            for value, cost in zip(values, each[free], strict=True)
+        ]
+        taken = np.array(climb(ladders, room), dtype=bool)
     layers[free[taken]] = True
     return layers, "highest total score of layers"
 

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 from hypothesis import strategies as st
 
-from asc_core.plan import CostModel
+from asc_core.plan import CostModel, LatencyTable
 from asc_core.values import PartValues, Plan, Scores, Shape
 
 HIDDEN, HEAD_WIDTH = 12, 3
@@ -50,6 +50,19 @@ def cost_model_of(shape: Shape, lengths: tuple[int, ...] = (3, 5, 9, 40), **more
         "lengths": np.array(lengths),
     }
     return CostModel(shape, **{**settings, **more})  # type: ignore[arg-type]
+
+
+def layer_times_of(shape: Shape, seed: int = 0) -> LatencyTable:
+    """Times that rise by uneven steps between a few uneven widths."""
+    rng = np.random.default_rng([seed, 7])
+
+    def rising(most: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        widths = sorted({0, most, *rng.integers(0, most + 1, 2).tolist()})
+        times = [0, *np.cumsum(rng.integers(0, 900, len(widths) - 1)).tolist()]
+        return tuple(widths), tuple(times)
+
+    heads, neurons = rising(max(shape.heads)), rising(max(shape.neurons))
+    return LatencyTable(*heads, *neurons, layer=200, outside=500, batch_size=1, tokens=9.0, device="a test", threads=1)
 
 
 def total_score(scores: Scores, plan: Plan) -> float:

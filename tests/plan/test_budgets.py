@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asc_core.errors import UserError
-from asc_core.plan import BUDGETS, CostModel, by_budget, by_threshold, smallest_share, threshold_of
+from asc_core.plan import COUNTED, CostModel, by_budget, by_threshold, smallest_share, threshold_of
 from asc_core.values import PartValues, Plan, Scores
 from tests.plan.builders import (
     cost_model_of,
@@ -25,7 +25,7 @@ from tests.plan.builders import (
     total_score,
 )
 
-budgets = st.sampled_from(BUDGETS)
+budgets = st.sampled_from(COUNTED)
 shares = st.integers(0, 100).map(lambda percent: percent / 100)
 
 
@@ -86,7 +86,7 @@ def test_the_whole_budget_buys_the_whole_encoder(shape: object, method: str, bud
     assert by_budget(negative, model, 1.0, budget).keeps_all
 
 
-@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("budget", COUNTED)
 @pytest.mark.parametrize(
     ("heads", "neurons", "rows", "window"),
     [
