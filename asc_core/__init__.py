@@ -13,7 +13,7 @@ Importing this package also makes transformers load exported models without `tru
 
 from asc_core.encoder import Encoder, load_encoder
 from asc_core.errors import Cancelled, UserError
-from asc_core.evaluate import evaluate
+from asc_core.evaluate import evaluate, layer_times
 from asc_core.export import export
 from asc_core.plan import asc_greedy, by_budget, by_share, by_threshold
 from asc_core.plan.encoder_cost import task_cost_model
@@ -46,6 +46,7 @@ __all__ = [
     "evaluate",
     "export",
     "finetune",
+    "layer_times",
     "load_encoder",
     "load_task",
     "score",

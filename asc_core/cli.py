@@ -45,6 +45,10 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Draws samples and split
 DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; by default the best there is.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+BatchOption = Annotated[int, typer.Option("--latency-batch", min=1, help="Texts a batch, for budgets of latency.")]
+MultipleOption = Annotated[
+    int, typer.Option(min=1, help="Every layer keeps a multiple of so many neurons: sizes that the hardware likes.")
+]
 TransferOption = Annotated[
     bool, typer.Option("--transfer", help="Use a plan made from other weights of the same shape.")
 ]
@@ -207,6 +211,73 @@ def score(
 
 @app.command()
 @_verb
+def latency(
+    encoder: EncoderArgument,
+    task: TaskOption,
+    study: StudyOption,
+    batch_size: BatchOption = 32,
+    again: Annotated[bool, typer.Option("--again", help="Measure anew what the study holds already.")] = False,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> Any:
+    """How long a layer takes on this machine, by its heads and neurons: what `--budget latency=...` goes by.
+
+    Example: asc latency demo:nli --task demo:nli --study studies/demo --latency-batch 1
+    """
+    import asc_core
+    from asc_core.plan.encoder_cost import task_cost_model
+
+    loaded, application = _load(encoder, task, seed, device)
+    cost_model = task_cost_model(loaded, application)
+    table = asc_core.layer_times(
+        loaded,
+        cost_model.lengths,
+        batch_size,
+        seed=seed,
+        study=asc_core.Study.open(study),
+        again=again,
+        progress=_progress(),
+    )
+    _say(
+        as_json,
+        f"milliseconds for {batch_size} texts of {table.tokens:.0f} tokens; {table.device}, {table.threads} threads",
+    )
+    for kind, widths, times in (("heads", table.heads, table.attention), ("neurons", table.neurons, table.ffn)):
+        parts = ", ".join(f"{width}: {time / 1e6:.2f}" for width, time in zip(widths, times, strict=True))
+        _say(as_json, f"a layer's {kind}  {parts}")
+    _say(as_json, f"a layer without them {table.layer / 1e6:.2f}, outside the layers {table.outside / 1e6:.2f}")
+    return table.to_json()
+
+
+def _budgets(given: list[str] | None) -> dict[str, float]:
+    """From NAME=SHARE, each name once."""
+    found: dict[str, float] = {}
+    for text in given or []:
+        name, _, share = text.partition("=")
+        try:
+            kept = float(share)
+        except ValueError:
+            raise UserError(f"--budget {text} is no budget: write NAME=SHARE, such as flops=0.5.") from None
+        if name in found:
+            raise UserError(f"--budget {name} was given twice; say one share of it.")
+        found[name] = kept
+    return found
+
+
+def _timed(cost_model: Any, wanted: Any, loaded: Encoder, study: Any, batch_size: int) -> Any:
+    """The cost model, with the layer times of this machine where latency is among what is wanted."""
+    from asc_core import layer_times
+
+    if "latency" not in wanted:
+        return cost_model
+    return cost_model.with_latency(
+        layer_times(loaded, cost_model.lengths, batch_size, study=study, progress=_progress())
+    )
+
+
+@app.command()
+@_verb
 def plan(
     encoder: EncoderArgument,
     task: TaskOption,
@@ -215,6 +286,15 @@ def plan(
     out: OutOption,
     keep_flops: Annotated[float | None, typer.Option(help="Share of the encoder's FLOPs to keep.")] = None,
     keep_parameters: Annotated[float | None, typer.Option(help="Share of all parameters to keep.")] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=SHARE to keep of flops, parameters, bytes or latency (measured on this machine); repeated, all "
+            "of them hold."
+        ),
+    ] = None,
+    multiple: MultipleOption = 1,
+    latency_batch: BatchOption = 32,
     threshold: Annotated[
         float | None, typer.Option(help="Similarity above which a layer goes (asc-a, asc-b), or score below which.")
     ] = None,
@@ -235,24 +315,25 @@ def plan(
     from asc_core.plan import asc_greedy, by_budget, by_share, by_threshold
     from asc_core.plan.encoder_cost import task_cost_model
 
+    budgets = _budgets(
+        (budget or [])
+        + ([f"flops={keep_flops}"] if keep_flops is not None else [])
+        + ([f"parameters={keep_parameters}"] if keep_parameters is not None else [])
+    )
     shares = (keep_heads, keep_neurons, keep_layers)
-    given = [
-        keep_flops is not None,
-        keep_parameters is not None,
-        threshold is not None,
-        any(s is not None for s in shares),
-    ]
-    if sum(given) != 1:
+    if bool(budgets) + (threshold is not None) + any(s is not None for s in shares) != 1:
         raise UserError(
-            "Say one rule: --keep-flops, --keep-parameters, --threshold, or --keep-heads/--keep-neurons/--keep-layers."
+            "Say one rule: --keep-flops, --keep-parameters or --budget, --threshold, or "
+            "--keep-heads/--keep-neurons/--keep-layers."
         )
+    if multiple > 1 and not budgets:
+        raise UserError("--multiple goes with a budget: thresholds and shares say themselves how many neurons stay.")
     loaded, application = _load(encoder, task, seed, device)
-    scores = _stored_scores(asc_core.Study.open(study), loaded, application, method, encoder, task, study)
-    cost_model = task_cost_model(loaded, application)
-    if keep_flops is not None or keep_parameters is not None:
-        keep, budget = (keep_flops, "flops") if keep_flops is not None else (keep_parameters, "parameters")
-        assert keep is not None
-        chosen = by_budget(scores, cost_model, keep, budget, min_heads=min_heads)  # type: ignore[arg-type]
+    kept = asc_core.Study.open(study)
+    scores = _stored_scores(kept, loaded, application, method, encoder, task, study)
+    cost_model = _timed(task_cost_model(loaded, application), budgets, loaded, kept, latency_batch)
+    if budgets:
+        chosen = by_budget(scores, cost_model, budgets, min_heads=min_heads, multiple=multiple)
     elif threshold is not None:
         rule = asc_greedy if scores.similarity is not None else by_threshold
         chosen = rule(scores, threshold)
@@ -264,7 +345,8 @@ def plan(
     _say(as_json, f"{chosen.provenance.rule} -> {out}: {asc_core.Recipe.of(chosen).steps[0].describe()}")
     _say(
         as_json,
-        f"FLOPs {_percent(cost.flops / dense.flops)}, parameters {_percent(cost.parameters / dense.parameters)}",
+        f"FLOPs {_percent(cost.flops / dense.flops)}, parameters {_percent(cost.parameters / dense.parameters)}"
+        + (f", latency {_percent(cost.latency / dense.latency)} as foretold" if cost.latency and dense.latency else ""),
     )
     return {
         "plan": str(out),
@@ -274,6 +356,7 @@ def plan(
         "bytes": cost.bytes,
         "kept_flops": cost.flops / dense.flops,
         "kept_parameters": cost.parameters / dense.parameters,
+        **({"kept_latency": cost.latency / dense.latency} if cost.latency and dense.latency else {}),
     }
 
 
@@ -416,7 +499,15 @@ def frontier(
     keep: Annotated[
         list[float] | None, typer.Option("--keep", min=0, max=1, help="A share to keep; may be repeated.")
     ] = None,
-    budget: Annotated[str, typer.Option(help="Of what: flops, parameters or bytes.")] = "flops",
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of what: flops (the default), parameters, bytes or latency; NAME=SHARE holds a further one at that "
+            "share. May be repeated."
+        ),
+    ] = None,
+    multiple: MultipleOption = 1,
+    latency_batch: BatchOption = 32,
     lose: Annotated[
         float | None, typer.Option(min=0, help="Instead: the smallest model that loses at most so many points.")
     ] = None,
@@ -433,13 +524,34 @@ def frontier(
     Example: asc frontier demo:nli --task demo:nli --study studies/demo --lose 1.0 -o recipe.json
     """
     import asc_core
+    from asc_core.plan.encoder_cost import task_cost_model
     from asc_core.recipes.frontier import Workbench, smallest_within
     from asc_core.recipes.frontier import frontier as points_of
 
     loaded, application = _load(encoder, task, seed, device, split=split)
     kept = asc_core.Study.open(study)
     scores = _stored_scores(kept, loaded, application, method, encoder, task, study)
-    bench = Workbench(loaded, application, scores, repair.mode, budget, split, seed=seed, progress=_progress())  # type: ignore[arg-type]
+    along = [text for text in budget or [] if "=" not in text] or ["flops"]
+    within = _budgets([text for text in budget or [] if "=" in text])
+    if len(along) > 1 or along[0] in within:
+        raise UserError(
+            f"--budget names {' and '.join([*along, *within])}: name one for the curve to go along, and give each "
+            "other one its share, as in --budget flops --budget latency=0.6."
+        )
+    timed = _timed(task_cost_model(loaded, application), {*along, *within}, loaded, kept, latency_batch)
+    bench = Workbench(
+        loaded,
+        application,
+        scores,
+        repair.mode,
+        along[0],  # type: ignore[arg-type]
+        split,
+        seed=seed,
+        within=within,
+        multiple=multiple,
+        latency=timed.latency,
+        progress=_progress(),
+    )
     if lose is not None:
         points = [smallest_within(bench, lose / 100)]
     else:

@@ -96,6 +96,28 @@ def test_thresholds_and_shares_make_plans_too(project: Path, plan: Path) -> None
     assert shares.provenance.method == "fisher"
 
 
+def test_several_budgets_make_a_plan_that_holds_them_all(project: Path, plan: Path) -> None:
+    base = ("plan", project / "model", "--task", project / "mood.toml", "--study", project / "study", "-m", "fisher")
+    budgets = ("--budget", "flops=0.6", "--budget", "latency=0.95", "--latency-batch", 2)
+    made = run(*base, *budgets, "--multiple", 4, "-o", project / "several.json")
+    assert made["kept_flops"] <= 0.6
+    assert made["kept_latency"] <= 0.95
+    assert all(len(kept) % 4 == 0 for kept in Plan.load(project / "several.json").neurons)
+    alone = run(*base, "--keep-flops", 0.6, "-o", project / "alone.json")
+    assert "kept_latency" not in alone
+    both = run(*base, "--keep-flops", 0.6, "--keep-parameters", 0.9, "-o", project / "both.json")
+    assert both["kept_flops"] <= 0.6
+    assert both["kept_parameters"] <= 0.9
+
+
+def test_layer_times_are_measured_once(project: Path) -> None:
+    base = ("latency", project / "model", "--task", project / "mood.toml", "--study", project / "timed")
+    first = run(*base, "--latency-batch", 2)
+    assert first["batch_size"] == 2
+    assert first["heads"][-1] == 4
+    assert run(*base, "--latency-batch", 2) == first
+
+
 def test_trust_says_which_scores_to_believe(project: Path, plan: Path) -> None:
     model, task, study = project / "model", project / "mood.toml", project / "study"
     run("score", model, "--task", task, "-m", "update", "--stop-when-settled", 0.1, "--samples", 90, "--study", study)
@@ -131,6 +153,14 @@ PLAN = "plan {p}/model --task {p}/mood.toml -m fisher -o {p}/x.json"
         "no such split": ("evaluate {p}/model --task {p}/mood.toml --split dev", "dev"),
         "no scores yet": (PLAN + " --study {p}/empty --keep-flops 0.5", "asc score"),
         "two rules": (PLAN + " --study {p}/study --keep-flops 0.5 --threshold 1", "Say one rule"),
+        "a budget without a share": (PLAN + " --study {p}/study --budget flops", "NAME=SHARE"),
+        "a budget twice": (PLAN + " --study {p}/study --keep-flops 0.5 --budget flops=0.6", "given twice"),
+        "no such budget": (PLAN + " --study {p}/study --budget speed=0.6", "no budget 'speed'"),
+        "widths without a budget": (PLAN + " --study {p}/study --threshold 1 --multiple 4", "--multiple goes with"),
+        "a curve along two budgets": (
+            "frontier {p}/model --task {p}/mood.toml --study {p}/study -m fisher --budget flops --budget bytes",
+            "name one for the curve",
+        ),
         "unknown method": ("score {p}/model --task {p}/mood.toml --study {p}/study -m magic", "magic"),
         "a plan of other weights": ("compress {p}/twin --plan {p}/plan.json -o {p}/x", "--transfer"),
         "not a plan": ("compress {p}/model --plan {p}/model/config.json -o {p}/x", "is not a plan"),
@@ -162,9 +192,12 @@ def test_a_frontier_is_measured_with_repair_and_its_recipes_can_be_applied(proje
 def test_the_smallest_model_within_a_loss_is_found_or_said_to_be_out_of_reach(project: Path, tmp_path: Path) -> None:
     common = (project / "model", "--task", project / "mood.toml", "--study", project / "study")
     run("score", *common, "-m", "obs", "--samples", 64)
-    found = run("frontier", *common, "--repair", "one-shot", "--lose", 60, "-o", tmp_path / "recipe.json")
+    more = ("--budget", "parameters", "--budget", "flops=0.95", "--multiple", 2)
+    found = run("frontier", *common, *more, "--repair", "one-shot", "--lose", 60, "-o", tmp_path / "recipe.json")
     (point,) = found["points"]
     assert point["estimate"]["difference_interval"][0] >= -0.6
+    assert point["kept_flops"] <= 0.95
+    assert point["kept_parameters"] <= point["keep"]
     assert json.loads((tmp_path / "recipe.json").read_text())["steps"][0]["mode"] == "one-shot"
     assert "allow more" in run("frontier", *common, "--repair", "none", "--lose", 0, exit_code=2)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from asc_core.compress.calibration import SAMPLES, TOKENS, Calibration, calibrate
@@ -12,7 +12,7 @@ from asc_core.compress.refit import Mode, refit
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.evaluate import Measured, estimate, measure, measuring
-from asc_core.plan import Budget, Cost, CostModel, by_budget, smallest_share
+from asc_core.plan import Budget, Cost, CostModel, LatencyTable, by_budget, smallest_share
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
 from asc_core.recipes.recipe import Recipe
@@ -36,7 +36,9 @@ class Point:
 class Workbench:
     """What all cuts of one application share. mode: None = no repair. split: to measure on.
 
-    seed: of the calibration texts. original: measured once. Raises: UserError, Cancelled (in all methods).
+    seed: of the calibration texts. original: measured once. within: shares of further budgets, which all cuts stay
+    within. multiple: see `by_budget`. latency: this machine's layer times, for a budget of latency.
+    Raises: UserError, Cancelled (in all methods).
     """
 
     encoder: Encoder
@@ -48,11 +50,20 @@ class Workbench:
     samples: int = SAMPLES
     tokens: int = TOKENS
     seed: int = 0
+    within: Mapping[str, float] = field(default_factory=dict)
+    multiple: int = 1
+    latency: LatencyTable | None = None
     progress: Progress | None = None
 
     @cached_property
     def cost_model(self) -> CostModel:
-        return task_cost_model(self.encoder, self.task)
+        counted = task_cost_model(self.encoder, self.task)
+        return counted if self.latency is None else counted.with_latency(self.latency)
+
+    @property
+    def smallest(self) -> float:
+        """The least share of the budget within reach."""
+        return smallest_share(self.scores, self.cost_model, self.budget, multiple=self.multiple)
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -80,7 +91,8 @@ class Workbench:
 
         most_lost: in units of the metric.
         """
-        plan = by_budget(self.scores, self.cost_model, keep, self.budget)
+        shares = {**self.within, self.budget: keep}
+        plan = by_budget(self.scores, self.cost_model, shares, multiple=self.multiple)
         smaller = self.compressed(plan)
         reference = None if self.task.labelled else self.original
         found: Estimate | None = None
@@ -95,9 +107,8 @@ class Workbench:
 
 def frontier(bench: Workbench, budgets: Sequence[float]) -> Iterator[Point]:
     """A point for each budget within reach, as it is measured."""
-    least = smallest_share(bench.scores, bench.cost_model, bench.budget)
     for keep in budgets:
-        if keep >= least:
+        if keep >= bench.smallest:
             yield bench.point(keep)
 
 
@@ -108,7 +119,7 @@ def smallest_within(bench: Workbench, most_lost: float) -> Point:
     look: of several models near the limit the best-looking one is chosen, so confirm it on the test split.
     Raises: UserError where not even the largest cut model does.
     """
-    low, high = smallest_share(bench.scores, bench.cost_model, bench.budget), 1.0
+    low, high = bench.smallest, 1.0
     best: Point | None = None
     while high - low > FINEST:
         keep = round((low + high) / 2, 4)
