@@ -66,9 +66,7 @@ def layer_times(
     if known is not None:
         return known
     variants = _variants(encoder)
-    taken = _in_turns(variants, lengths, batch_size, repeats, seconds, seed, progress or Progress())
-    whole = float(np.median(taken["whole"]))
-    times = {name: 1e9 * whole * float(np.median(every / taken["whole"])) for name, every in taken.items()}
+    times = typical(_in_turns(variants, lengths, batch_size, repeats, seconds, seed, progress or Progress()))
     table = table_of(encoder.shape, times, batch_size, float(lengths.mean()), device_name(encoder.device))
     if study is not None:
         study.set(_key(encoder.shape, lengths, batch_size, encoder.device), table.to_json())
@@ -86,6 +84,17 @@ def known_layer_times(
         return None
     fits = table is not None and (table.heads[-1], table.neurons[-1]) == (max(shape.heads), max(shape.neurons))
     return table if fits else None
+
+
+def typical(seconds: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Nanoseconds of each variant in a typical turn. seconds: (turns,) of each.
+
+    A turn is longer for all variants alike, by its texts or a busy machine: by how much, all of them tell together.
+    (One step of Tukey's median polish, on logarithms.)
+    """
+    log = np.log(np.stack(list(seconds.values())))  # (variants, turns)
+    turn = np.median(log - np.median(log, axis=1, keepdims=True), axis=0)
+    return dict(zip(seconds, (1e9 * np.exp(np.median(log - turn, axis=1))).tolist(), strict=True))
 
 
 def table_of(shape: Shape, times: Mapping[str, float], batch_size: int, tokens: float, device: str) -> LatencyTable:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from asc_core.encoder import Encoder
 from asc_core.errors import Cancelled
 from asc_core.evaluate import known_layer_times, layer_times
-from asc_core.evaluate.layer_times import cuts, table_of
+from asc_core.evaluate.layer_times import cuts, table_of, typical
 from asc_core.plan import LatencyTable
 from asc_core.plan.encoder_cost import cost_model
 from asc_core.progress import Progress
@@ -54,6 +54,18 @@ def test_times_that_fall_by_noise_are_evened_out() -> None:
     assert (np.diff(table.ffn) >= 0).all()
     of = dict(zip(table.neurons, table.ffn, strict=True))
     assert of[64] == of[128] > 0
+
+
+def test_long_texts_and_single_interruptions_do_not_show_in_what_is_typical() -> None:
+    truth, turns = {"whole": 4.0, "0 heads": 3.0, "0 neurons": 2.0, "shallow": 1.0}, np.array([1.0, 1.5, 0.8, 1.0, 2.0])
+    seconds = {name: of * turns for name, of in truth.items()}
+    seconds["whole"][1] *= 3
+    seconds["shallow"][2] *= 5
+    found = typical(seconds)
+    assert {name: time / found["whole"] for name, time in found.items()} == pytest.approx(
+        {name: of / 4 for name, of in truth.items()}
+    )
+    assert found["whole"] == pytest.approx(4e9)
 
 
 @pytest.mark.parametrize("architecture", ["bert", "albert", "modernbert", "deberta-v2"])
