@@ -111,6 +111,7 @@ def calibrate(
         texts.append(Texts(batch, apart, states[0].detach(), sums_here, probe.felt))
         if moments:
             _add_moments(sums, probe.inputs, texts[-1])
+        probe.release()
         done += len(rows)
     progress.step(done, len(drawn), f"calibrating on {task.name}")
     _balance(texts)
@@ -170,6 +171,12 @@ class ResidualSums(Probe):
         self.residual = self.residual + output
         self.sums[readout.kind, self._at] = self.residual
 
+    def release(self) -> None:
+        """Let go of what was seen. A graph's hooks refer to the probe: until garbage is collected, the cycle would keep
+        a batch's activations, and those of many batches fill the memory."""
+        self.sums, self.inputs = {}, {}
+        del self.residual
+
 
 class FeltSums(ResidualSums):
     """felt: (kind, layer) -> (B, T) squared norm of the gradient at a readout's output, once it has flown back.
@@ -188,6 +195,10 @@ class FeltSums(ResidualSums):
             return None
         self.source = inputs.detach().requires_grad_()
         return self.source
+
+    def release(self) -> None:
+        super().release()
+        del self.source
 
     def wrote(self, readout: Readout, inputs: torch.Tensor, output: torch.Tensor) -> None:
         super().wrote(readout, inputs, output)

@@ -52,6 +52,11 @@ class Prune(Step):
     def of(plan: Plan, transfer: bool = False) -> Prune:
         return Prune(plan=plan.to_json(), transfer=transfer)
 
+    @property
+    def repair(self) -> str | None:
+        """What is done to the parts that stay, by its name in `repairs`; None = nothing."""
+        return None
+
     def value(self) -> Plan:
         return Plan.from_json(self.plan, origin="the recipe's plan")
 

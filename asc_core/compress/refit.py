@@ -9,23 +9,19 @@ ridge is chosen by held-out texts for each readout, and each layer runs on cache
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
-from pydantic import Field
-from torch import nn
 
-from asc_core import modeling
-from asc_core.compress.calibration import SAMPLES, TOKENS, Calibration, Reached, ResidualSums, calibrate
-from asc_core.compress.prune import Prune, prune
+from asc_core.compress.bottom_up import bottom_up, check_fits, put, solution_of
+from asc_core.compress.calibration import Calibration
+from asc_core.compress.fit import Fit
+from asc_core.compress.prune import prune
+from asc_core.compress.repaired import Repaired
 from asc_core.encoder import Encoder
-from asc_core.errors import UserError
 from asc_core.probes import Readout
 from asc_core.progress import Progress
-from asc_core.scores.restart import Restartable
-from asc_core.tasks.base import Task
 from asc_core.values import Plan
 
 Mode = Literal["sequential", "one-shot"]
@@ -65,10 +61,7 @@ def refit(
     gets worse.
     Raises: UserError where layers share their weights, or plan or calibration do not belong to the encoder; Cancelled.
     """
-    if plan.shape.shares_weights:
-        raise UserError("A refit needs weights of its own for each layer; in this architecture (ALBERT) layers share.")
-    if calibration.weights != original.weights:
-        raise UserError("The calibration is of other weights than this encoder's: calibrate again.")
+    check_fits(original, calibration)
     smaller = prune(original, plan, transfer)
     repair_all = _sequential if mode == "sequential" else _one_shot
     return smaller, repair_all(smaller, original, plan, calibration, progress or Progress())
@@ -77,37 +70,18 @@ def refit(
 def _sequential(
     smaller: Encoder, original: Encoder, plan: Plan, calibration: Calibration, progress: Progress
 ) -> list[Repair]:
-    runner = Restartable(smaller)
-    norm_first = modeling.architecture_of(smaller.model).norm_first
-    hidden = [text.hidden for text in calibration.texts]
-    runner.record(calibration.texts[0].batch.inputs)
     repairs = []
-    total = len(smaller.readouts) * len(hidden)
-    for number, readout in enumerate(smaller.readouts):
-        layer = number // 2
-        place = (readout.kind, layer)
-        has_bias = readout.linear.bias is not None
+    for site in bottom_up(smaller, plan.layers, calibration, progress, "refitting"):
+        has_bias = site.readout.linear.bias is not None
         fitted, held_out = Fit(has_bias), Fit(has_bias)
-        for batch, (text, states) in enumerate(zip(calibration.texts, hidden, strict=True)):
-            progress.step(number * len(hidden) + batch, total, "refitting")
-            probe = ResidualSums(norm_first, until=place)
-            with suppress(Reached):
-                runner.layer(layer, text.batch.inputs, states, probe)
-            there = (readout.kind, plan.layers[layer])
-            wanted, weights = text.sums[there] - probe.residual, text.weights[there]
-            for fit, chosen in ((fitted, ~text.held_out), (held_out, text.held_out)):
-                tokens = text.real & chosen[:, None]
-                fit.add(probe.inputs[place][tokens], wanted[tokens], weights[tokens])
-        solution, done = best_of(readout, fitted, held_out, layer)
-        for linear in (readout.linear, runner.encoder.readouts[number].linear):
-            _put(linear, solution)
+        for seen in site.seen:
+            weights = seen.text.weights[site.place]
+            for fit, chosen in ((fitted, ~seen.text.held_out), (held_out, seen.text.held_out)):
+                tokens = seen.text.real & chosen[:, None]
+                fit.add(seen.inputs[tokens], seen.wanted[tokens], weights[tokens])
+        solution, done = best_of(site.readout, fitted, held_out, site.layer)
+        site.put(solution)
         repairs.append(done)
-        if readout.kind == "ffn":
-            hidden = [
-                runner.layer(layer, text.batch.inputs, states)
-                for text, states in zip(calibration.texts, hidden, strict=True)
-            ]
-    progress.step(total, total, "refitting")
     return repairs
 
 
@@ -130,74 +104,10 @@ def _one_shot(
             for moments in calibration.moments[readout.kind, row]
         )
         solution, done = best_of(readout, fitted, held_out, number // 2)
-        _put(readout.linear, solution)
+        put(readout.linear, solution)
         repairs.append(done)
     progress.step(len(smaller.readouts), len(smaller.readouts), "refitting")
     return repairs
-
-
-class Fit:
-    """Sums for a linear regression of targets (n, d) on inputs (n, columns), the last of them 1 if it has a bias."""
-
-    def __init__(self, bias: bool = True) -> None:
-        self.bias = bias
-        self.moments: Any = 0.0  # (columns, columns)
-        self.cross: Any = 0.0  # (columns, d)
-        self.square = 0.0
-        self.rows = 0
-
-    def add(self, inputs: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> None:
-        """inputs: (n, columns without the 1). targets: (n, d). weights: (n,), how much a row counts."""
-        a = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1) if self.bias else inputs
-        weighted = a * weights[:, None]
-        self.moments = self.moments + weighted.T @ a
-        self.cross = self.cross + weighted.T @ targets
-        self.square += float((targets.square().sum(1) * weights).sum())
-        self.rows += len(inputs)
-
-    @staticmethod
-    def of(moments: torch.Tensor, whole: torch.Tensor, kept: torch.Tensor) -> Fit:
-        """Of the kept columns towards what all of them write. moments: (all, all). whole: (all, d)."""
-        fit, cross = Fit(), moments @ whole
-        fit.moments, fit.cross = moments[kept][:, kept], cross[kept]
-        fit.square, fit.rows = float((whole * cross).sum(dtype=torch.float64)), 1
-        return fit
-
-    def __add__(self, other: Fit) -> Fit:
-        both = Fit(self.bias)
-        both.moments, both.cross = self.moments + other.moments, self.cross + other.cross
-        both.square, both.rows = self.square + other.square, self.rows + other.rows
-        return both
-
-    def error(self, solution: torch.Tensor) -> float:
-        """Sum of squares that a solution, (columns, d), leaves."""
-        explained = (solution * (self.moments @ solution - 2 * self.cross)).sum(dtype=torch.float64)
-        return max(self.square + float(explained), 0.0)
-
-    def ridge(self, start: torch.Tensor, strength: float) -> torch.Tensor:
-        """The solution that is drawn towards `start`, not towards 0."""
-        moments = self.moments
-        damping = strength * moments.diagonal().mean().clamp_min(1e-12)
-        factor = torch.linalg.cholesky(moments + damping * torch.eye(len(moments), device=moments.device))
-        return start + torch.cholesky_solve(self.cross - moments @ start, factor)
-
-    def scale(self, start: torch.Tensor) -> torch.Tensor:
-        """`start` times the number that fits best."""
-        product = (start * (self.moments @ start)).sum()
-        return start * ((start * self.cross).sum() / product.clamp_min(1e-12))
-
-
-def solution_of(linear: nn.Linear) -> torch.Tensor:
-    """(columns, d): the weight and the bias of a readout, as a `Fit` has them."""
-    weight = linear.weight.detach().T
-    return weight if linear.bias is None else torch.cat([weight, linear.bias.detach()[None]])
-
-
-def _put(linear: nn.Linear, solution: torch.Tensor) -> None:
-    columns = linear.in_features
-    linear.weight = nn.Parameter(solution[:columns].T.contiguous(), requires_grad=False)
-    if linear.bias is not None:
-        linear.bias = nn.Parameter(solution[columns].clone(), requires_grad=False)
 
 
 def best_of(readout: Readout, fitted: Fit, held_out: Fit, layer: int) -> tuple[torch.Tensor, Repair]:
@@ -226,31 +136,18 @@ def best_of(readout: Readout, fitted: Fit, held_out: Fit, layer: int) -> tuple[t
     return solution, Repair(readout.kind, layer, kept, before / total, least / total, ridge)
 
 
-class Refit(Prune):
-    """Cut a plan, then refit. mode, samples, tokens, seed: see `refit` and `calibrate`."""
+class Refit(Repaired):
+    """Cut a plan, then refit. mode: see `refit`."""
 
     kind: ClassVar[str] = "plan and refit"
-    needs_task: ClassVar[bool] = True
     mode: Mode = "sequential"
-    samples: int = Field(default=SAMPLES, ge=8)
-    tokens: int = Field(default=TOKENS, ge=64)
-    seed: int = 0
 
-    def apply(self, encoder: Encoder, task: Task | None = None, progress: Progress | None = None) -> Encoder:
-        assert task is not None, "a recipe asks for the task"
-        calibration = calibrate(
-            encoder,
-            task,
-            samples=self.samples,
-            tokens=self.tokens,
-            seed=self.seed,
-            moments=self.mode == "one-shot",
-            progress=progress,
-        )
+    @property
+    def repair(self) -> str:
+        return self.mode
+
+    def repaired(self, encoder: Encoder, calibration: Calibration, progress: Progress | None) -> Encoder:
         return refit(encoder, self.value(), calibration, self.mode, self.transfer, progress)[0]
 
     def describe(self) -> str:
         return f"{super().describe()}, readouts refitted ({self.mode})"
-
-    def identity(self) -> Any:
-        return [self.value().key, self.mode, self.samples, self.tokens, self.seed]

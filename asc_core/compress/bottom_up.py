@@ -1,0 +1,127 @@
+"""Walk over a cut model's readouts from the bottom, on cached hidden states of the calibration texts.
+
+At each readout a repair sees what the cut model, repaired so far, delivers to it, and what it would have to write so
+that the residual stream is what it was in the original. What it puts there is what the readouts above then see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from asc_core import modeling
+from asc_core.compress.calibration import Calibration, Reached, ResidualSums, Texts
+from asc_core.encoder import Encoder
+from asc_core.errors import UserError
+from asc_core.probes import Probe, Readout
+from asc_core.progress import Progress
+from asc_core.scores.grams import Place
+from asc_core.scores.restart import Inputs, Restartable
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One batch at one readout. inputs: (B, T, columns) what it reads. wanted: (B, T, d) what it should write."""
+
+    text: Texts
+    inputs: torch.Tensor
+    wanted: torch.Tensor
+
+
+class Site:
+    """One readout on the way up. layer: of the cut model. place: (kind, layer) of the original."""
+
+    def __init__(self, readout: Readout, layer: int, place: Place, seen: Iterator[Seen], twin: Readout):
+        self.readout, self.layer, self.place = readout, layer, place
+        self.seen = seen
+        self._twin = twin
+
+    def put(self, solution: torch.Tensor) -> None:
+        """Give the readout new weights, (columns, d) or, with its bias below them, (columns + 1, d)."""
+        for linear in (self.readout.linear, self._twin.linear):
+            put(linear, solution)
+
+
+def bottom_up(
+    smaller: Encoder, layers: tuple[int, ...], calibration: Calibration, progress: Progress, what: str
+) -> Iterator[Site]:
+    """Every readout of `smaller`, attention before FFN, each after what was put into those below.
+
+    layers: the original's, that `smaller` still has. A site's `seen` is computed as it is read, and not at all if it
+    is not; it is good until the next site. Raises: Cancelled.
+    """
+    runner = Restartable(smaller)
+    norm_first = modeling.architecture_of(smaller.model).norm_first
+    hidden = [text.hidden for text in calibration.texts]
+    runner.record(calibration.texts[0].batch.inputs)
+    total = len(smaller.readouts) * len(hidden)
+
+    def see(number: int, readout: Readout, layer: int) -> Iterator[Seen]:
+        here, there = (readout.kind, layer), (readout.kind, layers[layer])
+        for batch, (text, states) in enumerate(zip(calibration.texts, hidden, strict=True)):
+            progress.step(number * len(hidden) + batch, total, what)
+            probe = ResidualSums(norm_first, until=here)
+            with suppress(Reached):
+                runner.layer(layer, text.batch.inputs, states, probe)
+            yield Seen(text, probe.inputs[here], text.sums[there] - probe.residual)
+
+    for number, readout in enumerate(smaller.readouts):
+        layer = number // 2
+        twin = runner.encoder.readouts[number]
+        yield Site(readout, layer, (readout.kind, layers[layer]), see(number, readout, layer), twin)
+        if readout.kind == "ffn" and layer + 1 < len(layers):
+            hidden = [
+                next_input(runner, layer, text.batch.inputs, states)
+                for text, states in zip(calibration.texts, hidden, strict=True)
+            ]
+    progress.step(total, total, what)
+
+
+class _Entering(Probe):
+    """hidden: what a layer is about to read; the pass ends there."""
+
+    def __init__(self, until: int):
+        self.until = until
+        self.hidden: torch.Tensor
+
+    def enter(self, layer: int, hidden: torch.Tensor) -> None:
+        if layer == self.until:
+            self.hidden = hidden
+            raise Reached
+
+
+def next_input(runner: Restartable, layer: int, inputs: Inputs, hidden: torch.Tensor) -> torch.Tensor:
+    """(B, T, d) what the layer above reads; also where something stands between them (DeBERTa's convolution).
+
+    hidden: (B, T, d) the input of `layer`, which is not the last.
+    """
+    probe = _Entering(layer + 1)
+    with suppress(Reached):
+        runner.start(layer, inputs, hidden, probe)
+    return probe.hidden
+
+
+def check_fits(original: Encoder, calibration: Calibration) -> None:
+    """Raises: UserError where layers share their weights, or the calibration does not belong to the encoder."""
+    if original.shape.shares_weights:
+        raise UserError("A refit needs weights of its own for each layer; in this architecture (ALBERT) layers share.")
+    if calibration.weights != original.weights:
+        raise UserError("The calibration is of other weights than this encoder's: calibrate again.")
+
+
+def solution_of(linear: nn.Linear) -> torch.Tensor:
+    """(columns, d), or (columns + 1, d): the weight and, where there is one, the bias of a readout."""
+    weight = linear.weight.detach().T
+    return weight if linear.bias is None else torch.cat([weight, linear.bias.detach()[None]])
+
+
+def put(linear: nn.Linear, solution: torch.Tensor) -> None:
+    """The opposite of `solution_of`; without a last row for it the bias stays as it is."""
+    columns = linear.in_features
+    linear.weight = nn.Parameter(solution[:columns].T.contiguous(), requires_grad=False)
+    if linear.bias is not None and len(solution) > columns:
+        linear.bias = nn.Parameter(solution[columns].clone(), requires_grad=False)
