@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from asc_core.compress.refit import Refit
+from asc_core.compress.prune import Prune
 from asc_core.encoder import Encoder
 from asc_core.evaluate import evaluate
 from asc_core.export import Card, ExportReport, export
@@ -39,7 +39,7 @@ def deliver(
     source = original.source if original.source.startswith("demo:") else original.name
     command = None
     if recipe is not None:
-        repair = next((step.mode for step in recipe.steps if isinstance(step, Refit)), None)
+        repair = next((step.repair for step in recipe.steps if isinstance(step, Prune) and step.repair), None)
         options = f" --task {recipe.task or 'TASK'} --repair {repair}" if repair else ""
         command = f"asc compress {source} --plan plan.json{options} -o {Path(out).name}"
     if task is None:

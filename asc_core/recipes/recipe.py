@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 
 from asc_core.compress.calibration import SAMPLES, TOKENS
 from asc_core.compress.prune import Prune
-from asc_core.compress.refit import Mode, Refit
+from asc_core.compress.repairs import RepairName, cut_and_repair
 from asc_core.compress.step import Step
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
@@ -42,19 +43,17 @@ class Recipe:
     @staticmethod
     def repaired(
         plan: Plan,
-        mode: Mode | None = "sequential",
+        repair: RepairName | None = "sequential",
         transfer: bool = False,
         samples: int = SAMPLES,
         tokens: int = TOKENS,
         seed: int = 0,
     ) -> Recipe:
-        """The cut, and the refit of what stays, as `Refit` has it; mode None: the cut alone."""
-        if mode is None:
-            return Recipe.of(plan, transfer)
-        step = Refit(plan=plan.to_json(), transfer=transfer, mode=mode, samples=samples, tokens=tokens, seed=seed)
+        """The cut, and the repair of what stays, as `cut_and_repair` has it."""
+        step = cut_and_repair(plan, repair, transfer, samples, tokens, seed)
         return Recipe((step,), plan.provenance.model, plan.provenance.task)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """A short stable name for the steps, under which results are stored. A single plan's recipe has its key."""
         if self.plan is not None and type(self.steps[0]) is Prune:
