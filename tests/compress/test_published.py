@@ -1,0 +1,110 @@
+"""Published methods as a whole: each within its budget, and each selectable by its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from asc_core.compress import PUBLISHED, cut_and_repair, prune, published_plan
+from asc_core.compress.bias import columns_of
+from asc_core.compress.published import Ground
+from asc_core.encoder import Encoder
+from asc_core.errors import UserError
+from asc_core.plan import by_budget
+from asc_core.plan.encoder_cost import task_cost_model
+from asc_core.recipes import Recipe
+from asc_core.scores import sweep
+from asc_core.tasks.base import Batch
+from asc_core.values import Plan
+from tests.scores.toy import ToyTask
+from tests.tiny import logits, padded_batch, tiny
+
+
+class DecidedTask(ToyTask):
+    def predict(self, output: Any, batch: Batch) -> list[Any]:
+        return list(output.logits.argmax(-1).numpy())
+
+
+TASK = DecidedTask(40)
+
+
+@pytest.mark.parametrize("method", PUBLISHED)
+def test_every_method_stays_within_each_budget_and_can_be_made_again_from_its_recipe(method: str) -> None:
+    encoder = tiny()
+    costs, keeps = task_cost_model(encoder, TASK), (0.7, 0.5)
+    plans = list(PUBLISHED[method].plans(Ground(encoder, TASK), keeps))
+    assert len(plans) == len(keeps)
+    for keep, plan in zip(keeps, plans, strict=True):
+        assert 0 < costs.total(plan, "flops") <= keep * costs.dense_total("flops")
+        recipe = Recipe((cut_and_repair(plan, PUBLISHED[method].repair, samples=40),))
+        again = Recipe.from_json(recipe.to_json())
+        first, second = recipe.apply(encoder, TASK), again.apply(encoder, TASK)
+        assert torch.equal(logits(first, padded_batch()), logits(second, padded_batch()))
+    assert costs.total(plans[1], "flops") <= costs.total(plans[0], "flops")
+
+
+@pytest.mark.parametrize("method", PUBLISHED)
+def test_a_plan_says_which_method_and_weights_it_comes_from(method: str) -> None:
+    encoder = tiny()
+    plan = published_plan(encoder, TASK, method, 0.6, samples=30)
+    assert plan.provenance.method == method
+    assert plan.provenance.task == "toy"
+    with pytest.raises(UserError, match="--transfer"):
+        prune(tiny(seed=1), plan)
+
+
+def test_kwon_keeps_as_many_parts_of_each_row_as_the_fisher_information_says() -> None:
+    encoder = tiny()
+    by_diagonal = by_budget(sweep(encoder, TASK, ["fisher"])["fisher"], task_cost_model(encoder, TASK), 0.5)
+    found = published_plan(encoder, TASK, "kwon", 0.5)
+    assert list(map(len, found.heads)) == list(map(len, by_diagonal.heads))
+    assert list(map(len, found.neurons)) == list(map(len, by_diagonal.neurons))
+
+
+def test_flap_standardises_fluctuations_in_each_sublayer_and_then_compares_all_heads_and_neurons() -> None:
+    encoder = tiny()
+    ground = Ground(encoder, TASK)
+    columns = columns_of(encoder, ground.calibration)
+    ranked = []
+    for readout in encoder.readouts:
+        weight = readout.linear.weight.detach().numpy().astype(np.float64)
+        drive = columns.variances[readout.kind, readout.row].numpy() * np.square(weight).sum(0)
+        standard = (drive - drive.mean()) / drive.std(ddof=1)
+        kind = "heads" if readout.kind == "attention" else "neurons"
+        for block, value in enumerate(standard.reshape(readout.blocks, -1).mean(1)):
+            ranked.append((value, kind, readout.row, block))
+    (plan,) = PUBLISHED["flap-adaptive"].plans(ground, [0.5])
+    kept = {(kind, row, i) for kind in ("heads", "neurons") for row, r in enumerate(getattr(plan, kind)) for i in r}
+    ranked.sort(reverse=True)
+    assert kept == {part[1:] for part in ranked[: len(kept)]}
+    dearer = list(ranked[: len(kept) + 1])
+    more = {
+        kind: [[b for _, k, r, b in dearer if (k, r) == (kind, row)] for row in range(3)]
+        for kind in ("heads", "neurons")
+    }
+    larger = Plan(
+        encoder.shape,
+        tuple(tuple(sorted(r)) for r in more["heads"]),
+        tuple(tuple(sorted(r)) for r in more["neurons"]),
+        (0, 1, 2),
+    )
+    assert ground.cost_model.total(larger, "flops") > 0.5 * ground.cost_model.dense_total("flops")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "method", "keep", "says"),
+    [
+        (tiny(), "magic", 0.5, "There is no published method"),
+        (tiny(), "kwon", 0.0, "between 0 and 1"),
+        (tiny(), "greedy-layers", 0.1, "One layer alone"),
+        (tiny("albert"), "kprune", 0.5, "ALBERT"),
+        (tiny("albert"), "greedy-layers", 0.5, "share weights"),
+    ],
+    ids=["unknown", "nothing left", "less than a layer", "shared weights", "shared layers"],
+)
+def test_what_cannot_be_is_refused_in_one_sentence(encoder: Encoder, method: str, keep: float, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        published_plan(encoder, TASK, method, keep)
