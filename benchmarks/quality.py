@@ -7,10 +7,11 @@
 On the checkpoints in ../shared/models: 1,024 calibration examples of the training split, encoder FLOPs at the task's
 mean unpadded length, no training. (The tokens' weights in `surgeon` and `calibration` were once chosen by looking at
 CLINC150's test split; nothing else was chosen on any of these.) Ours is `obs` with the sequential refit; beside it
-its parts alone, and as baselines each published score within the same budget (without the repair that our engine would
-add), layers by similarity, and layers dropped by position at the largest size within the budget. `random` is the mean
-of 5 draws. Differences are paired by test example; where there are several seeds, examples' outcomes are means over
-them. The last line is one JSON object, kept in benchmarks/results/quality.json (or quality-full.json).
+its parts alone, and as baselines the published methods with their own searches and repairs (`compress.published`), each
+published score alone within the same budget, layers by similarity, and layers dropped by position or by greedy search,
+at the largest size within the budget. `random` is the mean of 5 draws. Differences are paired by test example; where
+there are several seeds, examples' outcomes are means over them. The last line is one JSON object, kept in
+benchmarks/results/quality.json (or quality-full.json).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -28,13 +29,15 @@ from typing import Any
 import numpy as np
 
 import asc_core
-from asc_core.compress import calibrate, refit
+from asc_core.compress import PUBLISHED, calibrate, cut_and_repair, refit
+from asc_core.compress.published import Ground
+from asc_core.compress.repaired import Repaired
 from asc_core.encoder import Encoder
 from asc_core.evaluate import Measured, measure, measure_latency
 from asc_core.plan import STRATEGIES, by_budget, by_layer_drop
 from asc_core.tasks import Task
 from asc_core.values import Plan, Scores
-from benchmarks.machine import keep
+from benchmarks.machine import RESULTS, keep, machine
 from benchmarks.trust import CHECKPOINTS, sources
 
 KEPT = (0.8, 0.6, 0.5, 0.4, 0.3, 0.2)
@@ -43,16 +46,18 @@ SAMPLES = 1024
 OURS = "obs, sequential refit"
 SCORED = ("fisher", "michel", "kprune-predictive", "kprune-representational", "textpruner", "flap", "magnitude")
 LAYERS = ("update", "asc-b")
+WHOLE = ("kwon", "kprune", "michel-iterative", "textpruner-iterative", "flap-adaptive", "greedy-layers")
 RANDOM_DRAWS = 5
 WORK = Path("build/quality")
 
 
 @dataclass
 class Checkpoint:
-    """name: a folder of ../shared/models. seed: draws the calibration examples."""
+    """name: a folder of ../shared/models. seed: draws the calibration examples. kept: all budgets, falling."""
 
     name: str
     seed: int
+    kept: tuple[float, ...]
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -75,6 +80,30 @@ class Checkpoint:
     def calibration(self) -> Any:
         return calibrate(self.encoder, self.task, samples=SAMPLES, seed=self.seed, moments=True)
 
+    @cached_property
+    def ground(self) -> Ground:
+        ground = Ground(self.encoder, self.task, samples=SAMPLES, seed=self.seed)
+        ground.calibration = self.calibration
+        return ground
+
+    @cached_property
+    def published(self) -> dict[str, Iterator[Plan]]:
+        return {method: PUBLISHED[method].plans(self.ground, self.kept) for method in WHOLE}
+
+    @cached_property
+    def found(self) -> dict[str, list[Plan]]:
+        return {method: [] for method in WHOLE}
+
+    def as_published(self, method: str, kept: float) -> Encoder:
+        """A method's own plan and repair; plans for larger budgets are stations on its way."""
+        found = self.found[method]
+        while len(found) <= self.kept.index(kept):
+            found.append(next(self.published[method]))
+        step = cut_and_repair(found[self.kept.index(kept)], PUBLISHED[method].repair, samples=SAMPLES, seed=self.seed)
+        if isinstance(step, Repaired):
+            return step.repaired(self.encoder, self.calibration, None)
+        return step.apply(self.encoder)
+
     def plan(self, method: str, kept: float) -> Plan:
         level = "layers" if method in LAYERS else None
         return by_budget(self.scores[method], self.cost_model, kept, level=level)
@@ -88,6 +117,9 @@ class Checkpoint:
 
         def scored(method: str) -> Callable[[float], list[Encoder]]:
             return lambda kept: [prune(self.encoder, self.plan(method, kept))]
+
+        def whole(method: str) -> Callable[[float], list[Encoder]]:
+            return lambda kept: [self.as_published(method, kept)]
 
         def dropped(strategy: Any) -> Callable[[float], list[Encoder]]:
             return lambda kept: [
@@ -103,6 +135,7 @@ class Checkpoint:
             "obs, one-shot refit": repaired("obs", "one-shot"),
             "obs, no refit": scored("obs"),
             "fisher, sequential refit": repaired("fisher", "sequential"),
+            **{method: whole(method) for method in WHOLE},
             **{method: scored(method) for method in (*SCORED, *LAYERS)},
             **{f"{strategy} layers": dropped(strategy) for strategy in STRATEGIES},
             "random": chance,
@@ -119,7 +152,9 @@ class Checkpoint:
                 Measured.from_arrays({n.split("|", 1)[1]: a for n, a in arrays.items() if n.startswith(f"{i}|")}, m)
                 for i, m in enumerate(metadata)
             ]
+        start = time.perf_counter()
         found = [measure(model, self.task, "test") for model in build()]
+        print(f"{file.stem}: {time.perf_counter() - start:.0f} s", flush=True)
         flat: dict[str, np.ndarray] = {}
         metadata = []
         for i, measured in enumerate(found):
@@ -149,7 +184,7 @@ def difference_interval(first: np.ndarray, second: np.ndarray, task: Task, repli
 
 
 def table(name: str, kept: tuple[float, ...], seeds: range) -> list[dict[str, Any]]:
-    checkpoints = [Checkpoint(name, seed) for seed in seeds]
+    checkpoints = [Checkpoint(name, seed, kept) for seed in seeds]
     task = checkpoints[0].task
     dense = statistics(checkpoints[0].outcome("dense", None, lambda: [checkpoints[0].encoder]))
     cells = []
@@ -207,19 +242,28 @@ def timings() -> dict[str, float]:
     return found
 
 
+def earlier_timings() -> dict[str, Any]:
+    """Those of the committed result, with the machine that they were taken on."""
+    before = json.loads((RESULTS / "quality.json").read_text(encoding="utf-8"))
+    found = {name: value for name, value in before.items() if name.startswith(("seconds_", "latency_"))}
+    return {**found, "timed_on": before.get("timed_on", before["machine"])}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoints", nargs="*", choices=[*CHECKPOINTS, []], help="default: the subset, or all")
     parser.add_argument("--kept", type=float, action="append", help="share of the FLOPs; may be repeated")
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--seeds", type=int, help="default 1, or 3 with --full")
+    parser.add_argument("--cells-only", action="store_true", help="keep the timings of the committed result")
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
     names = options.checkpoints or (list(CHECKPOINTS) if options.full else SUBSET["checkpoints"])
-    kept = tuple(options.kept or (KEPT if options.full else SUBSET["kept"]))
+    kept = tuple(sorted(options.kept or (KEPT if options.full else SUBSET["kept"]), reverse=True))
     seeds = range(options.seeds or (3 if options.full else 1))
     cells = [cell for name in names for cell in table(name, kept, seeds)]
-    result = {"full": options.full, "seeds": len(seeds), "cells": cells, **timings()}
+    timed = earlier_timings() if options.cells_only else {**timings(), "timed_on": machine()}
+    result = {"full": options.full, "seeds": len(seeds), "cells": cells, **timed}
     keep("quality-full" if options.full else "quality", result)
     print(json.dumps(result))
 
