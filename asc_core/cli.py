@@ -60,10 +60,13 @@ class RepairMode(StrEnum):
     none = "none"
     one_shot = "one-shot"
     sequential = "sequential"
+    mask_tuning = "mask-tuning"
+    reconstruction = "reconstruction"
+    bias = "bias"
 
     @property
     def mode(self) -> Any:
-        """As `refit` takes it."""
+        """As `Recipe.repaired` takes it."""
         return None if self is RepairMode.none else self.value
 
 
@@ -282,7 +285,16 @@ def plan(
     encoder: EncoderArgument,
     task: TaskOption,
     study: StudyOption,
-    method: Annotated[str, typer.Option("--method", "-m", help="Which scores to use.")],
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            "-m",
+            help="Which stored scores to use, or a published method that looks for itself: kwon, kprune, "
+            "michel-iterative, textpruner-iterative, flap-adaptive, greedy-layers, shortgpt, or top-, bottom-, "
+            "alternate-, symmetric-layers.",
+        ),
+    ],
     out: OutOption,
     keep_flops: Annotated[float | None, typer.Option(help="Share of the encoder's FLOPs to keep.")] = None,
     keep_parameters: Annotated[float | None, typer.Option(help="Share of all parameters to keep.")] = None,
@@ -307,11 +319,12 @@ def plan(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> Any:
-    """Which parts stay, from stored scores and one rule.
+    """Which parts stay, from stored scores and one rule, or as a published method has it.
 
     Example: asc plan demo:nli --task demo:nli --study studies/demo --method fisher --keep-flops 0.5 -o plan.json
     """
     import asc_core
+    from asc_core.compress import PUBLISHED
     from asc_core.plan import asc_greedy, by_budget, by_share, by_threshold
     from asc_core.plan.encoder_cost import task_cost_model
 
@@ -330,9 +343,12 @@ def plan(
         raise UserError("--multiple goes with a budget: thresholds and shares say themselves how many neurons stay.")
     loaded, application = _load(encoder, task, seed, device)
     kept = asc_core.Study.open(study)
-    scores = _stored_scores(kept, loaded, application, method, encoder, task, study)
+    whole = method in PUBLISHED
+    scores = None if whole else _stored_scores(kept, loaded, application, method, encoder, task, study)
     cost_model = _timed(task_cost_model(loaded, application), budgets, loaded, kept, latency_batch)
-    if budgets:
+    if scores is None:
+        chosen = _published(loaded, application, method, budgets, seed, min_heads > 0 or multiple > 1)
+    elif budgets:
         chosen = by_budget(scores, cost_model, budgets, min_heads=min_heads, multiple=multiple)
     elif threshold is not None:
         rule = asc_greedy if scores.similarity is not None else by_threshold
@@ -348,6 +364,9 @@ def plan(
         f"FLOPs {_percent(cost.flops / dense.flops)}, parameters {_percent(cost.parameters / dense.parameters)}"
         + (f", latency {_percent(cost.latency / dense.latency)} as foretold" if cost.latency and dense.latency else ""),
     )
+    repair = PUBLISHED[method].repair if whole else None
+    if repair is not None:
+        _say(as_json, f"its own repair: asc compress {encoder} --plan {out} --task {task} --repair {repair} -o smaller")
     return {
         "plan": str(out),
         "rule": chosen.provenance.rule,
@@ -358,6 +377,19 @@ def plan(
         "kept_parameters": cost.parameters / dense.parameters,
         **({"kept_latency": cost.latency / dense.latency} if cost.latency and dense.latency else {}),
     }
+
+
+def _published(encoder: Encoder, task: Task, method: str, budgets: dict[str, float], seed: int, more: bool) -> Any:
+    from asc_core.compress import published_plan
+    from asc_core.plan.cost import COUNTED
+
+    if len(budgets) != 1 or more or not set(budgets) <= set(COUNTED):
+        raise UserError(
+            f"{method} is used as published, for one budget: say --keep-flops, --keep-parameters or --budget "
+            "bytes=SHARE alone, without --min-heads or --multiple."
+        )
+    ((budget, keep),) = budgets.items()
+    return published_plan(encoder, task, method, keep, budget, seed=seed, progress=_progress())  # type: ignore[arg-type]
 
 
 @app.command()
@@ -438,7 +470,7 @@ def compress(
         RepairMode,
         typer.Option(
             help="Let what stays take over what goes, in closed form on training texts: `sequential`, bottom-up, or "
-            "`one-shot`. Needs --task.",
+            "`one-shot`; as published: `mask-tuning` (Kwon), `reconstruction` (K-prune), `bias` (FLAP). Needs --task.",
         ),
     ] = RepairMode.none,
     transfer: TransferOption = False,

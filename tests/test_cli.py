@@ -110,6 +110,26 @@ def test_several_budgets_make_a_plan_that_holds_them_all(project: Path, plan: Pa
     assert both["kept_parameters"] <= 0.9
 
 
+@pytest.mark.parametrize("method", ["kwon", "kprune", "greedy-layers"])
+def test_a_published_method_needs_no_scores_and_makes_a_plan(project: Path, method: str) -> None:
+    base = ("plan", project / "model", "--task", project / "mood.toml", "--study", project / "empty", "-m", method)
+    out = project / f"{method}.json"
+    made = run(*base, "--keep-flops", 0.7, "-o", out)
+    assert 0 < made["kept_flops"] <= 0.7
+    assert Plan.load(out).provenance.method == method
+    assert "for one budget" in run(*base, "--threshold", 0.5, "-o", out, exit_code=2)
+    assert "for one budget" in run(*base, "--keep-flops", 0.7, "--keep-parameters", 0.9, "-o", out, exit_code=2)
+
+
+@pytest.mark.slow
+def test_a_published_repair_makes_a_model(project: Path) -> None:
+    task, out = ("--task", project / "mood.toml"), project / "published.json"
+    run("plan", project / "model", *task, "--study", project / "empty", "-m", "kwon", "--keep-flops", 0.6, "-o", out)
+    made = run("compress", project / "model", "--plan", out, *task, "--repair", "mask-tuning", "-o", project / "tuned")
+    assert made["parameters"] < made["original_parameters"]
+    assert "--repair mask-tuning" in (project / "tuned" / "README.md").read_text()
+
+
 def test_layer_times_are_measured_once(project: Path) -> None:
     base = ("latency", project / "model", "--task", project / "mood.toml", "--study", project / "timed")
     first = run(*base, "--latency-batch", 2)

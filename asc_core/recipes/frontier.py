@@ -8,7 +8,8 @@ from functools import cached_property
 
 from asc_core.compress.calibration import SAMPLES, TOKENS, Calibration, calibrate
 from asc_core.compress.prune import prune
-from asc_core.compress.refit import Mode, refit
+from asc_core.compress.repaired import Repaired
+from asc_core.compress.repairs import RepairName
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.evaluate import Measured, estimate, measure, measuring
@@ -44,7 +45,7 @@ class Workbench:
     encoder: Encoder
     task: Task
     scores: Scores
-    mode: Mode | None = "sequential"
+    mode: RepairName | None = "sequential"
     budget: Budget = "flops"
     split: str = "validation"
     samples: int = SAMPLES
@@ -82,9 +83,13 @@ class Workbench:
         return measure(self.encoder, self.task, self.split, progress=self.progress)
 
     def compressed(self, plan: Plan) -> Encoder:
-        if self.mode is None:
-            return prune(self.encoder, plan)
-        return refit(self.encoder, plan, self.calibration, self.mode, progress=self.progress)[0]
+        step = self.recipe(plan).steps[0]
+        if isinstance(step, Repaired):
+            return step.repaired(self.encoder, self.calibration, self.progress)
+        return prune(self.encoder, plan)
+
+    def recipe(self, plan: Plan) -> Recipe:
+        return Recipe.repaired(plan, self.mode, samples=self.samples, tokens=self.tokens, seed=self.seed)
 
     def point(self, keep: float, most_lost: float | None = None) -> Point:
         """The model for one budget, measured on the whole split; with `most_lost` only until it is sure to lose more.
@@ -101,8 +106,7 @@ class Workbench:
             if most_lost is not None and found.difference_interval and found.difference_interval[1] < -most_lost:
                 break
         assert found is not None
-        recipe = Recipe.repaired(plan, self.mode, samples=self.samples, tokens=self.tokens, seed=self.seed)
-        return Point(keep, recipe, self.cost_model.cost(plan), found)
+        return Point(keep, self.recipe(plan), self.cost_model.cost(plan), found)
 
 
 def frontier(bench: Workbench, budgets: Sequence[float]) -> Iterator[Point]:
