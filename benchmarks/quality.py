@@ -47,6 +47,7 @@ OURS = "obs, sequential refit"
 SCORED = ("fisher", "michel", "kprune-predictive", "kprune-representational", "textpruner", "flap", "magnitude")
 LAYERS = ("update", "asc-b")
 WHOLE = ("kwon", "kprune", "michel-iterative", "textpruner-iterative", "flap-adaptive", "greedy-layers")
+ON_ONE_WAY = ("michel-iterative", "textpruner-iterative", "greedy-layers")
 RANDOM_DRAWS = 5
 WORK = Path("build/quality")
 
@@ -87,19 +88,23 @@ class Checkpoint:
         return ground
 
     @cached_property
-    def published(self) -> dict[str, Iterator[Plan]]:
-        return {method: PUBLISHED[method].plans(self.ground, self.kept) for method in WHOLE}
+    def on_the_way(self) -> dict[str, Iterator[Plan]]:
+        return {method: PUBLISHED[method].plans(self.ground, self.kept) for method in ON_ONE_WAY}
 
     @cached_property
     def found(self) -> dict[str, list[Plan]]:
-        return {method: [] for method in WHOLE}
+        return {method: [] for method in ON_ONE_WAY}
 
     def as_published(self, method: str, kept: float) -> Encoder:
-        """A method's own plan and repair; plans for larger budgets are stations on its way."""
-        found = self.found[method]
-        while len(found) <= self.kept.index(kept):
-            found.append(next(self.published[method]))
-        step = cut_and_repair(found[self.kept.index(kept)], PUBLISHED[method].repair, samples=SAMPLES, seed=self.seed)
+        """A method's own plan and repair; `ON_ONE_WAY`, plans for larger budgets are stations."""
+        if method in ON_ONE_WAY:
+            found = self.found[method]
+            while len(found) <= self.kept.index(kept):
+                found.append(next(self.on_the_way[method]))
+            plan = found[self.kept.index(kept)]
+        else:
+            plan = next(PUBLISHED[method].plans(self.ground, [kept]))
+        step = cut_and_repair(plan, PUBLISHED[method].repair, samples=SAMPLES, seed=self.seed)
         if isinstance(step, Repaired):
             return step.repaired(self.encoder, self.calibration, None)
         return step.apply(self.encoder)

@@ -24,7 +24,7 @@ from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.plan.layer_drop import Strategy
 from asc_core.plan.rearrange import rearranged
 from asc_core.progress import Progress
-from asc_core.scores.gate_gradients import gate_gradients
+from asc_core.scores.gate_gradients import GateTable, gate_gradients
 from asc_core.scores.greedy_layers import greedy_layers
 from asc_core.scores.rounds import michel_rounds, textpruner_rounds
 from asc_core.scores.sweep import sweep
@@ -60,6 +60,10 @@ class Ground:
     @cached_property
     def columns(self) -> Columns:
         return columns_of(self.encoder, self.calibration, self.progress)
+
+    @cached_property
+    def gates(self) -> GateTable:
+        return gate_gradients(self.encoder, self.task, samples=self.samples, seed=self.seed, progress=self.progress)
 
     def scores(self, method: str, values: PartValues) -> Scores:
         return Scores(
@@ -114,9 +118,7 @@ def published_plan(
 
 
 def _kwon(ground: Ground, keeps: Sequence[float]) -> Iterator[Plan]:
-    table = gate_gradients(
-        ground.encoder, ground.task, samples=ground.samples, seed=ground.seed, progress=ground.progress
-    )
+    table = ground.gates
     fisher = ground.scores("fisher", PartValues(*table.fisher()))
     for keep in keeps:
         yield rearranged(by_budget(fisher, ground.cost_model, keep, ground.budget), table.heads, table.neurons)
