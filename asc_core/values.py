@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -47,7 +48,7 @@ class Shape:
     def layers(self) -> int:
         return len(self.rows)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         return hashlib.sha256(json.dumps(self.to_json()).encode()).hexdigest()[:16]
 
@@ -219,7 +220,7 @@ class Plan:
     def keeps_all(self) -> bool:
         return self == Plan.full(self.shape)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """A short stable name for what is kept: the key under which results are stored."""
         kept = json.dumps([self.shape.fingerprint, self.heads, self.neurons, self.layers])

@@ -28,10 +28,16 @@ from dashboard.session import Session
 PERCENT = {"min_value": 0, "max_value": 100, "format": "%d %%"}
 
 
-def controls(session: Session, scored: dict[str, Scores], cost_model: CostModel, repairable: bool) -> None:
+def controls(
+    session: Session,
+    scored: dict[str, Scores],
+    cost_model: CostModel,
+    repairable: bool,
+    below: Callable[[], None] = lambda: None,
+) -> None:
     """What the application is cut by: method, rule, and the rule's own controls; and how the cut is repaired.
 
-    scored: method -> scores.
+    scored: method -> scores. below: draws what stands under the sliders.
     """
     move = session.move
     assert move is not None
@@ -68,6 +74,7 @@ def controls(session: Session, scored: dict[str, Scores], cost_model: CostModel,
     )
     of_rule = {"budget": _budget, "threshold": _threshold, "share": _share, "fixed": _fixed}[move.rule]
     of_rule(session, move, scores, cost_model)
+    below()
     _repair(session, move, repairable)
     seen = f"{scores.split}, {scores.examples:,} examples" if scores.examples else "no data"
     text = f"scores: {scores.method}, {seen}, labels: {scores.labels}"
@@ -141,9 +148,6 @@ def _budget(session: Session, move: Move, scores: Scores, cost_model: CostModel)
     if least >= 100:
         st.caption("Nothing can be cut: everything is kept by hand.")
         return
-    if round(100 * move.keep) < least:
-        move = replace(move, keep=least / 100)
-        session.go(move)
     control(
         st.slider,
         session,

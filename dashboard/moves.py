@@ -163,6 +163,17 @@ def fitted(move: Move, scores: Scores, repairable: bool = True) -> Move:
     return move
 
 
+def within_reach(move: Move, scores: Scores, cost_model: CostModel) -> Move:
+    """The move with a budget that its method, minimum and hand-set parts can meet."""
+    if move.rule != "budget":
+        return move
+    try:
+        least = smallest_keep(move, scores, cost_model)
+    except UserError:
+        return move  # its control says why
+    return replace(move, keep=round(least, 2)) if move.keep < least and least < 1 else move
+
+
 def recipe_of(plan: Plan, repair: Repair, transfer: bool = False) -> Recipe:
     """The cut and its repair. Where nothing is cut there is nothing to repair."""
     impossible = plan.shape.shares_weights or plan == Plan.full(plan.shape)

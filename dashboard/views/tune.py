@@ -36,7 +36,7 @@ from dashboard.frame import (
 )
 from dashboard.jobs import Job
 from dashboard.look import colours
-from dashboard.moves import Move, fitted, plan_of, recipe_of, smallest_keep, toggled
+from dashboard.moves import Move, fitted, plan_of, recipe_of, smallest_keep, toggled, within_reach
 from dashboard.repairing import calibrating, mode_of, needs_calibration
 from dashboard.session import Session, application_in_view, keep_move, move_of_pin, pin
 from dashboard.verdict import costs, headline
@@ -45,7 +45,7 @@ MAP_HEIGHT = 318
 PREFERRED = ("obs", "fisher")
 SHOWN_MOVES = 8
 SECONDS_BETWEEN_POINTS = 1.0
-SECONDS_BETWEEN_ESTIMATES = 0.2
+SECONDS_BETWEEN_ESTIMATES = 0.1
 REACHES = {
     "after all examples": None,
     "at ±3 points": 0.03,
@@ -71,16 +71,16 @@ def page() -> None:
     move = current_move(session, bench, scored)
     scores = scored[move.method]
     take_clicks(session, scores, cost_model)
-    move = session.move or move
+    session.go(within_reach(session.move or move, scores, cost_model))
     controls_column, rest = st.columns([30, 76], gap="medium")
     with rest:
         map_column, result_column = st.columns([47, 28], gap="medium")
         chart_column, history_column = st.columns([47, 28], gap="medium")
-    with controls_column:
-        controls(session, scored, cost_model, bench.repairable)
     try:
         plan = current_plan(session, scores, cost_model)
     except UserError as error:
+        with controls_column:
+            controls(session, scored, cost_model, bench.repairable)
         with map_column:
             st.error(str(error), icon=":material/error:")
             history(session, None)
@@ -88,15 +88,15 @@ def page() -> None:
     session.plan_key = plan.key
     assert session.move is not None
     recipe = recipe_of(plan, session.move.repair, session.move.transfer)
+    with result_column, st.container(border=True, key="tune-result"):
+        result(session, bench, recipe, plan)  # first: the number is what one waits for
     with controls_column:
-        foretold(session.move, bench, plan)
+        controls(session, scored, cost_model, bench.repairable, partial(foretold, session.move, bench, plan))
         histogram = score_histogram(scores, plan, colours())
         if histogram is not None:
             st.plotly_chart(histogram, theme=None, config=CHART_CONFIG, key="tune-histogram")
     with map_column:
         the_map(session, scores, plan)
-    with result_column, st.container(border=True, key="tune-result"):
-        result(session, bench, recipe, plan)
     with chart_column:
         frontier(session, bench, recipe, plan)
         explore(session, bench, scores)
@@ -389,7 +389,7 @@ def start_measuring(session: Session, bench: Bench, recipe: Recipe) -> Job:
 
 
 def foretold(move: Move, bench: Bench, plan: Plan) -> None:
-    """Under the slider: what this position is expected to cost, before it is measured."""
+    """What this position is expected to cost, before it is measured."""
     budget = foreseeing.budget_of(move)
     curve = foreseeing.curve_of(bench, foreseeing.series_of(move), budget)
     st.html(foreseeing.told(bench, curve, shares(bench.cost_model.cost(plan), bench.cost_model.dense)[budget]))
@@ -564,12 +564,14 @@ def history(session: Session, plan: Plan | None) -> None:
 
 
 def other_applications(session: Session, bench: Bench, recipe: Recipe, plan: Plan) -> None:
-    """What the same cut does to them; begun when nothing else is left to do."""
-    others = [one for one in applications_of(session.study) if one.trained and one.name != bench.application.name]
+    """What the same cut does to those that were scored here, too; begun when nothing else is left to do."""
+    scored = {entry["task"] for entry in session.study.score_index()} - {bench.application.name}
+    others = [one for one in applications_of(session.study) if one.name in scored]
     if not others or plan == bench.whole:
         return
     jobs, move = all_jobs(), session.move
     assert move is not None
+    st.session_state.setdefault("tune-elsewhere", True)
     st.toggle(
         "on the other applications",
         key="tune-elsewhere",

@@ -508,7 +508,8 @@ def test_a_whole_frontier_is_measured_and_drawn(scored: Study, open_page: Open) 
     assert len(names) in (9, 10)
     assert all(name.endswith("repaired (sequential)") for name in names)
     figure = json.loads(app.get("plotly_chart")[-1].proto.spec)
-    assert sum(len(trace["customdata"]) for trace in figure["data"]) == len(names) + 1
+    assert sum(len(trace.get("customdata", [])) for trace in figure["data"]) == len(names) + 1
+    assert any(trace.get("fill") == "tonexty" for trace in figure["data"]), "what lies between them is foretold"
 
 
 @pytest.mark.parametrize(("points", "qualifies"), [(100.0, True), (0.0, False)])
