@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from asc_core.evaluate.batches import BatchLimits, by_length
 
 SIZES = {"cpu": (256, 512, 1024, 2048), "cuda": (8192, 16384, 32768, 65536), "mps": (2048, 4096, 8192)}
 AS_GOOD = 1.03  # of two sizes that are this close the smaller one: it can be cancelled sooner
-SECONDS_A_BATCH = 0.12  # at most, where a smaller size keeps to it: work between two looks at `cancel`
+SECONDS_A_LAYER = 0.1  # at most, where a smaller size keeps to it: work between two looks at `cancel`
 
 Key = tuple[str, int, int]
 _paces: dict[Key, Pace] = {}
@@ -57,8 +58,8 @@ class Exploration:
     def __init__(self, encoder: Encoder, lengths: np.ndarray):
         self.encoder, self.lengths = encoder, np.asarray(lengths)
         self.sizes = SIZES.get(encoder.device.type, SIZES["cpu"])
-        self._seconds, self._tokens = dict.fromkeys(self.sizes, 0.0), dict.fromkeys(self.sizes, 0)
-        self._slowest = dict.fromkeys(self.sizes, 0.0)
+        self._seconds: dict[int, list[float]] = {size: [] for size in self.sizes}  # of each batch
+        self._per_token: dict[int, list[float]] = {size: [] for size in self.sizes}
         self._size_of: dict[bytes, int] = {}
         self._warm = False
 
@@ -89,15 +90,16 @@ class Exploration:
         size = self._size_of.get(rows.tobytes())
         if self._warm and size is not None:  # the very first pass is slower than all others
             seconds = time.perf_counter() - began
-            self._seconds[size] += seconds
-            self._tokens[size] += int(self.lengths[rows].sum())
-            self._slowest[size] = max(self._slowest[size], seconds)
+            self._seconds[size].append(seconds)
+            self._per_token[size].append(seconds / max(1, int(self.lengths[rows].sum())))
         self._warm = True
 
     def conclude(self) -> None:
         """Remember the best size for all models of this width."""
-        per_token = {size: self._seconds[size] / self._tokens[size] for size in self.sizes if self._tokens[size]}
-        short = {size: took for size, took in per_token.items() if self._slowest[size] <= SECONDS_A_BATCH}
+        # Medians: what else the machine does for a moment decides nothing.
+        per_token = {size: median(took) for size, took in self._per_token.items() if took}
+        longest = SECONDS_A_LAYER * self.encoder.shape.layers
+        short = {size: took for size, took in per_token.items() if median(self._seconds[size]) <= longest}
         fair = short or {min(per_token): per_token[min(per_token)]}
         best = min(fair.values())
         tokens = next(size for size in sorted(fair) if fair[size] <= AS_GOOD * best)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -62,9 +63,24 @@ def test_of_two_sizes_that_are_as_good_the_smaller_one_is_taken(clock: SimpleNam
     assert {known.tokens for known in pace._paces.values()} == {256}
 
 
+def test_a_disturbed_batch_decides_nothing(clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = {256: 3e-5, 512: 2e-5, 1024: 1e-5, 2048: 4e-5}
+    usual, disturbed = Exploration.timing, iter([False] * 5 + [True] + [False] * 1000)
+
+    @contextmanager
+    def timing(self: Exploration, rows: np.ndarray) -> Iterator[None]:
+        with usual(self, rows):
+            yield
+            clock.seconds += 30.0 * next(disturbed)
+
+    monkeypatch.setattr(Exploration, "timing", timing)
+    explored(clock, seconds, tokens=80_000)
+    assert {known.tokens for known in pace._paces.values()} == {1024}
+
+
 def test_batches_that_would_take_too_long_to_cancel_are_not_taken(clock: SimpleNamespace) -> None:
-    explored(clock, {256: 4e-4, 512: 3.9e-4, 1024: 2e-4, 2048: 1e-4})
-    assert {known.tokens for known in pace._paces.values()} == {256}, "a batch of 512 takes 0.2 s here"
+    explored(clock, {256: 1e-3, 512: 9e-4, 1024: 5e-4, 2048: 4e-4})
+    assert {known.tokens for known in pace._paces.values()} == {256}, "of 512 tokens a layer takes more than 0.1 s here"
 
 
 def test_an_evaluation_finds_out_and_gives_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
