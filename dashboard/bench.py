@@ -126,20 +126,22 @@ class Bench:
             known=self._known(recipe, against),
         ):
             found = estimate(outcome, task.metric, against)
-            foreseeing.remember(self, recipe, move, found)
-            self.study.save_evaluation(
-                encoder.weights,
-                recipe.key,
-                task.name,
-                self.split,
-                found,
-                statistics=outcome.statistics,
-                numbers=outcome.numbers,
-                cost=costs_json(self.cost_model.cost(plan)),
-                plan=plan,
-                name=move.name,
-            )
-            show(found)
+            try:
+                show(found)  # before it is written to disk: someone is waiting
+            finally:
+                foreseeing.remember(self, recipe, move, found)
+                self.study.save_evaluation(
+                    encoder.weights,
+                    recipe.key,
+                    task.name,
+                    self.split,
+                    found,
+                    statistics=outcome.statistics,
+                    numbers=outcome.numbers,
+                    cost=costs_json(self.cost_model.cost(plan)),
+                    plan=plan,
+                    name=move.name,
+                )
             if enough(found):
                 break
         assert found is not None

@@ -19,7 +19,7 @@ from asc_core.progress import Progress
 from asc_core.tasks.base import Features, Task
 
 FIRST_SLICE = 64  # examples, or more where they take less than this:
-SECONDS_TO_FIRST = 0.6
+SECONDS_TO_FIRST = 0.75
 GROWTH = 2
 
 
