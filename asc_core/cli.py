@@ -640,23 +640,29 @@ def evaluate(
     against: Annotated[str | None, typer.Option(help="The original: the difference to it is reported.")] = None,
     split: Annotated[str | None, typer.Option(help="By default validation; test is for the final figure.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many examples, drawn by seed.")] = None,
+    within: Annotated[
+        float | None, typer.Option(min=0, help="End as soon as the interval goes at most so many points either way.")
+    ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> Any:
     """A model's metric on a task with its interval, and the paired difference to the original.
 
-    Example: asc evaluate smaller --task demo:nli --against demo:nli
+    Example: asc evaluate smaller --task demo:nli --against demo:nli --within 3
     """
     import asc_core
+    from asc_core.evaluate import evaluating
     from asc_core.plan.encoder_cost import task_cost_model
 
     loaded, application = _load(encoder, task, seed, device, split=split)
     split = split or "validation"
     original = asc_core.load_encoder(against, device=device) if against else None
-    estimate = asc_core.evaluate(
-        loaded, application, split, against=original, limit=limit, seed=seed, progress=_progress()
-    )
+    options: dict[str, Any] = {"against": original, "limit": limit, "seed": seed, "progress": _progress()}
+    if within is None:
+        estimate = asc_core.evaluate(loaded, application, split, **options)
+    else:
+        *_, estimate = evaluating(loaded, application, split, within=within / 100, **options)
     cost = task_cost_model(loaded, application).dense
     low, high = estimate.interval
     _say(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from asc_core.progress import Progress
+from asc_core.recipes.frontier import decided, smallest_percent
 from asc_core.values import Estimate
 from dashboard.bench import Bench
 from dashboard.jobs import Job
@@ -65,33 +66,23 @@ def smallest(bench: Bench, move: Move, plan_of: Planner, least: float, most_lost
     chosen, so it is to be confirmed on another split, as an export does.
     """
 
-    def sure_to_lose_more(estimate: Estimate) -> bool:
-        return estimate.difference_interval is not None and estimate.difference_interval[1] < -most_lost
-
     def work(job: Job) -> Found:
-        low, high, looked_at = round(100 * least) - 1, 100, 0
-        best: tuple[Move, Estimate] | None = None
-        while high - low > 1:
-            percent = (low + high) // 2
-            tried = at_budget(move, percent / 100)
-            report = _within(job, looked_at, max(looked_at + 1, MOST_STEPS), tried.keep)
-            found = _measured(bench, tried, plan_of, report, sure_to_lose_more)
+        looked_at = 0
+
+        def tried(percent: int) -> tuple[Move, Estimate] | None:
+            nonlocal looked_at
+            cut = at_budget(move, percent / 100)
+            report = _within(job, looked_at, max(looked_at + 1, MOST_STEPS), cut.keep)
+            found = _measured(bench, cut, plan_of, report, lambda e: decided(e, most_lost) is not None)
             looked_at += 1
-            if within(found, most_lost):
-                best, high = (tried, found), percent
-            else:
-                low = percent
+            return (cut, found) if decided(found, most_lost) else None
+
+        best = smallest_percent(least, tried)
         examples = bench.original_outcome(job.handle).total
         chosen, estimate = best if best is not None else (None, None)
         return Found(chosen, estimate, most_lost, looked_at, bench.split, examples)
 
     return work
-
-
-def within(estimate: Estimate, most_lost: float) -> bool:
-    """Whether a complete measurement is sure (by its paired 95 % interval) to have lost at most so much."""
-    interval = estimate.difference_interval
-    return estimate.complete and interval is not None and interval[0] >= -most_lost - 1e-12
 
 
 def _measured(
@@ -107,7 +98,7 @@ def _measured(
         return _nothing_lost(bench)
     recipe = recipe_of(plan, move.repair)
     stored = bench.stored(recipe)
-    if stored is not None and stored.complete:
+    if stored is not None and (stored.complete or enough(stored)):
         return stored
     keep_move(bench.study, plan, move)
     return bench.measured(recipe, move, progress, enough=enough)

@@ -164,6 +164,20 @@ def test_from_the_demo_to_an_exported_model(browser_path: str, studio: tuple[str
         assert fits, "Tune fits into one screen of 1280 x 800"
         assert main <= 8, f"Tune overflows its screen by {main} pixels"
 
+        page.locator(".st-key-tune-repair").get_by_text("none", exact=True).click()
+        expect(page.locator("[class*='st-key-tune-move-'] button[kind=primary]")).not_to_contain_text("sequential")
+        expect(result).to_contain_text("complete")
+        repaired, began = metric(), time.perf_counter()
+        handle.press("ArrowLeft")
+        expect(page.get_by_test_id("asc-metric")).not_to_have_text(repaired)
+        print(f"from the slider to a number of the new cut: {time.perf_counter() - began:.2f} s")
+        expect(result).to_contain_text("complete")
+        expect(page.get_by_test_id("asc-foretold")).to_contain_text("foretold")
+        page.get_by_role("button", name="Undo").click()
+        expect(page.get_by_test_id("asc-metric")).to_have_text(repaired)
+        page.get_by_role("button", name="Undo").click()
+        expect(result).to_contain_text("complete")
+
         page.get_by_test_id("stTopNav").get_by_role("link", name="Export").click()
         page.locator(".st-key-export-start button").click()
         expect(page.locator(".st-key-export-report")).to_contain_text("Exported and checked")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 from asc_core.compress.calibration import SAMPLES, TOKENS, Calibration, calibrate
 from asc_core.compress.prune import prune
@@ -20,7 +22,7 @@ from asc_core.recipes.recipe import Recipe
 from asc_core.tasks.base import Task
 from asc_core.values import Estimate, Plan, Scores
 
-FINEST = 0.01  # share of the budget at which bisecting ends
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -92,18 +94,25 @@ class Workbench:
         return Recipe.repaired(plan, self.mode, samples=self.samples, tokens=self.tokens, seed=self.seed)
 
     def point(self, keep: float, most_lost: float | None = None) -> Point:
-        """The model for one budget, measured on the whole split; with `most_lost` only until it is sure to lose more.
+        """The model for one budget, measured on the whole split; with `most_lost` only until that is decided.
 
-        most_lost: in units of the metric.
+        most_lost: in units of the metric, see `decided`.
         """
         shares = {**self.within, self.budget: keep}
         plan = by_budget(self.scores, self.cost_model, shares, multiple=self.multiple)
         smaller = self.compressed(plan)
         reference = None if self.task.labelled else self.original
         found: Estimate | None = None
-        for outcome in measuring(smaller, self.task, self.split, reference=reference, progress=self.progress):
+        for outcome in measuring(
+            smaller,
+            self.task,
+            self.split,
+            reference=reference,
+            progress=self.progress,
+            slices=most_lost is not None,
+        ):
             found = estimate(outcome, self.task.metric, self.original)
-            if most_lost is not None and found.difference_interval and found.difference_interval[1] < -most_lost:
+            if most_lost is not None and decided(found, most_lost) is not None:
                 break
         assert found is not None
         return Point(keep, self.recipe(plan), self.cost_model.cost(plan), found)
@@ -116,23 +125,44 @@ def frontier(bench: Workbench, budgets: Sequence[float]) -> Iterator[Point]:
             yield bench.point(keep)
 
 
+def decided(estimate: Estimate, most_lost: float) -> bool | None:
+    """Whether a model is sure to lose at most `most_lost`; None while that is open and examples are left."""
+    interval = estimate.difference_interval
+    if interval is not None and interval[0] >= -most_lost - 1e-12:
+        return True
+    sure_to_lose_more = interval is not None and interval[1] < -most_lost
+    return False if sure_to_lose_more or estimate.complete else None
+
+
+def smallest_percent(least: float, tried: Callable[[int], Found | None]) -> Found | None:
+    """Bisects over whole percents from the share `least` on; what `tried` gave for the smallest that it gave one for.
+
+    Where a larger budget may fail although a smaller one did not, it ends at one that did not fail.
+    """
+    low, high, best = math.ceil(100 * least - 1e-9) - 1, 100, None
+    while high - low > 1:
+        percent = (low + high) // 2
+        found = tried(percent)
+        if found is not None:
+            best, high = found, percent
+        else:
+            low = percent
+    return best
+
+
 def smallest_within(bench: Workbench, most_lost: float) -> Point:
     """The smallest model that loses at most `most_lost` of the metric, by bisecting over budgets.
 
-    A model counts when the lower end of its paired 95 % interval on the whole split says so. That interval is for one
-    look: of several models near the limit the best-looking one is chosen, so confirm it on the test split.
+    A model counts when the lower end of its paired 95 % interval says so, at whichever look. That interval is for one
+    model: of several near the limit the best-looking one is chosen, so confirm it on the test split.
     Raises: UserError where not even the largest cut model does.
     """
-    low, high = bench.smallest, 1.0
-    best: Point | None = None
-    while high - low > FINEST:
-        keep = round((low + high) / 2, 4)
-        point = bench.point(keep, most_lost)
-        interval = point.estimate.difference_interval
-        if point.estimate.complete and interval is not None and interval[0] >= -most_lost:
-            best, high = point, keep
-        else:
-            low = keep
+
+    def tried(percent: int) -> Point | None:
+        point = bench.point(percent / 100, most_lost)
+        return point if decided(point.estimate, most_lost) else None
+
+    best = smallest_percent(bench.smallest, tried)
     if best is None:
         raise UserError(
             f"No cut by {bench.scores.method} is sure to lose at most {100 * most_lost:g} points on the "

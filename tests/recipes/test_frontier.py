@@ -1,0 +1,56 @@
+"""Which budget a bisection ends at, and when an evaluation has decided."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asc_core.recipes.frontier import Workbench, decided, frontier, smallest_percent, smallest_within
+from asc_core.scores import sweep
+from asc_core.values import Estimate
+from tests.evaluate.toy_tasks import encoder_for, toy_task
+
+SURE = Estimate("accuracy", 0.9, (0.8, 1.0), "validation", 100, 100, 0.0, (0.0, 0.01))
+
+
+def test_an_evaluation_has_decided_when_its_interval_has() -> None:
+    assert decided(SURE, 0.0) is True
+    assert decided(replace(SURE, examples=64), 0.0) is True, "the interval holds at every look"
+    assert decided(replace(SURE, difference_interval=(-0.1, 0.1), examples=64), 0.01) is None
+    assert decided(replace(SURE, difference_interval=(-0.1, 0.1)), 0.01) is False, "no examples are left to be sure"
+    assert decided(replace(SURE, difference_interval=(-0.1, -0.02), examples=64), 0.01) is False
+    assert decided(replace(SURE, difference_interval=None), 0.0) is False
+
+
+@given(least=st.floats(0, 1), limit=st.integers(0, 120))
+def test_bisecting_finds_the_smallest_percent(least: float, limit: int) -> None:
+    asked: list[int] = []
+
+    def tried(percent: int) -> int | None:
+        asked.append(percent)
+        return percent if percent >= limit else None
+
+    found = smallest_percent(least, tried)
+    within_reach = [p for p in range(100) if p >= 100 * least - 1e-9 and p >= limit]
+    assert found == (min(within_reach) if within_reach else None)
+    assert len(asked) <= 7
+    assert all(100 * least - 1e-9 <= percent < 100 for percent in asked)
+
+
+def test_a_frontier_looks_once_and_a_search_at_every_slice() -> None:
+    task = toy_task("text-classification", validation=300)
+    encoder = encoder_for(task)
+    scores = sweep(encoder, task, ["magnitude"])["magnitude"]
+    bench = Workbench(encoder, task, scores, mode=None)
+    points = list(frontier(bench, [0.6, 0.9]))
+    assert [point.keep for point in points] == [0.6, 0.9]
+    assert {point.estimate.looks for point in points} == {"one"}
+    assert all(point.estimate.complete for point in points)
+    found = smallest_within(bench, 0.5)
+    interval = found.estimate.difference_interval
+    assert interval is not None
+    assert interval[0] >= -0.5
+    assert not found.estimate.complete, "with so much to lose the first slice decides"
+    assert found.keep <= 0.9
