@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -46,7 +47,7 @@ class BatchView:
         self.tokens = self.mask.sum(1)
         self.sample_places = np.full(len(draws), -1) if sample_places is None else sample_places
         self._draws, self._share = draws, token_share
-        self._last: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._last: tuple[weakref.ref[torch.Tensor], torch.Tensor] | None = None
 
     @cached_property
     def units(self) -> dict[str, np.ndarray]:
@@ -102,9 +103,13 @@ class BatchView:
         return self.per_feature((self.sample_weight[:, None, :] @ values)[:, 0])
 
     def squared_norm(self, states: torch.Tensor) -> torch.Tensor:
-        """(rows, T, d) -> (rows, T). Several collectors ask for that of the same hidden states."""
-        if self._last is None or self._last[0] is not states:
-            self._last = (states, torch.linalg.vecdot(states, states))
+        """(rows, T, d) -> (rows, T). Several collectors ask for that of the same hidden states.
+
+        These are held weakly: a graph's hooks refer to collectors, collectors to this, and a cycle through the graph is
+        one that no garbage collection sees.
+        """
+        if self._last is None or self._last[0]() is not states:
+            self._last = (weakref.ref(states), torch.linalg.vecdot(states, states))
         return self._last[1]
 
 

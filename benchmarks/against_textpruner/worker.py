@@ -28,7 +28,7 @@ def main(folder: Path, turns: int) -> None:
         transformer_pruning_config=textpruner.TransformerPruningConfig(
             target_ffn_size=64, target_num_of_heads=4, n_iters=1, pruning_method="iterative", ffn_even_masking=False
         ),
-        general_config=textpruner.GeneralConfig(device="cpu", output_dir=str(folder / "textpruner")),
+        general_config=textpruner.GeneralConfig(use_device="cpu", output_dir=str(folder / "textpruner")),
     )
     seconds = []
     for _ in range(turns + 1):

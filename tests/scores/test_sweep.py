@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -295,3 +297,19 @@ def test_what_is_kept_does_not_grow_with_the_data(tmp_path: Any) -> None:
             sweep(tiny(), ToyTask(count), batch_tokens=24, study=memory, progress=cancel_after(1))
     assert len(memory.sizes) == 2
     assert memory.sizes[0] == memory.sizes[1]
+
+
+def test_nothing_of_a_batch_is_kept_when_the_next_one_comes() -> None:
+    """A graph's hooks refer to collectors; through the graph, a cycle would be invisible to garbage collection."""
+    encoder, task = tiny("bert"), ToyTask()
+    collectors = list(dict.fromkeys(m.collector for m in METHODS.values() if m.collector is not None))
+    work = sweep_module.SweepPass(encoder, task, task.examples("train", 8, 0), collectors, "gold", 0)
+    view, made = work.observe(np.arange(4))
+    with torch.inference_mode():
+        for collector in made:
+            collector.statistics()
+    kept = [weakref.ref(view), *(weakref.ref(collector) for collector in made)]
+    del view, made, collector
+    work.observe(np.arange(4, 8))
+    gc.collect()
+    assert [reference() for reference in kept] == [None] * len(kept)
