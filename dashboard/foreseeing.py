@@ -69,6 +69,8 @@ def remember(bench: Bench, recipe: Recipe, move: Move, found: Estimate) -> None:
     cost, dense = bench.cost_model.cost(plan), bench.cost_model.dense
     at = int(np.abs(GRID - getattr(cost, budget) / getattr(dense, budget)).argmin())
     keep, predicted, low, high = (float(y[at]) for y in (curve.keep, curve.difference, curve.low, curve.high))
+    if np.isnan(predicted):
+        return
     told = Foretold(keep, predicted, low, high, found.difference)
     bench.study.set(_setting(bench), [*_kept(bench), asdict(told)][-MOST_KEPT:])
 
@@ -84,8 +86,12 @@ def told(bench: Bench, curve: Curve | None, kept: float) -> str:
     if curve is None or original is None:
         return "<div class='asc-small asc-quiet'>foretold: nothing yet, measure a budget first</div>"
     at = int(np.abs(GRID - kept).argmin())
-    here = f"{numbers.points(float(curve.difference[at]))} points"
-    band = numbers.interval_of_points((float(curve.low[at]), float(curve.high[at])))
+    difference, high = float(curve.difference[at]), float(curve.high[at])
+    if np.isnan(difference):
+        most = f"{numbers.points(high)} points at best, as nothing so small was measured yet"
+        return f"<div class='asc-small asc-quiet' data-testid='asc-foretold'>foretold: {most}</div>"
+    here = f"{numbers.points(difference)} points"
+    band = numbers.interval_of_points((float(curve.low[at]), high))
     record = track_record(past(bench))
     right = ""
     if record is not None:

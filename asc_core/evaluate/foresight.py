@@ -39,7 +39,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """keep: (n,) ascending shares of the budget. difference, low, high: (n,) foretold there."""
+    """keep: (n,) ascending shares of the budget. difference, low, high: (n,) foretold there.
+
+    Below the smallest budget that was measured there is a band, but no line: difference is NaN.
+    """
 
     keep: np.ndarray
     difference: np.ndarray
@@ -52,7 +55,7 @@ def foresee(points: Sequence[Point], keep: np.ndarray, worst: float) -> Curve | 
 
     keep: (n,) ascending. worst: the difference that is left when everything is lost, such as minus the original's
     metric. Keeping everything costs nothing, and is a point of its own. Below the smallest measured budget the band
-    reaches down to `worst`, and the line goes on as steeply as it last went.
+    reaches down to `worst`.
     """
     if not points:
         return None
@@ -64,19 +67,17 @@ def foresee(points: Sequence[Point], keep: np.ndarray, worst: float) -> Curve | 
     if at[-1] < 1:
         at, means, weights = np.append(at, 1.0), np.append(means, 0.0), np.append(weights, FLOOR**-2)
     fitted = np.minimum(isotonic_regression(means, weights=weights).x, max(0.0, float(means.max())))
-    line = _line(at, fitted, np.asarray(keep, dtype=np.float64), worst)
+    line = _line(at, fitted, np.asarray(keep, dtype=np.float64))
     low, high = _band(measured, np.asarray(keep, dtype=np.float64), worst)
-    return Curve(np.asarray(keep), line, np.minimum(low, line), np.maximum(high, line))
+    return Curve(np.asarray(keep), line, np.fmin(low, line), np.fmax(high, line))
 
 
-def _line(at: np.ndarray, fitted: np.ndarray, keep: np.ndarray, worst: float) -> np.ndarray:
+def _line(at: np.ndarray, fitted: np.ndarray, keep: np.ndarray) -> np.ndarray:
     if len(at) == 1:
-        return np.full(len(keep), fitted[0])
+        return np.where(keep < at[0], np.nan, fitted[0])
     with np.errstate(over="ignore"):  # of slopes that are all but 0
         inside = PchipInterpolator(at, fitted, extrapolate=False)(np.clip(keep, at[0], at[-1]))
-    slope = max((fitted[1] - fitted[0]) / (at[1] - at[0]), 0.0)
-    below = np.maximum(fitted[0] - slope * (at[0] - keep), min(worst, fitted[0]))
-    return np.where(keep < at[0], below, inside)
+    return np.where(keep < at[0], np.nan, inside)
 
 
 def _band(measured: Sequence[Point], keep: np.ndarray, worst: float) -> tuple[np.ndarray, np.ndarray]:

@@ -100,20 +100,21 @@ def _foretold(curve: Curve, original: Estimate, colours: Palette) -> list[go.Sca
     """The band, and the line in it."""
     x = (100 * curve.keep).tolist()
     differences = (curve.low, curve.difference, curve.high)
-    low, line, high = ((100 * np.maximum(original.value + y, 0)).tolist() for y in differences)
+    low, line, high = (100 * np.maximum(original.value + y, 0) for y in differences)
+    measured = ~np.isnan(line)  # below the smallest budget that was measured there is no line
     said = [
         f"foretold {numbers.percent(y / 100)} [{numbers.percent(a / 100)}, {numbers.percent(b / 100)}]"
-        for y, a, b in zip(line, low, high, strict=True)
+        for y, a, b in zip(line[measured], low[measured], high[measured], strict=True)
     ]
     edge = {"mode": "lines", "line": {"width": 0, "shape": "hv"}, "hoverinfo": "skip"}
     accent = colours.accent
     red, green, blue = (int(accent[i : i + 2], 16) for i in (1, 3, 5))
     return [
-        go.Scatter(x=x, y=low, **edge),
-        go.Scatter(x=x, y=high, fill="tonexty", fillcolor=f"rgba({red},{green},{blue},0.12)", **edge),
+        go.Scatter(x=x, y=low.tolist(), **edge),
+        go.Scatter(x=x, y=high.tolist(), fill="tonexty", fillcolor=f"rgba({red},{green},{blue},0.12)", **edge),
         go.Scatter(
-            x=x,
-            y=line,
+            x=[place for place, there in zip(x, measured, strict=True) if there],
+            y=line[measured].tolist(),
             mode="lines",
             line={"width": 1.5, "dash": "dot", "color": accent},
             hovertext=said,
