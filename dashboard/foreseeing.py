@@ -84,7 +84,8 @@ def told(bench: Bench, curve: Curve | None, kept: float) -> str:
     """A sentence for under the slider, as HTML: what is foretold here, and how right that was before."""
     original = bench.original()
     if curve is None or original is None:
-        return "<div class='asc-small asc-quiet'>foretold: nothing yet, measure a budget first</div>"
+        why = "nothing yet; other budgets have to be measured first, without parts set by hand"
+        return f"<div class='asc-small asc-quiet' data-testid='asc-foretold'>foretold: {why}</div>"
     at = int(np.abs(GRID - kept).argmin())
     difference, high = float(curve.difference[at]), float(curve.high[at])
     if np.isnan(difference):
