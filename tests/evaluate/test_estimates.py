@@ -332,13 +332,13 @@ def test_latency_is_measured_in_turns_on_the_same_texts() -> None:
 
     def delay(module: Any, args: Any, kwargs: Any, output: Any) -> None:
         turns.append(("B", tuple(kwargs["input_ids"].flatten().tolist())))
-        time.sleep(0.01)
+        time.sleep(0.1)
 
     slow.model.register_forward_hook(delay, with_kwargs=True)
     found = measure_latency({"fast": encoder, "slow": slow}, np.arange(5, 30), batch_size=4, repeats=5)
     assert [name for name, _ in turns] == ["A", "B"] * 8
     assert all(a[1] == b[1] for a, b in zip(turns[::2], turns[1::2], strict=True))
-    assert found["slow"].median > found["fast"].median + 0.009
+    assert found["slow"].median >= 0.1, "the pause itself is in every turn"
     assert found["fast"].ratio == 1
     assert found["slow"].ratio < 1
     assert found["fast"].low <= found["fast"].median <= found["fast"].high
