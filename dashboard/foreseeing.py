@@ -93,11 +93,12 @@ def told(bench: Bench, curve: Curve | None, kept: float) -> str:
         return f"<div class='asc-small asc-quiet' data-testid='asc-foretold'>foretold: {most}</div>"
     here = f"{numbers.points(difference)} points"
     band = numbers.interval_of_points((float(curve.low[at]), high))
-    record = track_record(past(bench))
+    earlier = past(bench)
+    record = track_record(earlier)
     right = ""
     if record is not None:
         error, inside = record
-        count = len(past(bench))
+        count = len(earlier)
         right = (
             f"; before, off by {100 * error:.1f} points (median of {count}), {numbers.percent(inside, 0)} in the band"
         )

@@ -42,7 +42,7 @@ def predict(
         exploration = exploration if exploration.worthwhile else None
     chosen = exploration.batches() if exploration else by_length(features.lengths, limits or limits_of(encoder))
     waiting = chosen[::-1]
-    model = Reusing(encoder, reuse, int(features.lengths.sum())) if reuse is not None else _Plain(encoder)
+    reusing = Reusing(encoder, reuse, int(features.lengths.sum())) if reuse is not None else None
     fits = float("inf")  # tokens
     done = 0
     with torch.inference_mode(), between_layers(progress.check):
@@ -56,7 +56,8 @@ def predict(
             try:
                 with exploration.timing(rows) if exploration else nullcontext():
                     batch = task.batch(features, rows, encoder)
-                    found = task.predict(model(batch.inputs), batch)
+                    output = reusing(batch.inputs) if reusing is not None else encoder.model(**batch.inputs)
+                    found = task.predict(output, batch)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -78,16 +79,6 @@ def predict(
     if exploration:
         exploration.conclude()
     return predictions
-
-
-class _Plain:
-    """A model as it is."""
-
-    def __init__(self, encoder: Encoder):
-        self._model = encoder.model
-
-    def __call__(self, inputs: dict[str, torch.Tensor]) -> Any:
-        return self._model(**inputs)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -57,7 +57,7 @@ class Removal:
     @property
     def chance_curve(self) -> np.ndarray:
         """(points,) mean over the random orders."""
-        return np.asarray(self.chance.mean(0).sum(0) / self.windows.sum())
+        return np.asarray(self.chance_curves.mean(0))
 
     @property
     def chance_curves(self) -> np.ndarray:

@@ -12,7 +12,7 @@ from asc_core.evaluate.foresight import Curve
 from asc_core.values import Estimate
 from dashboard import numbers
 from dashboard.charts.look import styled
-from dashboard.charts.palette import Palette
+from dashboard.charts.palette import Palette, rgba
 
 
 @dataclass(frozen=True)
@@ -107,16 +107,14 @@ def _foretold(curve: Curve, original: Estimate, colours: Palette) -> list[go.Sca
         for y, a, b in zip(line[measured], low[measured], high[measured], strict=True)
     ]
     edge = {"mode": "lines", "line": {"width": 0, "shape": "hv"}, "hoverinfo": "skip"}
-    accent = colours.accent
-    red, green, blue = (int(accent[i : i + 2], 16) for i in (1, 3, 5))
     return [
         go.Scatter(x=x, y=low.tolist(), **edge),
-        go.Scatter(x=x, y=high.tolist(), fill="tonexty", fillcolor=f"rgba({red},{green},{blue},0.12)", **edge),
+        go.Scatter(x=x, y=high.tolist(), fill="tonexty", fillcolor=rgba(colours.accent, 0.12), **edge),
         go.Scatter(
             x=[place for place, there in zip(x, measured, strict=True) if there],
             y=line[measured].tolist(),
             mode="lines",
-            line={"width": 1.5, "dash": "dot", "color": accent},
+            line={"width": 1.5, "dash": "dot", "color": colours.accent},
             hovertext=said,
             hoverinfo="text",
         ),

@@ -77,3 +77,9 @@ def colour_at(scale: Scale, share: float) -> str:
                 for i in (1, 3, 5)
             )
     return scale[-1][1]
+
+
+def rgba(colour: str, opacity: float) -> str:
+    """colour: "#rrggbb"."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from dashboard import numbers
 from dashboard.charts.look import styled
-from dashboard.charts.palette import Palette
+from dashboard.charts.palette import Palette, rgba
 
 
 def loss_curves(
@@ -28,14 +28,14 @@ def loss_curves(
     """
     figure = styled(go.Figure(), colours, height, (40, 8, 8, 34))
     percent = [100 * share for share in removed]
-    shaded = _rgba(colours.quiet, 0.13)
+    shaded = rgba(colours.quiet, 0.13)
     lowest, highest = chance_range
     figure.add_trace(_line(percent, lowest, "", {"width": 0}, hover=False))
     figure.add_trace(_line(percent, highest, "", {"width": 0}, shaded, hover=False))
     figure.add_trace(_line(percent, chance, "random order", {"width": 1, "dash": "dot", "color": colours.quiet}))
     for name, losses in curves.items():
         if name not in (best, truth):
-            figure.add_trace(_line(percent, losses, name, {"width": 1, "color": _rgba(colours.quiet, 0.55)}))
+            figure.add_trace(_line(percent, losses, name, {"width": 1, "color": rgba(colours.quiet, 0.55)}))
     standing_out = ((truth, colours.ink, 1.5), (best, colours.cut, 2.5))
     for chosen, colour, width in standing_out:
         if chosen is not None and chosen in curves:
@@ -75,8 +75,3 @@ def _room(chance: Sequence[float], curves: object) -> list[float]:
     high = max(chance)
     gap = max(high - low, 1e-6)
     return [low - 0.05 * gap, high + 0.12 * gap]
-
-
-def _rgba(colour: str, opacity: float) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{opacity})"

@@ -17,6 +17,7 @@ from asc_core.errors import UserError
 from asc_core.probes import probing
 from asc_core.recipes import Recipe
 from asc_core.values import Plan
+from tests.compress.cuts import half
 from tests.scores.toy import ToyTask
 from tests.test_surgery import plans
 from tests.tiny import logits, padded_batch, tiny
@@ -24,16 +25,6 @@ from tests.tiny import logits, padded_batch, tiny
 ARCHITECTURES = ["bert", "distilbert", "mpnet", "deberta-v2", "modernbert"]
 TASK = ToyTask(60)
 few = settings(max_examples=8, deadline=None)
-
-
-def half(encoder: Encoder, layers: tuple[int, ...] | None = None) -> Plan:
-    shape = encoder.shape
-    return Plan(
-        shape,
-        tuple(tuple(range(0, n, 2)) for n in shape.heads),
-        tuple(tuple(range(0, n, 2)) for n in shape.neurons),
-        layers or tuple(range(shape.layers)),
-    )
 
 
 def held_out_error(encoder: Encoder, calibration: Calibration, original_layer: int, layer: int, kind: str) -> float:
