@@ -6,6 +6,7 @@ is complete, what was foretold of it just before is kept beside what it came out
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from dashboard.moves import Move
 
 if TYPE_CHECKING:
     from dashboard.bench import Bench
+    from dashboard.charts.frontier import Measured
 
 GRID = np.linspace(0.0, 1.0, 101)
 MOST_KEPT = 200
@@ -41,13 +43,22 @@ def series_of_recipe(bench: Bench, recipe_key: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def curve_of(bench: Bench, series: str | None, budget: str, without: str | None = None) -> Curve | None:
-    """Foretold differences over all budgets. without: a recipe's key whose measurement is left out."""
+def curve_of(
+    bench: Bench,
+    series: str | None,
+    budget: str,
+    without: str | None = None,
+    measured: Sequence[Measured] | None = None,
+) -> Curve | None:
+    """Foretold differences over all budgets.
+
+    without: a recipe's key whose measurement is left out. measured: `bench.all_measured()`, where it is at hand.
+    """
     original = bench.original()
     if series is None or original is None:
         return None
-    measured = [one for one in bench.all_measured() if one.series == series and one.key != without]
-    points = [Point.of(one.kept[budget], one.estimate) for one in measured]
+    known = bench.all_measured() if measured is None else measured
+    points = [Point.of(one.kept[budget], one.estimate) for one in known if one.series == series and one.key != without]
     return foresee([point for point in points if point is not None], GRID, -original.value)
 
 

@@ -411,7 +411,7 @@ def frontier(session: Session, bench: Bench, recipe: Recipe, plan: Plan) -> None
         measured = bench.all_measured()
         here = next((one for one in measured if one.key == recipe.key), None)
         budget = foreseeing.budget_of(move)
-        curve = foreseeing.curve_of(bench, foreseeing.series_of(move), budget)
+        curve = foreseeing.curve_of(bench, foreseeing.series_of(move), budget, measured=measured)
         figure = metric_against_budget(
             measured, bench.original(), here, kept[budget], budget, colours(), foreseen=curve
         )
