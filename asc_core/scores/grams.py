@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Place = tuple[str, int]  # kind and row of a readout
 ROWS_A_PRODUCT = 2048
+BLOCKS = 4  # of columns: a product is symmetric, and its upper blocks are 5/8 of it
 
 
 class SampledInputs(Collector):
@@ -50,7 +51,10 @@ class SampledInputs(Collector):
 
 
 class GramSums:
-    """Sums of a^T a over rows a, one product for many batches: a matrix is much larger than a batch's sampled rows."""
+    """Sums of a^T a over rows a, one product for many batches: a matrix is much larger than a batch's sampled rows.
+
+    Only blocks on and above the diagonal are multiplied and added; the rest is their mirror image.
+    """
 
     def __init__(self) -> None:
         self._waiting: dict[Place, list[torch.Tensor]] = {}
@@ -67,13 +71,17 @@ class GramSums:
         """(columns + 1, columns + 1) each, float64."""
         for place in self._waiting:
             self._multiply(place)
-        return {place: total.cpu().numpy() for place, total in self._sums.items()}
+        return {place: (total.triu() + total.triu(1).T).numpy() for place, total in self._sums.items()}
 
     def _multiply(self, place: Place) -> None:
         if self._waiting[place]:
             a = torch.cat(self._waiting[place])
-            product = (a.T @ a).to("cpu", torch.float64)
-            self._sums[place] = self._sums[place].add_(product) if place in self._sums else product
+            width = a.shape[1]
+            sums = self._sums.setdefault(place, torch.zeros(width, width, dtype=torch.float64))
+            step = -(-width // BLOCKS)
+            for start in range(0, width, step):
+                rows = slice(start, start + step)
+                sums[rows, start:] += (a[:, rows].T @ a[:, start:]).cpu()
             self._waiting[place] = []
 
 
