@@ -770,7 +770,7 @@ def finetune(
         patience=patience,
     )
     for epoch in result.history:
-        _say(as_json, f"epoch {epoch.epoch}: loss {epoch.loss:.4f}, validation {_percent(epoch.metric)}")
+        _say(as_json, f"epoch {epoch.epoch}: loss {epoch.loss or 0:.4f}, validation {_percent(epoch.metric)}")
     _say(
         as_json, f"{out}: {application.metric.name} {_percent(result.best_metric)} on validation, {result.steps} steps"
     )

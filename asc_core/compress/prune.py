@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import field_validator
 
-from asc_core.compress.step import Step
+from asc_core.compress.step import Around, Step
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.progress import Progress
@@ -60,7 +60,13 @@ class Prune(Step):
     def value(self) -> Plan:
         return Plan.from_json(self.plan, origin="the recipe's plan")
 
-    def apply(self, encoder: Encoder, task: Task | None = None, progress: Progress | None = None) -> Encoder:
+    def apply(
+        self,
+        encoder: Encoder,
+        task: Task | None = None,
+        progress: Progress | None = None,
+        around: Around = Around(),
+    ) -> Encoder:
         return prune(encoder, self.value(), self.transfer)
 
     def describe(self) -> str:

@@ -29,7 +29,7 @@ from asc_core.scores.greedy_layers import greedy_layers
 from asc_core.scores.rounds import michel_rounds, textpruner_rounds
 from asc_core.scores.sweep import sweep
 from asc_core.tasks.base import Task
-from asc_core.values import PartValues, Plan, Scores
+from asc_core.values import PartValues, Plan, Provenance, Scores
 
 ROUNDS = 16  # of TextPruner's
 SHARE = 0.1  # that Michel et al. remove in each round
@@ -215,6 +215,23 @@ def _shortgpt(ground: Ground, keeps: Sequence[float]) -> Iterator[Plan]:
         yield by_budget(scores, ground.cost_model, keep, ground.budget, level="layers")
 
 
+def _random_layers(ground: Ground, keeps: Sequence[float]) -> Iterator[Plan]:
+    layers = ground.encoder.shape.layers
+    order = np.random.default_rng((ground.seed, layers)).permutation(layers)
+    for keep in keeps:
+        limit = keep * ground.cost_model.dense_total(ground.budget)
+        for count in range(layers):
+            stays = np.ones(layers, dtype=bool)
+            stays[order[:count]] = False
+            rule = f"{layers - count} layers drawn by seed {ground.seed} (keep {keep:.4g} of the {ground.budget})"
+            plan = Plan.from_masks(ground.encoder.shape, layers=stays, provenance=Provenance(rule=rule))
+            if ground.cost_model.total(plan, ground.budget) <= limit:
+                yield plan
+                break
+        else:
+            raise UserError(f"One layer alone is more than {keep:.4g} of the {ground.budget}.")
+
+
 def _dropped(strategy: Strategy, ground: Ground, keeps: Sequence[float]) -> Iterator[Plan]:
     for keep in keeps:
         yield by_layer_drop(ground.encoder.shape, ground.cost_model, keep, strategy, ground.budget)
@@ -267,6 +284,12 @@ PUBLISHED: dict[str, Published] = {
             "The layers that turn the residual stream least.",
             "ShortGPT, Men et al. 2024, arXiv 2403.03853",
             _shortgpt,
+        ),
+        Published(
+            "random-layers",
+            "Layers drawn by the seed: what every choice of layers has to beat.",
+            "Application Specific Compression, arXiv 2409.05368, its baseline",
+            _random_layers,
         ),
         *(
             Published(

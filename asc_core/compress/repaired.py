@@ -9,6 +9,7 @@ from pydantic import Field
 
 from asc_core.compress.calibration import SAMPLES, TOKENS, Calibration, calibrate
 from asc_core.compress.prune import Prune
+from asc_core.compress.step import Around
 from asc_core.encoder import Encoder
 from asc_core.progress import Progress
 from asc_core.tasks.base import Task
@@ -30,7 +31,13 @@ class Repaired(Prune):
     def repaired(self, encoder: Encoder, calibration: Calibration, progress: Progress | None) -> Encoder:
         """The encoder after the plan and the repair. Raises: UserError, Cancelled."""
 
-    def apply(self, encoder: Encoder, task: Task | None = None, progress: Progress | None = None) -> Encoder:
+    def apply(
+        self,
+        encoder: Encoder,
+        task: Task | None = None,
+        progress: Progress | None = None,
+        around: Around = Around(),
+    ) -> Encoder:
         assert task is not None, "a recipe asks for the task"
         drawn: dict[str, Any] = {"samples": self.samples, "tokens": self.tokens, "seed": self.seed}
         moments = self.repair == "one-shot"

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from asc_core.compress.calibration import SAMPLES, TOKENS
 from asc_core.compress.prune import Prune
 from asc_core.compress.repairs import RepairName, cut_and_repair
-from asc_core.compress.step import Step
+from asc_core.compress.step import Around, Step
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.progress import Progress
@@ -70,14 +70,32 @@ class Recipe:
     def needs_task(self) -> bool:
         return any(step.needs_task for step in self.steps)
 
-    def apply(self, encoder: Encoder, task: Task | None = None, progress: Progress | None = None) -> Encoder:
-        """Raises: UserError where a step does not fit, or needs a task and none is given."""
+    def apply(
+        self,
+        encoder: Encoder,
+        task: Task | None = None,
+        progress: Progress | None = None,
+        folder: str | Path | None = None,
+    ) -> Encoder:
+        """folder: where steps that train keep their state; a killed recipe, applied again, goes on from there and ends
+        in the same model. Without it only the result is left.
+
+        Raises: UserError where a step does not fit, or needs a task and none is given; Cancelled.
+        """
         progress = progress or Progress()
+        teacher, came_from = encoder, [encoder.weights, task.name if task else None]
         for number, step in enumerate(self.steps):
             if step.needs_task and task is None:
                 raise UserError(f"Step {number + 1} of the recipe ({step.kind}) needs the task's texts: name the task.")
             progress.step(number, len(self.steps), step.describe())
-            encoder = step.apply(encoder, task, progress)
+            came_from = [came_from, step.kind, step.identity()]
+            state = None
+            if folder is not None and step.trains:
+                name = hashlib.sha256(json.dumps(came_from, sort_keys=True).encode()).hexdigest()[:12]
+                state = Path(folder) / f"{number + 1}-{step.kind}-{name}"
+            before, encoder = encoder, step.apply(encoder, task, progress, Around(teacher, state))
+            if before is teacher and encoder.shape == before.shape:
+                teacher = encoder  # trained further, but not cut yet
         return encoder
 
     def to_json(self) -> dict[str, Any]:

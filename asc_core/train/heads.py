@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from asc_core import modeling
 from asc_core.encoder import HEADS, Encoder, load_encoder
 from asc_core.tasks.base import Task
+from asc_core.tasks.heads import head_fits
 
 
 def encoder_for_task(
@@ -70,16 +70,3 @@ def _describe_head(config: Any, task: Task) -> None:
     if task.slot_labels:
         config.slot_id2label = {str(i): label for i, label in enumerate(task.slot_labels)}
     config.problem_type = {"regression": "regression", "multi-label": "multi_label_classification"}.get(task.kind)
-
-
-def head_fits(encoder: Encoder, task: Task) -> bool:
-    if encoder.head != task.head:
-        return False
-    if task.kind == "regression":
-        return len(encoder.labels) == 1
-    slots = getattr(encoder.model.config, "slot_id2label", None) or {}
-    return _same(task.labels, encoder.labels) and _same(task.slot_labels, list(slots.values()))
-
-
-def _same(wanted: Sequence[str], there: Sequence[str]) -> bool:
-    return not wanted or set(wanted) == set(there)

@@ -16,8 +16,8 @@ from asc_core.encoder import Encoder, load_adapter, load_encoder
 from asc_core.errors import Cancelled, UserError
 from asc_core.progress import Progress
 from asc_core.tasks import Task
-from asc_core.train import finetune as module
 from asc_core.train import folder
+from asc_core.train import run as module
 from asc_core.train.finetune import finetune
 from asc_core.train.heads import encoder_for_task, with_head_for
 from asc_core.values import Plan
@@ -128,9 +128,9 @@ def test_a_killed_process_resumes_to_the_same_weights(tmp_path: Path) -> None:
     script = (
         "from pathlib import Path; import sys, time\n"
         "import torch; torch.set_num_threads(1)\n"
-        "from asc_core.train import finetune as m; from asc_core.progress import Progress\n"
+        "from asc_core.train import finetune as m, run; from asc_core.progress import Progress\n"
         "from tests.evaluate.toy_tasks import encoder_for, toy_task\n"
-        "m.SECONDS_BETWEEN_CHECKPOINTS = 0.0\n"
+        "run.SECONDS_BETWEEN_CHECKPOINTS = 0.0\n"
         "def report(done, total, what):\n"
         "    if done == 12: print('twelve', flush=True); time.sleep(60)\n"
         "task = toy_task(train=224)\n"
@@ -179,7 +179,7 @@ def test_the_best_epoch_is_kept_and_training_stops_when_it_no_longer_improves(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     metrics = iter([0.5, 0.8, 0.7, 0.8, 0.9])
-    monkeypatch.setattr(module._Run, "_validate", lambda self: next(metrics))
+    monkeypatch.setattr(module.Run, "_validate", lambda self: next(metrics))
     settings = FAST | {"epochs": 5, "limit": 32}
     stopped = finetune(encoder_for(task), task, patience=2, **settings)
     assert [e.metric for e in stopped.history] == [0.5, 0.8, 0.7, 0.8]
@@ -190,7 +190,7 @@ def test_the_best_epoch_is_kept_and_training_stops_when_it_no_longer_improves(
         seen.append({n: p.detach().clone() for n, p in self.trained.items()})
         return [0.5, 0.8, 0.7, 0.8, 0.9][len(seen) - 1]
 
-    monkeypatch.setattr(module._Run, "_validate", validate)
+    monkeypatch.setattr(module.Run, "_validate", validate)
     again = finetune(encoder_for(task), task, patience=2, **settings)
     kept = dict(again.encoder.model.named_parameters())
     assert all(torch.equal(kept[name], seen[1][name]) for name in kept)

@@ -1,0 +1,116 @@
+"""Steps that look at the model in front of them and choose what to cut: a recipe that suits any original.
+
+A recipe made of these says how a model was made and not only what was cut: ASC's rule at a threshold (Application
+Specific Compression, arXiv 2409.05368), or the best of any method within a budget.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from asc_core.compress.calibration import SAMPLES, TOKENS
+from asc_core.compress.published import PUBLISHED, published_plan
+from asc_core.compress.repairs import RepairName, cut_and_repair
+from asc_core.compress.step import Around, Step
+from asc_core.encoder import Encoder
+from asc_core.plan import asc_greedy, by_budget
+from asc_core.plan.cost import Budget, CostModel
+from asc_core.plan.encoder_cost import task_cost_model
+from asc_core.progress import Progress
+from asc_core.scores.sweep import sweep
+from asc_core.tasks.base import Task
+from asc_core.tasks.heads import head_fits
+from asc_core.tasks.texts import Texts
+from asc_core.values import Plan
+
+Share = Budget | Literal["layer-parameters"]
+
+
+class CutBySimilarity(Step):
+    """Remove the layers that ASC's threshold-greedy rule finds redundant for the task.
+
+    variant: of the similarity, see `asc-a` and `asc-b`. exact: leave out the 0.01 that the authors' code subtracts.
+    samples, seed: draw the training texts.
+    """
+
+    kind: ClassVar[str] = "asc"
+    needs_task: ClassVar[bool] = True
+    threshold: float = Field(gt=0, le=1)
+    variant: Literal["a", "b"] = "b"
+    exact: bool = False
+    samples: int = Field(default=1024, ge=1)
+    seed: int = 0
+
+    def plan(self, encoder: Encoder, task: Task, progress: Progress | None = None) -> Plan:
+        """Raises: UserError where the threshold would remove every layer."""
+        method = f"asc-{self.variant}"
+        task = _readable(encoder, task)
+        scores = sweep(encoder, task, [method], samples=self.samples, seed=self.seed, progress=progress)[method]
+        return asc_greedy(scores, self.threshold, self.exact)
+
+    def apply(self, encoder: Encoder, task: Task | None, progress: Progress, around: Around = Around()) -> Encoder:
+        assert task is not None, "a recipe asks for the task"
+        return encoder.cut(self.plan(encoder, task, progress))
+
+    def describe(self) -> str:
+        return f"layers cut by ASC's rule at similarity {self.threshold:g} (variant {self.variant.upper()})"
+
+
+class CutToBudget(Step):
+    """Cut to a share of the cost, by any scores or published method, and repair what stays.
+
+    method: one of the scoring methods, or of `PUBLISHED`. keep: share of the `budget`; "layer-parameters" are those of
+    the layers, embeddings and head not counted. repair: see `cut_and_repair`. samples, seed: draw the training texts;
+    tokens: of them for the repair.
+    """
+
+    kind: ClassVar[str] = "cut to budget"
+    needs_task: ClassVar[bool] = True
+    method: str = "obs"
+    keep: float = Field(gt=0, le=1)
+    budget: Share = "flops"
+    multiple: int = Field(default=1, ge=1)
+    repair: RepairName | None = "sequential"
+    samples: int = Field(default=SAMPLES, ge=8)
+    tokens: int = Field(default=TOKENS, ge=64)
+    seed: int = 0
+
+    def plan(self, encoder: Encoder, task: Task, progress: Progress | None = None) -> Plan:
+        """Raises: UserError for an unknown method, or a budget out of its reach."""
+        task = _readable(encoder, task)
+        costs = task_cost_model(encoder, task)
+        budget, keep = counted(self.budget, self.keep, costs)
+        if self.method in PUBLISHED:
+            return published_plan(
+                encoder, task, self.method, keep, budget, samples=self.samples, seed=self.seed, progress=progress
+            )
+        found = sweep(encoder, task, [self.method], samples=self.samples, seed=self.seed, progress=progress)
+        return by_budget(found[self.method], costs, keep, budget, multiple=self.multiple)
+
+    def apply(self, encoder: Encoder, task: Task | None, progress: Progress, around: Around = Around()) -> Encoder:
+        assert task is not None, "a recipe asks for the task"
+        plan = self.plan(encoder, task, progress)
+        task = _readable(encoder, task)
+        step = cut_and_repair(plan, self.repair, samples=self.samples, tokens=self.tokens, seed=self.seed)
+        return step.apply(encoder, task, progress, around)
+
+    def describe(self) -> str:
+        repaired = f", {self.repair} repair" if self.repair else ""
+        return f"cut to {100 * self.keep:g} % of the {self.budget.replace('-', ' ')} by {self.method}{repaired}"
+
+
+def _readable(encoder: Encoder, task: Task) -> Task:
+    """The task, or its texts alone for a pre-trained encoder that is yet to get the task's head."""
+    return task if head_fits(encoder, task) else Texts(task)
+
+
+def counted(budget: Share, keep: float, costs: CostModel) -> tuple[Budget, float]:
+    """The same in a budget of the cost model: a share of the layers' parameters as one of all parameters."""
+    if budget != "layer-parameters":
+        return budget, keep
+    dense = costs.dense
+    # Half a parameter more, so that rounding does not take the last one away.
+    kept = costs.static_parameters + keep * dense.encoder_parameters + 0.5
+    return "parameters", min(1.0, kept / dense.parameters)

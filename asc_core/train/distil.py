@@ -1,0 +1,229 @@
+"""Distillation: a cut encoder learns to do what the original does, on the application's texts.
+
+Four terms, each weighted: the task's own loss; soft targets, T^2 KL(teacher || student) of the outputs at temperature T
+(Hinton et al. 2015, arXiv 1503.02531, section 2); the hidden states of the layers that stayed, squared error over the
+teacher's square (as TinyBERT's, Jiao et al. 2020, arXiv 1909.10351, section 3.1, without its projection: widths of the
+residual stream are equal here); and the last layer's value relations, KL of softmax(V V^T / sqrt(d)) (MiniLM, Wang et
+al. 2020, arXiv 2002.10957, section 3.2). Labels are not needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from asc_core import modeling
+from asc_core.encoder import Encoder
+from asc_core.errors import UserError
+from asc_core.evaluate.predictions import predict
+from asc_core.probes import Probe, probing
+from asc_core.progress import Progress
+from asc_core.tasks.base import Batch, Features, Task
+from asc_core.train.run import Objective, Run, Settings, Trained, learning_rate
+
+NEVER = -1e4  # a logit, at padding; what is finite has finite gradients
+OUTPUTS = ("logits", "start_logits", "end_logits", "slot_logits")
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What each term counts. temperature: of the soft targets."""
+
+    labels: float = 0.5
+    soft: float = 1.0
+    hidden: float = 1.0
+    relations: float = 0.0
+    temperature: float = 2.0
+
+    def check(self) -> None:
+        """Raises: UserError where a number makes no sense."""
+        for name, value in asdict(self).items():
+            if not (math.isfinite(value) and value >= 0):
+                raise UserError(f"{name} = {value}: give a number of 0 or more.")
+        if not self.temperature:
+            raise UserError("temperature = 0: give a temperature above 0, such as 2.")
+
+
+def distil(
+    student: Encoder,
+    teacher: Encoder,
+    task: Task,
+    out: str | Path | None = None,
+    *,
+    steps: int = 200,
+    terms: Terms = Terms(),
+    lr: float | None = None,
+    batch_size: int = 32,
+    lora_rank: int | None = None,
+    seed: int = 0,
+    patience: int | None = 2,
+    warmup: float = 0.1,
+    limit: int | None = None,
+    progress: Progress | None = None,
+    resume: bool = True,
+) -> Trained:
+    """Train a copy of `student` towards `teacher` on the task's train split; the best state on validation is kept.
+
+    student: `teacher` after a cut, or any encoder of the same architecture, head and hidden size. Its state before the
+    first step counts as a candidate, so that validation never gets worse. steps: batches in all. Other arguments as for
+    `finetune`; an adapter is merged into the weights at the end.
+    Raises: UserError where the two do not fit each other or the task, `out` is in use, the disk is full or the loss is
+    no longer a number; Cancelled within one batch.
+    """
+    terms.check()
+    rate = learning_rate(lr, lora_rank)
+    settings = Settings(steps, rate, batch_size, lora_rank, seed, patience, warmup, steps, limit, from_start=True)
+    objective = Teaching(teacher, student, task, terms)
+    run = Run(student, task, objective, settings, None if out is None else Path(out), progress or Progress())
+    run.train(resume)
+    return run.finish(student.source, save_tokenizer=True, merged=True)
+
+
+class Teaching(Objective):
+    """What a teacher shows on a batch, and how far the student is from it."""
+
+    def __init__(self, teacher: Encoder, student: Encoder, task: Task, terms: Terms):
+        if (teacher.architecture, teacher.head) != (student.architecture, student.head):
+            raise UserError(
+                f"{student.name} ({student.architecture}, {student.head}) cannot learn from {teacher.name} "
+                f"({teacher.architecture}, {teacher.head}): a teacher has the student's architecture and head."
+            )
+        if teacher.shape.hidden != student.shape.hidden or teacher.labels != student.labels:
+            raise UserError(f"{student.name} and its teacher {teacher.name} differ in hidden size or labels.")
+        self.terms, self.task = terms, task
+        self.teacher = teacher
+        self.layers = matching_layers(student, teacher)
+        self.groups = math.gcd(*(encoder.shape.heads[encoder.shape.rows[-1]] for encoder in (teacher, student)))
+        self.related = bool(terms.relations and self.groups)
+        if self.related:
+            self.teacher = teacher.copy()  # a hook on it must not see what other threads ask of the teacher
+
+    def identity(self) -> Any:
+        return ["distil", self.teacher.weights, asdict(self.terms)]
+
+    def reference(self, features: Features) -> Sequence[Any]:
+        return predict(self.teacher, self.task, features, Progress())
+
+    def loss(self, encoder: Encoder, task: Task, batch: Batch) -> torch.Tensor:
+        terms, mask = self.terms, batch.mask.bool()
+        wanted = Seen(self.teacher, self.related)
+        seen = Seen(encoder, self.related)
+        with torch.no_grad():
+            wanted.look(batch)
+        seen.look(batch)
+        total = torch.zeros((), device=mask.device)
+        if terms.labels and task.labelled:
+            total = total + terms.labels * task.loss(seen.output, batch).mean()
+        if terms.soft:
+            total = total + terms.soft * soft_targets(seen.output, wanted.output, mask, terms.temperature)
+        if terms.hidden:
+            pairs = zip(seen.states, (wanted.states[layer] for layer in self.layers), strict=True)
+            total = total + terms.hidden * torch.stack([relative_error(a, b, mask) for a, b in pairs]).mean()
+        if self.related:
+            total = total + terms.relations * relation_loss(seen.values, wanted.values, self.groups, mask)
+        return total
+
+
+class Seen(Probe):
+    """One forward pass. output: the model's. states: (B, T, d) after each layer. values: (B, T, heads * d_h) of the
+    last layer, where they were asked for."""
+
+    values: torch.Tensor
+
+    def __init__(self, encoder: Encoder, related: bool):
+        self.encoder, self.related = encoder, related
+        self.states: list[torch.Tensor] = []
+
+    def look(self, batch: Batch) -> None:
+        handle = self._value_linear().register_forward_hook(self._keep) if self.related else None
+        try:
+            with probing(self):
+                self.output = self.encoder.model(**batch.inputs)
+        finally:
+            if handle is not None:
+                handle.remove()
+
+    def leave(self, layer: int, before: torch.Tensor, after: torch.Tensor) -> None:
+        self.states.append(after)
+
+    def _value_linear(self) -> nn.Module:
+        """What makes the values, or queries, keys and values side by side."""
+        row = modeling.rows_of(self.encoder.model)[self.encoder.shape.rows[-1]]
+        paths = modeling.ARCHITECTURES[self.encoder.architecture].feeders
+        named = [path for path in paths if path.rpartition(".")[2].startswith(("v", "Wqkv"))]
+        found = modeling.submodule(row, named[-1])
+        assert found is not None
+        return found
+
+    def _keep(self, module: nn.Module, args: Any, output: torch.Tensor) -> None:
+        stacked = modeling.ARCHITECTURES[self.encoder.architecture].stacked
+        self.values = output.chunk(stacked, dim=-1)[-1]
+
+
+def soft_targets(output: Any, wanted: Any, mask: torch.Tensor, temperature: float) -> torch.Tensor:
+    """() T^2 KL(teacher || student), mean over rows (over real tokens where each has outputs of its own).
+
+    One number for each row or token is a regression: half the squared error. mask: (B, T) bool.
+    Raises: UserError where the model has none of `OUTPUTS`.
+    """
+    losses = []
+    for name in OUTPUTS:
+        mine, theirs = getattr(output, name, None), getattr(wanted, name, None)
+        if mine is None or theirs is None:
+            continue
+        if mine.shape[-1] == 1:
+            losses.append((mine - theirs).square().mean() / 2)
+            continue
+        if name in ("start_logits", "end_logits"):
+            mine, theirs = (logits.masked_fill(~mask, NEVER) for logits in (mine, theirs))
+        elif mine.dim() == 3:
+            mine, theirs = mine[mask], theirs[mask]
+        logs = [torch.log_softmax(logits.float() / temperature, -1) for logits in (mine, theirs)]
+        losses.append(temperature**2 * functional.kl_div(*logs, log_target=True, reduction="batchmean"))
+    if not losses:
+        raise UserError("The model has no outputs to distil: set soft = 0 and learn from its hidden states alone.")
+    return torch.stack(losses).sum()
+
+
+def relative_error(mine: torch.Tensor, theirs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """() squared error over real tokens, as a share of the square of what was wanted."""
+    return (mine - theirs)[mask].square().sum() / theirs[mask].square().sum().clamp_min(1e-12)
+
+
+def relation_loss(mine: torch.Tensor, theirs: torch.Tensor, groups: int, mask: torch.Tensor) -> torch.Tensor:
+    """() KL(teacher || student) of how values relate to each other, mean over real tokens and groups of heads.
+
+    mine, theirs: (B, T, width), of any two widths that `groups` divides (MiniLMv2, arXiv 2012.15828, section 3.2).
+    """
+    logs = []
+    for values in (mine, theirs):
+        split = values.unflatten(-1, (groups, -1)).transpose(1, 2)  # (B, groups, T, width / groups)
+        products = split @ split.mT / math.sqrt(split.shape[-1])
+        logs.append(torch.log_softmax(products.masked_fill(~mask[:, None, None, :], NEVER), -1))
+    each = functional.kl_div(*logs, log_target=True, reduction="none").sum(-1)  # (B, groups, T)
+    return each[mask[:, None, :].expand_as(each)].mean()
+
+
+def matching_layers(student: Encoder, teacher: Encoder) -> tuple[int, ...]:
+    """For each layer of the student the teacher's (0-based) whose output it should give.
+
+    By the record of the cut where both are cuts of one model; else evenly spread, the last one to the last.
+    """
+    mine, theirs = _recorded(student), _recorded(teacher)
+    if set(mine) <= set(theirs):
+        return tuple(theirs.index(layer) for layer in mine)
+    layers, of = student.shape.layers, teacher.shape.layers
+    return tuple(max(0, math.ceil((layer + 1) * of / layers) - 1) for layer in range(layers))
+
+
+def _recorded(encoder: Encoder) -> list[int]:
+    """Its layers in numbers of the uncut model."""
+    record = getattr(encoder.model.config, "asc_cut", None)
+    return list(range(encoder.shape.layers)) if record is None else list(record["layers"])

@@ -1,0 +1,381 @@
+"""A training run: batches, validation, checkpoints, and the best epoch's weights at the end.
+
+A run is a function of its inputs and its seed: the batches of an epoch and the dropout of a step are drawn from the
+seed and that epoch's or step's number. So a run that was killed and resumed ends in the same weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peft
+import torch
+from torch import nn
+
+from asc_core.encoder import Encoder
+from asc_core.errors import Cancelled, UserError
+from asc_core.evaluate.batches import shuffled_by_length
+from asc_core.evaluate.predictions import predict
+from asc_core.progress import Progress
+from asc_core.tasks.base import Batch, Examples, Features, Task
+from asc_core.train.adapters import add_adapter, round_adapter, save_adapter
+from asc_core.train.checkpoints import Checkpoints, Tensors, optimizer_tensors, restore_optimizer
+from asc_core.train.folder import RESUME, check_free, made_at_once, save_checkpoint
+
+LOG = "training.jsonl"
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
+LEARNING_RATE, LORA_LEARNING_RATE = 5e-5, 5e-4
+
+
+def learning_rate(asked: float | None, lora_rank: int | None) -> float:
+    if asked is not None:
+        return asked
+    return LEARNING_RATE if lora_rank is None else LORA_LEARNING_RATE
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """loss: the mean over the epoch's training features. metric: on the validation split. step: steps done so far.
+
+    Epoch 0 is the model before any step, where a run counts it as a candidate; it has no loss.
+    """
+
+    epoch: int
+    step: int
+    loss: float | None
+    metric: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """encoder: the best epoch's, as it is stored. best_metric: its metric on the validation split, measured as such."""
+
+    encoder: Encoder
+    history: tuple[Epoch, ...]
+    best_metric: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides the result besides the encoder, the data and the objective.
+
+    from_start: whether the model before the first step may turn out to be the best.
+    """
+
+    epochs: int
+    lr: float
+    batch_size: int
+    lora_rank: int | None
+    seed: int
+    patience: int | None
+    warmup: float
+    max_steps: int | None
+    limit: int | None
+    from_start: bool = False
+    weight_decay: float = 0.01
+    clip: float = 1.0
+
+    def check(self) -> None:
+        """Raises: UserError where a number makes no sense."""
+        for name, least in (("epochs", 1), ("batch_size", 1), ("lora_rank", 1), ("patience", 1), ("max_steps", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UserError(f"{name} = {value}: give {least} or more.")
+        if not 0 < self.lr < 1:
+            raise UserError(f"lr = {self.lr}: give a learning rate between 0 and 1, such as {LEARNING_RATE}.")
+        if not 0 <= self.warmup < 1:
+            raise UserError(f"warmup = {self.warmup}: give a share of the steps from 0 to below 1, such as 0.1.")
+
+
+class Objective(ABC):
+    """What training makes smaller."""
+
+    @abstractmethod
+    def loss(self, encoder: Encoder, task: Task, batch: Batch) -> torch.Tensor:
+        """() for a batch, from the encoder in training."""
+
+    @abstractmethod
+    def identity(self) -> Any:
+        """What decides it, as JSON."""
+
+    def reference(self, features: Features) -> Sequence[Any] | None:
+        """Predictions that a task without labels is measured against."""
+        return None
+
+
+class Gold(Objective):
+    """The task's own loss against its labels."""
+
+    def loss(self, encoder: Encoder, task: Task, batch: Batch) -> torch.Tensor:
+        return task.loss(encoder.model(**batch.inputs), batch).mean()
+
+    def identity(self) -> Any:
+        return "gold"
+
+
+class Run:
+    """One training run: the copy in training, where it stands, and the best weights so far.
+
+    Raises: UserError where `out` is in use, the disk is full, or the loss is no longer a number; Cancelled.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        task: Task,
+        objective: Objective,
+        settings: Settings,
+        out: Path | None,
+        progress: Progress,
+    ):
+        settings.check()
+        if out is not None:
+            check_free(out)
+        self.task, self.settings, self.out, self.progress = task, settings, out, progress
+        self.objective = objective
+        self.encoder = encoder.copy()
+        self.train_features = task.features(task.examples("train", settings.limit, settings.seed), self.encoder)
+        self.validation: Examples = task.examples("validation")
+        self.validation_features = task.features(self.validation, self.encoder)
+        self.reference = None if task.labelled else objective.reference(self.validation_features)
+        self.adapter: peft.PeftModel | None = None
+        with _seeded(settings.seed):
+            if settings.lora_rank is None:
+                self.encoder.model.requires_grad_(True)
+            else:
+                self.encoder.model.requires_grad_(False)
+                self.adapter = add_adapter(self.encoder, settings.lora_rank)
+        self.trained = {name: p for name, p in self.encoder.model.named_parameters() if p.requires_grad}
+        self.optimizer = _adamw(self.trained, settings)
+        steps_per_epoch = math.ceil(len(self.train_features) / settings.batch_size)
+        self.total = min(settings.epochs * steps_per_epoch, settings.max_steps or settings.epochs * steps_per_epoch)
+        self.step = 0
+        self.epoch = 0
+        self.batches_done = 0  # in this epoch
+        self.loss_sum = 0.0
+        self.seconds = 0.0  # in this epoch, before a resumption
+        self.history: list[Epoch] = []
+        self.best: Tensors | None = None
+        self.checkpoints: Checkpoints | None = None
+        if out is not None:
+            key = _fingerprint(encoder, task, objective, settings, self.train_features, self.validation_features)
+            self.checkpoints = Checkpoints(out / RESUME, key)
+
+    @property
+    def best_epoch(self) -> Epoch | None:
+        return max(self.history, key=lambda e: (e.metric, -e.epoch), default=None)
+
+    @property
+    def finished(self) -> bool:
+        if not self.history:
+            return False
+        best, patience = self.best_epoch, self.settings.patience
+        assert best is not None
+        stopped = patience is not None and self.history[-1].epoch - best.epoch >= patience
+        return stopped or self.history[-1].step >= self.total
+
+    def train(self, resume: bool) -> None:
+        if resume:
+            self._restore()
+        self._saved = time.monotonic()
+        try:
+            if self.settings.from_start and not self.history and not self.step:
+                self._end_epoch(0, None, time.monotonic())
+            while not self.finished:
+                self._train_epoch()
+        except Cancelled:  # raised between two steps, so the state is whole
+            self._save()
+            raise
+
+    def _train_epoch(self) -> None:
+        began = time.monotonic() - self.seconds
+        lengths = self.train_features.lengths
+        batches = shuffled_by_length(lengths, self.settings.batch_size, (self.settings.seed, self.epoch))
+        batches = batches[: self.total - self.step + self.batches_done]
+        self.encoder.model.train()
+        try:
+            for rows in batches[self.batches_done :]:
+                self.progress.step(self.step, self.total, "training steps")
+                self.loss_sum += self._train_batch(rows) * len(rows)
+                self.step += 1
+                self.batches_done += 1
+                if time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS:
+                    self.seconds = time.monotonic() - began
+                    self._save()
+        finally:
+            self.encoder.model.eval()
+            self.seconds = time.monotonic() - began
+        self._end_epoch(self.epoch + 1, self.loss_sum / sum(map(len, batches)), began)
+
+    def _end_epoch(self, number: int, loss: float | None, began: float) -> None:
+        before, metric = self.best_epoch, self._validate()
+        self.history.append(Epoch(number, self.step, loss, metric, round(time.monotonic() - began, 1)))
+        self.epoch, self.batches_done, self.loss_sum, self.seconds = number, 0, 0.0, 0.0
+        if before is None or metric > before.metric:
+            self.best = {name: p.detach().cpu().clone() for name, p in self.trained.items()}
+        self._save(best_is_new=self.best_epoch is not before)
+
+    def _train_batch(self, rows: np.ndarray) -> float:
+        settings = self.settings
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.lr * _schedule(self.step, self.total, settings.warmup)
+        with _seeded(settings.seed, self.step):
+            batch = self.task.batch(self.train_features, rows, self.encoder)
+            loss = self.objective.loss(self.encoder, self.task, batch)
+            loss.backward()
+        nn.utils.clip_grad_norm_(list(self.trained.values()), settings.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise UserError(
+                f"The training loss is {value} at step {self.step + 1}: the run has diverged; use a smaller learning "
+                f"rate than {settings.lr:g}."
+            )
+        return value
+
+    def _validate(self) -> float:
+        quiet = Progress(cancel=self.progress.cancel)
+        predictions = predict(self.encoder, self.task, self.validation_features, quiet)
+        statistics = self.task.statistics(predictions, self.validation_features, self.validation, self.reference)
+        return self.task.metric.value(statistics)
+
+    def _save(self, best_is_new: bool = False) -> None:
+        self._saved = time.monotonic()
+        if self.checkpoints is None:
+            return
+        best = self.best_epoch
+        if best is not None and best_is_new:
+            assert self.best is not None
+            self.checkpoints.save(f"best-{best.epoch}", self.best, {})
+        names = {parameter: name for name, parameter in self.trained.items()}
+        weights = {f"weight:{name}": parameter for name, parameter in self.trained.items()}
+        facts = {
+            "step": self.step,
+            "epoch": self.epoch,
+            "batches_done": self.batches_done,
+            "loss_sum": self.loss_sum,
+            "seconds": self.seconds,
+            "history": [asdict(e) for e in self.history],
+        }
+        self.checkpoints.save("state", weights | optimizer_tensors(self.optimizer, names), facts)
+        self.checkpoints.keep_only("state", *([f"best-{best.epoch}"] if best else []))
+
+    def _restore(self) -> None:
+        found = self.checkpoints.load("state") if self.checkpoints else None
+        if found is None:
+            return
+        assert self.checkpoints is not None
+        tensors, facts = found
+        history = [Epoch(**e) for e in facts["history"]]
+        if history:
+            best = max(history, key=lambda e: (e.metric, -e.epoch))
+            stored = self.checkpoints.load(f"best-{best.epoch}")
+            if stored is None:
+                return
+            self.best = stored[0]
+        self.history = history
+        self.step, self.epoch, self.batches_done = facts["step"], facts["epoch"], facts["batches_done"]
+        self.loss_sum, self.seconds = facts["loss_sum"], facts["seconds"]
+        _copy_into(self.trained, {name.removeprefix("weight:"): t for name, t in tensors.items()})
+        restore_optimizer(self.optimizer, tensors, self.trained)
+
+    def finish(self, base_name: str, save_tokenizer: bool, merged: bool = False) -> Trained:
+        """base_name: what an adapter names as its base. merged: write a whole checkpoint of an adapter, too."""
+        assert self.best is not None
+        assert self.best_epoch is not None
+        _copy_into(self.trained, self.best)
+        best_metric = self.best_epoch.metric
+        if self.adapter is not None:
+            round_adapter(self.adapter)
+            best_metric = self._validate()
+        self.encoder.model.requires_grad_(False)
+        if self.adapter is not None and merged:
+            self.encoder, self.adapter = self._merged(), None
+        if self.out is not None:
+            with made_at_once(self.out) as folder:
+                if self.adapter is not None:
+                    save_adapter(self.encoder, self.adapter, folder, base_name)
+                else:
+                    save_checkpoint(self.encoder, folder)
+                if save_tokenizer:
+                    self.encoder.tokenizer.save_pretrained(folder)
+                (folder / LOG).write_text(self._log(best_metric), encoding="utf-8")
+        whole = self.encoder if self.adapter is None else self._merged()
+        source = whole.source if self.out is None else str(self.out)
+        encoder = Encoder(whole.model, whole.tokenizer, source, whole.name if self.out is None else None)
+        return Trained(encoder, tuple(self.history), best_metric, self.step)
+
+    def _merged(self) -> Encoder:
+        assert self.adapter is not None
+        model = self.adapter.merge_and_unload().requires_grad_(False)
+        return Encoder(model, self.encoder.tokenizer, self.encoder.source, self.encoder.name)
+
+    def _log(self, best_metric: float) -> str:
+        """One JSON object a line: how the run was set up, each epoch, how it ended."""
+        assert self.best_epoch is not None
+        start = {"event": "start", "encoder": self.encoder.name, "task": self.task.name, "split": "train"}
+        sizes = {"examples": int(self.train_features.example[-1]) + 1, "trained": _count(self.trained.values())}
+        lines: list[dict[str, Any]] = [start | sizes | asdict(self.settings)]
+        lines += [{"event": "epoch"} | asdict(e) for e in self.history]
+        end = {"event": "end", "best_epoch": self.best_epoch.epoch, "steps": self.step, "split": self.validation.split}
+        measured = {"metric": self.task.metric.name, "best_metric": best_metric, "examples": len(self.validation)}
+        return "".join(json.dumps(line) + "\n" for line in [*lines, end | measured])
+
+
+def _count(parameters: Any) -> int:
+    return sum(p.numel() for p in parameters)
+
+
+def _adamw(trained: dict[str, nn.Parameter], settings: Settings) -> torch.optim.AdamW:
+    """Biases and norms (all that is not a matrix) do not decay."""
+    matrices = [p for p in trained.values() if p.dim() > 1]
+    rest = [p for p in trained.values() if p.dim() <= 1]
+    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.lr)
+
+
+def _schedule(step: int, total: int, warmup: float) -> float:
+    """Linear up over the first `warmup` of the steps, then linear down to 0."""
+    rising = warmup * total
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    return (total - step) / max(1.0, total - rising)
+
+
+@contextmanager
+def _seeded(*seed: int) -> Iterator[None]:
+    """Random numbers inside are those of this seed, and the caller's go on afterwards as if nothing had happened."""
+    with torch.random.fork_rng():
+        torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]) >> 1)
+        yield
+
+
+def _copy_into(parameters: dict[str, nn.Parameter], values: Tensors) -> None:
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(values[name])
+
+
+def _fingerprint(encoder: Encoder, task: Task, objective: Objective, settings: Settings, *features: Features) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    facts = [encoder.weights, task.name, task.kind, objective.identity(), asdict(settings)]
+    digest.update(json.dumps(facts).encode())
+    for one in features:
+        for ids in one.input_ids:
+            digest.update(ids.tobytes() + b"|")
+        for target in one.targets or ():
+            digest.update(repr(target).encode())
+    return digest.hexdigest()
