@@ -26,18 +26,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 import asc_core
 from asc_core.compress import PUBLISHED, calibrate, cut_and_repair, refit
 from asc_core.compress.published import Ground
 from asc_core.compress.repaired import Repaired
 from asc_core.encoder import Encoder
-from asc_core.evaluate import Measured, measure, measure_latency
+from asc_core.evaluate import Measured, measure_latency
 from asc_core.plan import STRATEGIES, by_budget, by_layer_drop
 from asc_core.tasks import Task
 from asc_core.values import Plan, Scores
 from benchmarks.machine import RESULTS, keep, machine
+from benchmarks.outcomes import difference_interval, outcomes, statistics
 from benchmarks.trust import CHECKPOINTS, sources
 
 KEPT = (0.8, 0.6, 0.5, 0.4, 0.3, 0.2)
@@ -149,43 +148,7 @@ class Checkpoint:
     def outcome(self, method: str, kept: float | None, build: Callable[[], list[Encoder]]) -> list[Measured]:
         """On the test split; read where it was measured before."""
         file = WORK / f"{self.name}-{self.seed}-{method.replace(', ', '-').replace(' ', '-')}-{kept}.npz"
-        if file.exists():
-            with np.load(file) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-            metadata = json.loads(str(arrays.pop("metadata")))
-            return [
-                Measured.from_arrays({n.split("|", 1)[1]: a for n, a in arrays.items() if n.startswith(f"{i}|")}, m)
-                for i, m in enumerate(metadata)
-            ]
-        start = time.perf_counter()
-        found = [measure(model, self.task, "test") for model in build()]
-        print(f"{file.stem}: {time.perf_counter() - start:.0f} s", flush=True)
-        flat: dict[str, np.ndarray] = {}
-        metadata = []
-        for i, measured in enumerate(found):
-            arrays, about = measured.to_arrays()
-            flat |= {f"{i}|{name}": array for name, array in arrays.items()}
-            metadata.append(about)
-        temporary = file.with_suffix(".tmp.npz")
-        np.savez(temporary, metadata=json.dumps(metadata), **flat)
-        temporary.replace(file)
-        return found
-
-
-def statistics(outcomes: list[Measured]) -> np.ndarray:
-    """(examples, k) of the metric's statistics, mean over models: a metric that is a mean is then the mean metric."""
-    return np.mean([outcome.statistics for outcome in outcomes], axis=0)
-
-
-def difference_interval(first: np.ndarray, second: np.ndarray, task: Task, replicates: int = 2000) -> list[float]:
-    """Paired bootstrap over test examples: 95 % interval of metric(first) - metric(second)."""
-    generator = np.random.default_rng(0)
-    metric = task.metric
-    differences = []
-    for _ in range(replicates):
-        rows = generator.integers(len(first), size=len(first))
-        differences.append(metric.value(first[rows]) - metric.value(second[rows]))
-    return [float(v) for v in np.percentile(differences, (2.5, 97.5))]
+        return outcomes(file, build, self.task)
 
 
 def table(name: str, kept: tuple[float, ...], seeds: range) -> list[dict[str, Any]]:

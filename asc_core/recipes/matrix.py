@@ -1,0 +1,273 @@
+"""The application matrix: compressed for application i, evaluated on application j; and what it costs not to know j.
+
+ASC's claim (Application Specific Compression, arXiv 2409.05368) is that a cut made for an application beats a cut that
+knows nothing of it. Row i holds the cut that i's texts ask for, column j what becomes of application j under it. Below
+stand cuts that know no application in particular: from all of them mixed, from general text, by magnitude, at random.
+
+Heads of different tasks differ, so there are two readings. By default each fine-tuned model j is cut with i's plan and
+repaired on i's texts. With `base` the same pre-trained encoder is cut with i's plan and then trained for j (`then`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from asc_core.compress.choose import Share, counted
+from asc_core.compress.repairs import RepairName, cut_and_repair
+from asc_core.compress.step import Around, Step
+from asc_core.encoder import Encoder
+from asc_core.errors import UserError
+from asc_core.evaluate import Measured, estimate, measure
+from asc_core.plan import by_budget
+from asc_core.plan.encoder_cost import task_cost_model
+from asc_core.plan.together import together
+from asc_core.progress import Progress
+from asc_core.scores.sweep import sweep
+from asc_core.tasks.base import Task
+from asc_core.tasks.texts import Texts
+from asc_core.values import Estimate, Plan, Scores
+
+MIXED, GENERAL, MAGNITUDE, RANDOM = "all mixed", "general text", "magnitude", "random"
+REPLICATES = 2000
+
+
+@dataclass(frozen=True)
+class Application:
+    """A fine-tuned model and its task, under a name."""
+
+    name: str
+    encoder: Encoder
+    task: Task
+
+
+@dataclass(frozen=True)
+class Settings:
+    """keep, budget: how much of each model stays. method: scores, which must not need labels where general text is
+    given. repair: of what stays, None = nothing. samples, seed: draw the training texts. split: to measure on."""
+
+    keep: float = 0.5
+    budget: Share = "layer-parameters"
+    method: str = "obs"
+    repair: RepairName | None = "sequential"
+    samples: int = 1024
+    seed: int = 0
+    split: str = "validation"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """row, column: names. measured: what the model did on each of the column's examples. key: what decides it."""
+
+    row: str
+    column: str
+    measured: Measured
+    estimate: Estimate
+    key: str
+
+
+@dataclass
+class ApplicationMatrix:
+    """What all cells share. general: texts of no application, None = that row is left out.
+
+    base, then: see above; the last steps are given the fine-tuned model of the column as their teacher. known: outcomes
+    of earlier cells (and originals) by key, which are not computed again.
+    Raises: UserError where the models differ in shape, or names occur twice.
+    """
+
+    applications: Sequence[Application]
+    settings: Settings = Settings()
+    general: Task | None = None
+    base: Encoder | None = None
+    then: Sequence[Step] = ()
+    known: Mapping[str, Measured] = field(default_factory=dict)
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        names = [application.name for application in self.applications]
+        if len(names) < 2 or len(set(names)) < len(names):
+            raise UserError(f"A matrix needs two applications or more, each under its own name; there are: {names}.")
+        shape = self.applications[0].encoder.shape
+        for application in self.applications:
+            if application.encoder.shape != shape:
+                raise UserError(
+                    f"{application.name} runs on {application.encoder.shape}, {names[0]} on {shape}: a plan for one "
+                    "cannot cut the other. Take models of one pre-trained encoder."
+                )
+        if self.base is not None and self.base.shape != shape:
+            raise UserError(f"The pre-trained encoder is {self.base.shape}, the applications' models are {shape}.")
+
+    @property
+    def rows(self) -> list[str]:
+        """Applications, then the cuts that know none in particular."""
+        return [application.name for application in self.applications] + self.agnostic
+
+    @property
+    def agnostic(self) -> list[str]:
+        return [MIXED, *([GENERAL] if self.general is not None else []), MAGNITUDE, RANDOM]
+
+    def original(self, column: Application) -> Measured:
+        """The column's whole model; computed once."""
+        key = self._key("original", column)
+        if key not in self._originals:
+            self._originals[key] = self.known.get(key) or self._measured(column.encoder, column)
+        return self._originals[key]
+
+    def original_key(self, column: Application) -> str:
+        return self._key("original", column)
+
+    def cells(self) -> Iterator[Cell]:
+        """Column by column, each as it is measured."""
+        for column in self.applications:
+            for row in self.rows:
+                key = self._key(row, column)
+                found = self.known.get(key)
+                if found is None:
+                    found = self._measured(self.compressed(row, column), column)
+                compared = estimate(found, column.task.metric, self.original(column))
+                yield Cell(row, column.name, found, compared, key)
+
+    def compressed(self, row: str, column: Application) -> Encoder:
+        """The column's model under a row's cut."""
+        start = self.base or column.encoder
+        plan = self.plan(row, column)
+        texts = self._texts(row)
+        settings = self.settings
+        step = cut_and_repair(plan, settings.repair, True, settings.samples, seed=settings.seed)
+        smaller = step.apply(start, texts, self._progress)
+        for later in self.then:
+            smaller = later.apply(smaller, column.task, self._progress, Around(teacher=column.encoder))
+        return smaller
+
+    def plan(self, row: str, column: Application) -> Plan:
+        """A row's plan is the same in all columns, except that general text, magnitude and random look at the column's
+        own weights (and know nothing else of it)."""
+        own = {application.name: application for application in self.applications}
+        if row in own:
+            return self._plan_of(row)
+        if row == MIXED:
+            return self._mixed_plan
+        source = self.base or column.encoder
+        if row == GENERAL:
+            scores = self._score(source, self._texts(row), self.settings.method)
+        else:
+            scores = self._score(source, self._texts(row), row)
+        return self._cut(scores, source, self._texts(row))
+
+    def _plan_of(self, name: str) -> Plan:
+        if name not in self._plans:
+            application = next(a for a in self.applications if a.name == name)
+            self._plans[name] = self._cut(self._scores_of(application), application.encoder, application.task)
+        return self._plans[name]
+
+    @cached_property
+    def _mixed_plan(self) -> Plan:
+        scores = together([self._scores_of(application) for application in self.applications], "weighted")
+        return self._cut(scores, self.applications[0].encoder, self._texts(MIXED))
+
+    @cached_property
+    def _plans(self) -> dict[str, Plan]:
+        return {}
+
+    @cached_property
+    def _originals(self) -> dict[str, Measured]:
+        return {}
+
+    @cached_property
+    def _scored(self) -> dict[str, Scores]:
+        return {}
+
+    def _scores_of(self, application: Application) -> Scores:
+        if application.name not in self._scored:
+            found = self._score(application.encoder, application.task, self.settings.method)
+            self._scored[application.name] = found
+        return self._scored[application.name]
+
+    def _score(self, encoder: Encoder, task: Task, method: str) -> Scores:
+        samples, seed = self.settings.samples, self.settings.seed
+        return sweep(encoder, task, [method], samples=samples, seed=seed, progress=self._progress)[method]
+
+    def _cut(self, scores: Scores, encoder: Encoder, task: Task) -> Plan:
+        costs = task_cost_model(encoder, task)
+        budget, keep = counted(self.settings.budget, self.settings.keep, costs)
+        return by_budget(scores, costs, keep, budget)
+
+    def _texts(self, row: str) -> Task:
+        """What a row may look at."""
+        for application in self.applications:
+            if application.name == row:
+                return Texts(application.task)
+        if row != MIXED and self.general is not None:
+            return Texts(self.general)
+        return Texts(*(application.task for application in self.applications))
+
+    @property
+    def _progress(self) -> Progress:
+        return self.progress or Progress()
+
+    def _measured(self, encoder: Encoder, column: Application) -> Measured:
+        reference = None
+        if not column.task.labelled and encoder is not column.encoder:
+            reference = self.original(column)
+        return measure(encoder, column.task, self.settings.split, reference=reference, progress=self._progress)
+
+    def _key(self, row: str, column: Application) -> str:
+        """What decides a cell, as a short name."""
+        settings = self.settings
+        facts: list[Any] = [column.encoder.weights, column.task.name, settings.split]
+        if row != "original":
+            looked_at = [row, *(a.encoder.weights for a in self.applications if a.name == row or row == MIXED)]
+            texts = self._texts(row).name
+            asked = [settings.keep, settings.budget, settings.method, settings.repair, settings.samples, settings.seed]
+            later = [self.base.weights if self.base else None, [[step.kind, step.identity()] for step in self.then]]
+            facts += [looked_at, texts, asked, later]
+        return "matrix:" + hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True)
+class Price:
+    """How many points an application loses on average by a cut that does not know it. row: the agnostic cut.
+
+    value, interval: mean over applications of (own cut's metric - the row's), 95 %, paired bootstrap over examples.
+    """
+
+    row: str
+    value: float
+    interval: tuple[float, float]
+
+
+def prices(matrix: ApplicationMatrix, cells: Sequence[Cell], seed: int = 0) -> list[Price]:
+    """Of each agnostic row that all columns have, the cheapest first; that one is *the* price of agnosticism.
+
+    (The best of several rows is chosen with the same examples, which makes the price look lower rather than higher.)
+    """
+    found = {(cell.row, cell.column): cell.measured.statistics for cell in cells}
+    columns = matrix.applications
+    made = []
+    for row in matrix.agnostic:
+        pairs = [(found.get((c.name, c.name)), found.get((row, c.name)), c.task.metric.value) for c in columns]
+        whole = [(own, other, value) for own, other, value in pairs if own is not None and other is not None]
+        if len(whole) == len(columns):
+            made.append(Price(row, *mean_difference(whole, seed)))
+    return sorted(made, key=lambda price: price.value)
+
+
+def mean_difference(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], float]]], seed: int = 0
+) -> tuple[float, tuple[float, float]]:
+    """(mean over pairs of metric(first) - metric(second), its 95 % interval); examples are drawn within each pair."""
+    generator = np.random.default_rng((seed, len(pairs)))
+    value = float(np.mean([metric(a) - metric(b) for a, b, metric in pairs]))
+    drawn = np.zeros(REPLICATES)
+    for a, b, metric in pairs:
+        for replicate in range(REPLICATES):
+            rows = generator.integers(len(a), size=len(a))
+            drawn[replicate] += (metric(a[rows]) - metric(b[rows])) / len(pairs)
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    return value, (float(low), float(high))

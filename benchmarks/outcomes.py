@@ -1,0 +1,55 @@
+"""What models did on test examples, kept on disk so that a benchmark that was killed goes on."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from asc_core.encoder import Encoder
+from asc_core.evaluate import Measured, measure
+from asc_core.tasks import Task
+
+
+def outcomes(file: Path, build: Callable[[], Sequence[Encoder]], task: Task, split: str = "test") -> list[Measured]:
+    """Of each model on a split; read from `file` (.npz) where they were measured before."""
+    if file.exists():
+        with np.load(file) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        metadata = json.loads(str(arrays.pop("metadata")))
+        return [
+            Measured.from_arrays({n.split("|", 1)[1]: a for n, a in arrays.items() if n.startswith(f"{i}|")}, m)
+            for i, m in enumerate(metadata)
+        ]
+    start = time.perf_counter()
+    found = [measure(model, task, split) for model in build()]
+    print(f"{file.stem}: {time.perf_counter() - start:.0f} s", flush=True)
+    flat: dict[str, np.ndarray] = {}
+    metadata = []
+    for i, measured in enumerate(found):
+        arrays, about = measured.to_arrays()
+        flat |= {f"{i}|{name}": array for name, array in arrays.items()}
+        metadata.append(about)
+    temporary = file.with_suffix(".tmp.npz")
+    np.savez(temporary, metadata=np.array(json.dumps(metadata)), **flat)  # type: ignore[arg-type]
+    temporary.replace(file)
+    return found
+
+
+def statistics(found: Sequence[Measured]) -> np.ndarray:
+    """(examples, k) of the metric's statistics, mean over models: a metric that is a mean is then the mean metric."""
+    return np.mean([outcome.statistics for outcome in found], axis=0)
+
+
+def difference_interval(first: np.ndarray, second: np.ndarray, task: Task, replicates: int = 2000) -> list[float]:
+    """Paired bootstrap over test examples: 95 % interval of metric(first) - metric(second)."""
+    generator = np.random.default_rng(0)
+    metric = task.metric
+    differences = []
+    for _ in range(replicates):
+        rows = generator.integers(len(first), size=len(first))
+        differences.append(metric.value(first[rows]) - metric.value(second[rows]))
+    return [float(v) for v in np.percentile(differences, (2.5, 97.5))]
