@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -481,6 +482,8 @@ def compress(
 ) -> Any:
     """Cut a model for real and write it as a folder that loads with transformers.
 
+    A recipe whose steps train goes on where it was when it is killed and repeated.
+
     Example: asc compress demo:nli --plan plan.json --task demo:nli --repair sequential -o smaller
     """
     import asc_core
@@ -497,9 +500,12 @@ def compress(
     else:
         assert recipe is not None
         steps = asc_core.Recipe.load(recipe)
+        task = task or steps.task
     application = asc_core.load_task(task, split_seed=seed) if task else None
-    smaller = steps.apply(original, application, _progress())
-    report = deliver(smaller, original, out, recipe=steps, task=application, overwrite=overwrite, progress=_progress())
+    state = out.parent / f".{out.name}.steps"
+    uncut, smaller = steps.made(original, application, _progress(), folder=state)
+    report = deliver(smaller, uncut, out, recipe=steps, task=application, overwrite=overwrite, progress=_progress())
+    shutil.rmtree(state, ignore_errors=True)
     for step in steps.steps:
         _say(as_json, step.describe())
     _say(as_json, f"{out}: {smaller.parameters:,} parameters ({_percent(smaller.parameters / original.parameters)})")
@@ -782,6 +788,167 @@ def finetune(
         "steps": result.steps,
         "history": [asdict(epoch) for epoch in result.history],
     }
+
+
+@app.command()
+@_verb
+def distil(
+    student: Annotated[str, typer.Argument(metavar="STUDENT", help="A cut model, as `asc compress` writes it.")],
+    teacher: Annotated[str, typer.Option("--teacher", help="The original that it was cut from.")],
+    task: TaskOption,
+    out: OutOption,
+    steps: Annotated[int, typer.Option(min=1, help="Batches in all.")] = 200,
+    labels: Annotated[float, typer.Option(min=0, help="What the task's own labels count.")] = 0.5,
+    soft: Annotated[float, typer.Option(min=0, help="What the teacher's outputs count.")] = 1.0,
+    hidden: Annotated[float, typer.Option(min=0, help="What the layers' hidden states count.")] = 1.0,
+    relations: Annotated[float, typer.Option(min=0, help="What the last layer's value relations count.")] = 0.0,
+    temperature: Annotated[float, typer.Option(min=0.01, help="Softens the teacher's outputs.")] = 2.0,
+    learning_rate: Annotated[float | None, typer.Option("--lr", help="Default: 5e-4 for LoRA, 5e-5 for full.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    lora_rank: Annotated[int | None, typer.Option(min=1, help="Train LoRA of this rank, merged at the end.")] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> Any:
+    """Let a cut model learn from its original, on the task's texts; labels are not needed.
+
+    Killed and repeated, it goes on. Example: asc distil smaller --teacher demo:nli --task demo:nli -o recovered
+    """
+    import asc_core
+    from asc_core.train.distil import Terms
+    from asc_core.train.distil import distil as train
+
+    application = asc_core.load_task(task, split_seed=seed)
+    result = train(
+        asc_core.load_encoder(student, device=device),
+        asc_core.load_encoder(teacher, device=device),
+        application,
+        out,
+        steps=steps,
+        terms=Terms(labels, soft, hidden, relations, temperature),
+        lr=learning_rate,
+        batch_size=batch_size,
+        lora_rank=lora_rank,
+        seed=seed,
+        progress=_progress(),
+    )
+    metric, before = application.metric.name, result.history[0].metric
+    _say(as_json, f"{out}: {metric} {_percent(before)} before, {_percent(result.best_metric)} after, on validation")
+    return {
+        "path": str(out),
+        "metric": metric,
+        "before": before,
+        "value": result.best_metric,
+        "split": "validation",
+        "steps": result.steps,
+        "history": [asdict(epoch) for epoch in result.history],
+    }
+
+
+@app.command()
+@_verb
+def recipe(
+    name: Annotated[str, typer.Argument(help="asc, asc-to-size, asc-plus, sajjad, greedy or random.")],
+    out: OutOption,
+    task: Annotated[str | None, typer.Option("--task", help="Written into the recipe.")] = None,
+    keep: Annotated[float, typer.Option(min=0.01, max=1, help="Share to keep, where the recipe goes by size.")] = 0.5,
+    budget: Annotated[str, typer.Option(help="Of what: layer-parameters, parameters, flops or bytes.")] = (
+        "layer-parameters"
+    ),
+    threshold: Annotated[float, typer.Option(min=0.01, max=1, help="Similarity, for `asc`.")] = 0.85,
+    variant: Annotated[str, typer.Option(help="Of ASC's similarity: a or b.")] = "b",
+    steps: Annotated[int, typer.Option(min=1, help="Batches of each training after a cut.")] = 200,
+    epochs: Annotated[int, typer.Option(min=1, help="Of a whole fine-tuning.")] = 3,
+    learning_rate: Annotated[float | None, typer.Option("--lr", help="Of all training.")] = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> Any:
+    """Write a ready-made recipe: ASC as published, what it is compared with, or ours.
+
+    Example: asc recipe asc-plus --keep 0.5 -o plus.json
+    Then: asc compress demo:nli --recipe plus.json --task demo:nli -o smaller
+    """
+    from asc_core.recipes.ready import READY, Knobs, ready_recipe
+
+    knobs = Knobs(keep, budget, threshold, variant, steps, epochs, learning_rate, seed)  # type: ignore[arg-type]
+    made = ready_recipe(name, knobs, task=task)
+    made.save(out)
+    for step in made.steps:
+        _say(as_json, step.describe())
+    _say(as_json, f"{out}: for a {READY[name].starts} encoder ({READY[name].source})")
+    return {"path": str(out), "starts": READY[name].starts, "steps": [step.describe() for step in made.steps]}
+
+
+@app.command()
+@_verb
+def matrix(
+    applications: Annotated[
+        list[str], typer.Argument(metavar="APPLICATION...", help="demo:NAME, or NAME=ENCODER,TASK; two or more.")
+    ],
+    study: StudyOption,
+    keep: Annotated[float, typer.Option(min=0.01, max=1, help="Share to keep.")] = 0.5,
+    budget: Annotated[str, typer.Option(help="Of what: layer-parameters, parameters, flops or bytes.")] = (
+        "layer-parameters"
+    ),
+    method: Annotated[str, typer.Option("--method", "-m", help="Which scores; without labels for general text.")] = (
+        "obs"
+    ),
+    repair: Annotated[RepairMode, typer.Option(help="As for `asc compress`.")] = RepairMode.sequential,
+    general: Annotated[
+        str | None, typer.Option("--general", help="A task whose texts stand for general text (labels are not used).")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option("--base", help="Cut this pre-trained encoder instead, and train it for each column.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Of that training.")] = 200,
+    split: Annotated[str, typer.Option(help="Which split to measure on.")] = "validation",
+    samples: Annotated[int, typer.Option(min=8, help="Training texts to look at.")] = 1024,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> Any:
+    """Compressed for one application, measured on every other; and what it costs to know none.
+
+    Killed and repeated, it goes on. Example: asc matrix demo:nli demo:paraphrase demo:intent --study studies/demo
+    """
+    import asc_core
+    from asc_core.recipes.matrix import Application, ApplicationMatrix, Settings, cells_in_study, keep_report, report
+    from asc_core.train.steps import Finetune
+
+    made = []
+    for given in applications:
+        name, _, both = given.rpartition("=") if "=" in given else (given.removeprefix("demo:"), "", given)
+        encoder, _, task = both.partition(",")
+        made.append(Application(name, *_load(encoder, task or encoder, seed, device, split=split)))
+    asked = Settings(keep, budget, method, repair.mode, samples, seed, split)  # type: ignore[arg-type]
+    whole = ApplicationMatrix(
+        made,
+        asked,
+        asc_core.load_task(general) if general else None,
+        asc_core.load_encoder(base, device=device) if base else None,
+        [Finetune(epochs=steps, steps=steps, seed=seed, patience=None)] if base else [],
+        progress=_progress(),
+    )
+    kept = asc_core.Study.open(study)
+    cells = []
+    for cell in cells_in_study(whole, kept):
+        cells.append(cell)
+        found = cell.estimate
+        _say(
+            as_json,
+            f"cut for {cell.row}, on {cell.column}: {found.metric} {_percent(found.value)}, "
+            f"{100 * (found.difference or 0):+.1f} points",
+        )
+    result = report(whole, cells)
+    keep_report(kept, result)
+    for price in result["prices"]:
+        low, high = price["interval"]
+        _say(
+            as_json,
+            f"not knowing the application ({price['row']}) costs {100 * price['value']:.1f} points "
+            f"[{100 * low:.1f}, {100 * high:.1f}] on average",
+        )
+    return result
 
 
 @app.command()

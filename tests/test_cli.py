@@ -251,3 +251,51 @@ def test_a_plan_for_another_shape_is_refused_by_fingerprint(project: Path, plan:
     save_checkpoint(tiny(num_hidden_layers=2), project / "shallow")
     said = run("compress", project / "shallow", "--plan", plan, "-o", project / "x", exit_code=2)
     assert "another shape" in said
+
+
+@pytest.mark.slow
+def test_a_ready_recipe_is_written_applied_and_its_model_loads(project: Path, tmp_path: Path) -> None:
+    recipe, task = tmp_path / "plus.json", ("--task", project / "mood.toml")
+    written = run("recipe", "asc-plus", "--keep", 0.5, "--steps", 3, "--lr", 1e-3, "-o", recipe)
+    assert written["starts"] == "fine-tuned"
+    made = run("compress", project / "model", "--recipe", recipe, *task, "-o", tmp_path / "small")
+    assert made["parameters"] < made["original_parameters"]
+    assert not list(tmp_path.glob(".*"))  # the state of the training is gone
+    card = (tmp_path / "small/README.md").read_text()
+    assert "distilled from the original" in card
+    assert "--recipe recipe.json" in card
+    taught = run("distil", tmp_path / "small", "--teacher", project / "model", *task, "-o", tmp_path / "more",
+                 "--steps", 4, "--lr", 1e-3)  # fmt: skip
+    assert taught["value"] >= taught["before"]
+    again = run("evaluate", tmp_path / "more", *task)
+    assert again["value"] == pytest.approx(taught["value"], abs=1e-9)
+
+
+@pytest.mark.slow
+def test_a_recipe_that_begins_with_the_pretrained_encoder(project: Path, tmp_path: Path) -> None:
+    task = ("--task", project / "mood.toml")
+    base = tiny(seed=5)
+    save_checkpoint(base, tmp_path / "base")
+    for name in ("asc", "sajjad"):
+        run("recipe", name, "--threshold", 0.999, "--epochs", 1, "-o", tmp_path / "r.json")
+        made = run("compress", tmp_path / "base", "--recipe", tmp_path / "r.json", *task, "-o", tmp_path / name)
+        assert made["max_difference"] < 1e-4
+        assert run("evaluate", tmp_path / name, *task)["examples"] == 40
+
+
+def test_an_unknown_recipe_is_refused(tmp_path: Path) -> None:
+    assert "asc-plus" in run("recipe", "magic", "-o", tmp_path / "x.json", exit_code=2)
+    assert "budget" in run("recipe", "asc-plus", "--budget", "weight", "-o", tmp_path / "x.json", exit_code=2)
+
+
+@pytest.mark.slow
+def test_a_matrix_is_measured_and_kept(project: Path, tmp_path: Path) -> None:
+    apps = [f"{name}={project / name},{project / 'mood.toml'}" for name in ("model", "twin")]
+    common = (*apps, "--study", tmp_path / "study", "--samples", 32, "--general", project / "mood.toml")
+    found = run("matrix", *common)
+    assert found["columns"] == ["model", "twin"]
+    assert found["rows"][:2] == found["columns"]
+    assert len(found["cells"]) == 2 * len(found["rows"])
+    assert {price["row"] for price in found["prices"]} == set(found["agnostic"])
+    assert run("matrix", *common) == found
+    assert "two applications" in run("matrix", apps[0], "--study", tmp_path / "study", exit_code=2)

@@ -21,8 +21,7 @@ from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
 from asc_core.scores.sweep import sweep
 from asc_core.tasks.base import Task
-from asc_core.tasks.heads import head_fits
-from asc_core.tasks.texts import Texts
+from asc_core.tasks.texts import readable
 from asc_core.values import Plan
 
 Share = Budget | Literal["layer-parameters"]
@@ -46,7 +45,7 @@ class CutBySimilarity(Step):
     def plan(self, encoder: Encoder, task: Task, progress: Progress | None = None) -> Plan:
         """Raises: UserError where the threshold would remove every layer."""
         method = f"asc-{self.variant}"
-        task = _readable(encoder, task)
+        task = readable(encoder, task)
         scores = sweep(encoder, task, [method], samples=self.samples, seed=self.seed, progress=progress)[method]
         return asc_greedy(scores, self.threshold, self.exact)
 
@@ -79,7 +78,7 @@ class CutToBudget(Step):
 
     def plan(self, encoder: Encoder, task: Task, progress: Progress | None = None) -> Plan:
         """Raises: UserError for an unknown method, or a budget out of its reach."""
-        task = _readable(encoder, task)
+        task = readable(encoder, task)
         costs = task_cost_model(encoder, task)
         budget, keep = counted(self.budget, self.keep, costs)
         if self.method in PUBLISHED:
@@ -92,18 +91,13 @@ class CutToBudget(Step):
     def apply(self, encoder: Encoder, task: Task | None, progress: Progress, around: Around = Around()) -> Encoder:
         assert task is not None, "a recipe asks for the task"
         plan = self.plan(encoder, task, progress)
-        task = _readable(encoder, task)
+        task = readable(encoder, task)
         step = cut_and_repair(plan, self.repair, samples=self.samples, tokens=self.tokens, seed=self.seed)
         return step.apply(encoder, task, progress, around)
 
     def describe(self) -> str:
         repaired = f", {self.repair} repair" if self.repair else ""
         return f"cut to {100 * self.keep:g} % of the {self.budget.replace('-', ' ')} by {self.method}{repaired}"
-
-
-def _readable(encoder: Encoder, task: Task) -> Task:
-    """The task, or its texts alone for a pre-trained encoder that is yet to get the task's head."""
-    return task if head_fits(encoder, task) else Texts(task)
 
 
 def counted(budget: Share, keep: float, costs: CostModel) -> tuple[Budget, float]:

@@ -12,6 +12,8 @@ from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
 from asc_core.recipes.recipe import Recipe
 from asc_core.tasks.base import Task
+from asc_core.tasks.heads import head_fits
+from asc_core.tasks.texts import readable
 
 TEXTS_TO_COMPARE = 64
 
@@ -31,6 +33,7 @@ def deliver(
 ) -> ExportReport:
     """Measure what a recipe made of the original (the two may be the same) on the task's `split`, and export it.
 
+    original: the model before the recipe's first cut; a pre-trained one without the task's head is not measured.
     task: None leaves quality and FLOPs off the card. split: falls back to validation where the task lacks it; this is
     the one place where test is touched. Raises: UserError as `evaluate` and `export` do.
     """
@@ -41,21 +44,23 @@ def deliver(
     if recipe is not None:
         repair = next((step.repair for step in recipe.steps if isinstance(step, Prune) and step.repair), None)
         options = f" --task {recipe.task or 'TASK'} --repair {repair}" if repair else ""
-        command = f"asc compress {source} --plan plan.json{options} -o {Path(out).name}"
+        file = "--plan plan.json" if recipe.plan is not None else f"--recipe recipe.json --task {recipe.task or 'TASK'}"
+        command = f"asc compress {source} {file}{options} -o {Path(out).name}"
     if task is None:
         card, texts = Card(steps=steps, command=command), None
     else:
         split = split if split in task.splits else "validation" if "validation" in task.splits else task.splits[0]
-        before = evaluate(original, task, split, against=None if task.labelled else original, progress=progress)
-        after = (
-            evaluate(smaller, task, split, against=original, progress=progress) if smaller is not original else before
-        )
+        before = None
+        if smaller is original or head_fits(original, task):
+            before = evaluate(original, task, split, against=None if task.labelled else original, progress=progress)
+        against = original if before is not None else None
+        after = before if smaller is original else evaluate(smaller, task, split, against=against, progress=progress)
         card = Card(
             task=task.name,
             estimate=after,
             original_estimate=before,
             cost=task_cost_model(smaller, task).dense,
-            original_cost=task_cost_model(original, task).dense,
+            original_cost=task_cost_model(original, readable(original, task)).dense,
             steps=steps,
             command=command,
         )

@@ -13,9 +13,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -27,15 +27,17 @@ from asc_core.errors import UserError
 from asc_core.evaluate import Measured, estimate, measure
 from asc_core.plan import by_budget
 from asc_core.plan.encoder_cost import task_cost_model
-from asc_core.plan.together import together
+from asc_core.plan.together import Combination, together
 from asc_core.progress import Progress
 from asc_core.scores.sweep import sweep
 from asc_core.tasks.base import Task
 from asc_core.tasks.texts import Texts
 from asc_core.values import Estimate, Plan, Scores
 
+ORIGINAL = "original"
 MIXED, GENERAL, MAGNITUDE, RANDOM = "all mixed", "general text", "magnitude", "random"
 REPLICATES = 2000
+REPORTS = "application-matrices"
 
 
 @dataclass(frozen=True)
@@ -114,19 +116,16 @@ class ApplicationMatrix:
 
     def original(self, column: Application) -> Measured:
         """The column's whole model; computed once."""
-        key = self._key("original", column)
+        key = self.key(ORIGINAL, column)
         if key not in self._originals:
             self._originals[key] = self.known.get(key) or self._measured(column.encoder, column)
         return self._originals[key]
-
-    def original_key(self, column: Application) -> str:
-        return self._key("original", column)
 
     def cells(self) -> Iterator[Cell]:
         """Column by column, each as it is measured."""
         for column in self.applications:
             for row in self.rows:
-                key = self._key(row, column)
+                key = self.key(row, column)
                 found = self.known.get(key)
                 if found is None:
                     found = self._measured(self.compressed(row, column), column)
@@ -135,10 +134,11 @@ class ApplicationMatrix:
 
     def compressed(self, row: str, column: Application) -> Encoder:
         """The column's model under a row's cut."""
-        start = self.base or column.encoder
-        plan = self.plan(row, column)
-        texts = self._texts(row)
-        settings = self.settings
+        return self.cut_by(self.plan(row, column), self._texts(row), column)
+
+    def cut_by(self, plan: Plan, texts: Task, column: Application) -> Encoder:
+        """The column's model under a plan, repaired on these texts, and trained where that was asked for."""
+        start, settings = self.base or column.encoder, self.settings
         step = cut_and_repair(plan, settings.repair, True, settings.samples, seed=settings.seed)
         smaller = step.apply(start, texts, self._progress)
         for later in self.then:
@@ -168,8 +168,16 @@ class ApplicationMatrix:
 
     @cached_property
     def _mixed_plan(self) -> Plan:
-        scores = together([self._scores_of(application) for application in self.applications], "weighted")
+        return self.shared_plan("weighted")
+
+    def shared_plan(self, how: Combination, weights: Sequence[float] | None = None) -> Plan:
+        """One plan for all applications, see `together`."""
+        scores = together([self._scores_of(application) for application in self.applications], how, weights)
         return self._cut(scores, self.applications[0].encoder, self._texts(MIXED))
+
+    @cached_property
+    def all_texts(self) -> Task:
+        return self._texts(MIXED)
 
     @cached_property
     def _plans(self) -> dict[str, Plan]:
@@ -217,17 +225,110 @@ class ApplicationMatrix:
             reference = self.original(column)
         return measure(encoder, column.task, self.settings.split, reference=reference, progress=self._progress)
 
-    def _key(self, row: str, column: Application) -> str:
-        """What decides a cell, as a short name."""
+    def key(self, row: str, column: Application) -> str:
+        """What decides a cell, or the column's `ORIGINAL`, as a short name."""
         settings = self.settings
         facts: list[Any] = [column.encoder.weights, column.task.name, settings.split]
-        if row != "original":
+        if row != ORIGINAL:
             looked_at = [row, *(a.encoder.weights for a in self.applications if a.name == row or row == MIXED)]
             texts = self._texts(row).name
             asked = [settings.keep, settings.budget, settings.method, settings.repair, settings.samples, settings.seed]
             later = [self.base.weights if self.base else None, [[step.kind, step.identity()] for step in self.then]]
             facts += [looked_at, texts, asked, later]
         return "matrix:" + hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:20]
+
+
+class Kept(Protocol):
+    """What a matrix needs of a Study."""
+
+    def save_evaluation(
+        self,
+        weights: str,
+        recipe_key: str,
+        task: str,
+        split: str,
+        estimate: Estimate,
+        *,
+        statistics: np.ndarray | None = None,
+        numbers: np.ndarray | None = None,
+        name: str | None = None,
+    ) -> None: ...
+
+    def statistics(
+        self, weights: str, recipe_key: str, task: str, split: str
+    ) -> tuple[np.ndarray, np.ndarray] | None: ...
+
+    def get(self, key: str, default: Any = None) -> Any: ...
+
+    def set(self, key: str, value: Any) -> None: ...
+
+
+def cells_in_study(matrix: ApplicationMatrix, study: Kept) -> Iterator[Cell]:
+    """The matrix's cells; those that the study has are read, the others are kept as they are measured."""
+    split = matrix.settings.split
+    known: dict[str, Measured] = dict(matrix.known)
+    for column in matrix.applications:
+        wanted = [matrix.key(row, column) for row in matrix.rows]
+        if column.task.labelled:  # without labels the original is needed whole, with its predictions
+            wanted.append(matrix.key(ORIGINAL, column))
+        for key in wanted:
+            found = study.statistics(column.encoder.weights, key, column.task.name, split)
+            if found is not None:
+                numbers, statistics = found
+                known[key] = Measured(column.task.metric.name, split, numbers, statistics, len(numbers))
+    matrix.known = known
+    names = {application.name: application for application in matrix.applications}
+
+    def keep(column: Application, key: str, measured: Measured, estimated: Estimate, name: str) -> None:
+        study.save_evaluation(
+            column.encoder.weights,
+            key,
+            column.task.name,
+            split,
+            estimated,
+            statistics=measured.statistics,
+            numbers=measured.numbers,
+            name=name,
+        )
+
+    for cell in matrix.cells():
+        column = names[cell.column]
+        if cell.key not in known:
+            keep(column, cell.key, cell.measured, cell.estimate, f"cut for {cell.row}")
+        original = matrix.key(ORIGINAL, column)
+        if original not in known:
+            whole = matrix.original(column)
+            keep(column, original, whole, estimate(whole, column.task.metric), "original")
+            matrix.known = known = known | {original: whole}
+        yield cell
+
+
+def report(matrix: ApplicationMatrix, cells: Sequence[Cell]) -> dict[str, Any]:
+    """As JSON: the settings, the names, every cell's estimate, and the prices."""
+    return {
+        "settings": asdict(matrix.settings),
+        "columns": [application.name for application in matrix.applications],
+        "rows": matrix.rows,
+        "agnostic": matrix.agnostic,
+        "trained": [step.describe() for step in matrix.then],
+        "cells": [{"row": c.row, "column": c.column, "estimate": c.estimate.to_json()} for c in cells],
+        "prices": [asdict(price) for price in prices(matrix, cells)],
+    }
+
+
+def keep_report(study: Kept, made: dict[str, Any]) -> None:
+    """Beside earlier ones; one of the same models and settings is replaced."""
+    others = [one for one in reports(study) if _asked(one) != _asked(made)]
+    study.set(REPORTS, [*others, made])
+
+
+def reports(study: Kept) -> list[dict[str, Any]]:
+    """All that `keep_report` has kept, the latest last."""
+    return list(study.get(REPORTS, []))
+
+
+def _asked(made: dict[str, Any]) -> list[Any]:
+    return [made["settings"], made["columns"], made["rows"], made["trained"]]
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,19 @@ class Recipe:
         progress: Progress | None = None,
         folder: str | Path | None = None,
     ) -> Encoder:
-        """folder: where steps that train keep their state; a killed recipe, applied again, goes on from there and ends
+        """What the steps make of an encoder. Arguments and errors as for `made`."""
+        return self.made(encoder, task, progress, folder)[1]
+
+    def made(
+        self,
+        encoder: Encoder,
+        task: Task | None = None,
+        progress: Progress | None = None,
+        folder: str | Path | None = None,
+    ) -> tuple[Encoder, Encoder]:
+        """(the encoder as it was before the first cut, the result).
+
+        folder: where steps that train keep their state; a killed recipe, applied again, goes on from there and ends
         in the same model. Without it only the result is left.
 
         Raises: UserError where a step does not fit, or needs a task and none is given; Cancelled.
@@ -94,9 +106,9 @@ class Recipe:
                 name = hashlib.sha256(json.dumps(came_from, sort_keys=True).encode()).hexdigest()[:12]
                 state = Path(folder) / f"{number + 1}-{step.kind}-{name}"
             before, encoder = encoder, step.apply(encoder, task, progress, Around(teacher, state))
-            if before is teacher and encoder.shape == before.shape:
+            if before is teacher and step.trains:
                 teacher = encoder  # trained further, but not cut yet
-        return encoder
+        return teacher, encoder
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -14,6 +14,7 @@ import numpy as np
 
 from asc_core.errors import UserError
 from asc_core.tasks.base import Batch, Examples, Features, Metric, Task
+from asc_core.tasks.heads import head_fits
 from asc_core.tasks.tokens import feature_inputs
 
 if TYPE_CHECKING:
@@ -94,6 +95,11 @@ class Texts(Task):
 
     def statistics(self, *args: Any, **kwargs: Any) -> NoReturn:
         self._nothing()
+
+
+def readable(encoder: Encoder, task: Task) -> Task:
+    """The task, or its texts alone for a pre-trained encoder that is yet to get the task's head."""
+    return task if head_fits(encoder, task) else Texts(task)
 
 
 def _unlabelled(task: Task) -> Task:

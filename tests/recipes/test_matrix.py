@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,14 +22,20 @@ from asc_core.recipes.matrix import (
     GENERAL,
     MAGNITUDE,
     MIXED,
+    ORIGINAL,
     RANDOM,
     Application,
     ApplicationMatrix,
     Cell,
     Settings,
+    cells_in_study,
+    keep_report,
     mean_difference,
     prices,
+    report,
+    reports,
 )
+from asc_core.study import Study
 from asc_core.tasks.texts import Texts
 from asc_core.train.steps import Distil, Finetune
 from tests.evaluate.toy_tasks import encoder_for, toy_task
@@ -87,16 +95,37 @@ def test_known_cells_are_not_computed_again(
     whole: tuple[ApplicationMatrix, list[Cell]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     matrix, cells = whole
-    known = {cell.key: cell.measured for cell in cells} | {matrix.original_key(a): matrix.original(a) for a in APPS}
+    known = {cell.key: cell.measured for cell in cells} | {matrix.key(ORIGINAL, a): matrix.original(a) for a in APPS}
     monkeypatch.setattr(module, "measure", lambda *a, **k: pytest.fail("measured again"))
     again = list(ApplicationMatrix(APPS, ASKED, GENERAL_TEXT, known=known).cells())
     assert [(c.row, c.column, c.estimate) for c in again] == [(c.row, c.column, c.estimate) for c in cells]
 
 
+def test_a_study_keeps_every_cell_as_it_is_measured(
+    whole: tuple[ApplicationMatrix, list[Cell]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    study = Study.open(tmp_path / "study")
+    first = cells_in_study(ApplicationMatrix(APPS, ASKED, GENERAL_TEXT), study)
+    some = [next(first) for _ in range(5)]  # and then it is killed
+    measured = []
+    monkeypatch.setattr(module, "measure", lambda *a, **k: measured.append(1) or measure(*a, **k))
+    rest = ApplicationMatrix(APPS, ASKED, GENERAL_TEXT)
+    cells = list(cells_in_study(rest, study))
+    assert [(c.key, c.estimate) for c in cells[:5]] == [(c.key, c.estimate) for c in some]
+    assert [(c.key, c.estimate) for c in cells] == [(c.key, c.estimate) for c in whole[1]]
+    assert len(measured) == len(cells) - 5 + 1  # and the second column's original
+    found = json.loads(json.dumps(report(rest, cells)))
+    assert len(found["cells"]) == len(cells)
+    for made in (found, found | {"trained": ["x"]}, found):
+        keep_report(study, made)
+    assert [made["trained"] for made in reports(study)] == [["x"], []]
+    assert found["prices"][0]["value"] <= found["prices"][-1]["value"]
+
+
 @pytest.mark.parametrize("change", [{"keep": 0.4}, {"seed": 1}, {"method": "magnitude"}, {"repair": None}])
 def test_other_settings_are_other_cells(change: dict) -> None:
     one, other = (ApplicationMatrix(APPS, s) for s in (ASKED, replace(ASKED, **change)))
-    assert one._key("mood", APPS[1]) != other._key("mood", APPS[1])
+    assert one.key("mood", APPS[1]) != other.key("mood", APPS[1])
 
 
 def test_one_pretrained_encoder_is_cut_and_then_trained_for_each_column() -> None:

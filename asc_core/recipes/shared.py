@@ -1,0 +1,51 @@
+"""One encoder's shape for several applications: what each loses when parts are kept for all of them.
+
+All applications' models are cut by one plan, made from their scores together (`plan.together`), and repaired on texts
+of all. Moving the weight from one application to another trades what they lose: the trade-off curve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from asc_core.evaluate import estimate, measure
+from asc_core.plan.together import Combination
+from asc_core.recipes.matrix import ApplicationMatrix
+from asc_core.values import Estimate, Plan
+
+
+@dataclass(frozen=True)
+class SharedPoint:
+    """weights: of the applications, in their order. estimates: of each under the plan, paired with its original."""
+
+    weights: tuple[float, ...]
+    how: Combination
+    plan: Plan
+    estimates: tuple[Estimate, ...]
+
+
+def shared_point(matrix: ApplicationMatrix, weights: Sequence[float], how: Combination = "most") -> SharedPoint:
+    """What all applications of a matrix lose under one plan, within its budget. Raises: UserError, Cancelled."""
+    plan = matrix.shared_plan(how, weights)
+    found = []
+    for column in matrix.applications:
+        smaller = matrix.cut_by(plan, matrix.all_texts, column)
+        original = matrix.original(column)
+        reference = None if column.task.labelled else original
+        measured = measure(smaller, column.task, matrix.settings.split, reference=reference, progress=matrix.progress)
+        found.append(estimate(measured, column.task.metric, original))
+    return SharedPoint(tuple(weights), how, plan, tuple(found))
+
+
+def trade_off(matrix: ApplicationMatrix, points: int = 5, how: Combination = "weighted") -> Iterator[SharedPoint]:
+    """From all the weight on the first of two applications to all of it on the second; of more, each in turn against
+    equal weights of the others. points: 2 or more for each application."""
+    count = len(matrix.applications)
+    turns = [0] if count == 2 else range(count)
+    for turn in turns:
+        for step in range(points):
+            mine = 1 - step / (points - 1)
+            weights = [(1 - mine) / (count - 1)] * count
+            weights[turn] = mine
+            yield shared_point(matrix, weights, how)
