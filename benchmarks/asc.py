@@ -19,7 +19,7 @@ The seed draws calibration texts, random layers, batches and dropout. Test split
 `thresholds` is the paper's own table: similarity 0.90, 0.85, 0.80, with size and speed-up, and its baselines as far as
 they can be had without a hub: the uncut model, 90 % of the layers' weights zeroed by magnitude and int8 weights, and
 half the layers at random over 5 seeds. `price_of_agnosticism`: see `asc_core.recipes.matrix`.
-The last line is one JSON object, kept in benchmarks/results/asc.json.
+The last line is one JSON object; `--collect` keeps it in benchmarks/results/asc.json.
 """
 
 from __future__ import annotations
@@ -27,21 +27,24 @@ from __future__ import annotations
 import argparse
 import json
 import statistics as summary
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import asc_core
 from asc_core.compress.choose import CutToBudget
 from asc_core.demo.encoder import encoder_folder
 from asc_core.encoder import Encoder
-from asc_core.recipes import Recipe
+from asc_core.evaluate import Measured
+from asc_core.recipes import Recipe, matrix
 from asc_core.tasks import Task
 from asc_core.train.steps import Distil, Finetune
 from benchmarks.machine import keep
-from benchmarks.outcomes import difference_interval, outcomes, statistics
+from benchmarks.outcomes import difference_interval, outcomes, statistics, store
 from benchmarks.trust import CHECKPOINTS, SHARED, sources
 
 WORK = Path("build/asc")
@@ -106,51 +109,133 @@ class Application:
         start, recipe = self.recipe(method, size, seed)
         return recipe.apply(start, self.task, folder=WORK / "recipes" / f"{self.name}-{method}-{size}-{seed}")
 
+    def measured(self, method: str, size: float, seeds: int, only_read: bool) -> list[Measured]:
+        """On the test split, one for each seed."""
+        found = []
+        for seed in range(seeds):
+            file = self.file(method, size, seed)
+            if only_read and not file.exists():
+                continue
+            try:
+                found += outcomes(file, lambda: [self.build(method, size, seed)], self.task)  # noqa: B023
+            except asc_core.UserError as error:
+                print(f"{file.stem}: {error}", flush=True)  # no layer fits
+        return found
+
     def file(self, method: str, size: float, seed: int) -> Path:
         return WORK / f"{self.name}-{method.replace(' ', '-')}-{size}-{seed}.npz"
 
 
-def table(applications: dict[str, Application], sizes: list[float], measured_only: bool, seeds: int) -> list[Any]:
+def table(
+    applications: dict[str, Application], sizes: list[float], seeds: int, only_read: bool, methods: Sequence[str]
+) -> list[Any]:
     """A row for each task and size: every method's metric over seeds, and what it loses to the original."""
     rows = []
     for name, application in applications.items():
-        dense_file = WORK / f"{name}-original.npz"
-        if measured_only and not dense_file.exists():
+        original = WORK / f"{name}-original.npz"
+        if only_read and not original.exists():
             continue
-        dense = statistics(outcomes(dense_file, lambda a=application: [a.encoder], application.task))  # type: ignore[misc]
-        metric = application.task.metric
+        task, metric = application.task, application.task.metric
+        dense = statistics(outcomes(original, lambda: [application.encoder], task))  # noqa: B023 (called at once)
         for size in sizes:
-            row: dict[str, Any] = {"task": name, "size": size, "metric": metric.name, "original": metric.value(dense)}
-            found: dict[str, Any] = {}
-            for method in METHODS:
-                of_seeds = []
-                for seed in range(seeds):
-                    file = application.file(method, size, seed)
-                    if measured_only and not file.exists():
-                        continue
-                    build: Callable[[], list[Encoder]] = lambda m=method, s=size, d=seed, a=application: [  # type: ignore[misc]
-                        a.build(m, s, d)
-                    ]
-                    try:
-                        of_seeds += outcomes(file, build, application.task)
-                    except asc_core.UserError as error:
-                        print(f"{name} {size} {method}: {error}", flush=True)
-                        break
-                if not of_seeds:
-                    continue
-                values = [metric.value(outcome.statistics) for outcome in of_seeds]
-                low, high = difference_interval(dense, statistics(of_seeds), application.task)
-                found[method] = {
-                    "value": round(summary.fmean(values), 4),
-                    "spread": round(summary.stdev(values), 4) if len(values) > 1 else None,
-                    "seeds": len(values),
-                    "lost": round(100 * (row["original"] - summary.fmean(values)), 2),
-                    "lost_interval": [round(100 * low, 2), round(100 * high, 2)],
-                }
+            found = {}
+            for method in methods:
+                measured = application.measured(method, size, seeds, only_read)
+                if measured:
+                    found[method] = row_of(measured, dense, task)
             if found:
-                rows.append(row | {"methods": found})
+                about = {"task": name, "size": size, "metric": metric.name, "original": round(metric.value(dense), 4)}
+                rows.append(about | {"methods": found})
                 print(json.dumps(rows[-1]), flush=True)
     return rows
+
+
+def row_of(measured: list[Measured], dense: np.ndarray, task: Task) -> dict[str, Any]:
+    """Mean and spread over seeds; what is lost, with the interval over test examples of the mean over seeds."""
+    values = [task.metric.value(outcome.statistics) for outcome in measured]
+    low, high = difference_interval(dense, statistics(measured), task)
+    return {
+        "value": round(summary.fmean(values), 4),
+        "spread": round(summary.stdev(values), 4) if len(values) > 1 else None,
+        "seeds": len(values),
+        "lost": round(100 * (task.metric.value(dense) - summary.fmean(values)), 2),
+        "lost_interval": [round(100 * low, 2), round(100 * high, 2)],
+    }
+
+
+class Outcomes(dict[str, Measured]):
+    """Cells of a matrix on disk, by key."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        file = self.file(key)
+        return outcomes(file, list, None)[0] if file.exists() else default  # type: ignore[arg-type]
+
+    @staticmethod
+    def file(key: str) -> Path:
+        return WORK / f"{key.replace(':', '-')}.npz"
+
+
+def matrices(applications: dict[str, Application], sizes: list[float], seeds: int, only_read: bool) -> list[Any]:
+    """Compressed for one, measured on all, on the test splits: a matrix for each size, means over seeds."""
+    apps = [matrix.Application(name, one.encoder, one.task) for name, one in applications.items()]
+    made = []
+    for size in sizes:
+        of_seeds: dict[tuple[str, str], list[Measured]] = {}
+        for seed in range(seeds):
+            asked = matrix.Settings(keep=size, seed=seed, split="test")
+            whole = matrix.ApplicationMatrix(apps, asked, general_text(), known=Outcomes())
+            if only_read:
+                wanted = {whole.key(row, column) for row in whole.rows for column in apps}
+                if not all(Outcomes.file(key).exists() for key in wanted):
+                    continue
+            for column in apps:
+                outcomes(Outcomes.file(whole.key(matrix.ORIGINAL, column)), lambda: [column.encoder], column.task)  # noqa: B023
+            for cell in whole.cells():
+                store(Outcomes.file(cell.key), [cell.measured])
+                of_seeds.setdefault((cell.row, cell.column), []).append(cell.measured)
+        if of_seeds:
+            made.append(summarised(whole, of_seeds, size))
+            print(json.dumps(made[-1]), flush=True)
+    return made
+
+
+def summarised(whole: Any, of_seeds: dict[tuple[str, str], list[Measured]], size: float) -> dict[str, Any]:
+    """cells: row -> column -> mean metric over seeds. prices: of not knowing the application."""
+    means = [
+        replace(cell, measured=replace(cell.measured, statistics=statistics(of_seeds[cell.row, cell.column])))
+        for cell in whole.cells()
+    ]
+    tasks = {application.name: application.task for application in whole.applications}
+    cells: dict[str, dict[str, float]] = {}
+    for cell in means:
+        value = tasks[cell.column].metric.value(cell.measured.statistics)
+        cells.setdefault(cell.row, {})[cell.column] = round(value, 4)
+    originals = {
+        name: task.metric.value(whole.original(a).statistics)
+        for a in whole.applications
+        for name, task in [(a.name, a.task)]
+    }
+    return {
+        "size": size,
+        "seeds": len(next(iter(of_seeds.values()))),
+        "original": {name: round(value, 4) for name, value in originals.items()},
+        "cells": cells,
+        "prices": [
+            {"row": p.row, "points": round(100 * p.value, 2), "interval": [round(100 * end, 2) for end in p.interval]}
+            for p in matrix.prices(whole, means)
+        ],
+    }
+
+
+def general_text() -> Task:
+    """Sentences of Wikipedia: the first ones of PAWS-X pairs, without their labels."""
+    lines = (SHARED / "data/pawsx/dev-en.tsv").read_text(encoding="utf-8").splitlines()
+    texts = WORK / "general.jsonl"
+    texts.write_text("".join(json.dumps({"text": line.split("\t")[0]}) + "\n" for line in lines), encoding="utf-8")
+    file = WORK / "general.toml"
+    data = f'[data]\ntrain = "{texts.resolve().as_posix()}"\n'
+    file.write_text(f'kind = "text-classification"\ntexts = ["text"]\n{data}', encoding="utf-8")
+    return asc_core.load_task(str(file))
 
 
 def main() -> None:
@@ -159,6 +244,8 @@ def main() -> None:
     parser.add_argument("--size", type=float, action="append", help="share of the layers' parameters; may be repeated")
     parser.add_argument("--seeds", type=int, help="default 1, or 3 with --full")
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--method", action="append", choices=METHODS, help="default: all; may be repeated")
+    parser.add_argument("--matrix", action="store_true", help="the matrix alone")
     parser.add_argument("--collect", action="store_true", help="compute nothing: report what was measured")
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
@@ -167,8 +254,16 @@ def main() -> None:
     sizes = options.size or list(SIZES if everything else SIZES[:1])
     seeds = options.seeds or (3 if everything else 1)
     applications = {name: Application(name) for name in names if f"minilm-{name}" in CHECKPOINTS}
-    result = {"steps": STEPS, "sizes": table(applications, sizes, options.collect, seeds)}
-    keep("asc", result)
+    result: dict[str, Any] = {"steps": STEPS, "sizes": [], "matrices": []}
+    if not options.matrix:
+        result["sizes"] = table(applications, sizes, seeds, options.collect, options.method or METHODS)
+    if options.matrix or everything or not options.tasks:
+        everyone = {name: Application(name) for name in TRAINED_WITH}
+        result["matrices"] = matrices(everyone, sizes, seeds, options.collect)
+    first = next((made["prices"][0] for made in result["matrices"] if made["size"] == 0.5 and made["prices"]), None)
+    result["price_of_agnosticism"] = first
+    if options.collect:
+        keep("asc", result)
     print(json.dumps(result))
 
 

@@ -27,6 +27,12 @@ def outcomes(file: Path, build: Callable[[], Sequence[Encoder]], task: Task, spl
     start = time.perf_counter()
     found = [measure(model, task, split) for model in build()]
     print(f"{file.stem}: {time.perf_counter() - start:.0f} s", flush=True)
+    store(file, found)
+    return found
+
+
+def store(file: Path, found: Sequence[Measured]) -> None:
+    """Where `outcomes` reads it."""
     flat: dict[str, np.ndarray] = {}
     metadata = []
     for i, measured in enumerate(found):
@@ -36,7 +42,6 @@ def outcomes(file: Path, build: Callable[[], Sequence[Encoder]], task: Task, spl
     temporary = file.with_suffix(".tmp.npz")
     np.savez(temporary, metadata=np.array(json.dumps(metadata)), **flat)  # type: ignore[arg-type]
     temporary.replace(file)
-    return found
 
 
 def statistics(found: Sequence[Measured]) -> np.ndarray:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -53,7 +53,7 @@ def together(scores: Sequence[Scores], how: Combination = "most", weights: Seque
     for kind in kinds:
         each = np.stack([count * share[kind] for count, share in zip(counts, shares, strict=True)])
         flat[kind] = each.max(0) if how == "most" else each.sum(0)
-    found = {}
+    found: dict[str, Any] = {}
     for kind, widths in (("heads", first.shape.heads), ("neurons", first.shape.neurons)):
         if kind in flat:
             found[kind] = tuple(np.split(flat[kind], np.cumsum(widths)[:-1]))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from asc_core.compress.choose import CutBySimilarity, CutToBudget, Share
 from asc_core.compress.step import Step
@@ -113,7 +114,7 @@ def ready_recipe(name: str, knobs: Knobs = Knobs(), original: str | None = None,
     try:
         return Recipe(READY[name].steps(knobs), original, task)
     except ValueError as error:  # pydantic's: it names the field
-        first = getattr(error, "errors", list)()
+        first: list[Any] = getattr(error, "errors", list)()
         if not first:
             raise
         field = ".".join(map(str, first[0]["loc"]))

@@ -95,7 +95,8 @@ class Recipe:
         Raises: UserError where a step does not fit, or needs a task and none is given; Cancelled.
         """
         progress = progress or Progress()
-        teacher, came_from = encoder, [encoder.weights, task.name if task else None]
+        teacher = encoder
+        came_from: list[Any] = [encoder.weights, task.name if task else None]
         for number, step in enumerate(self.steps):
             if step.needs_task and task is None:
                 raise UserError(f"Step {number + 1} of the recipe ({step.kind}) needs the task's texts: name the task.")

@@ -185,8 +185,9 @@ def soft_targets(output: Any, wanted: Any, mask: torch.Tensor, temperature: floa
             mine, theirs = (logits.masked_fill(~mask, NEVER) for logits in (mine, theirs))
         elif mine.dim() == 3:
             mine, theirs = mine[mask], theirs[mask]
-        logs = [torch.log_softmax(logits.float() / temperature, -1) for logits in (mine, theirs)]
-        losses.append(temperature**2 * functional.kl_div(*logs, log_target=True, reduction="batchmean"))
+        said, meant = (torch.log_softmax(logits.float() / temperature, -1) for logits in (mine, theirs))
+        divergence = functional.kl_div(said, meant, log_target=True, reduction="batchmean")
+        losses.append(temperature**2 * divergence)
     if not losses:
         raise UserError("The model has no outputs to distil: set soft = 0 and learn from its hidden states alone.")
     return torch.stack(losses).sum()
@@ -207,7 +208,7 @@ def relation_loss(mine: torch.Tensor, theirs: torch.Tensor, groups: int, mask: t
         split = values.unflatten(-1, (groups, -1)).transpose(1, 2)  # (B, groups, T, width / groups)
         products = split @ split.mT / math.sqrt(split.shape[-1])
         logs.append(torch.log_softmax(products.masked_fill(~mask[:, None, None, :], NEVER), -1))
-    each = functional.kl_div(*logs, log_target=True, reduction="none").sum(-1)  # (B, groups, T)
+    each = functional.kl_div(logs[0], logs[1], log_target=True, reduction="none").sum(-1)  # (B, groups, T)
     return each[mask[:, None, :].expand_as(each)].mean()
 
 
