@@ -848,7 +848,7 @@ def distil(
 @app.command()
 @_verb
 def recipe(
-    name: Annotated[str, typer.Argument(help="asc, asc-to-size, asc-plus, sajjad, greedy or random.")],
+    name: Annotated[str, typer.Argument(help="asc, asc-to-size, asc-plus, sajjad, top-layers, greedy or random.")],
     out: OutOption,
     task: Annotated[str | None, typer.Option("--task", help="Written into the recipe.")] = None,
     keep: Annotated[float, typer.Option(min=0.01, max=1, help="Share to keep, where the recipe goes by size.")] = 0.5,
@@ -857,7 +857,7 @@ def recipe(
     ),
     threshold: Annotated[float, typer.Option(min=0.01, max=1, help="Similarity, for `asc`.")] = 0.85,
     variant: Annotated[str, typer.Option(help="Of ASC's similarity: a or b.")] = "b",
-    steps: Annotated[int, typer.Option(min=1, help="Batches of each training after a cut.")] = 200,
+    steps: Annotated[int, typer.Option(min=0, help="Batches of each training after a cut; 0 = none.")] = 200,
     epochs: Annotated[int, typer.Option(min=1, help="Of a whole fine-tuning.")] = 3,
     learning_rate: Annotated[float | None, typer.Option("--lr", help="Of all training.")] = None,
     seed: SeedOption = 0,

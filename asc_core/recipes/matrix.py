@@ -19,7 +19,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from asc_core.compress.calibration import Calibration, calibrate
 from asc_core.compress.choose import Share, counted
+from asc_core.compress.repaired import Repaired
 from asc_core.compress.repairs import RepairName, cut_and_repair
 from asc_core.compress.step import Around, Step
 from asc_core.encoder import Encoder
@@ -140,10 +142,29 @@ class ApplicationMatrix:
         """The column's model under a plan, repaired on these texts, and trained where that was asked for."""
         start, settings = self.base or column.encoder, self.settings
         step = cut_and_repair(plan, settings.repair, True, settings.samples, seed=settings.seed)
-        smaller = step.apply(start, texts, self._progress)
+        if isinstance(step, Repaired):
+            calibration = self._calibration(start, texts, moments=step.repair == "one-shot")
+            smaller = step.repaired(start, calibration, self._progress)
+        else:
+            smaller = step.apply(start)
         for later in self.then:
             smaller = later.apply(smaller, column.task, self._progress, Around(teacher=column.encoder))
         return smaller
+
+    def _calibration(self, encoder: Encoder, texts: Task, moments: bool) -> Calibration:
+        """Of the last model and texts that were asked for: several rows of a column look at the same ones."""
+        asked = (encoder.weights, texts.name, moments)
+        if asked not in self._calibrated:
+            samples, seed = self.settings.samples, self.settings.seed
+            self._calibrated.clear()
+            self._calibrated[asked] = calibrate(
+                encoder, texts, samples=samples, seed=seed, moments=moments, progress=self._progress
+            )
+        return self._calibrated[asked]
+
+    @cached_property
+    def _calibrated(self) -> dict[tuple[str, str, bool], Calibration]:
+        return {}
 
     def plan(self, row: str, column: Application) -> Plan:
         """A row's plan is the same in all columns, except that general text, magnitude and random look at the column's
@@ -251,6 +272,7 @@ class Kept(Protocol):
         *,
         statistics: np.ndarray | None = None,
         numbers: np.ndarray | None = None,
+        cost: Mapping[str, Any] | None = None,
         name: str | None = None,
     ) -> None: ...
 

@@ -20,7 +20,7 @@ from asc_core.train.steps import Distil, Finetune
 class Knobs:
     """keep, budget: what stays, where a recipe goes by size. threshold: where it goes by similarity.
 
-    steps: of each training after a cut. epochs: of a whole fine-tuning. lr: of all training, None = the default.
+    steps: of each training after a cut, 0 = none. epochs: of a whole fine-tuning. lr: of all training, None = default.
     """
 
     keep: float = 0.5
@@ -35,8 +35,13 @@ class Knobs:
     def cut(self, method: str, repair: str | None = None) -> CutToBudget:
         return CutToBudget(method=method, keep=self.keep, budget=self.budget, repair=repair, seed=self.seed)  # type: ignore[arg-type]
 
-    def recover(self) -> Finetune:
-        return Finetune(epochs=self.steps, steps=self.steps, lr=self.lr, seed=self.seed, patience=None)
+    def recover(self) -> tuple[Step, ...]:
+        if not self.steps:
+            return ()
+        return (Finetune(epochs=self.steps, steps=self.steps, lr=self.lr, seed=self.seed, patience=None),)
+
+    def learn(self) -> tuple[Step, ...]:
+        return (Distil(steps=self.steps, lr=self.lr, seed=self.seed, patience=None),) if self.steps else ()
 
     def whole(self) -> Finetune:
         return Finetune(epochs=self.epochs, lr=self.lr, seed=self.seed)
@@ -73,14 +78,14 @@ READY: dict[str, Ready] = {
             "Layers by ASC's rule, at the threshold that meets the size, then fine-tuned again.",
             "fine-tuned",
             _ASC,
-            lambda k: (k.cut("asc-b"), k.recover()),
+            lambda k: (k.cut("asc-b"), *k.recover()),
         ),
         Ready(
             "asc-plus",
             "Heads and neurons by scores that foresee the refit, refit, a short distillation.",
             "fine-tuned",
             "this project: `obs` scores, sequential refit, distillation",
-            lambda k: (k.cut("obs", "sequential"), Distil(steps=k.steps, lr=k.lr, seed=k.seed, patience=None)),
+            lambda k: (k.cut("obs", "sequential"), *k.learn()),
         ),
         Ready(
             "sajjad",
@@ -90,18 +95,25 @@ READY: dict[str, Ready] = {
             lambda k: (k.cut("top-layers"), k.whole()),
         ),
         Ready(
+            "top-layers",
+            "Drop the top layers of the fine-tuned model, then fine-tune again.",
+            "fine-tuned",
+            "Sajjad et al. 2023, arXiv 2004.03844, in the other order",
+            lambda k: (k.cut("top-layers"), *k.recover()),
+        ),
+        Ready(
             "greedy",
             "The layer that is missed least, again and again, then fine-tuned.",
             "fine-tuned",
             "Greedy-layer pruning, Peer et al. 2022, arXiv 2105.14839, trained at the end instead of at each step",
-            lambda k: (k.cut("greedy-layers"), k.recover()),
+            lambda k: (k.cut("greedy-layers"), *k.recover()),
         ),
         Ready(
             "random",
             "Layers drawn by the seed, then fine-tuned.",
             "fine-tuned",
             f"{_ASC}, its baseline",
-            lambda k: (k.cut("random-layers"), k.recover()),
+            lambda k: (k.cut("random-layers"), *k.recover()),
         ),
     )
 }
