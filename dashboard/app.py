@@ -14,6 +14,7 @@ page = st.navigation(
         st.Page("views/overview.py", title="Overview", icon=":material/dashboard:", url_path="overview", default=True),
         st.Page("views/map.py", title="Map", icon=":material/grid_on:", url_path="map"),
         st.Page("views/tune.py", title="Tune", icon=":material/tune:", url_path="tune"),
+        st.Page("views/compare.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),
         st.Page("views/export.py", title="Export", icon=":material/ios_share:", url_path="export"),
     ],
     position="top",

@@ -57,15 +57,15 @@ def metric_against_budget(
         figure.add_traces(_foretold(foreseen, original, colours))
     if original is not None:
         figure.add_hline(y=100 * original.value, line={"color": colours.quiet, "width": 1, "dash": "dot"})
-        figure.add_trace(_points([_original(original)], budget, colours.ink, colours, ORIGINAL, 9))
+        figure.add_trace(points_of([_original(original)], budget, colours.ink, colours, ORIGINAL, 9))
     others = [one for one in measured if here is None or one.key != here.key]
     for repaired, colour in ((False, colours.quiet), (True, colours.accent)):
         alike = [one for one in others if one.repaired is repaired]
         if alike:
-            figure.add_trace(_points(alike, budget, colour, colours, REPAIRED if repaired else AS_CUT, 7))
+            figure.add_trace(points_of(alike, budget, colour, colours, REPAIRED if repaired else AS_CUT, 7))
     figure.add_vline(x=100 * here_kept, line={"color": colours.cut, "width": 1})
     if here is not None:
-        figure.add_trace(_points([here], budget, colours.cut, colours, REPAIRED if here.repaired else AS_CUT, 11))
+        figure.add_trace(points_of([here], budget, colours.cut, colours, REPAIRED if here.repaired else AS_CUT, 11))
         figure.add_annotation(
             x=100 * here_kept,
             y=100 * here.estimate.value,
@@ -125,7 +125,7 @@ def _original(estimate: Estimate) -> Measured:
     return Measured("", "original", {"flops": 1.0, "parameters": 1.0, "bytes": 1.0}, estimate)
 
 
-def _points(
+def points_of(
     which: Sequence[Measured], budget: str, colour: str, colours: Palette, symbol: str, size: int
 ) -> go.Scatter:
     estimates = [one.estimate for one in which]

@@ -20,16 +20,17 @@ from asc_core.encoder import load_encoder
 from asc_core.plan import Part
 from asc_core.progress import Progress
 from asc_core.recipes import Recipe
+from asc_core.recipes.matrix import reports
 from asc_core.study import Study
 from asc_core.values import Plan
-from dashboard import frame, work
+from dashboard import applications, frame, work
 from dashboard import session as sessions
 from dashboard.applications import Application
 from dashboard.exports import exports_of, zipped
 from dashboard.library import Library
 from dashboard.moves import recipe_of
 from dashboard.session import Session
-from tests.dashboard.conftest import APP, html_of, settled, write_task
+from tests.dashboard.conftest import APP, LABELS, html_of, settled, write_task
 from tests.tiny import save_checkpoint, tiny
 
 pytestmark = pytest.mark.slow  # whole pages, minutes in all
@@ -54,7 +55,7 @@ def control(widgets: Any, key: str) -> Any:
     return found
 
 
-@pytest.mark.parametrize("view", ["overview", "map", "tune", "export"])
+@pytest.mark.parametrize("view", ["overview", "map", "tune", "compare", "export"])
 def test_every_page_of_an_empty_study_says_what_to_do_next(view: str, study: Study, open_page: Open) -> None:
     app = open_page(view)
     assert not app.exception
@@ -64,6 +65,7 @@ def test_every_page_of_an_empty_study_says_what_to_do_next(view: str, study: Stu
         "overview": "Next step: score an application",
         "map": "Nothing has been scored",
         "tune": "add one on the Overview page",
+        "compare": "No matrix has been measured yet",
         "export": "There is no cut yet",
     }[view] in text
 
@@ -613,3 +615,66 @@ def test_an_export_needs_a_plain_name(scored: Study, open_page: Open) -> None:
     app.run()
     assert "A name has letters" in html_of(app)
     assert exports_of(scored) == []
+
+
+# Compare
+
+
+@pytest.fixture
+def two(scored: Study, task_file: Path, tmp_path: Path) -> Study:
+    """A second application: another model of the same shape."""
+    folder = tmp_path / "second"
+    folder.mkdir()
+    other = save_checkpoint(tiny("bert", seed=4, labels=LABELS), tmp_path / "other")
+    applications.add(scored, str(other), str(write_task(folder, "second")), "second")
+    return scored
+
+
+def test_a_matrix_is_measured_shown_and_kept(two: Study, open_page: Open) -> None:
+    app = open_page("compare")
+    app.multiselect(key="compare-applications").set_value(["words", "second"])
+    app.run()
+    app.slider(key="compare-keep").set_value(0.6)
+    app.button(key="compare-measure").click()
+    app = settled(app.run())
+    assert not app.exception
+    text = html_of(app)
+    assert "The price of agnosticism" in text
+    (report,) = reports(two)
+    assert report["columns"] == ["words", "second"]
+    assert len(report["cells"]) == 2 * len(report["rows"])
+    assert report["settings"]["keep"] == 0.6
+    again = open_page("compare")  # another window reads it
+    assert "The price of agnosticism" in html_of(again)
+    assert again.selectbox(key="compare-report").options == ["words, second: 60 % by obs, sequential repair"]
+
+
+def test_one_application_is_not_enough_for_a_matrix(scored: Study, open_page: Open) -> None:
+    app = open_page("compare")
+    assert app.button(key="compare-measure").disabled
+    assert "two applications or more" in html_of(app)
+
+
+def test_recipes_are_measured_side_by_side_and_stand_among_the_candidates(scored: Study, open_page: Open) -> None:
+    app = open_page("compare")
+    app.multiselect(key="contest-recipes").set_value(["asc-plus", "top-layers"])
+    app.slider(key="contest-keep").set_value(0.7)
+    app.button(key="contest-measure").click()
+    app = settled(app.run())
+    assert not app.exception
+    text = html_of(app)
+    assert "asc-plus" in text
+    assert "paired 95 % intervals" in text
+    names = {row["name"] for row in scored.evaluations()}
+    assert {"asc-plus 0.70", "top-layers 0.70"} <= names
+    assert "asc-plus 0.70" in text  # the table of candidates
+
+
+def test_a_size_out_of_reach_is_said_and_what_was_measured_stays(scored: Study, open_page: Open) -> None:
+    app = open_page("compare")
+    app.multiselect(key="contest-recipes").set_value(["asc-plus", "top-layers"])
+    app.slider(key="contest-keep").set_value(0.1)
+    app.button(key="contest-measure").click()
+    app = settled(app.run())
+    assert not app.exception
+    assert any("One layer alone" in error.value or "out of reach" in error.value for error in app.error)
