@@ -1,7 +1,8 @@
 """The table of the ASC paper (arXiv 2409.05368) on the checkpoints here: thresholds and baselines.
 
-Part of `benchmarks.asc`. The checkpoint is the first fine-tuning; similarity, the cut and the second fine-tuning follow. Size is the
-share of all parameters (of bytes, where weights are stored otherwise), speed-up the median of passes in turns.
+Part of `benchmarks.asc`. The checkpoint is the first fine-tuning; similarity, the cut and the second fine-tuning
+follow. Size is the share of all parameters (of bytes, where weights are stored otherwise), speed-up the median of
+passes in turns.
 """
 
 from __future__ import annotations

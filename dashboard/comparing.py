@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from asc_core.errors import UserError
+from asc_core.progress import Progress
 from asc_core.recipes import matrix
 from asc_core.recipes.contest import Entry, contest
 from asc_core.recipes.ready import Knobs
@@ -37,12 +38,11 @@ def matrix_work(
                 raise UserError(f"{application.title} has no {settings.split} split to measure on: leave it out.")
             made.append(matrix.Application(application.title, encoder, task))
         texts = None if general is None else library.task(general)
-        whole = matrix.ApplicationMatrix(made, settings, texts, progress=job.handle)
-        total = len(whole.rows) * len(made)
         cells: list[matrix.Cell] = []
+        whole = matrix.ApplicationMatrix(made, settings, texts)
+        whole.progress = counted(job, cells, len(whole.rows) * len(made), "cells")
         for cell in matrix.cells_in_study(whole, study):
             cells.append(cell)
-            job.handle.step(len(cells), total, "measured")
             job.show(matrix.report(whole, cells))
         report = matrix.report(whole, cells)
         matrix.keep_report(study, report)
@@ -66,7 +66,7 @@ def contest_work(bench: Bench, knobs: Knobs, names: Sequence[str]) -> Callable[[
             names,
             study=bench.study,
             folder=bench.study.path / "training",
-            progress=job.handle,
+            progress=counted(job, entries, len(names), "recipes"),
         )
         for entry in found:
             entries.append(entry)
@@ -74,6 +74,15 @@ def contest_work(bench: Bench, knobs: Knobs, names: Sequence[str]) -> Callable[[
         return entries
 
     return work
+
+
+def counted(job: Job, done: Sequence[Any], total: int, of: str) -> Progress:
+    """The progress of one of several pieces of work, as that of all of them."""
+
+    def report(part: int, parts: int, what: str) -> None:
+        job.handle.step(len(done), total, f"{what} {part:,} of {parts:,}; {of} measured:")
+
+    return Progress(report, job.handle.cancel)
 
 
 def cells_of(report: Mapping[str, Any]) -> Cells:
