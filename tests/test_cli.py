@@ -299,3 +299,12 @@ def test_a_matrix_is_measured_and_kept(project: Path, tmp_path: Path) -> None:
     assert {price["row"] for price in found["prices"]} == set(found["agnostic"])
     assert run("matrix", *common) == found
     assert "two applications" in run("matrix", apps[0], "--study", tmp_path / "study", exit_code=2)
+
+
+@pytest.mark.slow
+def test_a_shared_plan_trades_one_application_for_another(project: Path, tmp_path: Path) -> None:
+    apps = [f"{name}={project / name},{project / 'mood.toml'}" for name in ("model", "twin")]
+    found = run("shared", *apps, "--samples", 32, "--points", 2, "-o", tmp_path / "plans")
+    assert [point["weights"] for point in found["points"]] == [{"model": 1, "twin": 0}, {"model": 0, "twin": 1}]
+    assert {path.stem for path in (tmp_path / "plans").iterdir()} == {"1.00-0.00", "0.00-1.00"}
+    assert "most or weighted" in run("shared", *apps, "--how", "least", "--samples", 32, exit_code=2)
