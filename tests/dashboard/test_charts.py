@@ -18,7 +18,9 @@ from dashboard.charts.cut import ByHand, cut_map, score_histogram
 from dashboard.charts.frontier import Measured, metric_against_budget
 from dashboard.charts.grid import Grid, grid, ranks, shades
 from dashboard.charts.heatmap import Panel, centre, difference, needs_map, redundant_for, side_by_side
+from dashboard.charts.matrix import matrix_heatmap
 from dashboard.charts.palette import DARK, LIGHT, Palette, colour_at
+from dashboard.charts.pareto import pareto, unbeaten
 from tests.dashboard.synthetic import SHAPE, SHARED, UNEVEN, estimate, scores
 
 PALETTES = pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])
@@ -367,3 +369,61 @@ def test_the_cut_map_takes_clicks_unless_boxes_are_asked_for() -> None:
     drawn = {boxes: cut_map(scores(), plan, ByHand(), LIGHT, boxes=boxes) for boxes in (False, True)}
     assert not drawn[False].layout.dragmode
     assert drawn[True].layout.dragmode == "select"
+
+
+# The application matrix, and candidates
+
+
+@PALETTES
+def test_every_cell_of_the_matrix_says_what_is_lost_and_missing_ones_that_they_are_to_come(colours: Palette) -> None:
+    made = {
+        ("a", "a"): replace(estimate(), difference=0.004, difference_interval=(-0.01, 0.02)),
+        ("mixed", "a"): replace(estimate(), difference=-0.08, difference_interval=(-0.1, -0.06)),
+    }
+    figure = matrix_heatmap(["a", "b", "mixed"], ["a", "b"], ["mixed"], made, colours)
+    heat = figure.data[0]
+    assert heat.z.shape == (3, 2)
+    assert heat.z[0, 0] == pytest.approx(0.4)
+    assert heat.z[2, 0] == pytest.approx(-8)
+    assert np.isnan(heat.z).sum() == 4
+    written = Counter(note.text for note in figure.layout.annotations)
+    assert written["…"] == 4
+    assert written["<b>−8.0</b>"] == written["[−10.0, −6.0]"] == 1
+    frames = [shape for shape in figure.layout.shapes if shape.type == "rect"]
+    assert [(f.x0 + f.x1) / 2 for f in frames] == [(f.y0 + f.y1) / 2 for f in frames] == [0, 1]
+    (line,) = [shape for shape in figure.layout.shapes if shape.type == "line"]
+    assert line.y0 == 1.5  # above the rows that know no application
+    assert heat.zmin == -heat.zmax  # no change has the colour of no change
+
+
+def candidate(key: str, kept: float, value: float) -> Measured:
+    return Measured(key, key, {"flops": kept, "parameters": kept, "bytes": kept}, replace(estimate(), value=value))
+
+
+def test_what_is_unbeaten_is_found_by_looking_at_all_pairs() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        some = [candidate(str(i), *generator.integers(0, 8, 2) / 8) for i in range(12)]
+        better = {
+            one.key
+            for one in some
+            if not any(
+                other.kept["flops"] <= one.kept["flops"]
+                and other.estimate.value >= one.estimate.value
+                and (other.kept["flops"], other.estimate.value) != (one.kept["flops"], one.estimate.value)
+                for other in some
+            )
+        }
+        found = unbeaten(some, "flops")
+        assert {one.key for one in found} <= better
+        places = {(one.kept["flops"], one.estimate.value) for one in some if one.key in better}
+        assert {(one.kept["flops"], one.estimate.value) for one in found} == places
+
+
+@PALETTES
+def test_named_candidates_are_written_beside_their_points(colours: Palette) -> None:
+    others, named = [candidate("x", 0.5, 0.8), candidate("half", 0.5, 0.8)], [candidate("half", 0.5, 0.8)]
+    figure = pareto(others, named, estimate(), "flops", colours)
+    assert [note.text for note in figure.layout.annotations if note.text] == ["half"]
+    drawn = [cell[0] for trace in figure.data if trace.customdata is not None for cell in trace.customdata]
+    assert Counter(drawn) == {"x": 1, "half": 1}
