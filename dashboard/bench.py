@@ -11,9 +11,10 @@ from functools import partial
 from typing import Any
 
 from asc_core.evaluate import Measured as Outcome
-from asc_core.evaluate import estimate, measure, measure_latency, measuring
+from asc_core.evaluate import estimate, layer_times, measure, measure_latency, measuring
+from asc_core.evaluate.layer_times import known_layer_times
 from asc_core.evaluate.reuse import Reuse, beginnings
-from asc_core.plan import Cost, CostModel
+from asc_core.plan import BUDGETS, COUNTED, Cost, CostModel, LatencyTable
 from asc_core.progress import Progress
 from asc_core.recipes import Recipe
 from asc_core.study import Study
@@ -221,16 +222,38 @@ def tight_enough(estimate: Estimate, reach: float | None) -> bool:
 
 
 def costs_json(cost: Cost) -> dict[str, Any]:
-    return {"parameters": cost.parameters, "flops": cost.flops, "bytes": cost.bytes}
+    return {name: value for name in BUDGETS if (value := getattr(cost, name)) is not None}
 
 
 def shares(cost: Cost, dense: Cost) -> dict[str, float]:
-    """What is kept of the original's cost, by budget."""
-    return {name: getattr(cost, name) / getattr(dense, name) for name in ("flops", "parameters", "bytes")}
+    """What is kept of the original's cost, by budget; of latency where layer times are known."""
+    whole = costs_json(dense)
+    return {name: value / whole[name] for name, value in costs_json(cost).items() if name in whole}
 
 
 def _kept(cost: dict[str, Any], dense: Cost) -> dict[str, float] | None:
+    """None where it is another tool's row."""
     try:
-        return {name: float(cost[name]) / getattr(dense, name) for name in ("flops", "parameters", "bytes")}
-    except (KeyError, TypeError, ValueError):
-        return None  # another tool's row
+        kept = {name: float(cost[name]) / whole for name, whole in costs_json(dense).items() if name in cost}
+    except (TypeError, ValueError):
+        return None
+    return kept if set(COUNTED) <= set(kept) else None
+
+
+def timing(library: Library, study: Study, application: Application) -> Callable[[Job], LatencyTable]:
+    """How long layers take on this machine, by their widths; kept in the study."""
+
+    def work(job: Job) -> LatencyTable:
+        lengths = library.cost_model(application).lengths
+        return layer_times(library.encoder(application), lengths, LATENCY_BATCH, study=study, progress=job.handle)
+
+    return work
+
+
+def with_known_times(library: Library, study: Study, application: Application, costs: CostModel) -> CostModel | None:
+    """The cost model with this machine's layer times, None where they have not been measured yet."""
+    encoder = library.known_encoder(application)
+    if encoder is None:
+        return None
+    table = known_layer_times(costs.shape, costs.lengths, LATENCY_BATCH, encoder.device, study)
+    return costs.with_latency(table) if table is not None else None

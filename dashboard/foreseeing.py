@@ -58,7 +58,8 @@ def curve_of(
     if series is None or original is None:
         return None
     known = bench.all_measured() if measured is None else measured
-    points = [Point.of(one.kept[budget], one.estimate) for one in known if one.series == series and one.key != without]
+    mine = [one for one in known if one.series == series and one.key != without and budget in one.kept]
+    points = [Point.of(one.kept[budget], one.estimate) for one in mine]
     return foresee([point for point in points if point is not None], GRID, -original.value)
 
 

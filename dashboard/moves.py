@@ -115,7 +115,7 @@ class _MoveFile(BaseModel):
     application: str
     method: str
     rule: Rule
-    budget: Literal["flops", "parameters", "bytes"]
+    budget: Budget
     level: Literal["blocks", "sublayers", "layers"]
     keep: float = Field(ge=0, le=1)
     similarity: float = Field(ge=-1, le=1.1)

@@ -17,7 +17,7 @@ from dashboard.charts.palette import Palette, rgba
 
 @dataclass(frozen=True)
 class Measured:
-    """One cut model. kept: its cost as a share of the original's, for each budget (flops, parameters, bytes).
+    """One cut model. kept: its cost as a share of the original's, by budget; latency only where it was foretold.
 
     repaired: whether the parts that stay were refitted. series: names the curve that it is a point of; None where the
     way it was made is not known, or unique.
@@ -32,7 +32,7 @@ class Measured:
 
 
 REPAIRED, AS_CUT, ORIGINAL = "circle", "triangle-up", "diamond"  # the markers' shapes
-BUDGET_NAMES = {"flops": "FLOPs", "parameters": "parameters", "bytes": "file size"}
+BUDGET_NAMES = {"flops": "FLOPs", "parameters": "parameters", "bytes": "file size", "latency": "latency"}
 
 
 def metric_against_budget(
@@ -58,6 +58,7 @@ def metric_against_budget(
     if original is not None:
         figure.add_hline(y=100 * original.value, line={"color": colours.quiet, "width": 1, "dash": "dot"})
         figure.add_trace(points_of([_original(original)], budget, colours.ink, colours, ORIGINAL, 9))
+    measured = [one for one in measured if budget in one.kept]
     others = [one for one in measured if here is None or one.key != here.key]
     for repaired, colour in ((False, colours.quiet), (True, colours.accent)):
         alike = [one for one in others if one.repaired is repaired]
@@ -122,7 +123,7 @@ def _foretold(curve: Curve, original: Estimate, colours: Palette) -> list[go.Sca
 
 
 def _original(estimate: Estimate) -> Measured:
-    return Measured("", "original", {"flops": 1.0, "parameters": 1.0, "bytes": 1.0}, estimate)
+    return Measured("", "original", dict.fromkeys(BUDGET_NAMES, 1.0), estimate)
 
 
 def points_of(

@@ -36,6 +36,7 @@ def pareto(
     figure = styled(go.Figure(), colours, height, (48, 8, 8, 36))
     if original is not None:
         figure.add_hline(y=100 * original.value, line={"color": colours.quiet, "width": 1, "dash": "dot"})
+    measured, named = ([one for one in which if budget in one.kept] for which in (measured, named))
     keys = {one.key for one in named}
     best = unbeaten([*[one for one in measured if one.key not in keys], *named], budget)
     if len(best) > 1:

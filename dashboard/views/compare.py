@@ -291,7 +291,7 @@ def candidates(session: Session, applications: Sequence[Application]) -> None:
     with left:
         budget = st.segmented_control(
             "Against",
-            list(BUDGET_NAMES),
+            [name for name in BUDGET_NAMES if name == "flops" or any(name in one.kept for one in measured)],
             format_func=BUDGET_NAMES.__getitem__,
             default="flops",
             required=True,

@@ -16,7 +16,7 @@ from asc_core.scores import METHODS
 from asc_core.values import Plan, Scores
 from dashboard import elsewhere, exploring, foreseeing, numbers, work
 from dashboard.applications import Application, applications_of
-from dashboard.bench import Bench, shares, tight_enough
+from dashboard.bench import Bench, shares, tight_enough, timing, with_known_times
 from dashboard.charts.cut import ByHand, cut_map, score_histogram
 from dashboard.charts.frontier import metric_against_budget
 from dashboard.controls import controls
@@ -63,6 +63,8 @@ def page() -> None:
         no_scores(session, application)
         return
     cost_model = opened(session, application)
+    if cost_model is not None:
+        cost_model = timed(session, application, cost_model)
     if cost_model is None:
         write_address(session)
         return
@@ -139,6 +141,18 @@ def opened(session: Session, application: Application) -> CostModel | None:
     job_work = work.opening(library(), session.study, application)
     load(session, application.name, f"Opening {application.title}", job_work)
     return None
+
+
+def timed(session: Session, application: Application, costs: CostModel) -> CostModel | None:
+    """With this machine's layer times where they are known; None while a budget of latency waits for them."""
+    found = with_known_times(library(), session.study, application, costs)
+    move = session.move
+    wanted = move is not None and move.application == application.name and move.budget == "latency"
+    if found is None and wanted and move is not None and move.rule == "budget":
+        job_work = timing(library(), session.study, application)
+        load(session, f"times|{application.name}", "Measuring how long layers take on this machine", job_work)
+        return None
+    return found or costs
 
 
 def current_move(session: Session, bench: Bench, scored: dict[str, Scores]) -> Move:
@@ -409,7 +423,7 @@ def frontier(session: Session, bench: Bench, recipe: Recipe, plan: Plan) -> None
 
     def draw() -> None:
         measured = bench.all_measured()
-        here = next((one for one in measured if one.key == recipe.key), None)
+        here = next((replace(one, kept=kept) for one in measured if one.key == recipe.key), None)
         budget = foreseeing.budget_of(move)
         curve = foreseeing.curve_of(bench, foreseeing.series_of(move), budget, measured=measured)
         figure = metric_against_budget(

@@ -26,6 +26,7 @@ from asc_core.values import Plan
 from dashboard import applications, frame, work
 from dashboard import session as sessions
 from dashboard.applications import Application
+from dashboard.bench import with_known_times
 from dashboard.exports import exports_of, zipped
 from dashboard.library import Library
 from dashboard.moves import recipe_of
@@ -678,3 +679,23 @@ def test_a_size_out_of_reach_is_said_and_what_was_measured_stays(scored: Study, 
     app = settled(app.run())
     assert not app.exception
     assert any("One layer alone" in error.value or "out of reach" in error.value for error in app.error)
+
+
+def test_a_budget_of_latency_measures_this_machine_once_and_cuts_by_it(scored: Study, open_page: Open) -> None:
+    app = open_page("tune")
+    control(app.selectbox, "tune-budget").set_value("latency")
+    app = settled(app.run())
+    assert not app.exception
+    assert control(app.slider, "tune-keep").label == "latency kept"
+    control(app.slider, "tune-keep").set_value(80)
+    app = settled(app.run())
+    assert not app.exception
+    (application,) = applications.applications_of(scored)
+    costs = with_known_times(frame.library(), scored, application, frame.library().cost_model(application))
+    assert costs is not None
+    (row,) = [r for r in scored.evaluations() if r["plan_key"] == session_of(app).plan_key]
+    assert costs.dense.latency is not None
+    assert row["cost"]["latency"] <= 0.8 * costs.dense.latency + 1e-8
+    again = open_page("tune")
+    control(again.selectbox, "tune-budget").set_value("latency")
+    assert not any("how long layers take" in job.title for job in frame.all_jobs().of(session_of(again).id))
