@@ -37,7 +37,7 @@ def controls(
 ) -> None:
     """What the application is cut by: method, rule, and the rule's own controls; and how the cut is repaired.
 
-    scored: method -> scores. below: draws what stands under the sliders.
+    scored: method -> scores. below: draws what stands under the slider that counts most.
     """
     move = session.move
     assert move is not None
@@ -72,9 +72,11 @@ def controls(
         label_visibility="collapsed",
         width="stretch",
     )
-    of_rule = {"budget": _budget, "threshold": _threshold, "share": _share, "fixed": _fixed}[move.rule]
-    of_rule(session, move, scores, cost_model)
-    below()
+    if move.rule == "budget":
+        _budget(session, move, scores, cost_model, below)
+    else:
+        {"threshold": _threshold, "share": _share, "fixed": _fixed}[move.rule](session, move, scores, cost_model)
+        below()
     _repair(session, move, repairable)
     seen = f"{scores.split}, {scores.examples:,} examples" if scores.examples else "no data"
     text = f"scores: {scores.method}, {seen}, labels: {scores.labels}"
@@ -125,7 +127,7 @@ def _share_of_hundred(percent: int) -> float:
     return percent / 100
 
 
-def _budget(session: Session, move: Move, scores: Scores, cost_model: CostModel) -> None:
+def _budget(session: Session, move: Move, scores: Scores, cost_model: CostModel, below: Callable[[], None]) -> None:
     kind, level = st.columns(2)
     with kind:
         control(
@@ -160,6 +162,7 @@ def _budget(session: Session, move: Move, scores: Scores, cost_model: CostModel)
         max_value=100,
         format="%d %%",
     )
+    below()
     _minimum(session, move, scores)
 
 

@@ -19,6 +19,7 @@ from dashboard.applications import Application, applications_of
 from dashboard.bench import Bench, shares, tight_enough, timing, with_known_times
 from dashboard.charts.cut import ByHand, cut_map, score_histogram
 from dashboard.charts.frontier import metric_against_budget
+from dashboard.charts.strip import strip
 from dashboard.controls import controls
 from dashboard.frame import (
     CHART_CONFIG,
@@ -93,7 +94,8 @@ def page() -> None:
     with result_column, st.container(border=True, key="tune-result"):
         result(session, bench, recipe, plan)  # first: the number is what one waits for
     with controls_column:
-        controls(session, scored, cost_model, bench.repairable, partial(foretold, session.move, bench, plan))
+        below = partial(foretold, session.move, bench, plan, scores)
+        controls(session, scored, cost_model, bench.repairable, below)
         histogram = score_histogram(scores, plan, colours())
         if histogram is not None:
             st.plotly_chart(histogram, theme=None, config=CHART_CONFIG, key="tune-histogram")
@@ -402,11 +404,14 @@ def start_measuring(session: Session, bench: Bench, recipe: Recipe) -> Job:
 # The frontier
 
 
-def foretold(move: Move, bench: Bench, plan: Plan) -> None:
-    """What this position is expected to cost, before it is measured."""
+def foretold(move: Move, bench: Bench, plan: Plan, scores: Scores) -> None:
+    """What this position is expected to cost, before it is measured; under a budget's slider, of all positions."""
     budget = foreseeing.budget_of(move)
     curve = foreseeing.curve_of(bench, foreseeing.series_of(move), budget)
-    st.html(foreseeing.told(bench, curve, shares(bench.cost_model.cost(plan), bench.cost_model.dense)[budget]))
+    drawn = ""
+    if curve is not None and move.rule == "budget":
+        drawn = strip(curve, smallest_keep(move, scores, bench.cost_model))
+    st.html(drawn + foreseeing.told(bench, curve, shares(bench.cost_model.cost(plan), bench.cost_model.dense)[budget]))
 
 
 def exploring_job(session: Session, application: Application) -> Job | None:

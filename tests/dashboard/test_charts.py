@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from scipy.stats import spearmanr
 
 import dashboard.charts
+from asc_core.evaluate.foresight import Curve
 from asc_core.plan import Part, by_share, threshold_of
 from asc_core.values import PartValues, Plan, Scores, Shape
 from dashboard.charts.agreement import agreement_matrix, rank_agreement, readable_on
@@ -21,6 +23,7 @@ from dashboard.charts.heatmap import Panel, centre, difference, needs_map, redun
 from dashboard.charts.matrix import matrix_heatmap
 from dashboard.charts.palette import DARK, LIGHT, Palette, colour_at
 from dashboard.charts.pareto import pareto, unbeaten
+from dashboard.charts.strip import strip
 from tests.dashboard.synthetic import SHAPE, SHARED, UNEVEN, estimate, scores
 
 PALETTES = pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])
@@ -427,3 +430,27 @@ def test_named_candidates_are_written_beside_their_points(colours: Palette) -> N
     assert [note.text for note in figure.layout.annotations if note.text] == ["half"]
     drawn = [cell[0] for trace in figure.data if trace.customdata is not None for cell in trace.customdata]
     assert Counter(drawn) == {"x": 1, "half": 1}
+
+
+# The strip under the slider
+
+
+def points_of_polygon(html: str, tag: str) -> list[tuple[float, float]]:
+    (written,) = re.findall(rf"<{tag} style='clip-path:polygon\(([^)]*)\)'", html)
+    return [tuple(float(v) for v in re.findall(r"-?[\d.]+", point)) for point in written.split(",")]  # type: ignore[misc]
+
+
+def test_the_strip_is_the_curve_in_the_sliders_range() -> None:
+    keep = np.linspace(0, 1, 101)
+    difference = np.where(keep < 0.4, np.nan, keep - 1)
+    curve = Curve(keep, difference, np.where(keep < 0.4, -0.9, keep - 1.1), np.minimum(keep - 0.9, 0))
+    html = strip(curve, least=0.2)
+    band, line = points_of_polygon(html, "i"), points_of_polygon(html, "b")
+    assert min(x for x, _ in line) == min(x for x, _ in band) == pytest.approx(25)  # 0.4, of 0.2 to 1
+    assert max(x for x, _ in line) == pytest.approx(100)
+    assert min(y for _, y in band) == 0  # nothing lost
+    assert max(y for _, y in band) == 100  # the worst of the band, 0.7 lost
+    at_half = [y for x, y in line if x == pytest.approx(37.5)]
+    assert np.mean(at_half) == pytest.approx(100 * 0.5 / 0.7, abs=0.1)
+    assert strip(curve, least=1.0) == ""
+    assert strip(Curve(keep, np.full(101, np.nan), keep - 1, keep - 1), least=0.2) == ""
