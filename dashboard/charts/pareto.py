@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from asc_core.values import Estimate
-from dashboard.charts.frontier import BUDGET_NAMES, Measured, points_of
+from dashboard.charts.frontier import BUDGET_NAMES, ORIGINAL, Measured, points_of
 from dashboard.charts.look import styled
 from dashboard.charts.palette import Palette
 
@@ -36,6 +36,8 @@ def pareto(
     figure = styled(go.Figure(), colours, height, (48, 8, 8, 36))
     if original is not None:
         figure.add_hline(y=100 * original.value, line={"color": colours.quiet, "width": 1, "dash": "dot"})
+        whole = Measured("", "original", dict.fromkeys(BUDGET_NAMES, 1.0), original)
+        figure.add_trace(points_of([whole], budget, colours.ink, colours, ORIGINAL, 9))
     measured, named = ([one for one in which if budget in one.kept] for which in (measured, named))
     keys = {one.key for one in named}
     best = unbeaten([*[one for one in measured if one.key not in keys], *named], budget)

@@ -152,7 +152,8 @@ def price_text(report: Mapping[str, Any]) -> str:
         "<div class='asc-small asc-quiet'>Points lost to each model's original, 95 % paired intervals; framed: the cut "
         "made for the application itself.</div>"
     )
-    if not report["prices"]:
+    complete = len(report["cells"]) == len(report["rows"]) * len(columns)
+    if not (report["prices"] and complete):
         return note
     best, *others = report["prices"]
     low, high = best["interval"]
@@ -278,7 +279,9 @@ def candidates(session: Session, applications: Sequence[Application]) -> None:
     if not applications:
         st.info("Add an application on the Overview page first.", icon=":material/dashboard:")
         return
-    application = application_in_view(session, list(applications))
+    chooser, against = st.columns([1, 3])
+    with chooser:
+        application = candidates_application(session, applications)
     known = library().known_cost_model(application)
     if known is None or library().known_encoder(application) is None:
         load(session, application.name, f"Opening {application.title}", opening(library(), session.study, application))
@@ -287,8 +290,7 @@ def candidates(session: Session, applications: Sequence[Application]) -> None:
     measured = bench.all_measured()
     pinned = pinned_of(session, bench, measured)
     recipes = [one for one in measured if any(one.name.startswith(f"{name} ") for name in ENTRANTS)]
-    left, right = st.columns([7, 5], gap="large")
-    with left:
+    with against:
         budget = st.segmented_control(
             "Against",
             [name for name in BUDGET_NAMES if name == "flops" or any(name in one.kept for one in measured)],
@@ -297,6 +299,8 @@ def candidates(session: Session, applications: Sequence[Application]) -> None:
             required=True,
             key="compare-budget",
         )
+    left, right = st.columns([7, 5], gap="large")
+    with left:
         if not measured:
             st.info(f"Nothing of {application.title} has been cut and measured yet.", icon=":material/tune:")
             st.page_link("views/tune.py", label="Tune a cut", icon=":material/tune:")
@@ -311,6 +315,14 @@ def candidates(session: Session, applications: Sequence[Application]) -> None:
         st.html(
             candidates_table([*pinned, *recipes], bench) or "<p class='asc-quiet'>Pin a cut on Tune to name it.</p>"
         )
+
+
+def candidates_application(session: Session, applications: Sequence[Application]) -> Application:
+    titles = {application.title: application for application in applications}
+    usual = list(titles).index(application_in_view(session, list(applications)).title)
+    chosen = st.selectbox("Application", list(titles), index=usual, key="compare-candidates-of")
+    session.application = titles[chosen].name
+    return titles[chosen]
 
 
 def pinned_of(session: Session, bench: Bench, measured: Sequence[Measured]) -> list[Measured]:
