@@ -24,6 +24,7 @@ from asc_core.scores.ablation import ablate
 from asc_core.scores.trust import trust
 from asc_core.study import Study
 from asc_core.tasks import load_task
+from asc_core.train.distil import distil
 from asc_core.train.finetune import finetune
 from asc_core.values import Estimate, Plan, Scores
 
@@ -43,6 +44,7 @@ __all__ = [
     "by_share",
     "by_threshold",
     "compress",
+    "distil",
     "evaluate",
     "export",
     "finetune",
