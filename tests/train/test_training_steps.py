@@ -31,11 +31,6 @@ TEACH = Distil(steps=5, lr=1e-2, batch_size=16)
 HALF = CutToBudget(keep=0.5, budget="layer-parameters", samples=40)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def test_the_pipeline_of_asc_survives_its_file_and_makes_the_same_model_again(tmp_path: Path) -> None:
     pipeline = Recipe((TRAIN, CutBySimilarity(threshold=0.9, samples=40), TRAIN), "tiny", "toy")
     pipeline.save(tmp_path / "asc.json")
@@ -140,7 +135,7 @@ def test_a_recipe_killed_at_any_moment_ends_in_the_same_model(tmp_path: Path) ->
         "import sys, torch; torch.set_num_threads(1)\n"
         "from asc_core.train import run; run.SECONDS_BETWEEN_CHECKPOINTS = 0.0\n"
         "from tests.evaluate.toy_tasks import encoder_for\n"
-        "from tests.recipes.test_training_steps import HALF, TASK, TEACH, TRAIN, Recipe\n"
+        "from tests.train.test_training_steps import HALF, TASK, TEACH, TRAIN, Recipe\n"
         "print('ready', flush=True)\n"
         "Recipe((TRAIN, HALF, TEACH)).apply(encoder_for(TASK), TASK, folder=sys.argv[1])\n"
         "print('done', flush=True)\n"
