@@ -926,7 +926,8 @@ def matrix(
     Killed and repeated, it goes on. Example: asc matrix demo:nli demo:paraphrase demo:intent --study studies/demo
     """
     import asc_core
-    from asc_core.recipes.matrix import ApplicationMatrix, Settings, cells_in_study, keep_report, report
+    from asc_core.recipes.matrix import ApplicationMatrix, Settings
+    from asc_core.recipes.matrix_store import cells_in_study, keep_report, report
     from asc_core.train.steps import Finetune
 
     asked = Settings(keep, budget, method, repair.mode, samples, seed, split)  # type: ignore[arg-type]

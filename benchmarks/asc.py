@@ -18,7 +18,7 @@ rate that the checkpoint was fine-tuned with, and keep the best epoch by validat
 The seed draws calibration texts, random layers, batches and dropout. Test splits are read once, for this table.
 `--paper` is the paper's own table: similarity 0.90, 0.85, 0.80, with size and speed-up, and its baselines as far as
 they can be had without a hub: the uncut model, 90 % of the layers' weights zeroed by magnitude with int8 linears, and
-half the layers at random over 5 seeds. `price_of_agnosticism`: see `asc_core.recipes.matrix`.
+half the layers at random over 5 seeds. `price_of_agnosticism`: see `asc_core.recipes.price`.
 The last line is one JSON object; `--collect` keeps it in benchmarks/results/asc.json.
 """
 
@@ -40,7 +40,7 @@ from asc_core.compress.choose import CutToBudget
 from asc_core.demo.encoder import encoder_folder
 from asc_core.encoder import Encoder
 from asc_core.evaluate import Measured
-from asc_core.recipes import Recipe, matrix
+from asc_core.recipes import Recipe, matrix, price
 from asc_core.tasks import Task
 from asc_core.train.steps import Distil, Finetune
 from benchmarks import asc_paper
@@ -223,7 +223,7 @@ def summarised(whole: Any, of_seeds: dict[tuple[str, str], list[Measured]], size
         "cells": cells,
         "prices": [
             {"row": p.row, "points": round(100 * p.value, 2), "interval": [round(100 * end, 2) for end in p.interval]}
-            for p in matrix.prices(whole, means)
+            for p in price.prices(whole, means)
         ],
     }
 

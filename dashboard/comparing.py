@@ -7,7 +7,7 @@ from typing import Any
 
 from asc_core.errors import UserError
 from asc_core.progress import Progress
-from asc_core.recipes import matrix
+from asc_core.recipes import matrix, matrix_store
 from asc_core.recipes.contest import Entry, contest
 from asc_core.recipes.ready import Knobs
 from asc_core.study import Study
@@ -41,11 +41,11 @@ def matrix_work(
         cells: list[matrix.Cell] = []
         whole = matrix.ApplicationMatrix(made, settings, texts)
         whole.progress = counted(job, cells, len(whole.rows) * len(made), "cells")
-        for cell in matrix.cells_in_study(whole, study):
+        for cell in matrix_store.cells_in_study(whole, study):
             cells.append(cell)
-            job.show(matrix.report(whole, cells))
-        report = matrix.report(whole, cells)
-        matrix.keep_report(study, report)
+            job.show(matrix_store.report(whole, cells))
+        report = matrix_store.report(whole, cells)
+        matrix_store.keep_report(study, report)
         return report
 
     return work

@@ -12,7 +12,7 @@ from asc_core.evaluate import Measured, estimate, measure
 from asc_core.plan import Cost
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
-from asc_core.recipes.matrix import Kept
+from asc_core.recipes.matrix_store import Kept
 from asc_core.recipes.ready import READY, Knobs, ready_recipe
 from asc_core.recipes.recipe import Recipe
 from asc_core.tasks.base import Task

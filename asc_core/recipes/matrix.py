@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Any
 
 from asc_core.compress.calibration import Calibration, calibrate
 from asc_core.compress.choose import Share, counted
@@ -38,8 +36,6 @@ from asc_core.values import Estimate, Plan, Scores
 
 ORIGINAL = "original"
 MIXED, GENERAL, MAGNITUDE, RANDOM = "all mixed", "general text", "magnitude", "random"
-REPLICATES = 2000
-REPORTS = "application-matrices"
 
 
 @dataclass(frozen=True)
@@ -257,140 +253,3 @@ class ApplicationMatrix:
             later = [self.base.weights if self.base else None, [[step.kind, step.identity()] for step in self.then]]
             facts += [looked_at, texts, asked, later]
         return "matrix:" + hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:20]
-
-
-class Kept(Protocol):
-    """What a matrix needs of a Study."""
-
-    def save_evaluation(
-        self,
-        weights: str,
-        recipe_key: str,
-        task: str,
-        split: str,
-        estimate: Estimate,
-        *,
-        statistics: np.ndarray | None = None,
-        numbers: np.ndarray | None = None,
-        cost: Mapping[str, Any] | None = None,
-        name: str | None = None,
-    ) -> None: ...
-
-    def statistics(
-        self, weights: str, recipe_key: str, task: str, split: str
-    ) -> tuple[np.ndarray, np.ndarray] | None: ...
-
-    def get(self, key: str, default: Any = None) -> Any: ...
-
-    def set(self, key: str, value: Any) -> None: ...
-
-
-def cells_in_study(matrix: ApplicationMatrix, study: Kept) -> Iterator[Cell]:
-    """The matrix's cells; those that the study has are read, the others are kept as they are measured."""
-    split = matrix.settings.split
-    known: dict[str, Measured] = dict(matrix.known)
-    for column in matrix.applications:
-        wanted = [matrix.key(row, column) for row in matrix.rows]
-        if column.task.labelled:  # without labels the original is needed whole, with its predictions
-            wanted.append(matrix.key(ORIGINAL, column))
-        for key in wanted:
-            found = study.statistics(column.encoder.weights, key, column.task.name, split)
-            if found is not None:
-                numbers, statistics = found
-                known[key] = Measured(column.task.metric.name, split, numbers, statistics, len(numbers))
-    matrix.known = known
-    names = {application.name: application for application in matrix.applications}
-
-    def keep(column: Application, key: str, measured: Measured, estimated: Estimate, name: str) -> None:
-        study.save_evaluation(
-            column.encoder.weights,
-            key,
-            column.task.name,
-            split,
-            estimated,
-            statistics=measured.statistics,
-            numbers=measured.numbers,
-            name=name,
-        )
-
-    for cell in matrix.cells():
-        column = names[cell.column]
-        if cell.key not in known:
-            keep(column, cell.key, cell.measured, cell.estimate, f"cut for {cell.row}")
-        original = matrix.key(ORIGINAL, column)
-        if original not in known:
-            whole = matrix.original(column)
-            keep(column, original, whole, estimate(whole, column.task.metric), "original")
-            matrix.known = known = known | {original: whole}
-        yield cell
-
-
-def report(matrix: ApplicationMatrix, cells: Sequence[Cell]) -> dict[str, Any]:
-    """As JSON: the settings, the names, every cell's estimate, and the prices."""
-    return {
-        "settings": asdict(matrix.settings),
-        "columns": [application.name for application in matrix.applications],
-        "rows": matrix.rows,
-        "agnostic": matrix.agnostic,
-        "trained": [step.describe() for step in matrix.then],
-        "cells": [{"row": c.row, "column": c.column, "estimate": c.estimate.to_json()} for c in cells],
-        "prices": [asdict(price) for price in prices(matrix, cells)],
-    }
-
-
-def keep_report(study: Kept, made: dict[str, Any]) -> None:
-    """Beside earlier ones; one of the same models and settings is replaced."""
-    others = [one for one in reports(study) if _asked(one) != _asked(made)]
-    study.set(REPORTS, [*others, made])
-
-
-def reports(study: Kept) -> list[dict[str, Any]]:
-    """All that `keep_report` has kept, the latest last."""
-    return list(study.get(REPORTS, []))
-
-
-def _asked(made: dict[str, Any]) -> list[Any]:
-    return [made["settings"], made["columns"], made["rows"], made["trained"]]
-
-
-@dataclass(frozen=True)
-class Price:
-    """How many points an application loses on average by a cut that does not know it. row: the agnostic cut.
-
-    value, interval: mean over applications of (own cut's metric - the row's), 95 %, paired bootstrap over examples.
-    """
-
-    row: str
-    value: float
-    interval: tuple[float, float]
-
-
-def prices(matrix: ApplicationMatrix, cells: Sequence[Cell], seed: int = 0) -> list[Price]:
-    """Of each agnostic row that all columns have, the cheapest first; that one is *the* price of agnosticism.
-
-    (The best of several rows is chosen with the same examples, which makes the price look lower rather than higher.)
-    """
-    found = {(cell.row, cell.column): cell.measured.statistics for cell in cells}
-    columns = matrix.applications
-    made = []
-    for row in matrix.agnostic:
-        pairs = [(found.get((c.name, c.name)), found.get((row, c.name)), c.task.metric.value) for c in columns]
-        whole = [(own, other, value) for own, other, value in pairs if own is not None and other is not None]
-        if len(whole) == len(columns):
-            made.append(Price(row, *mean_difference(whole, seed)))
-    return sorted(made, key=lambda price: price.value)
-
-
-def mean_difference(
-    pairs: Sequence[tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], float]]], seed: int = 0
-) -> tuple[float, tuple[float, float]]:
-    """(mean over pairs of metric(first) - metric(second), its 95 % interval); examples are drawn within each pair."""
-    generator = np.random.default_rng((seed, len(pairs)))
-    value = float(np.mean([metric(a) - metric(b) for a, b, metric in pairs]))
-    drawn = np.zeros(REPLICATES)
-    for a, b, metric in pairs:
-        for replicate in range(REPLICATES):
-            rows = generator.integers(len(a), size=len(a))
-            drawn[replicate] += (metric(a[rows]) - metric(b[rows])) / len(pairs)
-    low, high = np.percentile(drawn, (2.5, 97.5))
-    return value, (float(low), float(high))

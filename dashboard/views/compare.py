@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from asc_core.recipes.contest import ENTRANTS, Entry
-from asc_core.recipes.matrix import reports
+from asc_core.recipes.matrix_store import reports
 from asc_core.recipes.ready import READY, Knobs
 from dashboard import numbers
 from dashboard.applications import Application, applications_of

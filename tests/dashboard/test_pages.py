@@ -20,7 +20,7 @@ from asc_core.encoder import load_encoder
 from asc_core.plan import Part
 from asc_core.progress import Progress
 from asc_core.recipes import Recipe
-from asc_core.recipes.matrix import reports
+from asc_core.recipes.matrix_store import reports
 from asc_core.study import Study
 from asc_core.values import Plan
 from dashboard import applications, frame, work

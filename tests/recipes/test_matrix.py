@@ -28,13 +28,9 @@ from asc_core.recipes.matrix import (
     ApplicationMatrix,
     Cell,
     Settings,
-    cells_in_study,
-    keep_report,
-    mean_difference,
-    prices,
-    report,
-    reports,
 )
+from asc_core.recipes.matrix_store import cells_in_study, keep_report, report, reports
+from asc_core.recipes.price import mean_difference, prices
 from asc_core.study import Study
 from asc_core.tasks.texts import Texts
 from asc_core.train.steps import Distil, Finetune
