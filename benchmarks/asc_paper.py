@@ -46,6 +46,8 @@ def rows(application: Application, only_read: bool) -> Iterator[dict[str, Any]]:
         found = {"task": name, "what": what, "value": round(summary.fmean(values), 4), "spread": spread}
         return found | {"size": round(size, 3), "speed_up": round(times["cut"].ratio, 2)} | more
 
+    if only_read and not (work / f"{name}-original.npz").exists():
+        return
     yield row("uncut", dense, outcomes(work / f"{name}-original.npz", lambda: [dense], task), 1.0)
     done: dict[tuple[int, ...], list[Measured]] = {}
     for threshold in THRESHOLDS:
