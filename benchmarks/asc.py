@@ -184,11 +184,12 @@ def matrices(applications: dict[str, Application], sizes: list[float], seeds: in
         of_seeds: dict[tuple[str, str], list[Measured]] = {}
         for seed in range(seeds):
             asked = matrix.Settings(keep=size, seed=seed, split="test")
-            whole = matrix.ApplicationMatrix(apps, asked, general_text(), known=Outcomes())
+            asked_for = matrix.ApplicationMatrix(apps, asked, general_text(), known=Outcomes())
             if only_read:
-                wanted = {whole.key(row, column) for row in whole.rows for column in apps}
+                wanted = {asked_for.key(row, column) for row in asked_for.rows for column in apps}
                 if not all(Outcomes.file(key).exists() for key in wanted):
                     continue
+            whole = asked_for  # the last seed that is there
             for column in apps:
                 outcomes(Outcomes.file(whole.key(matrix.ORIGINAL, column)), lambda: [column.encoder], column.task)  # noqa: B023
             for cell in whole.cells():
