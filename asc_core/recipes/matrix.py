@@ -116,7 +116,7 @@ class ApplicationMatrix:
         """The column's whole model; computed once."""
         key = self.key(ORIGINAL, column)
         if key not in self._originals:
-            self._originals[key] = self.known.get(key) or self._measured(column.encoder, column)
+            self._originals[key] = self.known.get(key) or self.measured(column.encoder, column)
         return self._originals[key]
 
     def cells(self) -> Iterator[Cell]:
@@ -126,7 +126,7 @@ class ApplicationMatrix:
                 key = self.key(row, column)
                 found = self.known.get(key)
                 if found is None:
-                    found = self._measured(self.compressed(row, column), column)
+                    found = self.measured(self.compressed(row, column), column)
                 compared = estimate(found, column.task.metric, self.original(column))
                 yield Cell(row, column.name, found, compared, key)
 
@@ -236,7 +236,8 @@ class ApplicationMatrix:
     def _progress(self) -> Progress:
         return self.progress or Progress()
 
-    def _measured(self, encoder: Encoder, column: Application) -> Measured:
+    def measured(self, encoder: Encoder, column: Application) -> Measured:
+        """What a model, the column's own or one made of it, does on the column's examples."""
         reference = None
         if not column.task.labelled and encoder is not column.encoder:
             reference = self.original(column)

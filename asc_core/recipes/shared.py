@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from asc_core.evaluate import estimate, measure
+from asc_core.evaluate import estimate
 from asc_core.plan.together import Combination
 from asc_core.recipes.matrix import ApplicationMatrix
 from asc_core.values import Estimate, Plan
@@ -30,11 +30,8 @@ def shared_point(matrix: ApplicationMatrix, weights: Sequence[float], how: Combi
     plan = matrix.shared_plan(how, weights)
     found = []
     for column in matrix.applications:
-        smaller = matrix.cut_by(plan, matrix.all_texts, column)
-        original = matrix.original(column)
-        reference = None if column.task.labelled else original
-        measured = measure(smaller, column.task, matrix.settings.split, reference=reference, progress=matrix.progress)
-        found.append(estimate(measured, column.task.metric, original))
+        measured = matrix.measured(matrix.cut_by(plan, matrix.all_texts, column), column)
+        found.append(estimate(measured, column.task.metric, matrix.original(column)))
     return SharedPoint(tuple(weights), how, plan, tuple(found))
 
 
