@@ -36,13 +36,12 @@ from typing import Any
 import numpy as np
 
 import asc_core
-from asc_core.compress.choose import CutToBudget
 from asc_core.demo.encoder import encoder_folder
 from asc_core.encoder import Encoder
 from asc_core.evaluate import Measured
 from asc_core.recipes import Recipe, matrix, price
+from asc_core.recipes.ready import Knobs, ready_recipe
 from asc_core.tasks import Task
-from asc_core.train.steps import Distil, Finetune
 from benchmarks import asc_paper
 from benchmarks.machine import keep
 from benchmarks.outcomes import difference_interval, outcomes, statistics, store
@@ -56,7 +55,14 @@ TRAINED_WITH: dict[str, dict[str, Any]] = {  # as ../shared/models says
     "mrpc": {"lr": 1e-4, "epochs": 2},
     "squad": {"lr": 2e-4, "epochs": 3},
 }
-METHODS = ("ASC+", "ASC+ untrained", "ASC", "Sajjad", "greedy", "random")
+METHODS = {  # as the ready-made recipes are called
+    "ASC+": "asc-plus",
+    "ASC+ untrained": "asc-plus",
+    "ASC": "asc-to-size",
+    "Sajjad": "sajjad",
+    "greedy": "greedy",
+    "random": "random",
+}
 
 
 @dataclass
@@ -89,22 +95,8 @@ class Application:
 
     def recipe(self, method: str, size: float, seed: int) -> tuple[Encoder, Recipe]:
         """What it starts from, and the steps."""
-        lr, epochs = TRAINED_WITH[self.name]["lr"], TRAINED_WITH[self.name]["epochs"]
-
-        def cut(scores: str, repair: Any = None) -> CutToBudget:
-            return CutToBudget(method=scores, keep=size, budget="layer-parameters", repair=repair, seed=seed)
-
-        again = Finetune(epochs=STEPS, steps=STEPS, lr=lr, seed=seed, patience=None)
-        plus = cut("obs", "sequential")
-        steps: dict[str, tuple[Any, ...]] = {
-            "ASC": (cut("asc-b"), again),
-            "ASC+": (plus, Distil(steps=STEPS, lr=lr, seed=seed, patience=None)),
-            "ASC+ untrained": (plus,),
-            "Sajjad": (cut("top-layers"), Finetune(epochs=epochs, lr=lr, seed=seed, patience=None)),
-            "greedy": (cut("greedy-layers"), again),
-            "random": (cut("random-layers"), again),
-        }
-        return self.base if method == "Sajjad" else self.encoder, Recipe(steps[method], task=self.task.name)
+        knobs = Knobs(keep=size, steps=0 if method == "ASC+ untrained" else STEPS, seed=seed, **TRAINED_WITH[self.name])
+        return self.base if method == "Sajjad" else self.encoder, ready_recipe(METHODS[method], knobs)
 
     def build(self, method: str, size: float, seed: int) -> Encoder:
         start, recipe = self.recipe(method, size, seed)
@@ -212,15 +204,10 @@ def summarised(whole: Any, of_seeds: dict[tuple[str, str], list[Measured]], size
     for cell in means:
         value = tasks[cell.column].metric.value(cell.measured.statistics)
         cells.setdefault(cell.row, {})[cell.column] = round(value, 4)
-    originals = {
-        name: task.metric.value(whole.original(a).statistics)
-        for a in whole.applications
-        for name, task in [(a.name, a.task)]
-    }
     return {
         "size": size,
         "seeds": len(next(iter(of_seeds.values()))),
-        "original": {name: round(value, 4) for name, value in originals.items()},
+        "original": {a.name: round(a.task.metric.value(whole.original(a).statistics), 4) for a in whole.applications},
         "cells": cells,
         "prices": [
             {"row": p.row, "points": round(100 * p.value, 2), "interval": [round(100 * end, 2) for end in p.interval]}
@@ -246,7 +233,7 @@ def main() -> None:
     parser.add_argument("--size", type=float, action="append", help="share of the layers' parameters; may be repeated")
     parser.add_argument("--seeds", type=int, help="default 1, or 3 with --full")
     parser.add_argument("--full", action="store_true")
-    parser.add_argument("--method", action="append", choices=METHODS, help="default: all; may be repeated")
+    parser.add_argument("--method", action="append", choices=list(METHODS), help="default: all; may be repeated")
     parser.add_argument("--paper", action="store_true", help="the paper's table alone")
     parser.add_argument("--matrix", action="store_true", help="the matrix alone")
     parser.add_argument("--collect", action="store_true", help="compute nothing: report what was measured")
@@ -259,7 +246,7 @@ def main() -> None:
     applications = {name: Application(name) for name in names if f"minilm-{name}" in CHECKPOINTS}
     result: dict[str, Any] = {"steps": STEPS, "sizes": [], "matrices": [], "paper": []}
     if not (options.matrix or options.paper):
-        result["sizes"] = table(applications, sizes, seeds, options.collect, options.method or METHODS)
+        result["sizes"] = table(applications, sizes, seeds, options.collect, options.method or list(METHODS))
     if options.matrix or everything or not (options.tasks or options.paper):
         everyone = {name: Application(name) for name in TRAINED_WITH}
         result["matrices"] = matrices(everyone, sizes, seeds, options.collect)
