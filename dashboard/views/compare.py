@@ -157,11 +157,11 @@ def price_text(report: Mapping[str, Any]) -> str:
         return note
     best, *others = report["prices"]
     low, high = best["interval"]
-    sure = (
-        ""
-        if low > 0
-        else ": the interval contains zero, so on these texts knowing the application is not shown to help"
-    )
+    sure = ""
+    if high < 0:
+        sure = ": on these texts a cut that knows no application does better"
+    elif low <= 0:
+        sure = ": the interval contains zero, so on these texts knowing the application is not shown to help"
     lines = "".join(
         f"<tr><td>{escape(price['row'])}</td><td>{numbers.points(price['value'])}</td>"
         f"<td class='asc-quiet'>{numbers.interval_of_points(tuple(price['interval']))}</td></tr>"

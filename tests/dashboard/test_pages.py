@@ -20,7 +20,7 @@ from asc_core.encoder import load_encoder
 from asc_core.plan import Part
 from asc_core.progress import Progress
 from asc_core.recipes import Recipe
-from asc_core.recipes.matrix_store import reports
+from asc_core.recipes.matrix_store import keep_report, reports
 from asc_core.study import Study
 from asc_core.values import Plan
 from dashboard import applications, frame, work
@@ -32,6 +32,7 @@ from dashboard.library import Library
 from dashboard.moves import recipe_of
 from dashboard.session import Session
 from tests.dashboard.conftest import APP, LABELS, html_of, settled, write_task
+from tests.dashboard.synthetic import estimate
 from tests.tiny import save_checkpoint, tiny
 
 pytestmark = pytest.mark.slow  # whole pages, minutes in all
@@ -648,6 +649,18 @@ def test_a_matrix_is_measured_shown_and_kept(two: Study, open_page: Open) -> Non
     again = open_page("compare")  # another window reads it
     assert "The price of agnosticism" in html_of(again)
     assert again.selectbox(key="compare-report").options == ["words, second: 60 % by obs, sequential repair"]
+
+
+def test_the_price_says_which_way_it_points(two: Study, open_page: Open) -> None:
+    cell = {"row": "a", "column": "a", "estimate": estimate(0.9, difference=-0.1).to_json()}
+    for ends, said in (((0.01, 0.02), None), ((-0.01, 0.02), "contains zero"), ((-0.02, -0.01), "does better")):
+        price = {"row": "all mixed", "value": sum(ends) / 2, "interval": list(ends)}
+        asked = {"keep": 0.5, "method": "obs", "repair": None}
+        made = {"settings": asked, "columns": ["a"], "rows": ["a"], "agnostic": [], "trained": [], "cells": [cell]}
+        keep_report(two, made | {"prices": [price]})
+        text = html_of(open_page("compare"))
+        assert "The price of agnosticism" in text
+        assert [phrase for phrase in ("contains zero", "does better") if phrase in text] == ([said] if said else [])
 
 
 def test_one_application_is_not_enough_for_a_matrix(scored: Study, open_page: Open) -> None:
