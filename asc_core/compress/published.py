@@ -21,7 +21,7 @@ from asc_core.errors import UserError
 from asc_core.plan import STRATEGIES, CostModel, by_budget, by_layer_drop
 from asc_core.plan.cost import Budget
 from asc_core.plan.encoder_cost import task_cost_model
-from asc_core.plan.layer_drop import Strategy
+from asc_core.plan.layer_drop import Strategy, fewest_dropped
 from asc_core.plan.rearrange import rearranged
 from asc_core.progress import Progress
 from asc_core.scores.gate_gradients import GateTable, gate_gradients
@@ -29,7 +29,7 @@ from asc_core.scores.greedy_layers import greedy_layers
 from asc_core.scores.rounds import michel_rounds, textpruner_rounds
 from asc_core.scores.sweep import sweep
 from asc_core.tasks.base import Task
-from asc_core.values import PartValues, Plan, Provenance, Scores
+from asc_core.values import PartValues, Plan, Scores
 
 ROUNDS = 16  # of TextPruner's
 SHARE = 0.1  # that Michel et al. remove in each round
@@ -218,18 +218,9 @@ def _shortgpt(ground: Ground, keeps: Sequence[float]) -> Iterator[Plan]:
 def _random_layers(ground: Ground, keeps: Sequence[float]) -> Iterator[Plan]:
     layers = ground.encoder.shape.layers
     order = np.random.default_rng((ground.seed, layers)).permutation(layers)
+    gone = [order[:count].tolist() for count in range(layers)]
     for keep in keeps:
-        limit = keep * ground.cost_model.dense_total(ground.budget)
-        for count in range(layers):
-            stays = np.ones(layers, dtype=bool)
-            stays[order[:count]] = False
-            rule = f"{layers - count} layers drawn by seed {ground.seed} (keep {keep:.4g} of the {ground.budget})"
-            plan = Plan.from_masks(ground.encoder.shape, layers=stays, provenance=Provenance(rule=rule))
-            if ground.cost_model.total(plan, ground.budget) <= limit:
-                yield plan
-                break
-        else:
-            raise UserError(f"One layer alone is more than {keep:.4g} of the {ground.budget}.")
+        yield fewest_dropped(ground.cost_model, keep, gone, f"random by seed {ground.seed}", ground.budget)
 
 
 def _dropped(strategy: Strategy, ground: Ground, keeps: Sequence[float]) -> Iterator[Plan]:

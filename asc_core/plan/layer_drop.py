@@ -5,6 +5,7 @@ They look at no data, which makes them what a data-driven choice of layers has t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 from asc_core.errors import UserError
@@ -45,12 +46,23 @@ def by_layer_drop(
 
     Raises: UserError where one layer alone is over it.
     """
-    for count in range(shape.layers):
-        gone = dropped(shape.layers, count, strategy)
-        stay = tuple(layer for layer in range(shape.layers) if layer not in gone)
-        rule = f"drop {count} layers, {strategy} (keep {keep:.4g} of the {budget})"
-        whole = Plan.full(shape)
-        plan = Plan(shape, whole.heads, whole.neurons, stay, Provenance(method=f"{strategy} layers", rule=rule))
-        if cost_model.total(plan, budget) <= keep * cost_model.dense_total(budget):
+    gone = [dropped(shape.layers, count, strategy) for count in range(shape.layers)]
+    return fewest_dropped(cost_model, keep, gone, strategy, budget)
+
+
+def fewest_dropped(
+    cost_model: CostModel, keep: float, gone: Sequence[Sequence[int]], name: str, budget: Budget = "flops"
+) -> Plan:
+    """The first of several sets of layers to drop that is within a budget. name: how they were chosen.
+
+    Raises: UserError where none is.
+    """
+    shape = cost_model.shape
+    whole, limit = Plan.full(shape), keep * cost_model.dense_total(budget)
+    for layers in gone:
+        stay = tuple(layer for layer in range(shape.layers) if layer not in layers)
+        rule = f"drop {len(layers)} layers, {name} (keep {keep:.4g} of the {budget})"
+        plan = Plan(shape, whole.heads, whole.neurons, stay, Provenance(method=f"{name} layers", rule=rule))
+        if cost_model.total(plan, budget) <= limit:
             return plan
     raise UserError(f"One layer alone is more than {keep:.4g} of the {budget}.")
