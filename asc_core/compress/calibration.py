@@ -21,7 +21,7 @@ from asc_core.tasks.base import Batch, Task
 SAMPLES = 1024
 TOKENS = 16384
 HELD_OUT = 0.2
-FELT = 0.5
+FELT = 0.9  # with surgeon.FELT by benchmarks/results/token_weights.json
 """How much of a token's weight goes by how strongly the outputs feel the readout there; the rest is alike for all. What
 only [CLS] reads at the end should not be spoiled for [CLS], but tokens that are felt little still feed layers above."""
 

@@ -38,7 +38,7 @@ OBS = "obs"
 TOKENS = 8192
 DAMPING = 1e-3  # of the mean of H's diagonal
 NEURONS_AT_ONCE = 16
-FELT = 0.9  # how much of a token's weight in H goes by its gradient
+FELT = 0.5  # how much of a token's weight in H goes by its gradient; by benchmarks/results/token_weights.json
 
 
 def surgeon_scores(
