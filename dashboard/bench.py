@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from asc_core.evaluate import Measured as Outcome
-from asc_core.evaluate import estimate, layer_times, measure, measure_latency, measuring
+from asc_core.evaluate import estimate, layer_times, measure_latency, measuring
 from asc_core.evaluate.layer_times import known_layer_times
 from asc_core.evaluate.reuse import Reuse, beginnings
 from asc_core.plan import BUDGETS, COUNTED, Cost, CostModel, LatencyTable
@@ -25,6 +25,7 @@ from dashboard.charts.frontier import Measured
 from dashboard.jobs import Job
 from dashboard.library import Library
 from dashboard.moves import Move
+from dashboard.original import Original
 from dashboard.repairing import how_repaired, made
 from dashboard.verdict import Speed
 from dashboard.work import weights_setting
@@ -113,19 +114,22 @@ class Bench:
         encoder, task = self.library.encoder(self.application), self.library.task(self.application)
         plan = recipe.plan
         assert plan is not None
-        against = self.original_outcome(progress)
-        progress.step(0, against.total, "cutting")
+        original = self._original()
+        # Without labels the metric is agreement with the original, example by example, so all of it comes first.
+        reference = None if task.labelled else original.whole(progress)
+        aside = Progress(cancel=progress.cancel)
         smaller = made(self.library, self.application, recipe, progress)
         found = None
         for outcome in measuring(
             smaller,
             task,
             self.split,
-            reference=None if task.labelled else against,
+            reference=reference,
             progress=progress,
             reuse=self._reuse(recipe),
-            known=self._known(recipe, against),
+            known=self._known(recipe),
         ):
+            against = original.on(outcome.numbers, aside)
             found = estimate(outcome, task.metric, against)
             try:
                 show(found)  # before it is written to disk: someone is waiting
@@ -155,25 +159,23 @@ class Bench:
             return None
         return Reuse(self.library.states, beginnings(self.weights, plan, how_repaired(recipe)))
 
-    def _known(self, recipe: Recipe, against: Outcome) -> Outcome | None:
+    def _known(self, recipe: Recipe) -> Outcome | None:
         """What an evaluation that was stopped has measured."""
         kept = self.study.statistics(self.weights, recipe.key, self.application.name, self.split)
-        if kept is None:
+        stored = self.stored(recipe)
+        if kept is None or stored is None:
             return None
         numbers, statistics = kept
-        return Outcome(against.metric, self.split, numbers, statistics, against.total)
+        return Outcome(stored.metric, self.split, numbers, statistics, stored.total)
 
     def original_outcome(self, progress: Progress) -> Outcome:
-        """Of the uncut model on each example: measured once, then kept in the study."""
-        encoder, task = self.library.encoder(self.application), self.library.task(self.application)
-        key = f"original|{encoder.weights}|{task.name}|{self.split}"
+        """Of the uncut model on all examples. Raises: UserError, Cancelled."""
+        return self._original().whole(progress)
 
-        def once() -> Outcome:
-            kept = self.study.partial(key)
-            if kept is not None:
-                return Outcome.from_arrays(*kept)
-            outcome = measure(encoder, task, self.split, progress=progress)
-            self.study.save_partial(key, *outcome.to_arrays())
+    def _original(self) -> Original:
+        encoder, task = self.library.encoder(self.application), self.library.task(self.application)
+
+        def keep(outcome: Outcome) -> None:
             self.study.save_evaluation(
                 encoder.weights,
                 self.whole.key,
@@ -186,9 +188,9 @@ class Bench:
                 plan=self.whole,
                 name="original",
             )
-            return outcome
 
-        return self.library.kept(("original", str(self.study.path.absolute()), key), once)
+        key = ("original", str(self.study.path.absolute()), encoder.weights, task.name, self.split)
+        return self.library.kept(key, lambda: Original(encoder, task, self.split, self.study, keep))
 
     def speed(self, plan: Plan) -> Speed | None:
         stored = self.study.get(self._speed_setting(plan))

@@ -6,7 +6,6 @@ slider comes first: this work waits between two batches for as long as anything 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,14 +17,13 @@ from dashboard import numbers
 from dashboard.applications import Application
 from dashboard.bench import Bench
 from dashboard.frame import escape
-from dashboard.jobs import Job, Jobs
+from dashboard.jobs import URGENT, Job, Jobs
 from dashboard.library import Library
 from dashboard.moves import Move, recipe_of
 from dashboard.repairing import mode_of, needs_calibration
 
 LANE = "background"
-FOREGROUND = ("evaluate", "latency", "load", "calibrate", "explore", "score", "export")
-SECONDS_BETWEEN_LOOKS = 0.05
+FOREGROUND = (*URGENT, "load", "explore", "score", "export")
 
 
 @dataclass(frozen=True)
@@ -45,9 +43,9 @@ def following(
     def work(job: Job) -> list[Effect]:
         effects = [Effect(other) for other in others]
         job.show(list(effects))
-        patient = Progress(lambda *_: _wait(job, jobs), job.handle.cancel)
+        patient = Progress(lambda *_: jobs.give_way(job, FOREGROUND), job.handle.cancel)
         for number, other in enumerate(others):
-            _wait(job, jobs)
+            jobs.give_way(job, FOREGROUND)
             job.handle.check()
             try:
                 effects[number] = Effect(other, _measured(library, study, other, plan, move, patient, job, jobs))
@@ -80,15 +78,10 @@ def _measured(
     mode = mode_of(recipe)
     if mode is not None and needs_calibration(library, other, recipe):
         # To its end, also where the cut has changed by then: the next one needs it as well.
-        library.calibration(other, mode == "one-shot", Progress(lambda *_: _wait(job, jobs)))
+        library.calibration(other, mode == "one-shot", Progress(lambda *_: jobs.give_way(job, FOREGROUND)))
         job.handle.check()
     made_for = replace(move, application=other.name, rule="fixed", plan_key=plan.key, transfer=True)
     return bench.measured(recipe, made_for, patient)
-
-
-def _wait(job: Job, jobs: Jobs) -> None:
-    while not job.cancelling and any(one.active for lane in FOREGROUND for one in jobs.of(job.session, lane)):
-        time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def table(effects: Sequence[Effect], running: bool) -> str:

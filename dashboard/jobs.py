@@ -24,7 +24,9 @@ State = Literal["waiting", "running", "done", "cancelled", "failed"]
 Work = Callable[["Job"], Any]
 
 LANES = {"score": 1, "evaluate": 2, "latency": 1, "load": 1, "export": 1, "calibrate": 1, "explore": 1, "background": 1}
+URGENT = ("evaluate", "latency", "calibrate")  # someone looks at the place where the number will stand
 KEPT_FINISHED_PER_SESSION = 12
+SECONDS_BETWEEN_LOOKS = 0.05
 SECONDS_UNTIL_A_SESSION_IS_GONE = 90.0
 
 
@@ -174,6 +176,11 @@ class Jobs:
             return next(
                 (j for j in self._jobs if j.lane == lane and j.key == key and j.active and not j.cancelling), None
             )
+
+    def give_way(self, job: Job, lanes: Iterable[str]) -> None:
+        """Wait for as long as this session has work in these lanes. Called between two batches of less urgent work."""
+        while not job.cancelling and any(one.active for lane in lanes for one in self.of(job.session, lane)):
+            time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def shutdown(self) -> None:
         with self._lock:

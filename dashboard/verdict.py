@@ -26,7 +26,7 @@ class Speed:
 def headline(estimate: Estimate | None, original: Estimate | None, running: bool, doing: str = "") -> str:
     """The metric, the paired difference, and how many examples are behind them. doing: while there is none yet."""
     if estimate is None:
-        what = "the cut" if original is not None else "the original, once, then the cut"
+        what = "the cut" if original is not None else "the cut, and once the original"
         waiting = (escape(doing) or f"measuring {what}") if running else "not measured"
         return (
             "<p class='asc-kicker'>measured</p><div class='asc-value asc-quiet'>…</div>"

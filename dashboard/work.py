@@ -19,7 +19,7 @@ from asc_core.study import Study
 from asc_core.tasks import Task
 from asc_core.values import Scores
 from dashboard.applications import Application, Facts, add
-from dashboard.jobs import Job, Work
+from dashboard.jobs import URGENT, Job, Jobs, Work
 from dashboard.library import Library
 from dashboard.trusting import Effort
 
@@ -71,12 +71,23 @@ def known_facts(library: Library, study: Study, application: Application) -> Fac
     return known
 
 
+def patient(job: Job, jobs: Jobs) -> Progress:
+    """The job's progress, waiting while a cut is measured: both at once would be slow, and a latency would be wrong."""
+
+    def report(done: int, total: int, what: str) -> None:
+        job.handle.step(done, total, what)
+        jobs.give_way(job, URGENT)
+
+    return Progress(report, job.handle.cancel)
+
+
 def scoring(
     library: Library,
     study: Study,
     application: Application,
     methods: Sequence[str],
     samples: int,
+    jobs: Jobs,
     stop_when_settled: float | None = None,
 ) -> Callable[[Job], dict[str, Scores]]:
     """Resumes where an earlier run of the same methods and samples was stopped, or stopped by itself."""
@@ -94,7 +105,7 @@ def scoring(
             split=calibration_split(task),
             samples=samples,
             stop_when_settled=stop_when_settled,
-            progress=job.handle,
+            progress=patient(job, jobs),
             study=study,
         )
 
@@ -124,7 +135,7 @@ def pacing(library: Library, study: Study, application: Application) -> Callable
 
 
 def judging(
-    library: Library, study: Study, application: Application, samples: int, held_out: int, effort: Effort
+    library: Library, study: Study, application: Application, samples: int, held_out: int, effort: Effort, jobs: Jobs
 ) -> Callable[[Job], TrustReport]:
     """`trust_in_study`; goes on where an earlier run with the same numbers of examples was stopped.
 
@@ -132,14 +143,15 @@ def judging(
     """
 
     def work(job: Job) -> TrustReport:
-        job.handle.step(0, round(effort.total), "loading")
+        progress = patient(job, jobs)
+        progress.step(0, round(effort.total), "loading")
         encoder, task = library.encoder(application), library.task(application)
         study.set(weights_setting(application), encoder.weights)
         study.set(judging_setting(application), {"samples": samples, "held_out": held_out})
 
         def report(done: int, total: int, what: str) -> None:
             phase = what.partition(" on ")[0] if " on " in what else "switching parts off"
-            job.handle.step(round(effort.done(done, total, what)), round(effort.total), phase)
+            progress.step(round(effort.done(done, total, what)), round(effort.total), phase)
 
         found = trust_in_study(
             encoder,
@@ -157,7 +169,9 @@ def judging(
     return work
 
 
-def sharing(library: Library, study: Study, applications: Sequence[Application], samples: int) -> Callable[[Job], None]:
+def sharing(
+    library: Library, study: Study, applications: Sequence[Application], samples: int, jobs: Jobs
+) -> Callable[[Job], None]:
     """Each head's share in the gradients of single examples, for the permutation test; kept in the study."""
 
     def work(job: Job) -> None:
@@ -168,7 +182,7 @@ def sharing(library: Library, study: Study, applications: Sequence[Application],
             key = shares_key(application, encoder.weights, samples)
             if study.partial(key) is None:
                 split = calibration_split(task)
-                shares = head_shares(encoder, task, split=split, samples=samples, progress=job.handle)
+                shares = head_shares(encoder, task, split=split, samples=samples, progress=patient(job, jobs))
                 study.save_partial(key, {"shares": shares}, {"split": split})
 
     return work

@@ -195,7 +195,7 @@ def start_button(session: Session, view: InView, first: Application, second: App
         show_failure(job)
 
     def start() -> None:
-        sharing = work.sharing(library(), session.study, (first, second), SAMPLES)
+        sharing = work.sharing(library(), session.study, (first, second), SAMPLES, jobs)
         jobs.start(session.id, "score", key, f"{first.title} against {second.title}", sharing)
 
     st.button(

@@ -241,7 +241,7 @@ def measure_form(session: Session, view: InView, kind: str) -> None:
 def start(session: Session, application: Application, examples: int, effort: Effort) -> None:
     jobs, key = all_jobs(), judging_key(session.study, application)
     if jobs.running("score", key) is None:
-        judging = work.judging(library(), session.study, application, examples, examples, effort)
+        judging = work.judging(library(), session.study, application, examples, examples, effort, jobs)
         jobs.start(session.id, "score", key, f"Trust on {application.title}", judging)
 
 

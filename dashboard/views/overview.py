@@ -123,7 +123,7 @@ def begin(
     for application in applications:
         key = scoring_key(session.study, application, methods, samples)
         if jobs.running("score", key) is None:
-            job_work = work.scoring(library(), session.study, application, methods, samples, stop_at)
+            job_work = work.scoring(library(), session.study, application, methods, samples, jobs, stop_at)
             jobs.start(session.id, "score", key, f"Scoring {application.title}", job_work)
         elif jobs.last(session.id, "score", key) is None:
             session.messages.append(f"{application.title} is being scored like this in another window already.")
