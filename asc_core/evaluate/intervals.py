@@ -36,7 +36,7 @@ def value_interval(metric: Metric, statistics: np.ndarray, alpha: float = ALPHA,
         return wilson(round(float(statistics[:, 0].sum())), n, alpha)
     value = metric.value(statistics)
     replicates = _bootstrap(metric, statistics, lambda m, columns: m(columns), seed)
-    return _ends(value, replicates, n, alpha)
+    return _ends(value, replicates, n, alpha, metric.bounds)
 
 
 def difference_interval(
@@ -49,7 +49,9 @@ def difference_interval(
         return tango(int((ours & ~theirs).sum()), int((~ours & theirs).sum()), n, alpha)
     both = np.concatenate([statistics, original], axis=1)
     replicates = _bootstrap(metric, both, lambda m, columns: m(columns[..., :k]) - m(columns[..., k:]), seed)
-    return _ends(metric.value(statistics) - metric.value(original), replicates, n, alpha)
+    widest = metric.bounds[1] - metric.bounds[0]
+    difference = metric.value(statistics) - metric.value(original)
+    return _ends(difference, replicates, n, alpha, (-widest, widest))
 
 
 def wilson(successes: int, n: int, alpha: float = ALPHA) -> Interval:
@@ -88,7 +90,7 @@ def least_half_width(n: int, alpha: float = ALPHA) -> float:
     return z2 / (n + z2)
 
 
-def _ends(value: float, replicates: np.ndarray, n: int, alpha: float) -> Interval:
+def _ends(value: float, replicates: np.ndarray, n: int, alpha: float, bounds: Interval) -> Interval:
     if n < 2:
         low, high = np.quantile(replicates, [0.0, 1.0])
     else:
@@ -97,7 +99,7 @@ def _ends(value: float, replicates: np.ndarray, n: int, alpha: float) -> Interva
         further = t.ppf(alpha / 2, n - 1) / t.ppf(ALPHA / 2, n - 1)
         low, high = value + further * (np.quantile(replicates, [tail, 1 - tail]) - value)
     least = least_half_width(n, alpha)
-    return float(min(low, value - least)), float(max(high, value + least))
+    return max(float(min(low, value - least)), bounds[0]), min(float(max(high, value + least)), bounds[1])
 
 
 def _bootstrap(

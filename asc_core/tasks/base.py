@@ -29,6 +29,7 @@ class Metric:
     from_rows(statistics): (n, k) -> float, for metrics that are no function of sums (rank correlations). Exactly one
     of the two is given. `columns` names the k statistics.
     binary: the statistics are one 0/1 column and the metric their mean (accuracy): closed-form intervals apply.
+    bounds: the lowest and the highest value that it can have: no interval goes beyond.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Metric:
     from_sums: Callable[[np.ndarray], np.ndarray] | None = None
     from_rows: Callable[[np.ndarray], float] | None = None
     binary: bool = False
+    bounds: tuple[float, float] = (0.0, 1.0)
 
     def value(self, statistics: np.ndarray) -> float:
         """statistics: (n, k), n >= 1."""

@@ -104,7 +104,7 @@ def mcc(classes: int) -> Measure:
         return _divide(correct * n - (predicted * gold).sum(-1), np.sqrt(np.maximum(spread, 0)))
 
     columns = ("correct", "examples", *_per_class(classes)[classes:])
-    return Measure(Metric("mcc", columns, from_sums=from_sums), counts)
+    return Measure(Metric("mcc", columns, from_sums=from_sums, bounds=(-1.0, 1.0)), counts)
 
 
 def multi_label_micro_f1() -> Measure:
@@ -139,7 +139,9 @@ def pearson() -> Measure:
         spread = np.where(constant, 0, x_spread * y_spread)  # a model cut too far gives one value for everything
         return _divide(n * xy - x * y, np.sqrt(np.maximum(spread, 0)))
 
-    return Measure(Metric("pearson", ("examples", "x", "y", "xx", "yy", "xy"), from_sums=from_sums), moments)
+    return Measure(
+        Metric("pearson", ("examples", "x", "y", "xx", "yy", "xy"), from_sums=from_sums, bounds=(-1.0, 1.0)), moments
+    )
 
 
 def spearman() -> Measure:
@@ -153,7 +155,7 @@ def spearman() -> Measure:
         ranks -= ranks.mean(0)
         return float(_divide(ranks[:, 0] @ ranks[:, 1], np.sqrt((ranks**2).sum(0).prod())))
 
-    return Measure(Metric("spearman", ("decided", "gold"), from_rows=from_rows), pairs)
+    return Measure(Metric("spearman", ("decided", "gold"), from_rows=from_rows, bounds=(-1.0, 1.0)), pairs)
 
 
 def entity_f1(name: str = "entity-f1") -> Measure:

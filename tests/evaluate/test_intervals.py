@@ -85,10 +85,22 @@ def test_bootstrapped_intervals_cover(metric: Metric) -> None:
 
 
 def test_intervals_of_a_metric_that_is_no_function_of_sums_cover() -> None:
-    median = Metric("median", ("value",), from_rows=lambda rows: float(np.median(rows)))
+    median = Metric("median", ("value",), from_rows=lambda rows: float(np.median(rows)), bounds=(0.0, np.inf))
     generator = np.random.default_rng(4)
     found = [value_interval(median, generator.exponential(size=(101, 1)), seed=i) for i in range(100)]
     assert share_that_covers(found, np.log(2)) >= 0.88  # 100 runs: 0.95 falls below that once in 250 times
+
+
+def test_no_interval_goes_beyond_what_the_metric_can_be() -> None:
+    generator = np.random.default_rng(6)
+    rows = f1_rows(generator, 24, 0.1)
+    value, (low, high) = F1.value(rows), value_interval(F1, rows, alpha=0.001)
+    assert low < value < high == 1.0
+    wrong = rows * np.array([0.0, 1.0, 1.0])
+    assert difference_interval(F1, wrong, rows, alpha=0.001)[0] == -1.0
+    unrelated = generator.normal(size=(24, 2))
+    low, high = value_interval(SPEARMAN, unrelated)
+    assert -1.0 <= low < 0.0 < high <= 1.0
 
 
 @pytest.mark.parametrize("metric", [ACCURACY, F1, SPEARMAN])
