@@ -27,7 +27,7 @@ from dashboard.session import Session
 from dashboard.settled import ENOUGH, stopped_early
 
 SAMPLES = (128, 256, 512, 1024, 2048)
-USUAL_METHODS = ("fisher", "obs", "update", "asc-b")
+USUAL_METHODS = ("michel", "fisher", "obs", "update", "asc-b")
 CARDS_A_LINE = 3
 
 

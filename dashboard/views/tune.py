@@ -43,7 +43,7 @@ from dashboard.session import Session, application_in_view, keep_move, move_of_p
 from dashboard.verdict import costs, headline
 
 MAP_HEIGHT = 318
-PREFERRED = ("obs", "fisher")
+PREFERRED = ("obs", "michel", "fisher")  # by benchmarks/results/quality.json and trust.md
 SHOWN_MOVES = 8
 SECONDS_BETWEEN_POINTS = 1.0
 SECONDS_BETWEEN_ESTIMATES = 0.1
