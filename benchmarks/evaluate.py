@@ -24,17 +24,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -56,6 +51,7 @@ from asc_core.study import Study
 from asc_core.tasks import Task
 from asc_core.values import Plan, Scores
 from benchmarks.machine import keep
+from benchmarks.served import served
 
 APPLICATION = "demo:nli"
 TIGHT = 0.03
@@ -308,28 +304,6 @@ def _memory(pid: int) -> int:
         status = Path(f"/proc/{process}/status").read_text()
         total += next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")), 0) * 1024
     return total
-
-
-@contextmanager
-def served(study: Path) -> Iterator[tuple[str, int]]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "asc_core", "dashboard", "--study", str(study), "--port", str(port)]
-    quiet = subprocess.DEVNULL
-    server = subprocess.Popen(command, cwd=REPOSITORY, stdout=quiet, stderr=quiet, start_new_session=True)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            try:
-                with urllib.request.urlopen(f"{address}/_stcore/health", timeout=2):
-                    break
-            except OSError:
-                time.sleep(0.5)
-        yield address, server.pid
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait(20)
 
 
 def main() -> None:

@@ -10,16 +10,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from benchmarks.served import served
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -65,33 +65,8 @@ def browser_path() -> str:
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """(address, study folder) of a dashboard of our own."""
     study = tmp_path_factory.mktemp("studio") / "study"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = (study.parent / "server.log").open("w")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "asc_core", "dashboard", "--study", str(study), "--port", str(port)],
-        cwd=REPOSITORY,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            try:
-                with urllib.request.urlopen(f"{address}/_stcore/health", timeout=2):
-                    break
-            except OSError:
-                assert server.poll() is None, (study.parent / "server.log").read_text()
-                time.sleep(0.5)
-        else:
-            pytest.fail("the dashboard did not answer within two minutes")
+    with served(study) as (address, _):
         yield address, study
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait(20)
-        log.close()
 
 
 def click_cell(page: Page, row: str, column: str) -> None:

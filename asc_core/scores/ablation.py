@@ -128,15 +128,6 @@ class Work:
         tokens = batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048)
         return Work(encoder, task, examples, features, _batches(features, tokens), tokens)
 
-    @property
-    def notes(self) -> str:
-        notes = list(self.features.notes)
-        if self.features.truncated:
-            notes.append(f"{self.features.truncated} of {len(self.examples)} examples were truncated.")
-        if len(self.features) != len(self.examples):
-            notes.append(f"{len(self.features)} windows of {len(self.examples)} examples, each counted as one.")
-        return " ".join(notes)
-
     def pieces(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         """A batch that one example with many windows makes too large, cut at the limit."""
         for piece in batches_by_length(self.features.lengths[rows], self.tokens):
@@ -345,7 +336,7 @@ def _scores(
             examples=examples,
             seed=seed,
             labels="gold",
-            notes=work.notes,
+            notes=work.features.remarks(len(work.examples)),
             details=details | _reliabilities(parts, changes, examples, seed),
         )
     return results

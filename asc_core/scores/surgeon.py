@@ -98,7 +98,7 @@ def surgeon_scores(
         examples=len(work.examples),
         seed=seed,
         labels="none",
-        notes=work.notes,
+        notes=work.features.remarks(len(work.examples)),
     )
     if study is not None:
         study.save_scores(scores)

@@ -120,9 +120,10 @@ def sweep(
         if method.from_weights is not None:
             scores[method.id] = replace(empty, values=method.from_weights(encoder, seed))
         else:
-            gathered = replace(empty, examples=len(work.examples), notes=work.notes)
+            remarks = work.features.remarks(len(work.examples))
+            gathered = replace(empty, examples=len(work.examples), notes=remarks)
             if settling is not None:
-                notes = " ".join(filter(None, (work.notes, settling.note)))
+                notes = " ".join(filter(None, (remarks, settling.note)))
                 details = settling.details(method.id)
                 gathered = replace(gathered, examples=settling.examples, notes=notes, details=details)
             scores[method.id] = _with_result(gathered, method, sums)
@@ -186,15 +187,6 @@ class SweepPass:
         self._sample_places = np.full(len(self.features), -1)
         self._sample_places[drawn] = np.arange(len(drawn))
         self._window = np.arange(len(self.features)) - first
-
-    @property
-    def notes(self) -> str:
-        notes = list(self.features.notes)
-        if self.features.truncated:
-            notes.append(f"{self.features.truncated} of {len(self.examples)} examples were truncated.")
-        if len(self.features) != len(self.examples):
-            notes.append(f"{len(self.features)} windows of {len(self.examples)} examples, each counted as one.")
-        return " ".join(notes)
 
     def _generator(self, rows: np.ndarray) -> torch.Generator:
         """For labels drawn from the model's own distribution: the same ones when a batch is repeated after a kill."""
