@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -117,7 +117,10 @@ def progress_text(job: Job) -> str:
 
 
 def running_work(session: Session, lanes: tuple[str, ...] = ("score", "export", "explore")) -> None:
-    """A line for each piece of long work of this window, with a way to stop it; nothing where there is none."""
+    """A line for each piece of long work of this window, with a way to stop it, and one for all that wait their turn.
+
+    Nothing where there is none.
+    """
     jobs = all_jobs()
 
     def look() -> None:
@@ -125,14 +128,24 @@ def running_work(session: Session, lanes: tuple[str, ...] = ("score", "export", 
         running = active(job for lane in lanes for job in jobs.of(session.id, lane))
         if not running:
             st.rerun()
-        for job in running[::-1]:
+        waiting = [job for job in running[::-1] if job.state == "waiting" and not job.cancelling]
+        for job in (job for job in running[::-1] if job.state != "waiting"):
             bar, stop = st.columns([8, 1], vertical_alignment="center")
             bar.progress(job.share, text=progress_text(job))
             stop.button("Cancel", key=f"cancel-{job.number}", on_click=job.cancel, disabled=job.cancelling)
+        if waiting:
+            names, stop = st.columns([8, 1], vertical_alignment="center")
+            names.caption(f"then {', '.join(job.title[0].lower() + job.title[1:] for job in waiting)}")
+            stop.button("Cancel", key="cancel-waiting", on_click=_cancel, args=(waiting,))
 
     if active(job for lane in lanes for job in jobs.of(session.id, lane)):
         with st.container(key="running-work", border=True):
             st.fragment(look, run_every=SECONDS_BETWEEN_LOOKS)()
+
+
+def _cancel(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        job.cancel()
 
 
 def scale_legend(scale: Scale, ends: tuple[str, str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import threading
 import time
 import zipfile
 from collections.abc import Callable
@@ -269,6 +270,28 @@ def test_trust_that_was_cancelled_can_go_on(scored: Study, open_page: Open, monk
     assert app.button(key="trust-measure-words").label.startswith("Go on measuring")
     assert app.selectbox(key="trust-examples-words").value == 64
     monkeypatch.undo()
+
+
+def test_work_that_waits_for_its_turn_takes_one_line_and_can_be_cancelled_together(
+    scored: Study, open_page: Open
+) -> None:
+    app, gate = open_page("map"), threading.Event()
+    jobs, mine = frame.all_jobs(), session_of(app).id
+    first, *others = [
+        jobs.start(mine, "score", name, f"Scoring {name}", lambda job: gate.wait(60)) for name in ("a", "b", "c")
+    ]
+    while first.state == "waiting":
+        time.sleep(0.01)
+    app.run()
+    assert [b.label for b in app.button].count("Cancel") == 2
+    assert any(caption.value == "then scoring b, scoring c" for caption in app.caption)
+    app.button(key="cancel-waiting").click().run()
+    assert all(job.cancelling for job in others)
+    assert not first.cancelling
+    assert "cancel-waiting" not in [b.key for b in app.button]
+    gate.set()
+    assert all(job.wait(60) for job in others)
+    assert [job.state for job in (first, *others)] == ["done", "cancelled", "cancelled"]
 
 
 def test_how_many_examples_are_enough_is_said_for_the_method_in_view(scored: Study, open_page: Open) -> None:
