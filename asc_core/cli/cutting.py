@@ -1,0 +1,203 @@
+"""Models cut by a plan and repaired: one, or a whole frontier."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from asc_core.cli.models import checked
+from asc_core.cli.planning import budgets_of, stored_scores, with_layer_times
+from asc_core.cli.verb import (
+    BatchOption,
+    DeviceOption,
+    EncoderArgument,
+    JsonOption,
+    MultipleOption,
+    OutOption,
+    OverwriteOption,
+    RepairMode,
+    SeedOption,
+    StudyOption,
+    TaskOption,
+    TransferOption,
+    load,
+    percent,
+    progress_line,
+    say,
+    verb,
+)
+from asc_core.errors import UserError
+
+
+@verb
+def compress(
+    encoder: EncoderArgument,
+    out: OutOption,
+    plan: Annotated[Path | None, typer.Option("--plan", help="A plan file.")] = None,
+    recipe: Annotated[Path | None, typer.Option("--recipe", help="A recipe file.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="For recipes whose steps need texts.")] = None,
+    repair: Annotated[
+        RepairMode,
+        typer.Option(
+            help="Let what stays take over what goes, in closed form on training texts: `sequential`, bottom-up, or "
+            "`one-shot`; as published: `mask-tuning` (Kwon), `reconstruction` (K-prune), `bias` (FLAP). Needs --task.",
+        ),
+    ] = RepairMode.none,
+    transfer: TransferOption = False,
+    overwrite: OverwriteOption = False,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> Any:
+    """Cut a model for real and write it as a folder that loads with transformers.
+
+    A recipe whose steps train goes on where it was when it is killed and repeated.
+
+    Example: asc compress demo:nli --plan plan.json --task demo:nli --repair sequential -o smaller
+    """
+    import asc_core
+
+    if (plan is None) == (recipe is None):
+        raise UserError("Say either --plan or --recipe.")
+    from asc_core.recipes.deliver import deliver
+
+    original = asc_core.load_encoder(encoder, device=device)
+    if repair is not RepairMode.none and (plan is None or task is None):
+        raise UserError("--repair goes with --plan and --task (a recipe says itself what is repaired).")
+    if plan is not None:
+        steps = asc_core.Recipe.repaired(asc_core.Plan.load(plan), repair.mode, transfer, seed=seed)
+    else:
+        assert recipe is not None
+        steps = asc_core.Recipe.load(recipe)
+        task = task or steps.task
+    application = asc_core.load_task(task, split_seed=seed) if task else None
+    state = out.parent / f".{out.name}.steps"
+    uncut, smaller = steps.made(original, application, progress_line(), folder=state)
+    report = deliver(smaller, uncut, out, recipe=steps, task=application, overwrite=overwrite, progress=progress_line())
+    shutil.rmtree(state, ignore_errors=True)
+    for step in steps.steps:
+        say(as_json, step.describe())
+    say(as_json, f"{out}: {smaller.parameters:,} parameters ({percent(smaller.parameters / original.parameters)})")
+    say(as_json, checked(report))
+    return {
+        "path": str(out),
+        "parameters": smaller.parameters,
+        "original_parameters": original.parameters,
+        "bytes": report.bytes,
+        "max_difference": report.max_difference,
+    }
+
+
+@verb
+def frontier(
+    encoder: EncoderArgument,
+    task: TaskOption,
+    study: StudyOption,
+    method: Annotated[str, typer.Option("--method", "-m", help="Which scores to use.")] = "obs",
+    repair: Annotated[RepairMode, typer.Option(help="As for `asc compress`.")] = RepairMode.sequential,
+    keep: Annotated[
+        list[float] | None, typer.Option("--keep", min=0, max=1, help="A share to keep; may be repeated.")
+    ] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of what: flops (the default), parameters, bytes or latency; NAME=SHARE holds a further one at that "
+            "share. May be repeated."
+        ),
+    ] = None,
+    multiple: MultipleOption = 1,
+    latency_batch: BatchOption = 32,
+    lose: Annotated[
+        float | None, typer.Option(min=0, help="Instead: the smallest model that loses at most so many points.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which split to measure on.")] = "validation",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where to write the recipe (of --lose, or a folder of all).")
+    ] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> Any:
+    """Compressed models for ten budgets, measured, or the smallest one that loses little.
+
+    Example: asc frontier demo:nli --task demo:nli --study studies/demo --lose 1.0 -o recipe.json
+    """
+    import asc_core
+    from asc_core.plan.encoder_cost import task_cost_model
+    from asc_core.recipes.frontier import Workbench, smallest_within
+    from asc_core.recipes.frontier import frontier as points_of
+
+    loaded, application = load(encoder, task, seed, device, split=split)
+    kept = asc_core.Study.open(study)
+    scores = stored_scores(kept, loaded, application, method, encoder, task, study)
+    along = [text for text in budget or [] if "=" not in text] or ["flops"]
+    within = budgets_of([text for text in budget or [] if "=" in text])
+    if len(along) > 1 or along[0] in within:
+        raise UserError(
+            f"--budget names {' and '.join([*along, *within])}: name one for the curve to go along, and give each "
+            "other one its share, as in --budget flops --budget latency=0.6."
+        )
+    timed = with_layer_times(task_cost_model(loaded, application), {*along, *within}, loaded, kept, latency_batch)
+    bench = Workbench(
+        loaded,
+        application,
+        scores,
+        repair.mode,
+        along[0],  # type: ignore[arg-type]
+        split,
+        seed=seed,
+        within=within,
+        multiple=multiple,
+        latency=timed.latency,
+        progress=progress_line(),
+    )
+    if lose is not None:
+        points = [smallest_within(bench, lose / 100)]
+    else:
+        points = []
+        for point in points_of(bench, sorted(keep or [step / 10 for step in range(1, 10)] + [0.95])):
+            points.append(point)
+            say(as_json, _point_line(point, bench))
+    for point in points:
+        statistics: dict[str, Any] = {"cost": asdict(point.cost), "name": f"{point.keep:.2f} {method}, {repair.value}"}
+        kept.save_evaluation(
+            loaded.weights,
+            point.recipe.key,
+            application.name,
+            split,
+            point.estimate,
+            plan=point.recipe.plan,
+            **statistics,
+        )
+        if out is not None:
+            file = out if lose is not None else out / f"{point.keep:.2f}.json"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            point.recipe.save(file)
+    if lose is not None:
+        say(as_json, _point_line(points[0], bench))
+    return {"split": split, "method": method, "repair": repair.value, "points": [_point_json(p, bench) for p in points]}
+
+
+def _point_line(point: Any, bench: Any) -> str:
+    found, low_high = point.estimate, point.estimate.difference_interval or (0.0, 0.0)
+    return (
+        f"{percent(point.cost.flops / bench.cost_model.dense.flops)} of the FLOPs, "
+        f"{percent(point.cost.parameters / bench.cost_model.dense.parameters)} of the parameters: "
+        f"{found.metric} {percent(found.value)}, {100 * (found.difference or 0):+.1f} points "
+        f"[{100 * low_high[0]:+.1f}, {100 * low_high[1]:+.1f}] on {found.examples:,} {bench.split} examples"
+    )
+
+
+def _point_json(point: Any, bench: Any) -> dict[str, Any]:
+    dense = bench.cost_model.dense
+    return {
+        "keep": point.keep,
+        "kept_flops": point.cost.flops / dense.flops,
+        "kept_parameters": point.cost.parameters / dense.parameters,
+        "estimate": asdict(point.estimate),
+        "recipe": point.recipe.key,
+    }

@@ -1,0 +1,142 @@
+"""What a model is worth, and how it leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from asc_core.cli.verb import (
+    DeviceOption,
+    EncoderArgument,
+    JsonOption,
+    OutOption,
+    OverwriteOption,
+    SeedOption,
+    TaskOption,
+    TransferOption,
+    load,
+    percent,
+    progress_line,
+    say,
+    verb,
+)
+
+
+def checked(report: Any) -> str:
+    return (
+        f"reloaded in a {report.checked_in} and compared on {report.checked_texts} texts: "
+        f"logits differ by at most {report.max_difference:.1e}"
+    )
+
+
+@verb
+def evaluate(
+    encoder: EncoderArgument,
+    task: TaskOption,
+    against: Annotated[str | None, typer.Option(help="The original: the difference to it is reported.")] = None,
+    split: Annotated[str | None, typer.Option(help="By default validation; test is for the final figure.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many examples, drawn by seed.")] = None,
+    within: Annotated[
+        float | None, typer.Option(min=0, help="End as soon as the interval goes at most so many points either way.")
+    ] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> Any:
+    """A model's metric on a task with its interval, and the paired difference to the original.
+
+    Example: asc evaluate smaller --task demo:nli --against demo:nli --within 3
+    """
+    import asc_core
+    from asc_core.evaluate import evaluating
+    from asc_core.plan.encoder_cost import task_cost_model
+
+    loaded, application = load(encoder, task, seed, device, split=split)
+    split = split or "validation"
+    original = asc_core.load_encoder(against, device=device) if against else None
+    options: dict[str, Any] = {"against": original, "limit": limit, "seed": seed, "progress": progress_line()}
+    if within is None:
+        estimate = asc_core.evaluate(loaded, application, split, **options)
+    else:
+        *_, estimate = evaluating(loaded, application, split, within=within / 100, **options)
+    cost = task_cost_model(loaded, application).dense
+    low, high = estimate.interval
+    say(
+        as_json,
+        f"{estimate.metric} {percent(estimate.value)} [{percent(low)}, {percent(high)}] "
+        f"on {estimate.examples} {estimate.split} examples",
+    )
+    if estimate.difference is not None and estimate.difference_interval is not None:
+        low, high = estimate.difference_interval
+        say(
+            as_json,
+            f"difference to {against}: {100 * estimate.difference:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]",
+        )
+    if estimate.truncated:
+        say(as_json, f"{estimate.truncated} texts were truncated to {application.max_length} tokens")
+    say(as_json, f"{cost.parameters:,} parameters, {cost.flops / 1e9:.3f} GFLOPs a text, {cost.bytes / 1e6:.1f} MB")
+    return estimate.to_json() | {"parameters": cost.parameters, "flops": cost.flops, "bytes": cost.bytes}
+
+
+@verb
+def export(
+    encoder: EncoderArgument,
+    out: OutOption,
+    format: Annotated[str, typer.Option(help="compact, or dense (loads everywhere, no smaller).")] = "compact",
+    plan: Annotated[Path | None, typer.Option("--plan", help="Cut this plan first.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Measure the test metric for the model card.")] = None,
+    dtype: Annotated[str, typer.Option(help="Stored type: float32 or float16.")] = "float32",
+    transfer: TransferOption = False,
+    overwrite: OverwriteOption = False,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> Any:
+    """Write a model that loads with transformers, reload it in a fresh process, and compare.
+
+    Example: asc export demo:nli --plan plan.json --format compact --task demo:nli -o smaller
+    """
+    import asc_core
+    from asc_core.recipes.deliver import deliver
+
+    original = asc_core.load_encoder(encoder, device=device)
+    recipe = asc_core.Recipe.of(asc_core.Plan.load(plan), transfer) if plan is not None else None
+    smaller = recipe.apply(original) if recipe is not None else original
+    report = deliver(
+        smaller,
+        original,
+        out,
+        recipe=recipe,
+        task=asc_core.load_task(task, split_seed=seed) if task else None,
+        format=format,
+        dtype=dtype,
+        overwrite=overwrite,
+        progress=progress_line(),
+    )
+    say(as_json, f"{out}: {report.bytes / 1e6:.1f} MB")
+    say(as_json, checked(report))
+    return {
+        "path": str(out),
+        "format": format,
+        "bytes": report.bytes,
+        "max_difference": report.max_difference,
+        "files": list(report.files),
+    }
+
+
+@verb
+def convert(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A checkpoint folder with pickled weights (.bin).")],
+    as_json: JsonOption = False,
+) -> Any:
+    """Make safetensors of pickled weights, read weights-only in a separate process.
+
+    Example: asc convert old-checkpoint
+    """
+    from asc_core.export.convert import convert as to_safetensors
+
+    written = to_safetensors(folder)
+    say(as_json, f"{written} written; `asc evaluate {folder} ...` takes the folder now.")
+    return {"path": str(written)}

@@ -1,0 +1,131 @@
+"""Scores, and which of them to believe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from asc_core.cli.verb import (
+    DeviceOption,
+    EncoderArgument,
+    JsonOption,
+    SeedOption,
+    StudyOption,
+    Targets,
+    TaskOption,
+    load,
+    progress_line,
+    say,
+    verb,
+)
+from asc_core.errors import UserError
+
+
+@verb
+def score(
+    encoder: EncoderArgument,
+    task: TaskOption,
+    study: StudyOption,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method", "-m", help="May be repeated, `all` = also the dearer ones; default: all that share one pass."
+        ),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Calibration examples.")] = 1024,
+    split: Annotated[str, typer.Option(help="Which split to score on.")] = "train",
+    targets: Annotated[
+        Targets | None, typer.Option(help="Labels for sensitivity methods: gold, or the model's own: sampled, argmax.")
+    ] = None,
+    stop_when_settled: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Stop once rankings are this stable (0.95); a higher value later goes on."),
+    ] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> Any:
+    """How much every head, neuron, sublayer and layer contributes to a task. Killed and repeated, it goes on.
+
+    Example: asc score demo:nli --task demo:nli --method fisher --method asc-b --study studies/demo
+    """
+    import asc_core
+
+    loaded, application = load(encoder, task, seed, device, split=split)
+    found = asc_core.score(
+        loaded,
+        application,
+        method or None,
+        study=asc_core.Study.open(study),
+        split=split,
+        samples=samples,
+        targets=targets.value if targets is not None else None,
+        stop_when_settled=stop_when_settled,
+        seed=seed,
+        progress=progress_line(),
+    )
+    for name, scores in found.items():
+        seen = f"{scores.examples} {scores.split} examples, labels: {scores.labels}" if scores.examples else "no data"
+        say(as_json, f"{name}: scored on {seen}")
+    return {
+        "study": str(study),
+        "task": application.name,
+        "scores": [
+            {"method": s.method, "split": s.split, "examples": s.examples, "labels": s.labels, "seed": s.seed}
+            for s in found.values()
+        ],
+    }
+
+
+@verb
+def trust(
+    encoder: EncoderArgument,
+    task: TaskOption,
+    study: StudyOption,
+    samples: Annotated[int, typer.Option(min=1, help="Examples for the exact ablation, the truth.")] = 256,
+    held_out: Annotated[int, typer.Option(min=1, help="Validation examples for the loss curves.")] = 256,
+    split: Annotated[str, typer.Option(help="Which split to ablate on.")] = "train",
+    curve_split: Annotated[str, typer.Option(help="Which split the loss curves are measured on.")] = "validation",
+    neuron_groups: Annotated[bool, typer.Option(help="Ablate groups of neurons too (slower).")] = False,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> Any:
+    """How far each stored score can be trusted, by exact ablation and by the loss curve of its order.
+
+    Killed and repeated, it goes on. Example: asc trust demo:nli --task demo:nli --study studies/demo
+    """
+    import asc_core
+    from asc_core.scores.trust import trust_in_study
+
+    loaded = asc_core.load_encoder(encoder, device=device)
+    application = asc_core.load_task(task, split_seed=seed, split=split if split == curve_split else None)
+    kept = asc_core.Study.open(study)
+    if not kept.scores(task=application.name, weights=loaded.weights):
+        raise UserError(
+            f"{study} has no scores of {encoder} on {application.name}: "
+            f"asc score {encoder} --task {task} --study {study}"
+        )
+    report = trust_in_study(
+        loaded,
+        application,
+        kept,
+        samples=samples,
+        held_out=held_out,
+        split=split,
+        curve_split=curve_split,
+        neuron_groups=neuron_groups,
+        seed=seed,
+        progress=progress_line(),
+    )
+    say(as_json, report.table())
+    say(
+        as_json,
+        f"area: loss above the original's while parts go in a method's order, on {report.curve_examples} "
+        f"{report.curve_split} examples; 1 = a random order. rho, tau, top: agreement with ablation on "
+        f"{report.truth_examples} {report.truth_split} examples.",
+    )
+    for sentence in report.verdict():
+        say(as_json, sentence)
+    return report.to_json() | {"study": str(study)}

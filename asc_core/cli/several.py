@@ -1,0 +1,147 @@
+"""Several applications at once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from asc_core.cli.verb import (
+    ApplicationsArgument,
+    DeviceOption,
+    JsonOption,
+    RepairMode,
+    SeedOption,
+    StudyOption,
+    load,
+    percent,
+    progress_line,
+    say,
+    verb,
+)
+
+
+def _applications(given: list[str], seed: int, device: str | None, split: str) -> list[Any]:
+    from asc_core.recipes.matrix import Application
+
+    made = []
+    for one in given:
+        name, _, both = one.rpartition("=") if "=" in one else (one.removeprefix("demo:"), "", one)
+        encoder, _, task = both.partition(",")
+        made.append(Application(name, *load(encoder, task or encoder, seed, device, split=split)))
+    return made
+
+
+@verb
+def matrix(
+    applications: ApplicationsArgument,
+    study: StudyOption,
+    keep: Annotated[float, typer.Option(min=0.01, max=1, help="Share to keep.")] = 0.5,
+    budget: Annotated[str, typer.Option(help="Of what: layer-parameters, parameters, flops or bytes.")] = (
+        "layer-parameters"
+    ),
+    method: Annotated[str, typer.Option("--method", "-m", help="Which scores; without labels for general text.")] = (
+        "obs"
+    ),
+    repair: Annotated[RepairMode, typer.Option(help="As for `asc compress`.")] = RepairMode.sequential,
+    general: Annotated[
+        str | None, typer.Option("--general", help="A task whose texts stand for general text (labels are not used).")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option("--base", help="Cut this pre-trained encoder instead, and train it for each column.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Of that training.")] = 200,
+    split: Annotated[str, typer.Option(help="Which split to measure on.")] = "validation",
+    samples: Annotated[int, typer.Option(min=8, help="Training texts to look at.")] = 1024,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> Any:
+    """Compressed for one application, measured on every other; and what it costs to know none.
+
+    Killed and repeated, it goes on. Example: asc matrix demo:nli demo:paraphrase demo:intent --study studies/demo
+    """
+    import asc_core
+    from asc_core.recipes.matrix import ApplicationMatrix, Settings
+    from asc_core.recipes.matrix_store import cells_in_study, keep_report, report
+    from asc_core.train.steps import Finetune
+
+    asked = Settings(keep, budget, method, repair.mode, samples, seed, split)  # type: ignore[arg-type]
+    whole = ApplicationMatrix(
+        _applications(applications, seed, device, split),
+        asked,
+        asc_core.load_task(general) if general else None,
+        asc_core.load_encoder(base, device=device) if base else None,
+        [Finetune(epochs=steps, steps=steps, seed=seed, patience=None)] if base else [],
+        progress=progress_line(),
+    )
+    kept = asc_core.Study.open(study)
+    cells = []
+    for cell in cells_in_study(whole, kept):
+        cells.append(cell)
+        found = cell.estimate
+        say(
+            as_json,
+            f"cut for {cell.row}, on {cell.column}: {found.metric} {percent(found.value)}, "
+            f"{100 * (found.difference or 0):+.1f} points",
+        )
+    result = report(whole, cells)
+    keep_report(kept, result)
+    for price in result["prices"]:
+        low, high = price["interval"]
+        say(
+            as_json,
+            f"not knowing the application ({price['row']}) costs {100 * price['value']:.1f} points "
+            f"[{100 * low:.1f}, {100 * high:.1f}] on average",
+        )
+    return result
+
+
+@verb
+def shared(
+    applications: ApplicationsArgument,
+    keep: Annotated[float, typer.Option(min=0.01, max=1, help="Share to keep.")] = 0.5,
+    budget: Annotated[str, typer.Option(help="Of what: layer-parameters, parameters, flops or bytes.")] = (
+        "layer-parameters"
+    ),
+    how: Annotated[
+        str, typer.Option(help="A part is kept for whom it matters to `most`, or by the `weighted` sum of all.")
+    ] = "weighted",
+    points: Annotated[int, typer.Option(min=2, help="Of the trade-off from one application to the others.")] = 5,
+    method: Annotated[str, typer.Option("--method", "-m", help="Which scores.")] = "obs",
+    repair: Annotated[RepairMode, typer.Option(help="As for `asc compress`.")] = RepairMode.sequential,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A folder for the plans, named by their weights.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which split to measure on.")] = "validation",
+    samples: Annotated[int, typer.Option(min=8, help="Training texts to look at.")] = 1024,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> Any:
+    """One plan for several applications: what each loses as the weight moves from one to the others.
+
+    Example: asc shared demo:nli demo:intent --keep 0.5 --how most -o plans
+    """
+    from asc_core.recipes.matrix import ApplicationMatrix, Settings
+    from asc_core.recipes.shared import trade_off
+
+    asked = Settings(keep, budget, method, repair.mode, samples, seed, split)  # type: ignore[arg-type]
+    made = _applications(applications, seed, device, split)
+    whole = ApplicationMatrix(made, asked, progress=progress_line())
+    found = []
+    for point in trade_off(whole, points, how):  # type: ignore[arg-type]
+        weights = {application.name: weight for application, weight in zip(made, point.weights, strict=True)}
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            point.plan.save(out / f"{'-'.join(f'{weight:.2f}' for weight in point.weights)}.json")
+        losses = [
+            f"{name} (weight {weights[name]:.2f}) {percent(e.value)}, {100 * (e.difference or 0):+.1f} points"
+            for name, e in zip(weights, point.estimates, strict=True)
+        ]
+        say(as_json, "; ".join(losses))
+        estimates = {name: e.to_json() for name, e in zip(weights, point.estimates, strict=True)}
+        found.append({"weights": weights, "plan": point.plan.key, "estimates": estimates})
+    return {"settings": asdict(asked), "how": how, "points": found}

@@ -1,0 +1,160 @@
+"""Training before, after and around a cut."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from asc_core.cli.verb import (
+    DeviceOption,
+    EncoderArgument,
+    JsonOption,
+    OutOption,
+    SeedOption,
+    TaskOption,
+    percent,
+    progress_line,
+    say,
+    verb,
+)
+
+
+@verb
+def finetune(
+    encoder: EncoderArgument,
+    task: TaskOption,
+    out: OutOption,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training split.")] = 3,
+    learning_rate: Annotated[float | None, typer.Option("--lr", help="Default: 5e-4 for LoRA, 5e-5 for full.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    lora_rank: Annotated[int | None, typer.Option(min=1, help="Train a LoRA adapter of this rank.")] = None,
+    max_steps: Annotated[int | None, typer.Option(min=1)] = None,
+    patience: Annotated[int, typer.Option(min=1, help="Epochs without a better validation metric.")] = 2,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many training examples.")] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> Any:
+    """Fine-tune an encoder on a task, fully or with LoRA; the best checkpoint on validation is kept.
+
+    Killed and repeated, it goes on. Example: asc finetune demo:encoder --task demo:nli --lora-rank 16 -o my-nli
+    """
+    import asc_core
+    from asc_core.train.heads import encoder_for_task
+
+    application = asc_core.load_task(task, split_seed=seed)
+    start = encoder_for_task(encoder, application, device=device)
+    result = asc_core.finetune(
+        start,
+        application,
+        out,
+        epochs=epochs,
+        lr=learning_rate,
+        batch_size=batch_size,
+        lora_rank=lora_rank,
+        max_steps=max_steps,
+        limit=limit,
+        seed=seed,
+        progress=progress_line(),
+        patience=patience,
+    )
+    for epoch in result.history:
+        say(as_json, f"epoch {epoch.epoch}: loss {epoch.loss or 0:.4f}, validation {percent(epoch.metric)}")
+    say(as_json, f"{out}: {application.metric.name} {percent(result.best_metric)} on validation, {result.steps} steps")
+    return {
+        "path": str(out),
+        "metric": application.metric.name,
+        "value": result.best_metric,
+        "split": "validation",
+        "steps": result.steps,
+        "history": [asdict(epoch) for epoch in result.history],
+    }
+
+
+@verb
+def distil(
+    student: Annotated[str, typer.Argument(metavar="STUDENT", help="A cut model, as `asc compress` writes it.")],
+    teacher: Annotated[str, typer.Option("--teacher", help="The original that it was cut from.")],
+    task: TaskOption,
+    out: OutOption,
+    steps: Annotated[int, typer.Option(min=1, help="Batches in all.")] = 200,
+    labels: Annotated[float, typer.Option(min=0, help="What the task's own labels count.")] = 0.5,
+    soft: Annotated[float, typer.Option(min=0, help="What the teacher's outputs count.")] = 1.0,
+    hidden: Annotated[float, typer.Option(min=0, help="What the layers' hidden states count.")] = 1.0,
+    relations: Annotated[float, typer.Option(min=0, help="What the last layer's value relations count.")] = 0.0,
+    temperature: Annotated[float, typer.Option(min=0.01, help="Softens the teacher's outputs.")] = 2.0,
+    learning_rate: Annotated[float | None, typer.Option("--lr", help="Default: 5e-4 for LoRA, 5e-5 for full.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    lora_rank: Annotated[int | None, typer.Option(min=1, help="Train LoRA of this rank, merged at the end.")] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> Any:
+    """Let a cut model learn from its original, on the task's texts; labels are not needed.
+
+    Killed and repeated, it goes on. Example: asc distil smaller --teacher demo:nli --task demo:nli -o recovered
+    """
+    import asc_core
+    from asc_core.train.distil import Terms
+    from asc_core.train.distil import distil as train
+
+    application = asc_core.load_task(task, split_seed=seed)
+    result = train(
+        asc_core.load_encoder(student, device=device),
+        asc_core.load_encoder(teacher, device=device),
+        application,
+        out,
+        steps=steps,
+        terms=Terms(labels, soft, hidden, relations, temperature),
+        lr=learning_rate,
+        batch_size=batch_size,
+        lora_rank=lora_rank,
+        seed=seed,
+        progress=progress_line(),
+    )
+    metric, before = application.metric.name, result.history[0].metric
+    say(as_json, f"{out}: {metric} {percent(before)} before, {percent(result.best_metric)} after, on validation")
+    return {
+        "path": str(out),
+        "metric": metric,
+        "before": before,
+        "value": result.best_metric,
+        "split": "validation",
+        "steps": result.steps,
+        "history": [asdict(epoch) for epoch in result.history],
+    }
+
+
+@verb
+def recipe(
+    name: Annotated[str, typer.Argument(help="asc, asc-to-size, asc-plus, sajjad, top-layers, greedy or random.")],
+    out: OutOption,
+    task: Annotated[str | None, typer.Option("--task", help="Written into the recipe.")] = None,
+    keep: Annotated[float, typer.Option(min=0.01, max=1, help="Share to keep, where the recipe goes by size.")] = 0.5,
+    budget: Annotated[str, typer.Option(help="Of what: layer-parameters, parameters, flops or bytes.")] = (
+        "layer-parameters"
+    ),
+    threshold: Annotated[float, typer.Option(min=0.01, max=1, help="Similarity, for `asc`.")] = 0.85,
+    variant: Annotated[str, typer.Option(help="Of ASC's similarity: a or b.")] = "b",
+    steps: Annotated[int, typer.Option(min=0, help="Batches of each training after a cut; 0 = none.")] = 200,
+    epochs: Annotated[int, typer.Option(min=1, help="Of a whole fine-tuning.")] = 3,
+    learning_rate: Annotated[float | None, typer.Option("--lr", help="Of all training.")] = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> Any:
+    """Write a ready-made recipe: ASC as published, what it is compared with, or ours.
+
+    Example: asc recipe asc-plus --keep 0.5 -o plus.json
+    Then: asc compress demo:nli --recipe plus.json --task demo:nli -o smaller
+    """
+    from asc_core.recipes.ready import READY, Knobs, ready_recipe
+
+    knobs = Knobs(keep, budget, threshold, variant, steps, epochs, learning_rate, seed)  # type: ignore[arg-type]
+    made = ready_recipe(name, knobs, task=task)
+    made.save(out)
+    for step in made.steps:
+        say(as_json, step.describe())
+    say(as_json, f"{out}: for a {READY[name].starts} encoder ({READY[name].source})")
+    return {"path": str(out), "starts": READY[name].starts, "steps": [step.describe() for step in made.steps]}

@@ -1,0 +1,119 @@
+"""What every verb has: options in the same words, errors as one sentence, progress on standard error.
+
+The engine is imported inside the verbs: `asc --help` should not wait for torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from asc_core.errors import Cancelled, UserError
+from asc_core.progress import Progress
+
+if TYPE_CHECKING:
+    from asc_core.encoder import Encoder
+    from asc_core.tasks.base import Task
+
+EncoderArgument = Annotated[
+    str, typer.Argument(metavar="ENCODER", help="A checkpoint or adapter folder, a hub id, or demo:NAME.")
+]
+TaskOption = Annotated[str, typer.Option("--task", help="A preset, a task file (TOML), or demo:NAME.")]
+StudyOption = Annotated[Path, typer.Option("--study", help="The folder that keeps the results.")]
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Where to write.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Draws samples and splits.")]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; by default the best there is.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+BatchOption = Annotated[int, typer.Option("--latency-batch", min=1, help="Texts a batch, for budgets of latency.")]
+MultipleOption = Annotated[
+    int, typer.Option(min=1, help="Every layer keeps a multiple of so many neurons: sizes that the hardware likes.")
+]
+TransferOption = Annotated[
+    bool, typer.Option("--transfer", help="Use a plan made from other weights of the same shape.")
+]
+ApplicationsArgument = Annotated[
+    list[str], typer.Argument(metavar="APPLICATION...", help="demo:NAME, or NAME=ENCODER,TASK; two or more.")
+]
+
+
+class RepairMode(StrEnum):
+    """How what stays is repaired after a cut."""
+
+    none = "none"
+    one_shot = "one-shot"
+    sequential = "sequential"
+    mask_tuning = "mask-tuning"
+    reconstruction = "reconstruction"
+    bias = "bias"
+
+    @property
+    def mode(self) -> Any:
+        """As `Recipe.repaired` takes it."""
+        return None if self is RepairMode.none else self.value
+
+
+class Targets(StrEnum):
+    """Which labels a loss is computed against."""
+
+    gold = "gold"
+    sampled = "sampled"
+    argmax = "argmax"
+
+
+def verb(function: Callable[..., Any]) -> Callable[..., None]:
+    """Errors become one sentence and an exit code; the returned object is printed."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            result = function(*args, **kwargs)
+        except UserError as error:
+            typer.echo(f"asc: {error}", err=True)
+            raise typer.Exit(2) from None
+        except (Cancelled, KeyboardInterrupt):
+            typer.echo("asc: interrupted; what was finished is kept.", err=True)
+            raise typer.Exit(130) from None
+        if kwargs.get("as_json") and result is not None:
+            typer.echo(json.dumps(result))
+
+    return run
+
+
+def progress_line() -> Progress:
+    """A line on standard error that rewrites itself on a terminal, and says each tenth elsewhere."""
+    terminal = sys.stderr.isatty()
+    said = -1
+
+    def report(done: int, total: int, what: str) -> None:
+        nonlocal said
+        tenth = 10 * done // max(total, 1)
+        if terminal:
+            end = "\n" if done >= total else ""
+            print(f"\r\033[K{what}  {done}/{total}", end=end, file=sys.stderr, flush=True)
+        elif tenth != said:
+            said = tenth
+            print(f"{what}  {done}/{total}", file=sys.stderr, flush=True)
+
+    return Progress(report)
+
+
+def say(as_json: bool, text: str) -> None:
+    typer.echo(text, err=as_json)
+
+
+def load(encoder: str, task: str, seed: int, device: str | None, split: str | None = None) -> tuple[Encoder, Task]:
+    from asc_core import load_encoder, load_task
+
+    return load_encoder(encoder, device=device), load_task(task, split_seed=seed, split=split)
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
