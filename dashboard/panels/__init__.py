@@ -1,1 +1,1 @@
-"""What stands below the heatmaps on the Map page, one file a panel."""
+"""Parts of the Map and Tune pages that can be read by themselves, one file a panel."""

@@ -2,57 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Literal
 
 import streamlit as st
 
 from asc_core.errors import UserError
 from asc_core.plan import CostModel, Part
-from asc_core.recipes import Recipe
 from asc_core.scores import METHODS
 from asc_core.values import Plan, Scores
-from dashboard import elsewhere, exploring, foreseeing, numbers, work
+from dashboard import work
 from dashboard.applications import Application, applications_of
-from dashboard.bench import Bench, shares, tight_enough, timing, with_known_times
+from dashboard.bench import Bench, timing, with_known_times
 from dashboard.charts.cut import ByHand, cut_map, score_histogram
-from dashboard.charts.frontier import metric_against_budget
-from dashboard.charts.strip import strip
 from dashboard.controls import controls
 from dashboard.frame import (
     CHART_CONFIG,
-    SECONDS_BETWEEN_LOOKS,
-    all_jobs,
     errors_in_page,
     library,
     load,
-    progress_text,
     read_scores,
     running_work,
-    show_failure,
     this_session,
     write_address,
 )
-from dashboard.jobs import Job
 from dashboard.look import colours
-from dashboard.moves import Move, fitted, plan_of, recipe_of, smallest_keep, toggled, within_reach
-from dashboard.repairing import calibrating, mode_of, needs_calibration
-from dashboard.session import Session, application_in_view, keep_move, move_of_pin, pin
-from dashboard.verdict import costs, headline
+from dashboard.moves import Move, fitted, plan_of, recipe_of, toggled, within_reach
+from dashboard.panels.frontier import explore, foretold, frontier, take_found
+from dashboard.panels.history import history
+from dashboard.panels.others import other_applications
+from dashboard.panels.result import result
+from dashboard.session import Session, application_in_view
 
 MAP_HEIGHT = 318
 PREFERRED = ("obs", "michel", "fisher")  # by benchmarks/results/quality.json and trust.md
-SHOWN_MOVES = 8
-SECONDS_BETWEEN_POINTS = 1.0
-SECONDS_BETWEEN_ESTIMATES = 0.1
-REACHES = {
-    "after all examples": None,
-    "at ±3 points": 0.03,
-    "at ±2 points": 0.02,
-    "at ±1 point": 0.01,
-}
 
 
 def page() -> None:
@@ -197,9 +181,6 @@ def check_fits(fixed: Plan, move: Move, scores: Scores) -> None:
         )
 
 
-# The map
-
-
 def map_key(session: Session) -> str:
     return session.fresh_key("tune-map")
 
@@ -275,363 +256,6 @@ def the_map(session: Session, scores: Scores, plan: Plan) -> None:
             on_click=lambda: session.go(move.released()),
             help="Give the parts that were set by hand back to the rule.",
         )
-
-
-# The result
-
-
-def result(session: Session, bench: Bench, recipe: Recipe, plan: Plan) -> None:
-    """The measured effect of the cut: from the study if it was measured before, else by a job that starts now."""
-    jobs = all_jobs()
-    assert session.move is not None
-    job = jobs.last(session.id, "evaluate", bench.key(recipe))
-    running = job is not None and job.active  # asked before the study is read: what ends in between is in it
-    stored = bench.stored(recipe)
-    preparing = None
-    measured = stored is not None and tight_enough(stored, session.reach)
-    if not measured and not running and (job is None or job.state != "failed"):
-        keep_move(session.study, plan, session.move)
-        if needs_calibration(bench.library, bench.application, recipe):
-            jobs.cancel(session.id, "evaluate")
-            preparing = calibration(session, bench, recipe)
-        else:
-            job, running = start_measuring(session, bench, recipe), True
-    elif not running:
-        jobs.cancel(session.id, "evaluate")  # the way back to a measured plan makes the measuring of another pointless
-    if preparing is not None and not preparing.active:
-        not_calibrated(preparing)
-        preparing = None
-    speed_job, measuring_speed = None, False
-    if not running and stored is not None and bench.speed(plan) is None:
-        key = bench.speed_key(plan)
-        speed_job = jobs.last(session.id, "latency", key)
-        measuring_speed = speed_job is None or speed_job.active or speed_job.state == "cancelled"
-        if speed_job is None or speed_job.state == "cancelled":
-            title = "Measuring latency"
-            speed_job = jobs.start(session.id, "latency", key, title, bench.measure_speed(plan), alone=True)
-
-    def look() -> None:
-        jobs.touch(session.id)
-        watched = preparing or (job if running else speed_job if measuring_speed else None)
-        if watched is not None and not watched.active:
-            st.rerun()
-        estimate = bench.stored(recipe) if job is None or not running else job.latest or stored
-        doing = doing_now(preparing or job)
-        st.html(headline(estimate, bench.original(), running or preparing is not None, doing))
-        st.html(costs(bench.cost_model.cost(plan), bench.cost_model.dense, bench.speed(plan), measuring_speed))
-        if preparing is not None:
-            st.button("Stop calibrating", key="tune-calibrating-stop", on_click=preparing.cancel, type="tertiary")
-
-    if running or measuring_speed or preparing is not None:
-        st.fragment(look, run_every=SECONDS_BETWEEN_ESTIMATES if running else SECONDS_BETWEEN_LOOKS)()
-        how_long(session)
-        return
-    for ended in (job, speed_job):
-        if ended is not None and ended.state == "failed":
-            show_failure(ended)
-    if job is not None and job.state == "failed":
-        st.button(
-            "Measure again",
-            key="tune-measure-again",
-            icon=":material/refresh:",
-            on_click=jobs.forget,
-            args=(job,),
-        )
-    look()
-    how_long(session)
-
-
-def how_long(session: Session) -> None:
-    """When an evaluation has seen enough."""
-
-    def chosen() -> None:
-        session.reach = REACHES[st.session_state["tune-reach"]]
-
-    with st.popover("Stop when", type="tertiary", icon=":material/hourglass_bottom:", key="tune-until"):
-        st.radio(
-            "An evaluation ends",
-            list(REACHES),
-            index=list(REACHES.values()).index(session.reach),
-            key="tune-reach",
-            on_change=chosen,
-        )
-        st.caption(
-            "95 % intervals that hold at every look: stop whenever you like. One that was stopped goes on from where "
-            "it was when you ask for more."
-        )
-
-
-def doing_now(job: Job | None) -> str:
-    """What precedes the first estimate, in words."""
-    if job is None:
-        return ""
-    done, total, what = job.progress
-    share = f", {100 * done / total:.0f} %" if total > 1 else ""
-    if what.startswith("calibrating") or job.lane == "calibrate":
-        return f"calibrating the repair, once for all cuts{share}"
-    return f"repairing{share}" if what == "refitting" else ""
-
-
-def calibration(session: Session, bench: Bench, recipe: Recipe) -> Job:
-    """The job that prepares all repairs of this application: begun by whatever move needs it first, and kept."""
-    jobs, mode = all_jobs(), mode_of(recipe)
-    assert mode is not None
-    key = f"{bench.application.encoder}|{bench.application.task}|{mode == 'one-shot'}"
-    job = jobs.running("calibrate", key) or jobs.last(session.id, "calibrate", key)
-    if job is None or job.state == "done":  # no longer in memory
-        preparing = calibrating(bench.library, bench.application, mode)
-        job = jobs.start(session.id, "calibrate", key, "Calibrating", preparing)
-    return job
-
-
-def not_calibrated(job: Job) -> None:
-    if job.state == "failed":
-        show_failure(job)
-    else:
-        st.caption("Calibration was stopped, so this repair cannot be measured.")
-    st.button("Calibrate", key="tune-calibrate", icon=":material/refresh:", on_click=all_jobs().forget, args=(job,))
-
-
-def start_measuring(session: Session, bench: Bench, recipe: Recipe) -> Job:
-    """A newer move makes older measurements of this window pointless."""
-    assert session.move is not None
-    jobs = all_jobs()
-    jobs.cancel(session.id, "latency")
-    measure = bench.measure(recipe, session.move, session.reach)
-    return jobs.start(session.id, "evaluate", bench.key(recipe), "Evaluating", measure, alone=True)
-
-
-# The frontier
-
-
-def foretold(move: Move, bench: Bench, plan: Plan, scores: Scores) -> None:
-    """What this position is expected to cost, before it is measured; under a budget's slider, of all positions."""
-    budget = foreseeing.budget_of(move)
-    curve = foreseeing.curve_of(bench, foreseeing.series_of(move), budget)
-    drawn = ""
-    if curve is not None and move.rule == "budget":
-        drawn = strip(curve, smallest_keep(move, scores, bench.cost_model))
-    st.html(drawn + foreseeing.told(bench, curve, shares(bench.cost_model.cost(plan), bench.cost_model.dense)[budget]))
-
-
-def exploring_job(session: Session, application: Application) -> Job | None:
-    """The last of this window's that was about this application."""
-    job = all_jobs().last(session.id, "explore")
-    return job if job is not None and job.key.partition("|")[2] == application.name else None
-
-
-def frontier(session: Session, bench: Bench, recipe: Recipe, plan: Plan) -> None:
-    """Drawn again and again while points are coming."""
-    move = session.move
-    assert move is not None
-    kept = shares(bench.cost_model.cost(plan), bench.cost_model.dense)
-
-    def draw() -> None:
-        measured = bench.all_measured()
-        here = next((replace(one, kept=kept) for one in measured if one.key == recipe.key), None)
-        budget = foreseeing.budget_of(move)
-        curve = foreseeing.curve_of(bench, foreseeing.series_of(move), budget, measured=measured)
-        figure = metric_against_budget(
-            measured, bench.original(), here, kept[budget], budget, colours(), foreseen=curve
-        )
-        st.plotly_chart(figure, theme=None, config=CHART_CONFIG, key="tune-frontier")
-
-    job = exploring_job(session, bench.application)
-    if job is not None and job.active:
-        st.fragment(draw, run_every=SECONDS_BETWEEN_POINTS)()
-    else:
-        draw()
-
-
-def explore(session: Session, bench: Bench, scores: Scores) -> None:
-    """Buttons for what measures many budgets, and how far that is."""
-    move = session.move
-    assert move is not None
-    job = exploring_job(session, bench.application)
-    chosen = colours()
-    running = job is not None and job.active
-    row = st.container(horizontal=True, vertical_alignment="center", gap="small", key="tune-explore")
-    row.html(
-        f"<div class='asc-legend'><span><b style='color:{chosen.accent}'>●</b> repaired</span>"
-        f"<span class='asc-quiet'>▲ as cut</span><span>◆ original</span></div>",
-        width="content",
-    )
-    try:
-        least = smallest_keep(exploring.at_budget(move, 1.0), scores, bench.cost_model)
-    except UserError as error:
-        st.caption(str(error))
-        return
-    about = f"{move.method}, {'no' if move.repair == 'none' else move.repair} repair"
-    row.button(
-        "Whole frontier",
-        key="tune-whole",
-        icon=":material/timeline:",
-        disabled=running,
-        on_click=start_frontier,
-        args=(session, bench, scores, least),
-        help=f"Measures ten budgets with what is chosen now ({about}); what was measured before is kept.",
-    )
-    with row.popover("Auto", icon=":material/target:", key="tune-auto", disabled=running):
-        most_lost = st.number_input(
-            "Smallest model that loses at most ... points",
-            min_value=0.0,
-            max_value=100.0,
-            value=1.0,
-            step=0.5,
-            format="%.1f",
-            key="tune-auto-lost",
-        )
-        st.button(
-            "Find it",
-            key="tune-auto-find",
-            type="primary",
-            on_click=start_auto,
-            args=(session, bench, scores, least, most_lost / 100),
-            help=f"Halves the range of budgets about six times ({about}). A model counts when its whole 95 % interval "
-            f"on the {bench.split} split is within the limit.",
-        )
-    if job is not None and running:
-        watch(job)
-    elif job is not None:
-        outcome(job)
-
-
-def watch(job: Job) -> None:
-    def look() -> None:
-        all_jobs().touch(job.session)
-        if not job.active:
-            st.rerun()
-        bar, stop = st.columns([6, 1], vertical_alignment="center")
-        bar.progress(job.share, text=progress_text(job))
-        stop.button("Stop", key=f"cancel-{job.number}", on_click=job.cancel, disabled=job.cancelling, type="tertiary")
-
-    st.fragment(look, run_every=SECONDS_BETWEEN_LOOKS)()
-
-
-def outcome(job: Job) -> None:
-    """What came of it, in a sentence."""
-    if job.state == "failed":
-        show_failure(job)
-    elif job.state == "cancelled":
-        st.caption(f"{job.title} was stopped; what was measured is kept, and it can go on.")
-    elif isinstance(job.result, exploring.Found):
-        st.caption(sentence(job.result))
-
-
-def sentence(found: exploring.Found) -> str:
-    limit = f"{100 * found.most_lost:g} points"
-    on = f"{found.examples:,} {found.split} examples, {found.measured} cuts measured"
-    if found.move is None or found.estimate is None or found.estimate.difference_interval is None:
-        return (
-            f"No cut with this method and repair is sure to lose at most {limit} ({on}). Allow more, choose another "
-            "method or repair, or use more validation examples: the interval gets narrower."
-        )
-    return (
-        f"Smallest that is sure to lose at most {limit}: {100 * found.move.keep:.0f} % kept, "
-        f"{numbers.interval_of_points(found.estimate.difference_interval)} ({on})."
-    )
-
-
-def start_frontier(session: Session, bench: Bench, scores: Scores, least: float) -> None:
-    assert session.move is not None
-    job_work = exploring.whole_frontier(
-        bench, session.move, partial(plan_of, scores=scores, cost_model=bench.cost_model), exploring.budgets_over(least)
-    )
-    key = f"frontier|{bench.application.name}"
-    all_jobs().start(session.id, "explore", key, "Whole frontier", job_work, alone=True)
-
-
-def start_auto(session: Session, bench: Bench, scores: Scores, least: float, most_lost: float) -> None:
-    assert session.move is not None
-    planned = partial(plan_of, scores=scores, cost_model=bench.cost_model)
-    job_work = exploring.smallest(bench, session.move, planned, least, most_lost)
-    all_jobs().start(session.id, "explore", f"auto|{bench.application.name}", "Auto", job_work, alone=True)
-
-
-def take_found(session: Session, application: Application) -> None:
-    """What Auto has found becomes the current move, once."""
-    job = exploring_job(session, application)
-    if job is not None and isinstance(job.result, exploring.Found) and job.number not in session.taken:
-        session.taken.add(job.number)
-        if job.result.move is not None:
-            session.go(job.result.move)
-
-
-# History
-
-
-def history(session: Session, plan: Plan | None) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.button("Undo", key="tune-undo", icon=":material/undo:", on_click=session.undo, disabled=not session.can_undo)
-        st.button("Redo", key="tune-redo", icon=":material/redo:", on_click=session.redo, disabled=not session.can_redo)
-        if plan is not None:
-            with st.popover("Pin", icon=":material/push_pin:", key="tune-pin"):
-                name = st.text_input("Name", key="tune-pin-name", placeholder="half, small, ...")
-                if st.button("Pin this cut", key="tune-pin-save", disabled=not name.strip()):
-                    if session.move is not None:
-                        pin(session.study, name.strip(), plan, session.move)
-                    st.toast(f"Pinned as {name.strip()}.")
-            st.page_link("views/export.py", label="Export", icon=":material/ios_share:")
-    recent = list(range(max(0, len(session.history) - SHOWN_MOVES), len(session.history)))[::-1]
-    buttons = {f"tune-move-{n}": (session.history[n].label, partial(session.jump, n)) for n in recent}
-    chips("History", buttons, f"tune-move-{session.position}", "Newest first; * = cells set by hand.")
-    pinned = {
-        f"tune-pinned-{number}": (name, partial(bring_back, session, name, plan))
-        for number, (name, plan) in enumerate(session.study.pins.items())
-    }
-    chips("Pinned", pinned, None, "Cuts with a name, of this study.")
-
-
-def other_applications(session: Session, bench: Bench, recipe: Recipe, plan: Plan) -> None:
-    """What the same cut does to those that were scored here, too; begun when nothing else is left to do."""
-    scored = {entry["task"] for entry in session.study.score_index()} - {bench.application.name}
-    others = [one for one in applications_of(session.study) if one.name in scored]
-    if not others or plan == bench.whole:
-        return
-    jobs, move = all_jobs(), session.move
-    assert move is not None
-    st.session_state.setdefault("tune-elsewhere", True)
-    st.toggle(
-        "on the other applications",
-        key="tune-elsewhere",
-        help="The same parts are cut from their own models and measured on their own examples, in the background.",
-    )
-    if not st.session_state["tune-elsewhere"]:
-        jobs.cancel(session.id, elsewhere.LANE)
-        return
-    key = bench.key(recipe)
-    job = jobs.last(session.id, elsewhere.LANE, key)
-    if job is None or job.state == "cancelled":
-        work = elsewhere.following(bench.library, session.study, others, plan, move, jobs)
-        job = jobs.start(session.id, elsewhere.LANE, key, "On other applications", work, alone=True)
-
-    def look() -> None:
-        jobs.touch(session.id)
-        st.html(elsewhere.table(job.latest or [elsewhere.Effect(one) for one in others], job.active))
-
-    if job.active:
-        st.fragment(look, run_every=SECONDS_BETWEEN_POINTS)()
-    else:
-        look()
-    if job.state == "failed":
-        show_failure(job)
-
-
-def chips(title: str, buttons: Mapping[str, tuple[str, Callable[[], None]]], current: str | None, about: str) -> None:
-    """Small buttons in a row. buttons: key -> (label, what it does). Plain buttons: they have no value to go stale."""
-    if not buttons:
-        return
-    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center", key=f"chips-{title}"):
-        st.html(f"<span class='asc-small asc-quiet' title='{about}'>{title}</span>", width="content")
-        for key, (label, action) in buttons.items():
-            kind: Literal["primary", "secondary"] = "primary" if key == current else "secondary"
-            st.button(label, key=key, on_click=action, type=kind)
-
-
-def bring_back(session: Session, name: str, plan: Plan) -> None:
-    move = move_of_pin(session.study, name, plan, session.application, session.method)
-    if move is not None:
-        session.go(move)
 
 
 with errors_in_page():

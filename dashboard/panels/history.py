@@ -1,0 +1,53 @@
+"""The way back: moves of this window, and cuts of the study that have a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Literal
+
+import streamlit as st
+
+from asc_core.values import Plan
+from dashboard.session import Session, move_of_pin, pin
+
+SHOWN_MOVES = 8
+
+
+def history(session: Session, plan: Plan | None) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.button("Undo", key="tune-undo", icon=":material/undo:", on_click=session.undo, disabled=not session.can_undo)
+        st.button("Redo", key="tune-redo", icon=":material/redo:", on_click=session.redo, disabled=not session.can_redo)
+        if plan is not None:
+            with st.popover("Pin", icon=":material/push_pin:", key="tune-pin"):
+                name = st.text_input("Name", key="tune-pin-name", placeholder="half, small, ...")
+                if st.button("Pin this cut", key="tune-pin-save", disabled=not name.strip()):
+                    if session.move is not None:
+                        pin(session.study, name.strip(), plan, session.move)
+                    st.toast(f"Pinned as {name.strip()}.")
+            st.page_link("views/export.py", label="Export", icon=":material/ios_share:")
+    recent = list(range(max(0, len(session.history) - SHOWN_MOVES), len(session.history)))[::-1]
+    buttons = {f"tune-move-{n}": (session.history[n].label, partial(session.jump, n)) for n in recent}
+    chips("History", buttons, f"tune-move-{session.position}", "Newest first; * = cells set by hand.")
+    pinned = {
+        f"tune-pinned-{number}": (name, partial(bring_back, session, name, plan))
+        for number, (name, plan) in enumerate(session.study.pins.items())
+    }
+    chips("Pinned", pinned, None, "Cuts with a name, of this study.")
+
+
+def chips(title: str, buttons: Mapping[str, tuple[str, Callable[[], None]]], current: str | None, about: str) -> None:
+    """Small buttons in a row. buttons: key -> (label, what it does). Plain buttons: they have no value to go stale."""
+    if not buttons:
+        return
+    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center", key=f"chips-{title}"):
+        st.html(f"<span class='asc-small asc-quiet' title='{about}'>{title}</span>", width="content")
+        for key, (label, action) in buttons.items():
+            kind: Literal["primary", "secondary"] = "primary" if key == current else "secondary"
+            st.button(label, key=key, on_click=action, type=kind)
+
+
+def bring_back(session: Session, name: str, plan: Plan) -> None:
+    move = move_of_pin(session.study, name, plan, session.application, session.method)
+    if move is not None:
+        session.go(move)
