@@ -16,6 +16,8 @@ from asc_core.encoder import Encoder
 from asc_core.values import Plan
 from tests.tiny import WORDS, save_checkpoint, tiny
 
+pytestmark = pytest.mark.slow
+
 LABELS = ["negative", "positive"]
 
 

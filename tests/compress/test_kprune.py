@@ -22,6 +22,8 @@ from asc_core.probes import Probe, Readout, probing
 from tests.scores.toy import ToyTask
 from tests.tiny import logits, padded_batch, tiny
 
+pytestmark = pytest.mark.slow
+
 TASK = ToyTask(60)
 
 

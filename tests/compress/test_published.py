@@ -22,6 +22,8 @@ from asc_core.values import Plan
 from tests.scores.toy import ToyTask
 from tests.tiny import logits, padded_batch, tiny
 
+pytestmark = pytest.mark.slow
+
 
 class DecidedTask(ToyTask):
     def predict(self, output: Any, batch: Batch) -> list[Any]:

@@ -34,6 +34,8 @@ from tests.compress.cuts import everything_seen, half, wanted_sums
 from tests.scores.toy import ToyTask
 from tests.tiny import logits, padded_batch, tiny
 
+pytestmark = pytest.mark.slow
+
 ARCHITECTURES = ["bert", "distilbert", "mpnet", "deberta-v2", "modernbert"]
 TASK = ToyTask(60)
 

@@ -25,6 +25,8 @@ EVERY = [pytest.param(name, marks=needs_reviews if name == "sentiment" else ()) 
 DIGEST = """
 import hashlib, json, sys
 from asc_core.demo.generator import application_rows
+
+pytestmark = pytest.mark.slow
 rows = [application_rows(name, split) for name in sys.argv[1].split() for split in ("test", "shifted")]
 print(hashlib.sha256(json.dumps(rows).encode()).hexdigest())
 """

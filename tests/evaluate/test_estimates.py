@@ -24,6 +24,8 @@ from asc_core.tasks import Task
 from asc_core.values import Plan
 from tests.evaluate.toy_tasks import KINDS, encoder_for, toy_task
 
+pytestmark = pytest.mark.slow
+
 
 def plain_statistics(encoder: Encoder, task: Task, split: str, reference: Encoder | None = None) -> np.ndarray:
     """One example at a time, without padding, in the split's order."""

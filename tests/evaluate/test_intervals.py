@@ -9,6 +9,8 @@ from asc_core.evaluate.intervals import difference_interval, least_half_width, t
 from asc_core.tasks import metrics
 from asc_core.tasks.base import Metric
 
+pytestmark = pytest.mark.slow
+
 ACCURACY = metrics.accuracy().metric
 F1 = metrics.binary_f1(1).metric
 MCC = metrics.mcc(2).metric

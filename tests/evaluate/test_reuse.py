@@ -12,6 +12,8 @@ from asc_core.probes import Probe, probing
 from asc_core.values import Plan
 from tests.evaluate.toy_tasks import KINDS, encoder_for, toy_task
 
+pytestmark = pytest.mark.slow
+
 
 class Layers(Probe):
     """Counts the layers that were computed, by what their readouts saw."""

@@ -19,6 +19,8 @@ from asc_core.export import convert, unpickle
 from asc_core.progress import Progress
 from tests.tiny import logits, padded_batch, save_checkpoint, tiny
 
+pytestmark = pytest.mark.slow
+
 
 def pickled(folder: Path, **overrides: Any) -> Path:
     """A checkpoint as it looked before safetensors."""

@@ -24,6 +24,8 @@ from tests.plan.builders import (
     total_score,
 )
 
+pytestmark = pytest.mark.slow
+
 some_shares = st.dictionaries(st.sampled_from(BUDGETS), st.integers(0, 100).map(lambda n: n / 100), min_size=1)
 
 

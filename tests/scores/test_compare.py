@@ -18,6 +18,8 @@ from asc_core.scores.compare import (
 )
 from asc_core.values import PartValues, Scores, Shape
 
+pytestmark = pytest.mark.slow
+
 SHAPE = Shape("bert", 24, 6, (3, 2), (4, 4), (0, 1))
 numbers = st.lists(st.integers(0, 9), min_size=5, max_size=30)
 

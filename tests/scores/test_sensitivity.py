@@ -12,6 +12,8 @@ from tests.scores.toy import PairTask, ToyTask, single_example_gradients
 from tests.test_surgery import VARIANTS
 from tests.tiny import tiny
 
+pytestmark = pytest.mark.slow
+
 
 def flat(values: PartValues, part: str) -> np.ndarray:
     found = getattr(values, part)

@@ -21,6 +21,8 @@ from asc_core.tasks import Task
 from asc_core.values import PartValues, Plan, Scores
 from tests.evaluate.toy_tasks import encoder_for, toy_task
 
+pytestmark = pytest.mark.slow
+
 PARTS = ("heads", "attention", "ffn", "layers")
 METHODS = ["fisher", "update", "asc-b", "random"]
 
