@@ -135,7 +135,7 @@ def running_work(session: Session, lanes: tuple[str, ...] = ("score", "export", 
             stop.button("Cancel", key=f"cancel-{job.number}", on_click=job.cancel, disabled=job.cancelling)
         if waiting:
             names, stop = st.columns([8, 1], vertical_alignment="center")
-            names.caption(f"then {', '.join(job.title[0].lower() + job.title[1:] for job in waiting)}")
+            names.caption(f"Then: {', '.join(job.title for job in waiting)}")
             stop.button("Cancel", key="cancel-waiting", on_click=_cancel, args=(waiting,))
 
     if active(job for lane in lanes for job in jobs.of(session.id, lane)):

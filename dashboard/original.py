@@ -46,19 +46,23 @@ class Original:
         return self._until(enough, progress)
 
     def _until(self, enough: Callable[[Measured], bool], progress: Progress) -> Measured:
-        while not self._measuring.acquire(timeout=SECONDS_BETWEEN_LOOKS):
-            progress.check()
-        try:
-            if self._outcome is None or not enough(self._outcome):
-                run = measuring(self.encoder, self.task, self.split, progress=progress, known=self._outcome)
-                for outcome in run:
-                    self._keep(outcome)
-                    if enough(outcome):
-                        break
-            assert self._outcome is not None
-            return self._outcome
-        finally:
-            self._measuring.release()
+        while self._outcome is None or not enough(self._outcome):  # looked at again while another one measures
+            if self._measuring.acquire(timeout=SECONDS_BETWEEN_LOOKS):
+                try:
+                    self._measure(enough, progress)
+                finally:
+                    self._measuring.release()
+            else:
+                progress.check()
+        return self._outcome
+
+    def _measure(self, enough: Callable[[Measured], bool], progress: Progress) -> None:
+        if self._outcome is not None and enough(self._outcome):
+            return
+        for outcome in measuring(self.encoder, self.task, self.split, progress=progress, known=self._outcome):
+            self._keep(outcome)
+            if enough(outcome):
+                return
 
     def _keep(self, outcome: Measured) -> None:
         # Nobody stops a measurement by what the original's value is: on all examples it has been looked at once.

@@ -7,11 +7,7 @@ import streamlit as st
 from asc_core.recipes import Recipe
 from asc_core.values import Plan
 from dashboard.bench import Bench, tight_enough
-from dashboard.frame import (
-    SECONDS_BETWEEN_LOOKS,
-    all_jobs,
-    show_failure,
-)
+from dashboard.frame import SECONDS_BETWEEN_LOOKS, all_jobs, show_failure
 from dashboard.jobs import Job
 from dashboard.repairing import calibrating, mode_of, needs_calibration
 from dashboard.session import Session, keep_move

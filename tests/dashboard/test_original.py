@@ -113,3 +113,24 @@ def test_who_waits_for_another_can_be_cancelled(study: Study, monkeypatch: pytes
     unwanted.cancel.set()
     with original._measuring, pytest.raises(Cancelled):
         original.whole(unwanted)
+
+
+def test_what_is_there_already_is_given_while_another_measures_the_rest(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first_slices(monkeypatch)
+    original, gate, begun_rest = begun(study), threading.Event(), threading.Event()
+    part = original.on(np.array([], dtype=np.int64), Progress())
+
+    def held(done: int, total: int, what: str) -> None:
+        begun_rest.set()
+        gate.wait(60)
+
+    rest = threading.Thread(target=lambda: original.whole(Progress(held)))
+    rest.start()
+    assert begun_rest.wait(60)
+    assert original.on(part.numbers, Progress()) is part
+    assert rest.is_alive()
+    gate.set()
+    rest.join(60)
+    assert original.whole(Progress()).complete

@@ -284,7 +284,7 @@ def test_work_that_waits_for_its_turn_takes_one_line_and_can_be_cancelled_togeth
         time.sleep(0.01)
     app.run()
     assert [b.label for b in app.button].count("Cancel") == 2
-    assert any(caption.value == "then scoring b, scoring c" for caption in app.caption)
+    assert any(caption.value == "Then: Scoring b, Scoring c" for caption in app.caption)
     app.button(key="cancel-waiting").click().run()
     assert all(job.cancelling for job in others)
     assert not first.cancelling
