@@ -20,7 +20,9 @@ from asc_core.cli.verb import (
     OutOption,
     OverwriteOption,
     RepairMode,
+    RepairOption,
     SeedOption,
+    SplitOption,
     StudyOption,
     TaskOption,
     TransferOption,
@@ -98,7 +100,7 @@ def frontier(
     task: TaskOption,
     study: StudyOption,
     method: Annotated[str, typer.Option("--method", "-m", help="Which scores to use.")] = "obs",
-    repair: Annotated[RepairMode, typer.Option(help="As for `asc compress`.")] = RepairMode.sequential,
+    repair: RepairOption = RepairMode.sequential,
     keep: Annotated[
         list[float] | None, typer.Option("--keep", min=0, max=1, help="A share to keep; may be repeated.")
     ] = None,
@@ -114,7 +116,7 @@ def frontier(
     lose: Annotated[
         float | None, typer.Option(min=0, help="Instead: the smallest model that loses at most so many points.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Which split to measure on.")] = "validation",
+    split: SplitOption = "validation",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Where to write the recipe (of --lose, or a folder of all).")
     ] = None,

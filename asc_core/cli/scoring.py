@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +13,6 @@ from asc_core.cli.verb import (
     JsonOption,
     SeedOption,
     StudyOption,
-    Targets,
     TaskOption,
     load,
     progress_line,
@@ -20,6 +20,14 @@ from asc_core.cli.verb import (
     verb,
 )
 from asc_core.errors import UserError
+
+
+class Targets(StrEnum):
+    """Which labels a loss is computed against."""
+
+    gold = "gold"
+    sampled = "sampled"
+    argmax = "argmax"
 
 
 @verb

@@ -9,11 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from asc_core.cli.verb import (
-    ApplicationsArgument,
     DeviceOption,
     JsonOption,
     RepairMode,
+    RepairOption,
     SeedOption,
+    SplitOption,
     StudyOption,
     load,
     percent,
@@ -21,6 +22,13 @@ from asc_core.cli.verb import (
     say,
     verb,
 )
+
+ApplicationsArgument = Annotated[
+    list[str], typer.Argument(metavar="APPLICATION...", help="demo:NAME, or NAME=ENCODER,TASK; two or more.")
+]
+KeepOption = Annotated[float, typer.Option("--keep", min=0.01, max=1, help="Share to keep.")]
+ShareOption = Annotated[str, typer.Option("--budget", help="Of what: layer-parameters, parameters, flops or bytes.")]
+SamplesOption = Annotated[int, typer.Option("--samples", min=8, help="Training texts to look at.")]
 
 
 def _applications(given: list[str], seed: int, device: str | None, split: str) -> list[Any]:
@@ -38,14 +46,12 @@ def _applications(given: list[str], seed: int, device: str | None, split: str) -
 def matrix(
     applications: ApplicationsArgument,
     study: StudyOption,
-    keep: Annotated[float, typer.Option(min=0.01, max=1, help="Share to keep.")] = 0.5,
-    budget: Annotated[str, typer.Option(help="Of what: layer-parameters, parameters, flops or bytes.")] = (
-        "layer-parameters"
-    ),
+    keep: KeepOption = 0.5,
+    budget: ShareOption = "layer-parameters",
     method: Annotated[str, typer.Option("--method", "-m", help="Which scores; without labels for general text.")] = (
         "obs"
     ),
-    repair: Annotated[RepairMode, typer.Option(help="As for `asc compress`.")] = RepairMode.sequential,
+    repair: RepairOption = RepairMode.sequential,
     general: Annotated[
         str | None, typer.Option("--general", help="A task whose texts stand for general text (labels are not used).")
     ] = None,
@@ -53,8 +59,8 @@ def matrix(
         str | None, typer.Option("--base", help="Cut this pre-trained encoder instead, and train it for each column.")
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Of that training.")] = 200,
-    split: Annotated[str, typer.Option(help="Which split to measure on.")] = "validation",
-    samples: Annotated[int, typer.Option(min=8, help="Training texts to look at.")] = 1024,
+    split: SplitOption = "validation",
+    samples: SamplesOption = 1024,
     seed: SeedOption = 0,
     device: DeviceOption = None,
     as_json: JsonOption = False,
@@ -102,21 +108,19 @@ def matrix(
 @verb
 def shared(
     applications: ApplicationsArgument,
-    keep: Annotated[float, typer.Option(min=0.01, max=1, help="Share to keep.")] = 0.5,
-    budget: Annotated[str, typer.Option(help="Of what: layer-parameters, parameters, flops or bytes.")] = (
-        "layer-parameters"
-    ),
+    keep: KeepOption = 0.5,
+    budget: ShareOption = "layer-parameters",
     how: Annotated[
         str, typer.Option(help="A part is kept for whom it matters to `most`, or by the `weighted` sum of all.")
     ] = "weighted",
     points: Annotated[int, typer.Option(min=2, help="Of the trade-off from one application to the others.")] = 5,
     method: Annotated[str, typer.Option("--method", "-m", help="Which scores.")] = "obs",
-    repair: Annotated[RepairMode, typer.Option(help="As for `asc compress`.")] = RepairMode.sequential,
+    repair: RepairOption = RepairMode.sequential,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A folder for the plans, named by their weights.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Which split to measure on.")] = "validation",
-    samples: Annotated[int, typer.Option(min=8, help="Training texts to look at.")] = 1024,
+    split: SplitOption = "validation",
+    samples: SamplesOption = 1024,
     seed: SeedOption = 0,
     device: DeviceOption = None,
     as_json: JsonOption = False,

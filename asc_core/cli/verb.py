@@ -28,6 +28,7 @@ EncoderArgument = Annotated[
 TaskOption = Annotated[str, typer.Option("--task", help="A preset, a task file (TOML), or demo:NAME.")]
 StudyOption = Annotated[Path, typer.Option("--study", help="The folder that keeps the results.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Where to write.")]
+SplitOption = Annotated[str, typer.Option("--split", help="Which split to measure on.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Draws samples and splits.")]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; by default the best there is.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
@@ -38,9 +39,6 @@ MultipleOption = Annotated[
 ]
 TransferOption = Annotated[
     bool, typer.Option("--transfer", help="Use a plan made from other weights of the same shape.")
-]
-ApplicationsArgument = Annotated[
-    list[str], typer.Argument(metavar="APPLICATION...", help="demo:NAME, or NAME=ENCODER,TASK; two or more.")
 ]
 
 
@@ -60,12 +58,7 @@ class RepairMode(StrEnum):
         return None if self is RepairMode.none else self.value
 
 
-class Targets(StrEnum):
-    """Which labels a loss is computed against."""
-
-    gold = "gold"
-    sampled = "sampled"
-    argmax = "argmax"
+RepairOption = Annotated[RepairMode, typer.Option("--repair", help="As for `asc compress`.")]
 
 
 def verb(function: Callable[..., Any]) -> Callable[..., None]:
