@@ -26,7 +26,6 @@ DIGEST = """
 import hashlib, json, sys
 from asc_core.demo.generator import application_rows
 
-pytestmark = pytest.mark.slow
 rows = [application_rows(name, split) for name in sys.argv[1].split() for split in ("test", "shifted")]
 print(hashlib.sha256(json.dumps(rows).encode()).hexdigest())
 """
