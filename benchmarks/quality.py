@@ -2,16 +2,17 @@
 
     python -m benchmarks.quality                      one calibration seed, a named subset (under 30 minutes)
     python -m benchmarks.quality --full               every checkpoint, budget and method, 3 seeds; goes on after a kill
-    python -m benchmarks.quality minilm-sick --kept 0.5 --kept 0.3
+    python -m benchmarks.quality minilm-sick --kept 0.5 --seeds 3 --method kprune
+    python -m benchmarks.quality --collect            the report of all that was measured so far
 
 On the checkpoints in ../shared/models: 1,024 calibration examples of the training split, encoder FLOPs at the task's
-mean unpadded length, no training. (The tokens' weights in `surgeon` and `calibration` were once chosen by looking at
-CLINC150's test split; nothing else was chosen on any of these.) Ours is `obs` with the sequential refit; beside it
-its parts alone, and as baselines the published methods with their own searches and repairs (`compress.published`), each
-published score alone within the same budget, layers by similarity, and layers dropped by position or by greedy search,
-at the largest size within the budget. `random` is the mean of 5 draws. Differences are paired by test example; where
-there are several seeds, examples' outcomes are means over them. The last line is one JSON object, kept in
-benchmarks/results/quality.json (or quality-full.json).
+mean unpadded length, no training; nothing was chosen on these test splits. Ours is `obs` with the sequential refit;
+beside it its parts alone, and as baselines the published methods with their own searches and repairs
+(`compress.published`), each published score alone within the same budget, layers by similarity, and layers dropped by
+position or by greedy search, at the largest size within the budget. `random` is the mean of 5 draws. The seed draws the
+calibration examples. Differences are paired by test example; where there are several seeds, examples' outcomes are
+means over them, and `seeds` says of how many. The last line is one JSON object. The first two and the last command keep
+it in benchmarks/results/quality.json; all of them keep what they measure in build/quality.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -47,6 +48,8 @@ SCORED = ("fisher", "michel", "kprune-predictive", "kprune-representational", "t
 LAYERS = ("update", "asc-b")
 WHOLE = ("kwon", "kprune", "michel-iterative", "textpruner-iterative", "flap-adaptive", "greedy-layers")
 ON_ONE_WAY = ("michel-iterative", "textpruner-iterative", "greedy-layers")
+DROPPED = {f"{strategy} layers": strategy for strategy in STRATEGIES}
+WITHOUT_CALIBRATION = ("magnitude", "random", *DROPPED)  # the same for every seed
 RANDOM_DRAWS = 5
 WORK = Path("build/quality")
 
@@ -141,35 +144,44 @@ class Checkpoint:
             "fisher, sequential refit": repaired("fisher", "sequential"),
             **{method: whole(method) for method in WHOLE},
             **{method: scored(method) for method in (*SCORED, *LAYERS)},
-            **{f"{strategy} layers": dropped(strategy) for strategy in STRATEGIES},
+            **{name: dropped(strategy) for name, strategy in DROPPED.items()},
             "random": chance,
         }
 
-    def outcome(self, method: str, kept: float | None, build: Callable[[], list[Encoder]]) -> list[Measured]:
-        """On the test split; read where it was measured before."""
-        file = WORK / f"{self.name}-{self.seed}-{method.replace(', ', '-').replace(' ', '-')}-{kept}.npz"
-        return outcomes(file, build, self.task)
+    def file(self, method: str, kept: float | None) -> Path:
+        return WORK / f"{self.name}-{self.seed}-{method.replace(', ', '-').replace(' ', '-')}-{kept}.npz"
+
+    def measured(self, method: str, kept: float, anew: bool) -> list[Measured]:
+        """On the test split; read where it was measured before, empty where it was not and may not be now."""
+        file = self.file(method, kept)
+        if not (anew or file.exists()) or (self.seed and method in WITHOUT_CALIBRATION):
+            return []
+        try:
+            return outcomes(file, partial(self.methods()[method], kept), self.task)
+        except asc_core.UserError as error:
+            print(f"{file.stem}: {error}", flush=True)  # no layer fits into the budget
+            return []
 
 
-def table(name: str, kept: tuple[float, ...], seeds: range) -> list[dict[str, Any]]:
+def table(name: str, kept: tuple[float, ...], seeds: range, anew: Collection[str] | None) -> list[dict[str, Any]]:
+    """anew: the methods that are measured where they were not before (None: all)."""
     checkpoints = [Checkpoint(name, seed, kept) for seed in seeds]
     task = checkpoints[0].task
-    dense = statistics(checkpoints[0].outcome("dense", None, lambda: [checkpoints[0].encoder]))
+    dense = statistics(outcomes(checkpoints[0].file("dense", None), lambda: [checkpoints[0].encoder], task))
+    original = task.metric.value(dense)
     cells = []
     for share in kept:
-        outcomes: dict[str, list[Measured]] = {}
-        for checkpoint in checkpoints:
-            for method, build in checkpoint.methods().items():
-                try:
-                    found = checkpoint.outcome(method, share, partial(build, share))
-                except asc_core.UserError as error:
-                    print(f"{name} {share} {method}: {error}", flush=True)  # no layer fits into the budget
-                    continue
-                outcomes.setdefault(method, []).extend(found)
-        gathered = {method: statistics(found) for method, found in outcomes.items()}
-        original = task.metric.value(dense)
+        gathered, seen = {}, {}
+        for method in checkpoints[0].methods():
+            may = anew is None or method in anew
+            found = [measured for one in checkpoints if (measured := one.measured(method, share, may))]
+            if found:
+                gathered[method] = statistics([draw for measured in found for draw in measured])
+                seen[method] = len(found)
         lost = {method: 100 * (original - task.metric.value(found)) for method, found in gathered.items()}
         baselines = {method: value for method, value in lost.items() if "obs" not in method and "refit" not in method}
+        if OURS not in lost or not baselines:
+            continue
         best = min(baselines, key=baselines.__getitem__)
         interval = difference_interval(dense, gathered[OURS], task)
         against = difference_interval(gathered[best], gathered[OURS], task)
@@ -182,6 +194,7 @@ def table(name: str, kept: tuple[float, ...], seeds: range) -> list[dict[str, An
             "best_baseline_lost": round(lost[best], 2),
             "difference_interval": [round(100 * v, 2) for v in against],
             "all_lost": {method: round(value, 2) for method, value in sorted(lost.items(), key=lambda item: item[1])},
+            "seeds": seen,
         }
         print(json.dumps(cell), flush=True)
         cells.append(cell)
@@ -223,16 +236,19 @@ def main() -> None:
     parser.add_argument("--kept", type=float, action="append", help="share of the FLOPs; may be repeated")
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--seeds", type=int, help="default 1, or 3 with --full")
-    parser.add_argument("--cells-only", action="store_true", help="keep the timings of the committed result")
+    parser.add_argument("--method", action="append", help="measure only this; may be repeated")
+    parser.add_argument("--collect", action="store_true", help="compute nothing: report what was measured")
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
-    names = options.checkpoints or (list(CHECKPOINTS) if options.full else SUBSET["checkpoints"])
-    kept = tuple(sorted(options.kept or (KEPT if options.full else SUBSET["kept"]), reverse=True))
-    seeds = range(options.seeds or (3 if options.full else 1))
-    cells = [cell for name in names for cell in table(name, kept, seeds)]
-    timed = earlier_timings() if options.cells_only else {**timings(), "timed_on": machine()}
-    result = {"full": options.full, "seeds": len(seeds), "cells": cells, **timed}
-    keep("quality-full" if options.full else "quality", result)
+    everything = options.full or options.collect
+    names = options.checkpoints or (list(CHECKPOINTS) if everything else SUBSET["checkpoints"])
+    kept = tuple(sorted(options.kept or (KEPT if everything else SUBSET["kept"]), reverse=True))
+    seeds = range(options.seeds or (3 if everything else 1))
+    anew = () if options.collect else options.method
+    result: dict[str, Any] = {"cells": [cell for name in names for cell in table(name, kept, seeds, anew)]}
+    if not (options.checkpoints or options.kept or options.method):
+        result |= earlier_timings() if options.collect else {**timings(), "timed_on": machine()}
+        keep("quality", result)
     print(json.dumps(result))
 
 
