@@ -12,6 +12,7 @@ import torch
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.evaluate.batches import BatchLimits, by_length
+from asc_core.evaluate.lean import Lean
 from asc_core.evaluate.pace import Exploration, limits_of, pace_of
 from asc_core.evaluate.reuse import Reuse, Reusing
 from asc_core.probes import between_layers
@@ -42,7 +43,7 @@ def predict(
         exploration = exploration if exploration.worthwhile else None
     chosen = exploration.batches() if exploration else by_length(features.lengths, limits or limits_of(encoder))
     waiting = chosen[::-1]
-    reusing = Reusing(encoder, reuse, int(features.lengths.sum())) if reuse is not None else None
+    run = Lean(encoder) if reuse is None else Reusing(encoder, reuse, int(features.lengths.sum()))
     fits = float("inf")  # tokens
     done = 0
     with torch.inference_mode(), between_layers(progress.check):
@@ -56,8 +57,7 @@ def predict(
             try:
                 with exploration.timing(rows) if exploration else nullcontext():
                     batch = task.batch(features, rows, encoder)
-                    output = reusing(batch.inputs) if reusing is not None else encoder.model(**batch.inputs)
-                    found = task.predict(output, batch)
+                    found = task.predict(run(batch.inputs), batch)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from asc_core.encoder import Encoder
-from asc_core.scores.restart import Restartable
+from asc_core.evaluate.lean import Lean
 from asc_core.values import Plan
 
 MOST_BYTES = 512 << 20
@@ -89,7 +89,7 @@ class Reusing:
         """
         if encoder.shape.shares_weights or len(reuse.beginnings) != encoder.shape.layers:
             raise ValueError(f"{len(reuse.beginnings)} beginnings for {encoder.shape.layers} layers")
-        self._runner, self._reuse = Restartable(encoder), reuse
+        self._runner, self._reuse = Lean(encoder), reuse
         every = tokens * encoder.shape.hidden * 4 * max(1, encoder.shape.layers - 1)
         self._stride = max(1, math.ceil(every / reuse.states.most_bytes))
         self._recorded = False

@@ -6,8 +6,9 @@ but queries, attention readout and FFN of one: most of its work.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial, wraps
 from typing import Any
 
 import torch
@@ -43,38 +44,56 @@ def reads_first_token_only(restartable: Restartable, inputs: Inputs) -> bool:
 def first_token_only(restartable: Restartable) -> Iterator[None]:
     """Inside the `with`, passes compute the last layer for the first token; its output elsewhere means nothing.
 
-    The input of the attention readout and of the FFN is narrowed to one token; what they write is then broadcast over
-    the residual stream, so that every shape that the architecture expects is kept.
+    The inputs of the attention readout and of the FFN are narrowed to one token; what they write is then broadcast
+    over the residual stream, so that every shape that the architecture expects is kept. So is the query's, whose one
+    row stands for all.
     """
     row = modeling.rows_of(restartable.encoder.model)[restartable.encoder.shape.rows[-1]]
     table = modeling.architecture_of(restartable.encoder.model)
 
-    def narrow(module: nn.Module, args: tuple) -> Any:
-        if restartable.running != restartable.layers - 1:
-            return None  # weights that are shared also serve layers that need all tokens
-        return (args[0][..., :1, :], *args[1:])
+    def in_last_layer() -> bool:
+        return restartable.running == restartable.layers - 1  # weights that are shared also serve the layers below
 
-    modules = [modeling.submodule(row, path) for path in (table.attention_readout, table.ffn_in)]
-    handles = [module.register_forward_pre_hook(narrow) for module in modules if module is not None]
-    try:
-        with _FirstQuery(restartable):
-            yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    def narrow(module: nn.Module, args: tuple) -> Any:
+        return (args[0][..., :1, :], *args[1:]) if in_last_layer() else None
+
+    with ExitStack() as undo:
+        for path in (table.attention_readout, table.ffn_in):
+            module = modeling.submodule(row, path)
+            if module is not None:
+                undo.callback(module.register_forward_pre_hook(narrow).remove)
+        if len(table.feeders) == 3:  # query, key and value; DeBERTa's query also projects positions
+            _replace_forward(undo, row.get_submodule(table.feeders[0]), _one_row_for_all, in_last_layer)
+        _replace_forward(undo, row, _with_one_query, in_last_layer)
+        yield
+
+
+def _replace_forward(undo: ExitStack, module: nn.Module, lean: Callable[..., Any], when: Callable[[], bool]) -> None:
+    forward, own = module.forward, "forward" in vars(module)
+
+    @wraps(forward)
+    def either(*args: Any, **kwargs: Any) -> Any:
+        return lean(forward, *args, **kwargs) if when() else forward(*args, **kwargs)
+
+    module.forward = either
+    undo.callback(partial(setattr, module, "forward", forward) if own else partial(delattr, module, "forward"))
+
+
+def _one_row_for_all(forward: Callable[..., Any], hidden: torch.Tensor) -> torch.Tensor:
+    return forward(hidden[..., :1, :]).expand(*hidden.shape[:-1], -1)
+
+
+def _with_one_query(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    with _FirstQuery():
+        return forward(*args, **kwargs)
 
 
 class _FirstQuery(TorchFunctionMode):
-    """In the last layer, fused attention is computed for the first query and repeated for the others."""
-
-    def __init__(self, restartable: Restartable):
-        super().__init__()
-        self.restartable = restartable
+    """Fused attention is computed for the first query and repeated for the others."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
         kwargs = dict(kwargs or {})
-        last = self.restartable.running == self.restartable.layers - 1
-        if func is not functional.scaled_dot_product_attention or not last:
+        if func is not functional.scaled_dot_product_attention:
             return func(*args, **kwargs)
         query, mask = args[0], kwargs.get("attn_mask")
         if mask is not None and mask.shape[-2] > 1:

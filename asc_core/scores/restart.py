@@ -69,6 +69,10 @@ class Restartable:
         finally:
             self._seen = None
 
+    def whole(self, inputs: Inputs) -> Any:
+        """The model's output."""
+        return self._run(inputs, None)
+
     def layer(self, layer: int, inputs: Inputs, hidden: torch.Tensor, probe: Probe | None = None) -> torch.Tensor:
         """The output of one layer alone. hidden: (B, T, d), its input."""
         self._first, self._last, self._input = layer, layer, hidden
