@@ -57,7 +57,8 @@ def evaluating(
     reuse: Reuse | None = None,
     within: float | None = None,
 ) -> Iterator[Estimate]:
-    """The same as estimates that tighten: soon (after 64 examples at least), then after twice as many each time.
+    """The same as estimates that tighten: soon (after 64 examples at least), then after about twice as many each
+    time: see `looks_at`.
 
     An original that is given as an encoder is measured first; give its stored outcome where the first estimate has to
     come at once. within: end as soon as the interval reaches at most so far to either side (0.03 = 3 points): that of

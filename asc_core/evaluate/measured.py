@@ -12,6 +12,7 @@ import numpy as np
 from asc_core.encoder import Encoder
 from asc_core.evaluate.batches import BatchLimits
 from asc_core.evaluate.features import tokenised
+from asc_core.evaluate.looks import looks_at
 from asc_core.evaluate.pace import pace_of
 from asc_core.evaluate.predictions import predict
 from asc_core.evaluate.reuse import Reuse
@@ -20,7 +21,6 @@ from asc_core.tasks.base import Features, Task
 
 FIRST_SLICE = 64  # examples, or more where they take less than this:
 SECONDS_TO_FIRST = 0.75
-GROWTH = 2
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def measuring(
         done = len(known)
         statistics.append(known.statistics[known.positions(examples.numbers[order[:done]])])
         features_done = len(features.of_examples(order[:done]))
-    ends = slice_ends(total, _first_slice(encoder, features, total)) if slices else [total]
+    ends = looks_at(total, _first_slice(encoder, features, total)) if slices else [total]
     before = None if len(ends) == 1 and not done else done
     for end in (end for end in ends if end > done):
         chosen = order[done:end]
@@ -224,15 +224,6 @@ def _first_slice(encoder: Encoder, features: Features, total: int) -> int:
         return FIRST_SLICE
     tokens = float(features.lengths.sum()) / total
     return max(FIRST_SLICE, int(SECONDS_TO_FIRST / max(pace.seconds(encoder, tokens), 1e-9)))
-
-
-def slice_ends(total: int, first: int = FIRST_SLICE) -> list[int]:
-    """How many examples are done after each slice: first, then twice as many each time, no small rest at the end."""
-    ends, size = [], first
-    while size * GROWTH <= total:
-        ends.append(size)
-        size *= GROWTH
-    return [*ends, total]
 
 
 def representative_order(features: Features, examples: int, seed: int) -> np.ndarray:

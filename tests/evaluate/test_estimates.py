@@ -17,7 +17,8 @@ from asc_core.errors import Cancelled, UserError
 from asc_core.evaluate import estimate, evaluate, evaluating, measure, measure_latency, measuring
 from asc_core.evaluate.batches import BatchLimits
 from asc_core.evaluate.features import _kept, tokenised
-from asc_core.evaluate.measured import Measured, representative_order, slice_ends
+from asc_core.evaluate.looks import looks_at
+from asc_core.evaluate.measured import FIRST_SLICE, Measured, representative_order
 from asc_core.probes import Probe, probing
 from asc_core.progress import Progress
 from asc_core.tasks import Task
@@ -78,7 +79,7 @@ def test_agreement_is_measured_on_texts_without_labels(kind: str) -> None:
     assert whole.difference == pytest.approx(whole.value - 1)
     stored = measure(original, task)
     assert evaluate(smaller, task, against=stored) == whole
-    assert [e.examples for e in evaluating(smaller, task, against=stored)] == slice_ends(70)
+    assert [e.examples for e in evaluating(smaller, task, against=stored)] == looks_at(70, FIRST_SLICE)
     with pytest.raises(UserError, match="--against"):
         evaluate(smaller, task)
 
@@ -89,7 +90,7 @@ def test_estimates_tighten_and_the_last_one_is_the_whole_evaluation() -> None:
     smaller = smaller_than(original)
     measured = measure(original, task)
     found = list(evaluating(smaller, task, against=measured))
-    assert [e.examples for e in found] == [64, 128, 300]
+    assert [e.examples for e in found] == [64, 100, 200, 300]
     widths = [np.subtract(*e.difference_interval[::-1]) for e in found if e.difference_interval]
     assert widths == sorted(widths, reverse=True)
     at_once = evaluate(smaller, task, against=original)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,8 +11,8 @@ from hypothesis import strategies as st
 
 from asc_core.evaluate.estimates import estimate
 from asc_core.evaluate.intervals import ALPHA, difference_interval
-from asc_core.evaluate.looks import LAST, alpha_of_look
-from asc_core.evaluate.measured import Measured, slice_ends
+from asc_core.evaluate.looks import LAST, alpha_of_look, looks_at
+from asc_core.evaluate.measured import FIRST_SLICE, Measured
 from asc_core.tasks.base import Metric
 from tests.evaluate.test_intervals import ACCURACY, F1, changed, f1_rows, right
 
@@ -19,7 +21,7 @@ RUNS = 2000
 
 def looks(metric: Metric, rows: np.ndarray) -> list[Measured]:
     """An outcome as `measuring` yields it, in slices."""
-    ends = slice_ends(len(rows))
+    ends = looks_at(len(rows), FIRST_SLICE)
     befores = [None] if len(ends) == 1 else [0, *ends]
     return [
         Measured(metric.name, "validation", np.arange(end), rows[:end], len(rows), before=before)
@@ -42,12 +44,21 @@ def covered(metric: Metric, smaller: np.ndarray, original: np.ndarray, truth: fl
 
 @given(total=st.integers(1, 5000), first=st.integers(1, 600))
 def test_all_looks_together_spend_no_more_than_there_is(total: int, first: int) -> None:
-    ends = slice_ends(total, first)
+    ends = looks_at(total, first)
     befores = [None] if len(ends) == 1 else [0, *ends[:-1]]
     spent = [alpha_of_look(end, total, before) for end, before in zip(ends, befores, strict=True)]
     assert all(alpha > 0 for alpha in spent)
     assert sum(spent) <= ALPHA + 1e-12
     assert spent[-1] == pytest.approx(ALPHA if len(ends) == 1 else LAST * ALPHA)
+
+
+@given(total=st.integers(1, 5000), first=st.integers(1, 600))
+def test_looks_come_soon_and_never_shortly_after_one_another(total: int, first: int) -> None:
+    ends = looks_at(total, first)
+    assert ends[-1] == total
+    assert ends[0] == min(first, total) or first > 2 * total / 3
+    assert all(later >= 1.5 * earlier - 1 for earlier, later in pairwise(ends))
+    assert all(later <= 3.1 * earlier + 3 for earlier, later in pairwise(ends))
 
 
 def test_going_on_after_a_stop_spends_nothing_twice() -> None:
@@ -91,7 +102,7 @@ def test_ordinary_intervals_would_not_do() -> None:
     def ever_wrong() -> bool:
         original = right(generator, 1000, 0.9)
         smaller = changed(generator, original, 0.03, 0.1)
-        ends = [difference_interval(ACCURACY, smaller[:n], original[:n]) for n in slice_ends(1000)]
+        ends = [difference_interval(ACCURACY, smaller[:n], original[:n]) for n in looks_at(1000, FIRST_SLICE)]
         return any(not low <= 0.01 - 0.027 <= high for low, high in ends)
 
     assert np.mean([ever_wrong() for _ in range(500)]) > 0.08
