@@ -13,8 +13,8 @@ from __future__ import annotations
 from asc_core.evaluate.intervals import ALPHA
 
 LAST = 0.42
-LAST_BUT_ONE = 2 / 3
-EARLY = 0.75  # less gives the first look a tighter interval, more the last but one
+LAST_BUT_ONE = 3 / 4
+EARLY = 0.6  # less gives the first look a tighter interval, more the last but one
 
 
 def alpha_of_look(examples: int, total: int, before: int | None, alpha: float = ALPHA) -> float:

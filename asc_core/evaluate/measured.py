@@ -12,15 +12,16 @@ import numpy as np
 from asc_core.encoder import Encoder
 from asc_core.evaluate.batches import BatchLimits
 from asc_core.evaluate.features import tokenised
+from asc_core.evaluate.lean import Lean
 from asc_core.evaluate.looks import looks_at
 from asc_core.evaluate.pace import pace_of
 from asc_core.evaluate.predictions import predict
-from asc_core.evaluate.reuse import Reuse
+from asc_core.evaluate.reuse import Reuse, Reusing
 from asc_core.progress import Progress
 from asc_core.tasks.base import Features, Task
 
 FIRST_SLICE = 64  # examples, or more where they take less than this:
-SECONDS_TO_FIRST = 0.75
+SECONDS_TO_FIRST = 0.68
 
 
 @dataclass(frozen=True)
@@ -160,10 +161,11 @@ def measuring(
         features_done = len(features.of_examples(order[:done]))
     ends = looks_at(total, _first_slice(encoder, features, total)) if slices else [total]
     before = None if len(ends) == 1 and not done else done
+    run = Lean(encoder) if reuse is None else Reusing(encoder, reuse, int(features.lengths.sum()))
     for end in (end for end in ends if end > done):
         chosen = order[done:end]
         part, rows = features.of_examples(chosen), examples.subset(chosen)
-        found = predict(encoder, task, part, _part_of(progress, features_done, len(features)), limits, reuse)
+        found = predict(encoder, task, part, _part_of(progress, features_done, len(features)), limits, run)
         wanted = None if task.labelled else found if reference is None else reference.predictions_for(rows.numbers)
         if wanted is not None and len(wanted) != len(found):
             raise ValueError("the two models cut the texts into different windows, so they cannot be compared")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -14,7 +14,6 @@ from asc_core.errors import UserError
 from asc_core.evaluate.batches import BatchLimits, by_length
 from asc_core.evaluate.lean import Lean
 from asc_core.evaluate.pace import Exploration, limits_of, pace_of
-from asc_core.evaluate.reuse import Reuse, Reusing
 from asc_core.probes import between_layers
 from asc_core.progress import Progress
 from asc_core.tasks.base import Features, Task
@@ -26,12 +25,12 @@ def predict(
     features: Features,
     progress: Progress | None = None,
     limits: BatchLimits | None = None,
-    reuse: Reuse | None = None,
+    run: Callable[[dict[str, torch.Tensor]], Any] | None = None,
 ) -> list[Any]:
     """One prediction a feature, in the features' order.
 
     limits: of a batch; by default the size that was measured to be the fastest here, which is found out on the first
-    occasion. reuse: where to find and to keep hidden states.
+    occasion. run: gives the model's output, `Lean` by default.
     A batch that does not fit into memory is halved, and so is every later one of that size.
     Raises: Cancelled between two layers; UserError where a single feature does not fit into memory.
     """
@@ -43,7 +42,7 @@ def predict(
         exploration = exploration if exploration.worthwhile else None
     chosen = exploration.batches() if exploration else by_length(features.lengths, limits or limits_of(encoder))
     waiting = chosen[::-1]
-    run = Lean(encoder) if reuse is None else Reusing(encoder, reuse, int(features.lengths.sum()))
+    run = run or Lean(encoder)
     fits = float("inf")  # tokens
     done = 0
     with torch.inference_mode(), between_layers(progress.check):

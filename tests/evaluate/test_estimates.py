@@ -90,7 +90,7 @@ def test_estimates_tighten_and_the_last_one_is_the_whole_evaluation() -> None:
     smaller = smaller_than(original)
     measured = measure(original, task)
     found = list(evaluating(smaller, task, against=measured))
-    assert [e.examples for e in found] == [64, 100, 200, 300]
+    assert [e.examples for e in found] == [64, 112, 225, 300]
     widths = [np.subtract(*e.difference_interval[::-1]) for e in found if e.difference_interval]
     assert widths == sorted(widths, reverse=True)
     at_once = evaluate(smaller, task, against=original)

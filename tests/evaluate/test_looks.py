@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from asc_core.evaluate.estimates import estimate
 from asc_core.evaluate.intervals import ALPHA, difference_interval
-from asc_core.evaluate.looks import LAST, alpha_of_look, looks_at
+from asc_core.evaluate.looks import LAST, LAST_BUT_ONE, alpha_of_look, looks_at
 from asc_core.evaluate.measured import FIRST_SLICE, Measured
 from asc_core.tasks.base import Metric
 from tests.evaluate.test_intervals import ACCURACY, F1, changed, f1_rows, right
@@ -56,8 +56,8 @@ def test_all_looks_together_spend_no_more_than_there_is(total: int, first: int) 
 def test_looks_come_soon_and_never_shortly_after_one_another(total: int, first: int) -> None:
     ends = looks_at(total, first)
     assert ends[-1] == total
-    assert ends[0] == min(first, total) or first > 2 * total / 3
-    assert all(later >= 1.5 * earlier - 1 for earlier, later in pairwise(ends))
+    assert ends[0] == min(first, total) or first > LAST_BUT_ONE * total
+    assert all(later >= 1.33 * earlier - 1 for earlier, later in pairwise(ends))
     assert all(later <= 3.1 * earlier + 3 for earlier, later in pairwise(ends))
 
 
