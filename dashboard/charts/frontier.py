@@ -69,7 +69,9 @@ def metric_against_budget(
         figure.add_trace(points_of([here], budget, colours.cut, colours, REPAIRED if here.repaired else AS_CUT, 11))
         figure.add_annotation(
             x=100 * here_kept,
-            y=100 * here.estimate.value,
+            y=0,  # at the foot of the line: beside the point the neighbours' intervals run through the words
+            yref="paper",
+            yanchor="bottom",
             text="you are here",
             showarrow=False,
             xshift=8 if here_kept < 0.9 else -8,
