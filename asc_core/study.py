@@ -178,6 +178,25 @@ class Study:
                 blob = arrays_to_bytes(_contiguous({"statistics": statistics, "numbers": numbers}))
                 connection.execute("INSERT INTO statistics VALUES (?, ?, ?, ?, ?)", (*key, blob))
 
+    def set_aside_other_data(self, task: str, split: str, digest: str) -> bool:
+        """Results belong to the examples that they were measured on, so say which these are before asking for any.
+
+        digest: `Task.digest`. Where it is another one than before (a test file was corrected under its old name), what
+        was measured of this task on this split is kept as of a task "NAME before DATE". Returns whether that was so.
+        """
+        key = f"data:{task}:{split}"
+        before = self.get(key)
+        if before == digest:
+            return False
+        with self._writing() as connection:
+            if before is not None:
+                aside = f"{task} before {_now()}"
+                for table in ("evaluations", "statistics"):
+                    query = f"UPDATE {table} SET task = ? WHERE task = ? AND split = ?"
+                    connection.execute(query, (aside, task, split))
+            connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, json.dumps(digest)))
+        return before is not None
+
     def evaluation(self, weights: str, recipe_key: str, task: str, split: str) -> Estimate | None:
         key = (weights, recipe_key, task, split)
         rows = self._rows(f"SELECT estimate FROM evaluations WHERE {_EVALUATION}", key)

@@ -43,6 +43,22 @@ class Bench:
     application: Application
     cost_model: CostModel
 
+    def __post_init__(self) -> None:
+        _ = self.other_data  # before anything that was measured is read
+
+    @property
+    def other_data(self) -> bool:
+        """Whether what was measured on this split before was measured on other examples: it has been set aside then.
+
+        A file may have been corrected under its old name.
+        """
+        key = ("own data", str(self.study.path.absolute()), self.application.task)
+        return self.library.kept(key, self._set_aside)
+
+    def _set_aside(self) -> bool:
+        task = self.library.task(self.application)
+        return self.study.set_aside_other_data(task.name, self.split, task.digest(self.split))
+
     @property
     def weights(self) -> str:
         encoder = self.library.known_encoder(self.application)
@@ -189,7 +205,7 @@ class Bench:
                 name="original",
             )
 
-        key = ("original", str(self.study.path.absolute()), encoder.weights, task.name, self.split)
+        key = ("original", str(self.study.path.absolute()), encoder.weights, self.application.task, self.split)
         return self.library.kept(key, lambda: Original(encoder, task, self.split, self.study, keep))
 
     def speed(self, plan: Plan) -> Speed | None:

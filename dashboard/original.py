@@ -28,7 +28,7 @@ class Original:
     def __init__(self, encoder: Encoder, task: Task, split: str, study: Study, finished: Callable[[Measured], None]):
         """finished: told the outcome on all examples, once."""
         self.encoder, self.task, self.split, self.study, self.finished = encoder, task, split, study, finished
-        self._key = f"original|{encoder.weights}|{task.name}|{split}"
+        self._key = f"original|{encoder.weights}|{task.name}|{task.digest(split)}|{split}"
         self._measuring = threading.Lock()
         kept = study.partial(self._key)
         self._outcome = Measured.from_arrays(*kept) if kept is not None else None

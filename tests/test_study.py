@@ -187,6 +187,24 @@ def test_an_estimate_on_fewer_examples_never_replaces_one_on_more(study: Study) 
     assert study.evaluation(*key).metric == "mcc"
 
 
+def test_results_on_other_examples_are_set_aside_and_kept(study: Study) -> None:
+    whole = Estimate("accuracy", 0.9, (0.8, 1.0), "validation", 4, 4)
+    rows, numbers = np.ones((4, 1)), np.arange(4)
+    assert not study.set_aside_other_data("nli", "validation", "aa"), "there was nothing before"
+    for task, split in (("nli", "validation"), ("nli", "test"), ("qa", "validation")):
+        study.save_evaluation("w", "r", task, split, whole, statistics=rows, numbers=numbers)
+    assert not study.set_aside_other_data("nli", "validation", "aa")
+    assert study.evaluation("w", "r", "nli", "validation") == whole
+    assert study.set_aside_other_data("nli", "validation", "bb")
+    assert study.evaluation("w", "r", "nli", "validation") is None
+    assert study.statistics("w", "r", "nli", "validation") is None
+    assert study.evaluation("w", "r", "nli", "test") == study.evaluation("w", "r", "qa", "validation") == whole
+    (aside,) = [row["task"] for row in study.evaluations() if row["task"] not in ("nli", "qa")]
+    assert aside.startswith("nli before 20")
+    assert study.statistics("w", "r", aside, "validation") is not None
+    assert not study.set_aside_other_data("nli", "validation", "bb")
+
+
 def test_plans_are_kept_once_and_pins_name_them(study: Study) -> None:
     other = Plan.full(SHAPE)
     study.save_plan(PLAN)

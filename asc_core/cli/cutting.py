@@ -135,6 +135,7 @@ def frontier(
 
     loaded, application = load(encoder, task, seed, device, split=split)
     kept = asc_core.Study.open(study)
+    kept.set_aside_other_data(application.name, split, application.digest(split))
     scores = stored_scores(kept, loaded, application, method, encoder, task, study)
     along = [text for text in budget or [] if "=" not in text] or ["flops"]
     within = budgets_of([text for text in budget or [] if "=" in text])

@@ -37,6 +37,8 @@ class Kept(Protocol):
         self, weights: str, recipe_key: str, task: str, split: str
     ) -> tuple[np.ndarray, np.ndarray] | None: ...
 
+    def set_aside_other_data(self, task: str, split: str, digest: str) -> bool: ...
+
     def get(self, key: str, default: Any = None) -> Any: ...
 
     def set(self, key: str, value: Any) -> None: ...
@@ -47,6 +49,7 @@ def cells_in_study(matrix: ApplicationMatrix, study: Kept) -> Iterator[Cell]:
     split = matrix.settings.split
     known: dict[str, Measured] = dict(matrix.known)
     for column in matrix.applications:
+        study.set_aside_other_data(column.task.name, split, column.task.digest(split))
         wanted = [matrix.key(row, column) for row in matrix.rows]
         if column.task.labelled:  # without labels the original is needed whole, with its predictions
             wanted.append(matrix.key(ORIGINAL, column))

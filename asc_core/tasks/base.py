@@ -6,6 +6,8 @@ feature, small predictions that may be kept, and from these the statistics of ea
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -167,6 +169,16 @@ class Task(ABC):
 
         Raises: UserError where the split is missing or empty, or a row is bad (names file, row and field).
         """
+
+    def digest(self, split: str) -> str:
+        """Fingerprint of a split's examples, in their order: results belong to these, not to a file's name.
+
+        Raises: UserError as `examples` does.
+        """
+        content = hashlib.blake2b(digest_size=8)
+        for row in self.examples(split).rows:
+            content.update(json.dumps(dict(row), sort_keys=True, default=str).encode())
+        return content.hexdigest()
 
     @abstractmethod
     def features(self, examples: Examples, encoder: Encoder) -> Features:

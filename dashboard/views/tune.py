@@ -55,6 +55,12 @@ def page() -> None:
         return
     take_found(session, application)
     bench = Bench(library(), session.study, application, cost_model)
+    if bench.other_data:
+        st.warning(
+            f"The examples of {application.title}'s {bench.split} split are other ones than those that were measured "
+            "before. Earlier results stay in the study, as of another application, and are no longer shown.",
+            icon=":material/difference:",
+        )
     move = current_move(session, bench, scored)
     scores = scored[move.method]
     take_clicks(session, scores, cost_model)

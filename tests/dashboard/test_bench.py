@@ -57,6 +57,23 @@ def test_the_first_estimate_does_not_wait_for_the_whole_original(
     assert (original.complete, original.looks) == (True, "one")
 
 
+def test_a_corrected_file_of_the_same_name_is_measured_anew(tmp_path: Path) -> None:
+    study, recipe = Study.open(tmp_path / "study"), Recipe.of(PLAN)
+    corrected = toy_task("text-classification", validation=300, seed=1)
+    assert corrected.name == TASK.name
+    values = []
+    for task, other in ((TASK, False), (corrected, True), (corrected, False)):  # each in a process of its own
+        opened = Library(lambda name: ENCODER, lambda name, task=task: task)  # type: ignore[misc]
+        bench = Bench(opened, study, APPLICATION, opened.cost_model(APPLICATION))
+        assert bench.other_data is other
+        assert (bench.stored(recipe) is None) is (other or not values)
+        found = bench.measured(recipe, Move(TASK.name, "fisher", repair="none"), Progress())
+        expected = estimate(measure(ENCODER.cut(PLAN), task), task.metric, measure(ENCODER, task))
+        assert (found.value, found.difference) == pytest.approx((expected.value, expected.difference))
+        values.append(found.value)
+    assert values[0] != values[1] == values[2]
+
+
 def test_scoring_waits_while_a_cut_is_measured(tmp_path: Path) -> None:
     jobs, study, gate = Jobs(), Study.open(tmp_path / "study"), threading.Event()
     measuring = jobs.start("me", "evaluate", "x", "Evaluating", lambda job: gate.wait(60))
