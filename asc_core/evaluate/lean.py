@@ -8,6 +8,7 @@ neurons that write nothing until its width is one. Logits stay the same but for 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -24,26 +25,42 @@ WIDTH = 16  # float32 in a cache line
 
 
 class Lean:
-    """An encoder's modules once more, on its weights. For one thread. Its layers' inputs are the original's."""
+    """An encoder's modules once more, on its weights. For one thread. Its layers' inputs are the original's.
+
+    A model whose linears are not plain ones (adapters stand around them, or they are quantized) runs as it is.
+    """
 
     def __init__(self, encoder: Encoder):
-        self._runner = Restartable(encoder)
+        self._model = encoder.model
+        self._runner = Restartable(encoder) if _plain(encoder) else None
         self._first_token_only: bool | None = None  # known once there was a batch with more than one token
-        _widen(self._runner.encoder)
+        if self._runner is not None:
+            _widen(self._runner.encoder)
 
     def __call__(self, inputs: Inputs) -> Any:
-        return self._run(inputs, lambda: self._runner.whole(inputs))
+        if self._runner is None:
+            return self._model(**inputs)
+        return self._run(self._runner, inputs, lambda runner: runner.whole(inputs))
 
     def record(self, inputs: Inputs, start: int = 0, hidden: torch.Tensor | None = None) -> tuple[Any, list]:
-        """As `Restartable.record`."""
-        return self._run(inputs, lambda: self._runner.record(inputs, start=start, hidden=hidden))
+        """As `Restartable.record`. Raises: ValueError where the linears are not plain ones."""
+        if self._runner is None:
+            raise ValueError("only a model of plain linears can begin at any layer")
+        return self._run(self._runner, inputs, lambda runner: runner.record(inputs, start=start, hidden=hidden))
 
-    def _run(self, inputs: Inputs, run: Any) -> Any:
-        with first_token_only(self._runner) if self._first_token_only else nullcontext():
-            found = run()
+    def _run(self, runner: Restartable, inputs: Inputs, run: Callable[[Restartable], Any]) -> Any:
+        with first_token_only(runner) if self._first_token_only else nullcontext():
+            found = run(runner)
         if self._first_token_only is None and inputs["input_ids"].shape[1] > 1:
-            self._first_token_only = reads_first_token_only(self._runner, inputs)
+            self._first_token_only = reads_first_token_only(runner, inputs)
         return found
+
+
+def _plain(encoder: Encoder) -> bool:
+    table = modeling.architecture_of(encoder.model)
+    paths = (table.attention_readout, table.ffn_readout)
+    rows = modeling.rows_of(encoder.model)
+    return all(isinstance(modeling.submodule(row, path), nn.Linear) for row in rows for path in paths)
 
 
 def _widen(encoder: Encoder) -> None:

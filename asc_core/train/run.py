@@ -248,8 +248,7 @@ class Run:
 
     def _validate(self) -> float:
         quiet = Progress(cancel=self.progress.cancel)
-        as_it_is = lambda inputs: self.encoder.model(**inputs)  # noqa: E731 (adapters stand around its linears)
-        predictions = predict(self.encoder, self.task, self.validation_features, quiet, run=as_it_is)
+        predictions = predict(self.encoder, self.task, self.validation_features, quiet)
         statistics = self.task.statistics(predictions, self.validation_features, self.validation, self.reference)
         return self.task.metric.value(statistics)
 

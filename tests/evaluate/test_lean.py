@@ -68,3 +68,18 @@ def test_the_last_layer_is_computed_for_cls_alone_and_no_width_is_odd() -> None:
         if name.endswith("intermediate.dense"):
             assert width == WIDTH
     assert encoder.shape.neurons == (11,) * encoder.shape.layers
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_a_model_of_other_than_plain_linears_runs_as_it_is() -> None:
+    from torch.ao.quantization import quantize_dynamic
+
+    encoder, inputs = tiny("bert"), padded_batch()
+    for module in encoder.model.modules():  # quantization copies hooks, but not that they take keyword arguments
+        for hooks in ("_forward_hooks", "_forward_pre_hooks"):
+            getattr(module, hooks).clear()
+    encoder.model = quantize_dynamic(encoder.model, {nn.Linear}, dtype=torch.qint8)
+    with torch.inference_mode():
+        check(said(Lean(encoder)(inputs), inputs), logits(encoder, inputs))
+    with pytest.raises(ValueError, match="plain"):
+        Lean(encoder).record(inputs)
