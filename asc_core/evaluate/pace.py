@@ -21,7 +21,7 @@ from asc_core.encoder import Encoder
 from asc_core.evaluate.batches import BatchLimits, by_length
 
 SIZES = {"cpu": (256, 512, 1024, 2048), "cuda": (8192, 16384, 32768, 65536), "mps": (2048, 4096, 8192)}
-AS_GOOD = 1.03  # of two sizes that are this close the smaller one: it can be cancelled sooner
+AS_GOOD = 1.05  # of two sizes that are this close the larger one: a cut model does less between two calls
 SECONDS_A_LAYER = 0.1  # at most, where a smaller size keeps to it: work between two looks at `cancel`
 
 Key = tuple[str, int, int]
@@ -102,7 +102,7 @@ class Exploration:
         short = {size: took for size, took in per_token.items() if median(self._seconds[size]) <= longest}
         fair = short or {min(per_token): per_token[min(per_token)]}
         best = min(fair.values())
-        tokens = next(size for size in sorted(fair) if fair[size] <= AS_GOOD * best)
+        tokens = next(size for size in sorted(fair, reverse=True) if fair[size] <= AS_GOOD * best)
         with _lock:
             _paces[_key(self.encoder)] = Pace(tokens, per_token[tokens] / _parameters(self.encoder))
 
