@@ -366,7 +366,7 @@ def _prepare(connection: sqlite3.Connection, database: Path) -> None:
         return {row["name"] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
     if pragma("user_version") == 0 and not tables():
-        connection.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(connection)
         connection.execute("BEGIN IMMEDIATE")
         if not tables():
             for statement in SCHEMA.split(";"):
@@ -382,6 +382,19 @@ def _prepare(connection: sqlite3.Connection, database: Path) -> None:
             f"{database} was written by a newer ASC Studio (format {version}, this one reads {SCHEMA_VERSION}). "
             "Update, or name another folder."
         )
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Of many that open a new database at once SQLite turns some away from the change of mode without any waiting."""
+    end = time.monotonic() + SECONDS_TO_WAIT_FOR_ANOTHER_WRITER
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
 
 
 def _contiguous(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
