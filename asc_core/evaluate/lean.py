@@ -1,9 +1,9 @@
 """Run a model without the work that changes no answer.
 
 A head that reads [CLS] alone needs the last layer's queries, attention readout and FFN for one token (`first_token`).
-And a matrix product whose output has an odd width runs a fifth slower than one whose width is a multiple of a cache
-line's 16 floats (measured: benchmarks/results/evaluate.json), which is the usual case after a cut: such an FFN gets
-neurons that write nothing until its width is one. Logits stay the same but for rounding.
+And a matrix product whose output has an odd width, which is the usual case after a cut, is slower than one whose width
+is a multiple of a cache line's 16 floats: such an FFN gets neurons that write nothing until its width is one. Logits
+stay the same but for rounding.
 """
 
 from __future__ import annotations
