@@ -22,7 +22,7 @@ from dashboard.applications import Application, Facts, describe
 
 Value = TypeVar("Value")
 ENCODERS_IN_MEMORY, OTHERS_IN_MEMORY = 8, 256
-CALIBRATIONS_IN_MEMORY = 2  # each takes about 300 MB
+CALIBRATIONS_IN_MEMORY = 2  # each takes up to `calibration.MEMORY`
 
 
 class Library:
