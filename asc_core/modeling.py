@@ -185,6 +185,12 @@ def submodule(module: nn.Module, path: str) -> nn.Module | None:
     return module
 
 
+def feeding(architecture: Architecture, layer: nn.Module, kind: str) -> list[nn.Linear]:
+    """The linears that a readout's input is computed from. kind: "attention" or "ffn"."""
+    paths = architecture.feeders if kind == "attention" else (architecture.ffn_in,)
+    return [found for path in paths if isinstance(found := submodule(layer, path), nn.Linear)]
+
+
 def rows_of(model: PreTrainedModel) -> list[nn.Module]:
     """The modules that hold a layer's weights, each once, in order of first use."""
     architecture = architecture_of(model)

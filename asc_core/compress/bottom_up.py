@@ -6,7 +6,7 @@ that the residual stream is what it was in the original. What it puts there is w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -59,14 +59,18 @@ def bottom_up(
     hidden = [text.hidden for text in calibration.texts]
     runner.record(calibration.texts[0].batch.inputs)
     total = len(smaller.readouts) * len(hidden)
+    # Of the layer whose turn it is, for each batch: what its readouts read, which a new readout does not change. Kept
+    # (400 MB at most, for 65,536 tokens and 1,536 neurons), it spares the layer's other passes what it came from.
+    known: list[dict[Place, torch.Tensor]] = [{} for _ in hidden]
 
     def see(number: int, readout: Readout, layer: int) -> Iterator[Seen]:
         here, there = (readout.kind, layer), (readout.kind, layers[layer])
         for batch, (text, states) in enumerate(zip(calibration.texts, hidden, strict=True)):
             progress.step(number * len(hidden) + batch, total, what)
-            probe = ResidualSums(norm_first, until=here)
-            with suppress(Reached):
+            probe = ResidualSums(norm_first, here, known[batch])
+            with suppress(Reached), runner.idle(_feeding(runner, known[batch])):
                 runner.layer(layer, text.batch.inputs, states, probe)
+            known[batch][here] = probe.inputs[here]
             yield Seen(text, probe.inputs[here], text.sums[there] - probe.residual)
 
     for number, readout in enumerate(smaller.readouts):
@@ -75,18 +79,28 @@ def bottom_up(
         yield Site(readout, layer, (readout.kind, layers[layer]), see(number, readout, layer), twin)
         if readout.kind == "ffn" and layer + 1 < len(layers):
             hidden = [
-                next_input(runner, layer, text.batch.inputs, states)
-                for text, states in zip(calibration.texts, hidden, strict=True)
+                next_input(runner, layer, text.batch.inputs, states, read)
+                for text, states, read in zip(calibration.texts, hidden, known, strict=True)
             ]
+            known = [{} for _ in hidden]
     progress.step(total, total, what)
 
 
-class _Entering(Probe):
-    """hidden: what a layer is about to read; the pass ends there."""
+def _feeding(runner: Restartable, known: Mapping[Place, torch.Tensor]) -> list[nn.Linear]:
+    """The linears that are not needed where it is known what these readouts read."""
+    architecture, rows = modeling.architecture_of(runner.encoder.model), modeling.rows_of(runner.encoder.model)
+    return [linear for kind, layer in known for linear in modeling.feeding(architecture, rows[layer], kind)]
 
-    def __init__(self, until: int):
-        self.until = until
+
+class _Entering(Probe):
+    """hidden: what a layer is about to read; the pass ends there. known: what readouts are made to read."""
+
+    def __init__(self, until: int, known: Mapping[Place, torch.Tensor]):
+        self.until, self.known = until, known
         self.hidden: torch.Tensor
+
+    def read(self, readout: Readout, inputs: torch.Tensor) -> torch.Tensor | None:
+        return self.known.get((readout.kind, self.layer))
 
     def enter(self, layer: int, hidden: torch.Tensor) -> None:
         if layer == self.until:
@@ -94,13 +108,21 @@ class _Entering(Probe):
             raise Reached
 
 
-def next_input(runner: Restartable, layer: int, inputs: Inputs, hidden: torch.Tensor) -> torch.Tensor:
+def next_input(
+    runner: Restartable,
+    layer: int,
+    inputs: Inputs,
+    hidden: torch.Tensor,
+    known: Mapping[Place, torch.Tensor] | None = None,
+) -> torch.Tensor:
     """(B, T, d) what the layer above reads; also where something stands between them (DeBERTa's convolution).
 
-    hidden: (B, T, d) the input of `layer`, which is not the last.
+    hidden: (B, T, d) the input of `layer`, which is not the last. known: what its readouts read, as far as that need
+    not be computed again.
     """
-    probe = _Entering(layer + 1)
-    with suppress(Reached):
+    known = known or {}
+    probe = _Entering(layer + 1, known)
+    with suppress(Reached), runner.idle(_feeding(runner, known)):
         runner.start(layer, inputs, hidden, probe)
     return probe.hidden
 

@@ -147,11 +147,12 @@ def _add_moments(sums: dict[Place, torch.Tensor], inputs: dict[Place, torch.Tens
 class ResidualSums(Probe):
     """sums, inputs: (kind, layer) -> the residual stream after a readout has written, and what the readout read.
 
-    residual: the stream as it is now. until: raise `Reached` instead of running this readout.
+    residual: the stream as it is now. until: raise `Reached` instead of running this readout. known: what readouts are
+    made to read, whatever reaches them.
     """
 
-    def __init__(self, norm_first: bool, until: Place | None = None):
-        self.norm_first, self.until = norm_first, until
+    def __init__(self, norm_first: bool, until: Place | None = None, known: Mapping[Place, torch.Tensor] | None = None):
+        self.norm_first, self.until, self.known = norm_first, until, known or {}
         self.sums: dict[Place, torch.Tensor] = {}
         self.inputs: dict[Place, torch.Tensor] = {}
         self.residual: torch.Tensor
@@ -166,10 +167,11 @@ class ResidualSums(Probe):
 
     def read(self, readout: Readout, inputs: torch.Tensor) -> torch.Tensor | None:
         place = (readout.kind, self._at)
-        self.inputs[place] = inputs
+        known = self.known.get(place)
+        self.inputs[place] = inputs if known is None else known
         if place == self.until:
             raise Reached
-        return None
+        return known
 
     def wrote(self, readout: Readout, inputs: torch.Tensor, output: torch.Tensor) -> None:
         self.residual = self.residual + output

@@ -10,7 +10,8 @@ about a hundredth of a layer.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -92,6 +93,21 @@ class Restartable:
         self._first, self._skipped = layer + 1, hidden
         return self._run(inputs, probe)
 
+    @contextmanager
+    def idle(self, linears: Iterable[nn.Linear]) -> Iterator[None]:
+        """Inside the `with`, these linears of `encoder` write zeros, at no cost.
+
+        For passes whose probe replaces what would have come of them.
+        """
+        idle = list(linears)
+        for linear in idle:
+            linear.forward = partial(_zeros, linear.out_features)  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            for linear in idle:
+                del linear.forward
+
     def _run(self, inputs: Inputs, probe: Probe | None) -> Any:
         try:
             with nullcontext() if probe is None else probing(probe):
@@ -124,3 +140,7 @@ class Restartable:
         if self.running == self._last:
             raise _Done(output[0] if self._returns_tuple else output)
         return output
+
+
+def _zeros(width: int, inputs: torch.Tensor) -> torch.Tensor:
+    return inputs.new_zeros(*inputs.shape[:-1], width)

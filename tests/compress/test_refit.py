@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -133,6 +135,17 @@ def test_long_texts_are_taken_only_up_to_the_tokens_asked_for() -> None:
     assert calibration.tokens <= 100
     assert any(text.held_out.any() for text in calibration.texts)
     assert sum(int(text.real.sum()) for text in calibration.texts) == calibration.tokens
+
+
+def test_no_more_tokens_are_taken_than_fit_into_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = tiny()
+    each = 8 * encoder.shape.hidden * encoder.shape.layers
+    monkeypatch.setattr(sys.modules["asc_core.compress.calibration"], "MEMORY", 100 * each)
+    calibration = calibrate(encoder, TASK)
+    assert 50 < calibration.tokens <= 100
+    held = sum(part.numel() * 4 for text in calibration.texts for part in text.sums.values())
+    padded = sum(text.real.numel() for text in calibration.texts)
+    assert held == each * padded
 
 
 def test_a_token_counts_by_how_much_it_is_felt() -> None:

@@ -19,7 +19,7 @@ from asc_core.compress import (
     tune_masks,
 )
 from asc_core.compress.bias import columns_of
-from asc_core.compress.bottom_up import bottom_up
+from asc_core.compress.bottom_up import bottom_up, solution_of
 from asc_core.compress.fit import Fit
 from asc_core.compress.mask_tuning import block_scales
 from asc_core.compress.reconstruct import least_squares
@@ -56,6 +56,28 @@ def test_scales_are_what_least_squares_finds_for_the_blocks_contributions(seed: 
     fit.add(torch.from_numpy(x), torch.from_numpy(target), torch.ones(40))
     found = block_scales(fit, torch.from_numpy(weight.T.copy()), blocks)
     np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("skipped", ["none", "attention", "ffn"])
+def test_what_is_seen_on_the_way_up_is_what_the_finished_model_computes(architecture: str, skipped: str) -> None:
+    encoder = tiny(architecture)
+    plan, calibration = half(encoder, (0, 2)), calibrate(encoder, TASK)
+    smaller = prune(encoder, plan)
+    seen, noise = {}, torch.Generator().manual_seed(0)
+    for site in bottom_up(smaller, plan.layers, calibration, Progress(), ""):
+        if site.readout.kind != skipped:  # a repair may leave a readout alone and not look at what it reads
+            parts = [(one.inputs[one.text.real], one.wanted[one.text.real]) for one in site.seen]
+            seen[site.readout.kind, site.layer] = [torch.cat(both) for both in zip(*parts, strict=True)]
+            start = solution_of(site.readout.linear)
+            site.put(start + 0.1 * torch.randn(start.shape, generator=noise))
+    for (kind, layer), (inputs, wanted) in seen.items():
+        computed, sums = everything_seen(smaller, calibration, kind, layer)
+        torch.testing.assert_close(inputs, computed, atol=1e-5, rtol=1e-4)
+        written = smaller.readouts[2 * layer + (kind == "ffn")].linear(computed)
+        still = wanted_sums(calibration, kind, plan.layers[layer]) - (sums - written)
+        torch.testing.assert_close(wanted, still, atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
