@@ -5,8 +5,9 @@
     python -m benchmarks.quality minilm-sick --kept 0.5 --seeds 3 --method kprune
     python -m benchmarks.quality --collect            the report of all that was measured so far
 
-On the checkpoints in ../shared/models: 1,024 calibration examples of the training split, encoder FLOPs at the task's
-mean unpadded length, no training; nothing was chosen on these test splits. Ours is `obs` with the sequential refit;
+On the checkpoints in ../shared/models: 1,024 calibration examples of the training split (repairs, published ones too,
+see as many of them as make `calibration.TOKENS`, on SQuAD about 380), encoder FLOPs at the task's mean unpadded length,
+no training; nothing was chosen on these test splits. Ours is `obs` with the sequential refit;
 beside it its parts alone, and as baselines the published methods with their own searches and repairs
 (`compress.published`), each published score alone within the same budget, layers by similarity, and layers dropped by
 position or by greedy search, at the largest size within the budget. `random` is the mean of 5 draws. The seed draws the
