@@ -4,6 +4,7 @@
     python -m benchmarks.quality --full               every checkpoint, budget and method, 3 seeds; goes on after a kill
     python -m benchmarks.quality minilm-sick --kept 0.5 --seeds 3 --method kprune
     python -m benchmarks.quality --collect            the report of all that was measured so far
+    python -m benchmarks.quality --time               the times alone, with nothing beside it (2 minutes)
 
 On the checkpoints in ../shared/models: 1,024 calibration examples of the training split (repairs, published ones too,
 see as many of them as make `calibration.TOKENS`, on SQuAD about 380), encoder FLOPs at the task's mean unpadded length,
@@ -12,8 +13,8 @@ beside it its parts alone, and as baselines the published methods with their own
 (`compress.published`), each published score alone within the same budget, layers by similarity, and layers dropped by
 position or by greedy search, at the largest size within the budget. `random` is the mean of 5 draws. The seed draws the
 calibration examples. Differences are paired by test example; where there are several seeds, examples' outcomes are
-means over them, and `seeds` says of how many. The last line is one JSON object. The first two and the last command keep
-it in benchmarks/results/quality.json; all of them keep what they measure in build/quality.
+means over them, and `seeds` says of how many. The last line is one JSON object. All commands but the third keep
+it in benchmarks/results/quality.json; what they measure on test splits is kept in build/quality.
 """
 
 from __future__ import annotations
@@ -229,9 +230,13 @@ def timings() -> dict[str, float]:
     return found
 
 
+def committed() -> dict[str, Any]:
+    return dict(json.loads((RESULTS / "quality.json").read_text(encoding="utf-8")))
+
+
 def earlier_timings() -> dict[str, Any]:
     """Those of the committed result, with the machine that they were taken on."""
-    before = json.loads((RESULTS / "quality.json").read_text(encoding="utf-8"))
+    before = committed()
     found = {name: value for name, value in before.items() if name.startswith(("seconds_", "latency_"))}
     return {**found, "timed_on": before.get("timed_on", before["machine"])}
 
@@ -244,14 +249,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, help="default 1, or 3 with --full")
     parser.add_argument("--method", action="append", help="measure only this; may be repeated")
     parser.add_argument("--collect", action="store_true", help="compute nothing: report what was measured")
+    parser.add_argument("--time", action="store_true", help="the times alone")
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
+    if options.time:
+        result = committed() | timings() | {"timed_on": machine()}
+        keep("quality", result)
+        print(json.dumps(result))
+        return
     everything = options.full or options.collect
     names = options.checkpoints or (list(CHECKPOINTS) if everything else SUBSET["checkpoints"])
     kept = tuple(sorted(options.kept or (KEPT if everything else SUBSET["kept"]), reverse=True))
     seeds = range(options.seeds or (3 if everything else 1))
     anew = () if options.collect else options.method
-    result: dict[str, Any] = {"cells": [cell for name in names for cell in table(name, kept, seeds, anew)]}
+    result = {"cells": [cell for name in names for cell in table(name, kept, seeds, anew)]}
     if not (options.checkpoints or options.kept or options.method):
         result |= earlier_timings() if options.collect else {**timings(), "timed_on": machine()}
         keep("quality", result)

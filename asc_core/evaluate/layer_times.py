@@ -118,7 +118,8 @@ def table_of(shape: Shape, times: Mapping[str, float], batch_size: int, tokens: 
     layer = 0.0
     if "shallow" in times:
         layer = (times["whole"] - times["shallow"] - parts[~shallow].sum()) / int((~shallow).sum())
-    layer = max(layer, 0.0)
+    # One layer alone, of uneven rows, may say more than there is.
+    layer = min(max(layer, 0.0), max(times["whole"] - parts.sum(), 0.0) / max(1, shape.layers))
     outside = max(times["whole"] - parts.sum() - shape.layers * layer, 0.0)
     return LatencyTable(
         heads=adds["heads"][0],

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asc_core.encoder import Encoder
@@ -33,6 +33,7 @@ def measured(encoder: Encoder, **more: object) -> LatencyTable:
 
 
 @settings(deadline=None)
+@example(Shape("bert", 12, 3, heads=(1, 6), neurons=(6, 1), rows=(0, 1), shares_weights=False), 8304)
 @given(shapes(most_heads=12, most_neurons=200), st.integers(0, 2**16))
 def test_a_table_foretells_the_encoders_that_it_was_made_from(shape: Shape, seed: int) -> None:
     """From the times of an encoder whose parts take what some table says, its parts' times are found again."""
