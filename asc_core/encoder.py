@@ -147,10 +147,10 @@ class Encoder:
         per_head, per_neuron, fixed = [], [], []
         for row, layer in enumerate(self._rows):
             attention, ffn = self.readouts[2 * row : 2 * row + 2]
-            feeders = [modeling.submodule(layer, path) for path in table.feeders]
             # Counted from one row of a feeder, so that it also holds where a cut has left no head at all.
             per_row = sum(
-                (f.in_features + (f.bias is not None)) * table.stacked for f in feeders if isinstance(f, nn.Linear)
+                (feeder.in_features + (feeder.bias is not None)) * table.stacked
+                for feeder in modeling.feeding(table, layer, "attention")
             )
             ffn_in = modeling.submodule(layer, table.ffn_in)
             assert isinstance(ffn_in, nn.Linear)

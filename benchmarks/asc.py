@@ -43,7 +43,7 @@ from asc_core.recipes import Recipe, matrix, price
 from asc_core.recipes.ready import Knobs, ready_recipe
 from asc_core.tasks import Task
 from benchmarks import asc_paper
-from benchmarks.machine import RESULTS, keep, machine
+from benchmarks.machine import committed, keep, machine
 from benchmarks.outcomes import difference_interval, outcomes, statistics, store
 from benchmarks.trust import CHECKPOINTS, SHARED, sources
 
@@ -257,7 +257,7 @@ def main() -> None:
                 print(json.dumps(row), flush=True)
     first = next((made["prices"][0] for made in result["matrices"] if made["size"] == 0.5 and made["prices"]), None)
     result["price_of_agnosticism"] = first
-    kept = json.loads((RESULTS / "asc.json").read_text(encoding="utf-8"))
+    kept = committed("asc")
     if options.collect:
         keep("asc", result | {"paper": kept["paper"]})  # it has timings, which are not taken beside other work
     elif options.paper:

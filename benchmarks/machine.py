@@ -37,6 +37,11 @@ def _cpu_model() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
+def committed(name: str) -> dict[str, Any]:
+    """What `results/NAME.json` holds."""
+    return dict(json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")))
+
+
 def keep(name: str, result: dict[str, Any]) -> Path:
     """Write `results/NAME.json`, with the machine's description beside the result."""
     RESULTS.mkdir(exist_ok=True)

@@ -8,13 +8,13 @@
 
 On the checkpoints in ../shared/models: 1,024 calibration examples of the training split (repairs, published ones too,
 see as many of them as make `calibration.TOKENS`, on SQuAD about 380), encoder FLOPs at the task's mean unpadded length,
-no training; nothing was chosen on these test splits. Ours is `obs` with the sequential refit;
-beside it its parts alone, and as baselines the published methods with their own searches and repairs
-(`compress.published`), each published score alone within the same budget, layers by similarity, and layers dropped by
-position or by greedy search, at the largest size within the budget. `random` is the mean of 5 draws. The seed draws the
-calibration examples. Differences are paired by test example; where there are several seeds, examples' outcomes are
-means over them, and `seeds` says of how many. The last line is one JSON object. All commands but the third keep
-it in benchmarks/results/quality.json; what they measure on test splits is kept in build/quality.
+no training; nothing was chosen on these test splits. Ours is `obs` with the sequential refit; beside it its parts
+alone, and as baselines the published methods with their own searches and repairs (`compress.published`), each published
+score alone within the same budget, layers by similarity, and layers dropped by position or by greedy search, at the
+largest size within the budget. `random` is the mean of 5 draws. The seed draws the calibration examples. Differences
+are paired by test example; where there are several seeds, examples' outcomes are means over them, and `seeds` says of
+how many. The last line is one JSON object. All commands but the third keep it in benchmarks/results/quality.json; what
+they measure on test splits is kept in build/quality.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from asc_core.evaluate import Measured, measure_latency
 from asc_core.plan import STRATEGIES, by_budget, by_layer_drop
 from asc_core.tasks import Task
 from asc_core.values import Plan, Scores
-from benchmarks.machine import RESULTS, keep, machine
+from benchmarks.machine import committed, keep, machine
 from benchmarks.outcomes import difference_interval, outcomes, statistics
 from benchmarks.trust import CHECKPOINTS, sources
 
@@ -230,13 +230,9 @@ def timings() -> dict[str, float]:
     return found
 
 
-def committed() -> dict[str, Any]:
-    return dict(json.loads((RESULTS / "quality.json").read_text(encoding="utf-8")))
-
-
 def earlier_timings() -> dict[str, Any]:
     """Those of the committed result, with the machine that they were taken on."""
-    before = committed()
+    before = committed("quality")
     found = {name: value for name, value in before.items() if name.startswith(("seconds_", "latency_"))}
     return {**found, "timed_on": before.get("timed_on", before["machine"])}
 
@@ -253,7 +249,7 @@ def main() -> None:
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
     if options.time:
-        result = committed() | timings() | {"timed_on": machine()}
+        result = committed("quality") | timings() | {"timed_on": machine()}
         keep("quality", result)
         print(json.dumps(result))
         return
