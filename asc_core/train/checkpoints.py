@@ -82,11 +82,9 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[torch.Ten
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, tensors: Tensors, parameters: Mapping[str, torch.nn.Parameter]
 ) -> None:
-    """The opposite of `optimizer_tensors`; tensors with other names are left alone."""
+    """The opposite of `optimizer_tensors`."""
     for key, tensor in tensors.items():
         kind, _, name = key.partition(":")
-        if name not in parameters:
-            continue
         parameter = parameters[name]
         on = tensor if kind == "step" else tensor.to(parameter.device)  # AdamW counts its steps on the CPU
         optimizer.state[parameter][kind] = on.clone()

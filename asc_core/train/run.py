@@ -33,6 +33,7 @@ from asc_core.train.checkpoints import Checkpoints, Tensors, optimizer_tensors, 
 from asc_core.train.folder import RESUME, check_free, made_at_once, save_checkpoint
 
 LOG = "training.jsonl"
+WEIGHT = "weight:"  # beside the optimiser's "exp_avg:" and the like in a stored state
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 LEARNING_RATE, LORA_LEARNING_RATE = 5e-5, 5e-4
 
@@ -261,7 +262,7 @@ class Run:
             assert self.best is not None
             self.checkpoints.save(f"best-{best.epoch}", self.best, {})
         names = {parameter: name for name, parameter in self.trained.items()}
-        weights = {f"weight:{name}": parameter for name, parameter in self.trained.items()}
+        weights = {WEIGHT + name: parameter for name, parameter in self.trained.items()}
         facts = {
             "step": self.step,
             "epoch": self.epoch,
@@ -289,8 +290,10 @@ class Run:
         self.history = history
         self.step, self.epoch, self.batches_done = facts["step"], facts["epoch"], facts["batches_done"]
         self.loss_sum, self.seconds = facts["loss_sum"], facts["seconds"]
-        _copy_into(self.trained, {name.removeprefix("weight:"): t for name, t in tensors.items()})
-        restore_optimizer(self.optimizer, tensors, self.trained)
+        weights = {key.removeprefix(WEIGHT): tensor for key, tensor in tensors.items() if key.startswith(WEIGHT)}
+        _copy_into(self.trained, weights)
+        rest = {key: tensor for key, tensor in tensors.items() if not key.startswith(WEIGHT)}
+        restore_optimizer(self.optimizer, rest, self.trained)
 
     def finish(self, base_name: str, save_tokenizer: bool, merged: bool = False) -> Trained:
         """base_name: what an adapter names as its base. merged: write a whole checkpoint of an adapter, too."""
