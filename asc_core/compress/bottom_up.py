@@ -33,17 +33,36 @@ class Seen:
 
 
 class Site:
-    """One readout on the way up. layer: of the cut model. place: (kind, layer) of the original."""
+    """One readout on the way up. layer: of the cut model. place: (kind, layer) of the original.
 
-    def __init__(self, readout: Readout, layer: int, place: Place, seen: Iterator[Seen], twin: Readout):
-        self.readout, self.layer, self.place = readout, layer, place
+    norm: what reads the residual sum in the same layer, where there is such a thing.
+    """
+
+    def __init__(
+        self,
+        readouts: tuple[Readout, Readout],
+        norms: tuple[nn.LayerNorm | None, ...],
+        layer: int,
+        place: Place,
+        seen: Iterator[Seen],
+    ):
+        self._readouts, self._norms = readouts, norms
+        self.readout, self.norm = readouts[0], norms[0]
+        self.layer, self.place = layer, place
         self.seen = seen
-        self._twin = twin
 
     def put(self, solution: torch.Tensor) -> None:
         """Give the readout new weights, (columns, d) or, with its bias below them, (columns + 1, d)."""
-        for linear in (self.readout.linear, self._twin.linear):
-            put(linear, solution)
+        for readout in self._readouts:
+            put(readout.linear, solution)
+
+    def put_norm(self, scale: torch.Tensor, shift: torch.Tensor | None) -> None:
+        """Give the norm a new scale (d,) and, if it has one, shift (d,)."""
+        for norm in self._norms:
+            assert norm is not None
+            norm.weight = nn.Parameter(scale.clone(), requires_grad=False)
+            if shift is not None:
+                norm.bias = nn.Parameter(shift.clone(), requires_grad=False)
 
 
 def bottom_up(
@@ -55,7 +74,8 @@ def bottom_up(
     is not; it is good until the next site. Raises: Cancelled.
     """
     runner = Restartable(smaller)
-    norm_first = modeling.architecture_of(smaller.model).norm_first
+    architecture = modeling.architecture_of(smaller.model)
+    norm_first = architecture.norm_first
     hidden = [text.hidden for text in calibration.texts]
     runner.record(calibration.texts[0].batch.inputs)
     total = len(smaller.readouts) * len(hidden)
@@ -75,8 +95,10 @@ def bottom_up(
 
     for number, readout in enumerate(smaller.readouts):
         layer = number // 2
-        twin = runner.encoder.readouts[number]
-        yield Site(readout, layer, (readout.kind, layers[layer]), see(number, readout, layer), twin)
+        both = (smaller, runner.encoder)  # the runner has modules of its own
+        norms = tuple(modeling.norm_behind(architecture, modeling.rows_of(e.model)[layer], readout.kind) for e in both)
+        place = (readout.kind, layers[layer])
+        yield Site((readout, runner.encoder.readouts[number]), norms, layer, place, see(number, readout, layer))
         if readout.kind == "ffn" and layer + 1 < len(layers):
             hidden = [
                 next_input(runner, layer, text.batch.inputs, states, read)

@@ -5,18 +5,23 @@ to it, towards the residual sum that the original has there; so it also makes up
 al. 2023, arXiv 2308.03449, section 4.3) does so sublayer by sublayer while it prunes; here the plan is given, the
 ridge is chosen by held-out texts for each readout, and each layer runs on cached hidden states. Or all at once
 (one-shot) on the original's inputs: faster, and worse where much is cut, since cut layers below do not deliver those.
+
+On the way up the norm behind each readout is re-estimated, too (see `norms`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 
-from asc_core.compress.bottom_up import bottom_up, check_fits, put, solution_of
+from asc_core import modeling
+from asc_core.compress.bottom_up import Seen, Site, bottom_up, check_fits, put, solution_of
 from asc_core.compress.calibration import Calibration
 from asc_core.compress.fit import Fit
+from asc_core.compress.norms import TOKENS, NormFit
 from asc_core.compress.prune import prune
 from asc_core.compress.repaired import Repaired
 from asc_core.encoder import Encoder
@@ -34,7 +39,7 @@ class Repair:
     """What was done to one readout. kept: "untouched", "scaled" or "refit", whichever had the least held-out error.
 
     before, after: held-out squared error of the residual sum, as a share of the square of what was to be written.
-    ridge: of "refit".
+    ridge: of "refit". norm: whether the norm behind it was re-estimated.
     """
 
     kind: str
@@ -43,6 +48,7 @@ class Repair:
     before: float
     after: float
     ridge: float | None = None
+    norm: bool = False
 
 
 @torch.no_grad()
@@ -53,36 +59,64 @@ def refit(
     mode: Mode = "sequential",
     transfer: bool = False,
     progress: Progress | None = None,
+    norms: bool = True,
 ) -> tuple[Encoder, list[Repair]]:
     """(the original after a plan, its readouts refitted; what was done to each). The given encoder stays as it is.
 
-    calibration: of the original; with `moments` for the one-shot mode. transfer: see `prune`. Held-out error decides
-    between refit, scaled and untouched for every readout, so that on the calibration's held-out texts none of them
-    gets worse.
+    calibration: of the original; with `moments` for the one-shot mode. transfer: see `prune`. norms: whether those
+    behind sequentially refitted readouts are re-estimated. Held-out error decides between refit, scaled and untouched
+    for every readout, and for every norm, so that on the calibration's held-out texts none of them gets worse.
     Raises: UserError where layers share their weights, or plan or calibration do not belong to the encoder; Cancelled.
     """
     check_fits(original, calibration)
     smaller = prune(original, plan, transfer)
-    repair_all = _sequential if mode == "sequential" else _one_shot
-    return smaller, repair_all(smaller, original, plan, calibration, progress or Progress())
+    progress = progress or Progress()
+    if mode == "one-shot":
+        return smaller, _one_shot(smaller, original, plan, calibration, progress)
+    return smaller, _sequential(smaller, original, plan, calibration, norms, progress)
 
 
 def _sequential(
-    smaller: Encoder, original: Encoder, plan: Plan, calibration: Calibration, progress: Progress
+    smaller: Encoder, original: Encoder, plan: Plan, calibration: Calibration, norms: bool, progress: Progress
 ) -> list[Repair]:
     repairs = []
+    stride = max(1, calibration.tokens // TOKENS)  # batches are of one length each: every so many are of all lengths
     for site in bottom_up(smaller, plan.layers, calibration, progress, "refitting"):
         has_bias = site.readout.linear.bias is not None
         fitted, held_out = Fit(has_bias), Fit(has_bias)
-        for seen in site.seen:
+        sample = []  # for the norm
+        for number, seen in enumerate(site.seen):
             weights = seen.text.weights[site.place]
             for fit, chosen in ((fitted, ~seen.text.held_out), (held_out, seen.text.held_out)):
                 tokens = seen.text.real & chosen[:, None]
                 fit.add(seen.inputs[tokens], seen.wanted[tokens], weights[tokens])
+            if norms and number % stride == 0:
+                sample.append(seen)
         solution, done = best_of(site.readout, fitted, held_out, site.layer)
         site.put(solution)
-        repairs.append(done)
+        repairs.append(replace(done, norm=_renormed(site, original, sample)))
     return repairs
+
+
+def _renormed(site: Site, original: Encoder, sample: Sequence[Seen]) -> bool:
+    """Whether re-estimating the norm behind a readout that was repaired helps; then it is done."""
+    kind, layer = site.place
+    before = modeling.norm_behind(
+        modeling.architecture_of(original.model), modeling.rows_of(original.model)[layer], kind
+    )
+    if site.norm is None or before is None or not sample:
+        return False
+    fit = NormFit(site.norm, before)
+    for seen in sample:
+        tokens = seen.text.real
+        wanted = seen.text.sums[site.place][tokens]
+        sums = wanted - seen.wanted[tokens] + site.readout.linear(seen.inputs[tokens])
+        held_out = seen.text.held_out[:, None].expand_as(tokens)[tokens]
+        fit.add(sums, wanted, seen.text.weights[site.place][tokens], held_out)
+    found = fit.best()
+    if found is not None:
+        site.put_norm(*found)
+    return found is not None
 
 
 def _one_shot(
@@ -137,17 +171,21 @@ def best_of(readout: Readout, fitted: Fit, held_out: Fit, layer: int) -> tuple[t
 
 
 class Refit(Repaired):
-    """Cut a plan, then refit. mode: see `refit`."""
+    """Cut a plan, then refit. mode, norms: see `refit`."""
 
     kind: ClassVar[str] = "plan and refit"
     mode: Mode = "sequential"
+    norms: bool = True
 
     @property
     def repair(self) -> str:
         return self.mode
 
     def repaired(self, encoder: Encoder, calibration: Calibration, progress: Progress | None) -> Encoder:
-        return refit(encoder, self.value(), calibration, self.mode, self.transfer, progress)[0]
+        return refit(encoder, self.value(), calibration, self.mode, self.transfer, progress, self.norms)[0]
+
+    def identity(self) -> Any:
+        return [*super().identity(), "norms"] if self.norms and self.mode == "sequential" else super().identity()
 
     def describe(self) -> str:
         return f"{super().describe()}, readouts refitted ({self.mode})"
