@@ -101,6 +101,7 @@ def trainer_seconds(encoder: Encoder, task: Task, plan: Plan, padded: bool) -> t
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
     features = tokenised(encoder, task, "validation")[1]
+    assert features.targets is not None
     texts = [
         {"input_ids": inputs["input_ids"], "token_type_ids": inputs["token_type_ids"], "label": int(target)}
         for inputs, target in zip(_inputs(encoder, task, features), features.targets, strict=True)

@@ -43,7 +43,8 @@ from benchmarks.outcomes import difference_interval, outcomes, statistics
 from benchmarks.trust import CHECKPOINTS, sources
 
 KEPT = (0.8, 0.6, 0.5, 0.4, 0.3, 0.2)
-SUBSET = {"checkpoints": ("minilm-sick", "minilm-clinc150", "minilm-mrpc"), "kept": (0.5, 0.3, 0.2)}
+SUBSET = ("minilm-sick", "minilm-clinc150", "minilm-mrpc")
+SUBSET_KEPT = (0.5, 0.3, 0.2)
 SAMPLES = 1024
 OURS = "obs, sequential refit"
 SCORED = ("fisher", "michel", "kprune-predictive", "kprune-representational", "textpruner", "flap", "magnitude")
@@ -118,9 +119,8 @@ class Checkpoint:
         return step.apply(self.encoder)
 
     def plan(self, method: str, kept: float) -> Plan:
-        level = "layers" if method in LAYERS else None
         scores = self.obs if method == "obs" else self.scores[method]
-        return by_budget(scores, self.cost_model, kept, level=level)
+        return by_budget(scores, self.cost_model, kept, level="layers" if method in LAYERS else None)
 
     def methods(self) -> dict[str, Callable[[float], list[Encoder]]]:
         """Name -> budget -> the models that stand for it (several are averaged)."""
@@ -254,8 +254,8 @@ def main() -> None:
         print(json.dumps(result))
         return
     everything = options.full or options.collect
-    names = options.checkpoints or (list(CHECKPOINTS) if everything else SUBSET["checkpoints"])
-    kept = tuple(sorted(options.kept or (KEPT if everything else SUBSET["kept"]), reverse=True))
+    names = options.checkpoints or (list(CHECKPOINTS) if everything else SUBSET)
+    kept = tuple(sorted(options.kept or (KEPT if everything else SUBSET_KEPT), reverse=True))
     seeds = range(options.seeds or (3 if everything else 1))
     anew = () if options.collect else options.method
     result = {"cells": [cell for name in names for cell in table(name, kept, seeds, anew)]}

@@ -69,10 +69,16 @@ def collectors_of(methods: list[Method]) -> list[type[Collector]]:
     return list(dict.fromkeys(m.collector for m in methods if m.collector is not None))
 
 
+def add_grams(sweep: SweepPass, group: Any, grams: GramSums, last: bool) -> None:
+    add_inputs(sweep, group, grams)
+    if last:
+        grams.totals()
+
+
 def time_ratios(encoder: Encoder, task: Task, examples: int, turns: int) -> dict[str, float]:
     sample = task.examples("train", examples, 0)
     usual = [m for m in METHODS.values() if m.asked == "by default"]
-    of = {
+    of: dict[str, list[type[Collector]]] = {
         "representation_ratio": collectors_of([m for m in usual if m.labels == "none"]),
         "all_ratio": collectors_of(usual),
         "further_loss_ratio": [*collectors_of(usual), SampledGateGradients],
@@ -94,7 +100,7 @@ def time_ratios(encoder: Encoder, task: Task, examples: int, turns: int) -> dict
     def work(name: str, group: Any) -> Callable[[], object]:
         if name != "gram_ratio":
             return partial(passes[name].add, group, sums[name])
-        return lambda: (add_inputs(passes[name], group, grams), grams.totals() if group is groups[-1] else None)
+        return partial(add_grams, passes[name], group, grams, group is groups[-1])
 
     forwards: list[float] = []
     ratios: dict[str, list[float]] = {name: [] for name in of}

@@ -168,7 +168,7 @@ while True:
 """
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [1, 2])
 def test_a_recipe_killed_again_and_again_ends_in_the_same_model(tmp_path: Path, seed: int) -> None:
     """Each kill comes at a random one of the things that are done to the folder, until one run gets through."""
     command = [sys.executable, "-c", KILLED, str(tmp_path / "run"), str(seed)]
