@@ -34,6 +34,7 @@ from asc_core.train.folder import RESUME, check_free, made_at_once, save_checkpo
 
 LOG = "training.jsonl"
 WEIGHT = "weight:"  # beside the optimiser's "exp_avg:" and the like in a stored state
+STATE_FORMAT = 2  # states of the first format may hold the weights of an earlier kill
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 LEARNING_RATE, LORA_LEARNING_RATE = 5e-5, 5e-4
 
@@ -374,7 +375,7 @@ def _copy_into(parameters: dict[str, nn.Parameter], values: Tensors) -> None:
 
 def _fingerprint(encoder: Encoder, task: Task, objective: Objective, settings: Settings, *features: Features) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    facts = [encoder.weights, task.name, task.kind, objective.identity(), asdict(settings)]
+    facts = [STATE_FORMAT, encoder.weights, task.name, task.kind, objective.identity(), asdict(settings)]
     digest.update(json.dumps(facts).encode())
     for one in features:
         for ids in one.input_ids:
