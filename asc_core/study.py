@@ -185,10 +185,12 @@ class Study:
         was measured of this task on this split is kept as of a task "NAME before DATE". Returns whether that was so.
         """
         key = f"data:{task}:{split}"
-        before = self.get(key)
-        if before == digest:
+        if self.get(key) == digest:
             return False
         with self._writing() as connection:
+            before = self._setting(connection, key)  # another process may have been quicker
+            if before == digest:
+                return False
             if before is not None:
                 aside = f"{task} before {_now()}"
                 for table in ("evaluations", "statistics"):
@@ -263,8 +265,17 @@ class Study:
 
     def set(self, key: str, value: Any) -> None:
         """value: anything that JSON can hold."""
+        self.change(key, lambda before: value)
+
+    def change(self, key: str, how: Callable[[Any], Any]) -> None:
+        """Replace what stands under a key by what becomes of it (None: nothing yet); nobody writes in between."""
         with self._writing() as connection:
+            value = how(self._setting(connection, key))
             connection.execute("REPLACE INTO settings VALUES (?, ?)", (key, json.dumps(value)))
+
+    def _setting(self, connection: sqlite3.Connection, key: str) -> Any:
+        row = connection.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()
+        return None if row is None else self._from_json(row[0], lambda value: value)
 
     # On disk
 

@@ -258,8 +258,11 @@ def main() -> None:
     first = next((made["prices"][0] for made in result["matrices"] if made["size"] == 0.5 and made["prices"]), None)
     result["price_of_agnosticism"] = first
     kept = committed("asc")
-    if options.collect:
-        keep("asc", result | {"paper": kept["paper"]})  # it has timings, which are not taken beside other work
+    if options.collect and not (options.tasks or options.size):
+        measured = {made["size"] for made in result["matrices"]}
+        result["matrices"] += [made for made in kept["matrices"] if made["size"] not in measured]
+        # The paper's table has timings, which are not taken beside other work.
+        keep("asc", kept | result | {"paper": kept["paper"]})
     elif options.paper:
         others = [row for row in kept["paper"] if row["task"] not in applications]
         keep("asc", kept | {"paper": others + result["paper"], "paper_timed_on": machine()})

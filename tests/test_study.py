@@ -561,3 +561,35 @@ def test_no_pickle_is_written(study: Study) -> None:
     with pytest.raises(TypeError, match="JSON"):
         study.set("a", {1, 2})
     assert json.dumps(study.get("a")) == "null"
+
+
+def test_what_is_changed_at_once_from_two_sides_is_changed_twice(study: Study) -> None:
+    def add(number: int) -> None:
+        for one in range(20):
+            study.change("list", lambda before, one=one: [*(before or []), (number, one)])
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(study.get("list")) == 80
+
+
+def test_results_that_another_process_has_just_measured_anew_are_not_set_aside(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Estimate("accuracy", 0.9, (0.8, 1.0), "validation", 4, 4)
+    study.set_aside_other_data("nli", "validation", "old")
+    get = Study.get
+
+    def late(self: Study, key: str, default: object = None) -> object:
+        found = get(self, key, default)
+        monkeypatch.setattr(Study, "get", get)
+        study.set_aside_other_data("nli", "validation", "new")  # the other process, between the look and the write
+        study.save_evaluation("w", "r", "nli", "validation", whole)
+        return found
+
+    monkeypatch.setattr(Study, "get", late)
+    assert not study.set_aside_other_data("nli", "validation", "new")
+    assert study.evaluation("w", "r", "nli", "validation") == whole

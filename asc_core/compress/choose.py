@@ -6,13 +6,13 @@ Specific Compression, arXiv 2409.05368), or the best of any method within a budg
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from asc_core.compress.calibration import SAMPLES, TOKENS
 from asc_core.compress.published import PUBLISHED, published_plan
-from asc_core.compress.repairs import RepairName, cut_and_repair
+from asc_core.compress.repairs import RepairName, cut_and_repair, decides
 from asc_core.compress.step import Around, Step
 from asc_core.encoder import Encoder
 from asc_core.plan import asc_greedy, by_budget
@@ -94,6 +94,9 @@ class CutToBudget(Step):
         task = readable(encoder, task)
         step = cut_and_repair(plan, self.repair, samples=self.samples, tokens=self.tokens, seed=self.seed)
         return step.apply(encoder, task, progress, around)
+
+    def identity(self) -> Any:
+        return [super().identity(), decides(self.repair, self.tokens)]
 
     def describe(self) -> str:
         repaired = f", {self.repair} repair" if self.repair else ""

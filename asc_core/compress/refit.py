@@ -185,7 +185,7 @@ class Refit(Repaired):
         return refit(encoder, self.value(), calibration, self.mode, self.transfer, progress, self.norms)[0]
 
     def identity(self) -> Any:
-        return [*super().identity(), "norms"] if self.norms and self.mode == "sequential" else super().identity()
+        return [*super().identity(), self.norms and self.mode == "sequential"]
 
     def describe(self) -> str:
         return f"{super().describe()}, readouts refitted ({self.mode})"

@@ -17,6 +17,11 @@ RepairName = Literal["sequential", "one-shot", "mask-tuning", "reconstruction", 
 REPAIRS: tuple[str, ...] = get_args(RepairName)
 
 
+def decides(repair: RepairName | None, tokens: int = TOKENS) -> Any:
+    """What decides what a repair makes of a plan and texts, as JSON, for keys of results."""
+    return None if repair is None else [repair, tokens, repair == "sequential" and Refit.model_fields["norms"].default]
+
+
 def cut_and_repair(
     plan: Plan,
     repair: RepairName | None,

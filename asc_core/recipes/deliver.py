@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from asc_core.compress.prune import Prune
+from asc_core.compress.repaired import Repaired
+from asc_core.compress.repairs import cut_and_repair
 from asc_core.encoder import Encoder
 from asc_core.evaluate import evaluate
 from asc_core.export import Card, ExportReport, export
@@ -40,12 +42,7 @@ def deliver(
     progress = progress or Progress()
     steps = [step.describe() for step in recipe.steps] if recipe is not None else []
     source = original.source if original.source.startswith("demo:") else original.name
-    command = None
-    if recipe is not None:
-        repair = next((step.repair for step in recipe.steps if isinstance(step, Prune) and step.repair), None)
-        options = f" --task {recipe.task or 'TASK'} --repair {repair}" if repair else ""
-        file = "--plan plan.json" if recipe.plan is not None else f"--recipe recipe.json --task {recipe.task or 'TASK'}"
-        command = f"asc compress {source} {file}{options} -o {Path(out).name}"
+    command = None if recipe is None else f"asc compress {source} {_options(recipe)} -o {Path(out).name}"
     if task is None:
         card, texts = Card(steps=steps, command=command), None
     else:
@@ -79,3 +76,16 @@ def deliver(
         overwrite=overwrite,
         progress=progress,
     )
+
+
+def _options(recipe: Recipe) -> str:
+    """Those of `asc compress` that make the same again, with the plan alone where they can say what was done to it."""
+    task = f" --task {recipe.task or 'TASK'}"
+    plan, step = recipe.plan, recipe.steps[0] if recipe.steps else None
+    if plan is None or not isinstance(step, Prune):
+        return f"--recipe recipe.json{task}"
+    seed = step.seed if isinstance(step, Repaired) else 0
+    if step.identity() != cut_and_repair(plan, step.repair, seed=seed).identity():  # type: ignore[arg-type]
+        return f"--recipe recipe.json{task}"
+    repaired = f"{task} --repair {step.repair}" if step.repair else ""
+    return "--plan plan.json" + repaired + (f" --seed {seed}" if seed else "") + " --transfer" * step.transfer

@@ -20,7 +20,7 @@ from typing import Any
 from asc_core.compress.calibration import Calibration, calibrate
 from asc_core.compress.choose import Share, counted
 from asc_core.compress.repaired import Repaired
-from asc_core.compress.repairs import RepairName, cut_and_repair
+from asc_core.compress.repairs import RepairName, cut_and_repair, decides
 from asc_core.compress.step import Around, Step
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
@@ -78,7 +78,7 @@ class ApplicationMatrix:
 
     base, then: see above; the last steps are given the fine-tuned model of the column as their teacher. known: outcomes
     of earlier cells (and originals) by key, which are not computed again.
-    Raises: UserError where the models differ in shape, or names occur twice.
+    Raises: UserError where the models differ in shape, or names, also of tasks, occur twice.
     """
 
     applications: Sequence[Application]
@@ -93,6 +93,12 @@ class ApplicationMatrix:
         names = [application.name for application in self.applications]
         if len(names) < 2 or len(set(names)) < len(names):
             raise UserError(f"A matrix needs two applications or more, each under its own name; there are: {names}.")
+        tasks = [task.name for task in (*(a.task for a in self.applications), self.general) if task is not None]
+        if len(set(tasks)) < len(tasks):
+            raise UserError(
+                f"Results are kept by the names of tasks, which are not all different here: {', '.join(tasks)}. Give "
+                'each task file a name of its own, or a line name = "..." in it.'
+            )
         shape = self.applications[0].encoder.shape
         for application in self.applications:
             if application.encoder.shape != shape:
@@ -249,8 +255,11 @@ class ApplicationMatrix:
         facts: list[Any] = [column.encoder.weights, column.task.name, settings.split]
         if row != ORIGINAL:
             looked_at = [row, *(a.encoder.weights for a in self.applications if a.name == row or row == MIXED)]
-            texts = self._texts(row).name
-            asked = [settings.keep, settings.budget, settings.method, settings.repair, settings.samples, settings.seed]
+            texts = self._texts(row).digest("train", settings.samples, settings.seed)
+            drawn = [settings.samples, settings.seed]
+            asked = [settings.keep, settings.budget, settings.method, decides(settings.repair), *drawn]
             later = [self.base.weights if self.base else None, [[step.kind, step.identity()] for step in self.then]]
+            if self.then:
+                later += [column.task.digest(s) for s in ("train", "validation") if s in column.task.splits]
             facts += [looked_at, texts, asked, later]
         return "matrix:" + hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:20]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -41,7 +41,7 @@ class Kept(Protocol):
 
     def get(self, key: str, default: Any = None) -> Any: ...
 
-    def set(self, key: str, value: Any) -> None: ...
+    def change(self, key: str, how: Callable[[Any], Any]) -> None: ...
 
 
 def cells_in_study(matrix: ApplicationMatrix, study: Kept) -> Iterator[Cell]:
@@ -100,8 +100,7 @@ def report(matrix: ApplicationMatrix, cells: Sequence[Cell]) -> dict[str, Any]:
 
 def keep_report(study: Kept, made: dict[str, Any]) -> None:
     """Beside earlier ones; one of the same models and settings is replaced."""
-    others = [one for one in reports(study) if _asked(one) != _asked(made)]
-    study.set(REPORTS, [*others, made])
+    study.change(REPORTS, lambda before: [*(one for one in before or [] if _asked(one) != _asked(made)), made])
 
 
 def reports(study: Kept) -> list[dict[str, Any]]:

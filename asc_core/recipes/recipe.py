@@ -20,6 +20,7 @@ from asc_core.errors import UserError
 from asc_core.progress import Progress
 from asc_core.recipes.registry import STEPS
 from asc_core.tasks.base import Task
+from asc_core.train.run import STATE_FORMAT
 from asc_core.values import Plan, read_json
 
 RECIPE_FORMAT = "asc-recipe/1"
@@ -97,6 +98,11 @@ class Recipe:
         progress = progress or Progress()
         teacher = encoder
         came_from: list[Any] = [encoder.weights, task.name if task else None]
+        if folder is not None and task is not None:
+            came_from += [
+                STATE_FORMAT,
+                [task.digest(split) for split in ("train", "validation") if split in task.splits],
+            ]
         for number, step in enumerate(self.steps):
             if step.needs_task and task is None:
                 raise UserError(f"Step {number + 1} of the recipe ({step.kind}) needs the task's texts: name the task.")

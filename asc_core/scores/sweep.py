@@ -95,7 +95,16 @@ def sweep(
         raise UserError(f"The task {task.name} has no labels for {names}: choose targets 'sampled' or 'argmax'.")
     if collectors:
         work = SweepPass(encoder, task, task.examples(split, samples, seed), collectors, targets, seed, token_share)
-        settings = (encoder.weights, task.name, split, samples, seed, batch_tokens, token_share)
+        settings = (
+            encoder.weights,
+            task.name,
+            task.digest(split, samples, seed),
+            split,
+            samples,
+            seed,
+            batch_tokens,
+            token_share,
+        )
         needs = (targets if differentiates else "none", [c.__name__ for c in collectors])
         watched = ["growing"] if stop_when_settled is not None else []
         key = json.dumps(["sweep", _STATE_VERSION, *settings, *needs, *watched])

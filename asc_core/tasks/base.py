@@ -170,15 +170,23 @@ class Task(ABC):
         Raises: UserError where the split is missing or empty, or a row is bad (names file, row and field).
         """
 
-    def digest(self, split: str) -> str:
-        """Fingerprint of a split's examples, in their order: results belong to these, not to a file's name.
+    def digest(self, split: str, limit: int | None = None, seed: int = 0) -> str:
+        """Fingerprint of a split's examples, in their order, and of how they are read: results belong to these, not to
+        a file's name. limit, seed: see `examples`.
 
         Raises: UserError as `examples` does.
         """
-        content = hashlib.blake2b(digest_size=8)
-        for row in self.examples(split).rows:
-            content.update(json.dumps(dict(row), sort_keys=True, default=str).encode())
-        return content.hexdigest()
+        known, asked = vars(self).setdefault("_digests", {}), (split, limit, seed)
+        if asked not in known:
+            content = hashlib.blake2b(json.dumps(self._reading(), default=str).encode(), digest_size=8)
+            for row in self.examples(*asked).rows:
+                content.update(json.dumps(dict(row), sort_keys=True, default=str).encode())
+            known[asked] = content.hexdigest()
+        return known[asked]
+
+    def _reading(self) -> Any:
+        """What decides tokens, labels and metric besides the rows, as JSON."""
+        return [self.kind, self.max_length, self.metric.name]
 
     @abstractmethod
     def features(self, examples: Examples, encoder: Encoder) -> Features:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,9 @@ class TableTask(Task):
             except _BadRow as error:
                 raise UserError(f"{table.where(int(number))}: {error}") from None
         return Examples(rows, split, numbers)
+
+    def _reading(self) -> Any:
+        return asdict(replace(self.setup, name="", origin=""))
 
     @property
     def _columns(self) -> tuple[str, ...]:

@@ -55,6 +55,9 @@ class Texts(Task):
             rows += [{TASK: number, "row": row} for row in task.examples(there, share, seed).rows]
         return Examples(rows, split, np.arange(len(rows)))
 
+    def _reading(self) -> Any:
+        return [task._reading() for task in self.tasks]
+
     def features(self, examples: Examples, encoder: Encoder) -> Features:
         ids: list[np.ndarray] = []
         types: list[np.ndarray | None] = []

@@ -122,7 +122,8 @@ class Teaching(Objective):
         if terms.labels and task.labelled:
             total = total + terms.labels * task.loss(seen.output, batch).mean()
         if terms.soft:
-            total = total + terms.soft * soft_targets(seen.output, wanted.output, mask, terms.temperature)
+            binary = task.kind == "multi-label"
+            total = total + terms.soft * soft_targets(seen.output, wanted.output, mask, terms.temperature, binary)
         if terms.hidden:
             pairs = zip(seen.states, (wanted.states[layer] for layer in self.layers), strict=True)
             total = total + terms.hidden * torch.stack([relative_error(a, b, mask) for a, b in pairs]).mean()
@@ -167,10 +168,13 @@ class Seen(Probe):
         self.values = output.chunk(stacked, dim=-1)[-1]
 
 
-def soft_targets(output: Any, wanted: Any, mask: torch.Tensor, temperature: float) -> torch.Tensor:
+def soft_targets(
+    output: Any, wanted: Any, mask: torch.Tensor, temperature: float, binary: bool = False
+) -> torch.Tensor:
     """() T^2 KL(teacher || student), mean over rows (over real tokens where each has outputs of its own).
 
-    One number for each row or token is a regression: half the squared error. mask: (B, T) bool.
+    One number for each row or token is a regression: half the squared error. mask: (B, T) bool. binary: each logit is
+    a decision of its own (multi-label): the sum over them.
     Raises: UserError where the model has none of `OUTPUTS`.
     """
     losses = []
@@ -185,12 +189,24 @@ def soft_targets(output: Any, wanted: Any, mask: torch.Tensor, temperature: floa
             mine, theirs = (logits.masked_fill(~mask, NEVER) for logits in (mine, theirs))
         elif mine.dim() == 3:
             mine, theirs = mine[mask], theirs[mask]
+        if binary:
+            losses.append(temperature**2 * binary_divergence(mine / temperature, theirs / temperature).sum(-1).mean())
+            continue
         said, meant = (torch.log_softmax(logits.float() / temperature, -1) for logits in (mine, theirs))
         divergence = functional.kl_div(said, meant, log_target=True, reduction="batchmean")
         losses.append(temperature**2 * divergence)
     if not losses:
         raise UserError("The model has no outputs to distil: set soft = 0 and learn from its hidden states alone.")
     return torch.stack(losses).sum()
+
+
+def binary_divergence(mine: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+    """KL of each logit's yes or no, teacher || student, of the logits' shape."""
+    said, meant = (
+        functional.binary_cross_entropy_with_logits(logits, torch.sigmoid(theirs), reduction="none")
+        for logits in (mine, theirs)
+    )
+    return said - meant
 
 
 def relative_error(mine: torch.Tensor, theirs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -215,16 +231,18 @@ def relation_loss(mine: torch.Tensor, theirs: torch.Tensor, groups: int, mask: t
 def matching_layers(student: Encoder, teacher: Encoder) -> tuple[int, ...]:
     """For each layer of the student the teacher's (0-based) whose output it should give.
 
-    By the record of the cut where both are cuts of one model; else evenly spread, the last one to the last.
+    By the record of the cut where both come of models of one depth; else evenly spread, the last one to the last.
     """
-    mine, theirs = _recorded(student), _recorded(teacher)
-    if set(mine) <= set(theirs):
+    (mine, uncut), (theirs, of_teacher) = _recorded(student), _recorded(teacher)
+    if uncut == of_teacher and set(mine) <= set(theirs):
         return tuple(theirs.index(layer) for layer in mine)
     layers, of = student.shape.layers, teacher.shape.layers
     return tuple(max(0, math.ceil((layer + 1) * of / layers) - 1) for layer in range(layers))
 
 
-def _recorded(encoder: Encoder) -> list[int]:
-    """Its layers in numbers of the uncut model."""
+def _recorded(encoder: Encoder) -> tuple[list[int], int]:
+    """(its layers in numbers of the uncut model, how many that has)"""
     record = getattr(encoder.model.config, "asc_cut", None)
-    return list(range(encoder.shape.layers)) if record is None else list(record["layers"])
+    if record is None:
+        return list(range(encoder.shape.layers)), encoder.shape.layers
+    return list(record["layers"]), record["dense"]["num_hidden_layers"]

@@ -375,7 +375,8 @@ def _copy_into(parameters: dict[str, nn.Parameter], values: Tensors) -> None:
 
 def _fingerprint(encoder: Encoder, task: Task, objective: Objective, settings: Settings, *features: Features) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    facts = [STATE_FORMAT, encoder.weights, task.name, task.kind, objective.identity(), asdict(settings)]
+    validation = task.digest("validation")  # with how it is measured
+    facts = [STATE_FORMAT, encoder.weights, task.name, task.kind, validation, objective.identity(), asdict(settings)]
     digest.update(json.dumps(facts).encode())
     for one in features:
         for ids in one.input_ids:

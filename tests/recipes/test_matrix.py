@@ -171,3 +171,18 @@ def test_models_of_different_shapes_or_names_that_occur_twice_are_refused() -> N
         ApplicationMatrix([APPS[0], APPS[0]])
     with pytest.raises(UserError, match="each under its own name"):
         ApplicationMatrix(APPS[:1])
+    namesake = [APPS[0], Application("other", APPS[0].encoder, MOOD)]
+    with pytest.raises(UserError, match="not all different here"):
+        ApplicationMatrix(namesake)
+    with pytest.raises(UserError, match="not all different here"):
+        ApplicationMatrix(APPS, general=MOOD)
+
+
+def test_other_training_texts_are_other_cells() -> None:
+    other = toy_task(train=60, seed=5)
+    assert other.name == MOOD.name
+    changed = [Application("mood", APPS[0].encoder, other), APPS[1]]
+    one, two = ApplicationMatrix(APPS, ASKED), ApplicationMatrix(changed, ASKED)
+    assert one.key("mood", APPS[1]) != two.key("mood", APPS[1])
+    assert one.key("pair", APPS[1]) == two.key("pair", APPS[1])
+    assert one.key(MIXED, APPS[1]) != two.key(MIXED, APPS[1])

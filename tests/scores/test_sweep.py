@@ -313,3 +313,18 @@ def test_nothing_of_a_batch_is_kept_when_the_next_one_comes() -> None:
     work.observe(np.arange(4, 8))
     gc.collect()
     assert [reference() for reference in kept] == [None] * len(kept)
+
+
+def test_a_sweep_does_not_go_on_from_other_texts_of_the_same_name(tmp_path: Any) -> None:
+    encoder, study, progress = tiny(), Study.open(tmp_path), Progress()
+
+    def stop(done: int, total: int, what: str) -> None:
+        if done > 10:
+            progress.cancel.set()
+
+    progress.report = stop
+    with pytest.raises(Cancelled):
+        sweep(encoder, ToyTask(30), ["fisher"], batch_tokens=30, study=study, progress=progress)
+    other = ToyTask(30, seed=1)
+    found = sweep(encoder, other, ["fisher"], batch_tokens=30, study=study)
+    assert_same(found, sweep(encoder, other, ["fisher"], batch_tokens=30))

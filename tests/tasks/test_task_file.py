@@ -1,6 +1,7 @@
 """Task files and presets: what they may say, and what is said about those that cannot be used."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import datasets
@@ -9,6 +10,7 @@ import pytest
 from asc_core.errors import UserError
 from asc_core.tasks import PRESETS, load_task
 from asc_core.tasks.task_file import TaskFile
+from asc_core.tasks.texts import Texts
 from tests.tiny import tiny
 
 HEAD = 'kind = "text-classification"\ntexts = ["text"]\nlabel = "y"\n'
@@ -233,3 +235,33 @@ def test_a_task_file_may_begin_with_a_byte_order_mark(folder: Path) -> None:
     path = folder / "my.toml"
     path.write_text("\ufeff" + HEAD + DATA, encoding="utf-8")
     assert load_task(path).labels == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda text: text.replace('["text"]', '["other"]'), id="texts"),
+        pytest.param(lambda text: 'metric = "macro-f1"\n' + text, id="metric"),
+        pytest.param(lambda text: "max_length = 9\n" + text, id="length"),
+        pytest.param(lambda text: text.replace('"y"', '"z"'), id="label"),
+    ],
+)
+def test_rows_that_are_read_in_another_way_are_other_data(folder: Path, change: Callable[[str], str]) -> None:
+    for name in ("train", "test"):
+        lines = (folder / f"{name}.csv").read_text().splitlines()
+        more = [f"{line},{line[:4]},{'ab'[i % 2]}" for i, line in enumerate(lines[1:])]
+        (folder / f"{name}.csv").write_text("\n".join([f"{lines[0]},other,z", *more]) + "\n")
+    first = load_task(_path(folder, HEAD + DATA))
+    before = first.digest("test")
+    assert load_task(_path(folder, HEAD + DATA)).digest("test") == before
+    assert load_task(_path(folder, change(HEAD + DATA))).digest("test") != before
+    (folder / "test.csv").write_text((folder / "test.csv").read_text().replace("dog", "cat"))
+    assert load_task(_path(folder, HEAD + DATA)).digest("test") != before
+
+
+def test_the_texts_of_a_task_are_the_same_data_whether_or_not_it_was_measured(folder: Path) -> None:
+    task = load_task(_path(folder, HEAD + DATA))
+    before = Texts(task).digest("train")
+    assert task.metric.name == "accuracy"
+    assert Texts(task).digest("train") == before
+    assert Texts(load_task(_path(folder, "max_length = 9\n" + HEAD + DATA))).digest("train") != before

@@ -189,3 +189,30 @@ def test_a_teacher_of_another_kind_is_refused() -> None:
         distil(encoder_for(task), encoder_for(task, "distilbert"), task, steps=1)
     with pytest.raises(UserError, match="hidden size or labels"):
         distil(encoder_for(task), encoder_for(toy_task(), hidden_size=32), task, steps=1)
+
+
+def test_soft_targets_of_many_decisions_against_slow_code() -> None:
+    generator = torch.Generator().manual_seed(0)
+    mine, theirs = (torch.randn(4, 3, generator=generator) for _ in range(2))
+    mask, outputs = torch.ones(4, 5, dtype=torch.bool), (SimpleNamespace(logits=mine), SimpleNamespace(logits=theirs))
+    found = soft_targets(*outputs, mask, 2.0, binary=True)
+    each = [divergence([t / 2, 0.0], [m / 2, 0.0]) for t, m in zip(theirs.flatten(), mine.flatten(), strict=True)]
+    assert float(found) == pytest.approx(4 * sum(each) / 4, rel=1e-5)
+
+
+def test_a_constant_on_all_logits_is_seen_where_each_is_a_decision() -> None:
+    task = toy_task("multi-label", train=20)
+    teacher = encoder_for(task)
+    student = teacher.copy()
+    with torch.no_grad():
+        student.model.classifier.bias -= 10
+    shown = Teaching(teacher, student, task, Terms(labels=0.0, hidden=0.0))
+    batch = a_batch(task, teacher)
+    assert float(shown.loss(teacher, task, batch)) == pytest.approx(0, abs=1e-6)
+    assert float(shown.loss(student, task, batch)) > 1
+
+
+def test_layers_of_a_shallower_model_are_spread_evenly() -> None:
+    teacher, student = (encoder_for(toy_task(), num_hidden_layers=n) for n in (6, 3))
+    assert matching_layers(student, teacher) == (1, 3, 5)
+    assert matching_layers(student.cut(Plan.full(student.shape).drop(0)), teacher) == (2, 5)

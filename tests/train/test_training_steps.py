@@ -175,3 +175,20 @@ def test_a_recipe_killed_again_and_again_ends_in_the_same_model(tmp_path: Path, 
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
     assert int(found.stdout) > 3
+
+
+def test_other_training_data_under_the_same_name_is_learnt_anew(tmp_path: Path) -> None:
+    recipe, corrected = Recipe((TRAIN,)), toy_task(train=96, seed=3)
+    assert corrected.name == TASK.name
+    recipe.apply(encoder_for(TASK), TASK, folder=tmp_path)
+    found = recipe.apply(encoder_for(TASK), corrected, folder=tmp_path)
+    expected = recipe.apply(encoder_for(TASK), corrected)
+    torch.testing.assert_close(logits(found, padded_batch()), logits(expected, padded_batch()), atol=0, rtol=0)
+
+
+def test_the_repair_is_part_of_a_cuts_key() -> None:
+    keys = {
+        Recipe((HALF.model_copy(update=change),)).key
+        for change in ({}, {"repair": None}, {"repair": "one-shot"}, {"tokens": 999}, {"seed": 1})
+    }
+    assert len(keys) == 5
