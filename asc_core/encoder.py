@@ -189,7 +189,12 @@ class Encoder:
         return Encoder(model, self.tokenizer, self.source, self.name)
 
     def to(self, device: str | torch.device) -> Encoder:
-        self.model.to(device)
+        """Raises: UserError where there is no such device."""
+        try:
+            self.model.to(device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"The device {device} cannot be used ({reason}): name another, such as cpu.") from None
         return self
 
 

@@ -181,7 +181,7 @@ class Study:
     def set_aside_other_data(self, task: str, split: str, digest: str) -> bool:
         """Results belong to the examples that they were measured on, so say which these are before asking for any.
 
-        digest: `Task.digest`. Where it is another one than before (a test file was corrected under its old name), what
+        digest: `Task.data`. Where it is another one than before (a file was corrected under its old name), what
         was measured of this task on this split is kept as of a task "NAME before DATE". Returns whether that was so.
         """
         key = f"data:{task}:{split}"

@@ -303,7 +303,8 @@ class Plan:
             raise UserError(f"{origin} is not a usable plan: {error}") from None
 
     def save(self, path: str | Path) -> None:
-        Path(path).write_text(json.dumps(self.to_json()) + "\n", encoding="utf-8")
+        """Raises: UserError where it cannot be written."""
+        write_json(path, self.to_json())
 
     @staticmethod
     def load(path: str | Path) -> Plan:
@@ -318,6 +319,15 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"{path} cannot be read: {error}.") from None
     except (ValueError, RecursionError) as error:  # a ValueError alone: a number of thousands of digits
         raise UserError(f"{path} is not valid JSON: {error}.") from None
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """One line, in folders that are made where they are missing. Raises: UserError that names the file."""
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(json.dumps(content) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error}. Name another file.") from None
 
 
 def _check_ascending(indices: Indices, count: int, what: str) -> None:

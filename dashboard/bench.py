@@ -48,7 +48,8 @@ class Bench:
 
     @property
     def other_data(self) -> bool:
-        """Whether what was measured on this split before was measured on other examples: it has been set aside then.
+        """Whether what was measured before came of other examples, of this split or of those that repairs are fitted
+        to: it has been set aside then.
 
         A file may have been corrected under its old name.
         """
@@ -57,7 +58,7 @@ class Bench:
 
     def _set_aside(self) -> bool:
         task = self.library.task(self.application)
-        return self.study.set_aside_other_data(task.name, self.split, task.digest(self.split))
+        return self.study.set_aside_other_data(task.name, self.split, task.data(self.split))
 
     @property
     def weights(self) -> str:
@@ -173,7 +174,8 @@ class Bench:
         assert plan is not None
         if plan.shape.shares_weights:
             return None
-        return Reuse(self.library.states, beginnings(self.weights, plan, how_repaired(recipe)))
+        repair = how_repaired(recipe, self.library.task(self.application))
+        return Reuse(self.library.states, beginnings(self.weights, plan, repair))
 
     def _known(self, recipe: Recipe) -> Outcome | None:
         """What an evaluation that was stopped has measured."""

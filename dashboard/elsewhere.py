@@ -77,8 +77,9 @@ def _measured(
         return stored
     mode = mode_of(recipe)
     if mode is not None and needs_calibration(library, other, recipe):
-        # To its end, also where the cut has changed by then: the next one needs it as well.
-        library.calibration(other, mode == "one-shot", Progress(lambda *_: jobs.give_way(job, FOREGROUND)))
+        # To its end, also where the cut has changed by then: the next one needs it as well. And without giving way: an
+        # export may be waiting for this very calibration.
+        library.calibration(other, mode == "one-shot", Progress())
         job.handle.check()
     made_for = replace(move, application=other.name, rule="fixed", plan_key=plan.key, transfer=True)
     return bench.measured(recipe, made_for, patient)

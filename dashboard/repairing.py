@@ -9,6 +9,7 @@ from asc_core.compress.refit import Mode, Refit, refit
 from asc_core.encoder import Encoder
 from asc_core.progress import Progress
 from asc_core.recipes import Recipe
+from asc_core.tasks import Task
 from dashboard.applications import Application
 from dashboard.jobs import Job
 from dashboard.library import Library
@@ -20,10 +21,13 @@ def mode_of(recipe: Recipe) -> Mode | None:
     return step.mode if isinstance(step, Refit) else None
 
 
-def how_repaired(recipe: Recipe) -> list[Any]:
+def how_repaired(recipe: Recipe, task: Task) -> list[Any]:
     """What decides about a layer's repair beside the plan up to it; empty where there is none."""
     step = recipe.steps[0]
-    return [step.mode, step.samples, step.tokens, step.seed] if isinstance(step, Refit) else []
+    if not isinstance(step, Refit):
+        return []
+    texts = task.digest("train", step.samples, step.seed)
+    return [step.mode, step.norms, step.samples, step.tokens, step.seed, texts]
 
 
 def needs_calibration(library: Library, application: Application, recipe: Recipe) -> bool:
@@ -50,4 +54,4 @@ def made(library: Library, application: Application, recipe: Recipe, progress: P
     calibration = library.calibration(application, mode == "one-shot", progress)
     step = recipe.steps[0]
     assert isinstance(step, Refit)
-    return refit(encoder, plan, calibration, mode, step.transfer, progress)[0]
+    return refit(encoder, plan, calibration, mode, step.transfer, progress, step.norms)[0]

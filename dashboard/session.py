@@ -174,7 +174,8 @@ def address(session: Session) -> dict[str, str]:
 def keep_move(study: Study, plan: Plan, move: Move) -> None:
     """So that a link to the plan, or its pin, brings the controls back to where they were."""
     study.save_plan(plan)
-    study.set(f"move:{plan.key}", move.to_json())
+    for key in (f"move:{plan.key}", f"move:{move.application}:{plan.key}"):  # one plan may suit several applications
+        study.set(key, move.to_json())
 
 
 def move_of_plan(study: Study, plan_key: str, application: str, method: str) -> Move | None:
@@ -182,9 +183,10 @@ def move_of_plan(study: Study, plan_key: str, application: str, method: str) -> 
     plan = study.plan(plan_key)
     if plan is None:
         return None
-    move = Move.from_json(study.get(f"move:{plan_key}"))
-    if move is not None:
-        return move
+    for key in (f"move:{application}:{plan_key}", f"move:{plan_key}"):
+        move = Move.from_json(study.get(key))
+        if move is not None and application in ("", move.application):
+            return move
     return Move(
         application=application or plan.provenance.task or "",
         method=method or plan.provenance.method or "",

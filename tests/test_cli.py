@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from asc_core.cli import app
 from asc_core.encoder import Encoder
+from asc_core.study import Study
 from asc_core.values import Plan
 from tests.tiny import WORDS, save_checkpoint, tiny
 
@@ -310,3 +311,51 @@ def test_a_shared_plan_trades_one_application_for_another(project: Path, tmp_pat
     assert [point["weights"] for point in found["points"]] == [{"model": 1, "twin": 0}, {"model": 0, "twin": 1}]
     assert {path.stem for path in (tmp_path / "plans").iterdir()} == {"1.00-0.00", "0.00-1.00"}
     assert "most or weighted" in run("shared", *apps, "--how", "least", "--samples", 32, exit_code=2)
+
+
+def test_a_frontier_that_is_interrupted_keeps_the_points_that_it_has(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from asc_core.recipes import frontier as module
+
+    study = tmp_path / "study"
+    common = (project / "model", "--task", project / "mood.toml", "--study", study)
+    run("score", *common, "-m", "obs", "--samples", 64)
+    whole = module.Workbench.point
+
+    def interrupted(bench: Any, keep: float) -> Any:
+        if keep > 0.6:
+            raise KeyboardInterrupt
+        return whole(bench, keep)
+
+    monkeypatch.setattr(module.Workbench, "point", interrupted)
+    out = tmp_path / "recipes"
+    with pytest.raises((KeyboardInterrupt, AssertionError)):
+        run("frontier", *common, "--keep", 0.5, "--keep", 0.7, "-o", out)
+    (kept,) = Study.open(study).evaluations()
+    assert kept["name"].startswith("0.50")
+    assert [file.name for file in out.iterdir()] == ["0.50.json"]
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (
+            "plan {p}/model --task {p}/mood.toml --study {p}/study -m asc-b --threshold 0.9 --min-heads 1 -o x",
+            "whole layers",
+        ),
+        (
+            "plan {p}/model --task {p}/mood.toml --study {p}/study -m fisher --keep-flops 0.5 -o {p}/mood.toml/x",
+            "cannot be written",
+        ),
+        ("evaluate {p}/model --task {p}/mood.toml --device nowhere", "device nowhere cannot be used"),
+    ],
+)
+def test_what_cannot_be_is_said(project: Path, plan: Path, command: str, says: str) -> None:
+    assert says in run(*(part.format(p=project) for part in command.split()), exit_code=2)
+
+
+def test_a_threshold_keeps_the_heads_that_it_is_told_to(project: Path, plan: Path, tmp_path: Path) -> None:
+    common = (project / "model", "--task", project / "mood.toml", "--study", project / "study", "-m", "fisher")
+    run("plan", *common, "--threshold", 1e9, "--min-heads", 2, "-o", tmp_path / "plan.json")
+    assert {len(heads) for heads in Plan.load(tmp_path / "plan.json").heads} == {2}

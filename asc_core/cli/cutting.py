@@ -135,7 +135,7 @@ def frontier(
 
     loaded, application = load(encoder, task, seed, device, split=split)
     kept = asc_core.Study.open(study)
-    kept.set_aside_other_data(application.name, split, application.digest(split))
+    kept.set_aside_other_data(application.name, split, application.data(split))
     scores = stored_scores(kept, loaded, application, method, encoder, task, study)
     along = [text for text in budget or [] if "=" not in text] or ["flops"]
     within = budgets_of([text for text in budget or [] if "=" in text])
@@ -158,30 +158,27 @@ def frontier(
         latency=timed.latency,
         progress=progress_line(),
     )
-    if lose is not None:
-        points = [smallest_within(bench, lose / 100)]
-    else:
-        points = []
-        for point in points_of(bench, sorted(keep or [step / 10 for step in range(1, 10)] + [0.95])):
-            points.append(point)
-            say(as_json, _point_line(point, bench))
-    for point in points:
-        statistics: dict[str, Any] = {"cost": asdict(point.cost), "name": f"{point.keep:.2f} {method}, {repair.value}"}
+    asked = sorted(keep or [step / 10 for step in range(1, 10)] + [0.95])
+    points = []
+    for point in points_of(bench, asked) if lose is None else [smallest_within(bench, lose / 100)]:
+        points.append(point)
         kept.save_evaluation(
             loaded.weights,
             point.recipe.key,
             application.name,
             split,
             point.estimate,
+            # What is foretold of the latency belongs to this table and this batch size, and a share of it to no other.
+            cost={name: value for name, value in asdict(point.cost).items() if name != "latency"},
             plan=point.recipe.plan,
-            **statistics,
+            name=f"{point.keep:.2f} {method}, {repair.value}",
         )
         if out is not None:
-            file = out if lose is not None else out / f"{point.keep:.2f}.json"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            point.recipe.save(file)
-    if lose is not None:
-        say(as_json, _point_line(points[0], bench))
+            point.recipe.save(out if lose is not None else out / f"{point.keep:.2f}.json")
+        say(as_json, _point_line(point, bench))
+    if lose is None and len(points) < len(asked):
+        least = f"a cut by {method} keeps {percent(bench.smallest)} at least"
+        say(as_json, f"left out: {', '.join(f'{keep:g}' for keep in asked if keep < bench.smallest)}; {least}")
     return {"split": split, "method": method, "repair": repair.value, "points": [_point_json(p, bench) for p in points]}
 
 

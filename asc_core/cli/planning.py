@@ -168,8 +168,12 @@ def plan(
     elif budgets:
         chosen = by_budget(scores, cost_model, budgets, min_heads=min_heads, multiple=multiple)
     elif threshold is not None:
-        rule = asc_greedy if scores.similarity is not None else by_threshold
-        chosen = rule(scores, threshold)
+        if scores.similarity is None:
+            chosen = by_threshold(scores, threshold, min_heads=min_heads)
+        elif min_heads:
+            raise UserError(f"--min-heads does not go with a threshold of {method}: it removes whole layers.")
+        else:
+            chosen = asc_greedy(scores, threshold)
     else:
         chosen = by_share(scores, keep_heads, keep_neurons, keep_layers, scope=scope, min_heads=min_heads)  # type: ignore[arg-type]
     chosen = replace(chosen, provenance=replace(chosen.provenance, model=loaded.name))

@@ -40,7 +40,7 @@ def layers_within(scores: Scores, hand: Hand, cost_of: CostOf, limits: np.ndarra
         return layers, how
     none = np.zeros(scores.shape.layers, dtype=bool)
     each = np.array([cost_of(layer) - cost_of(none) for layer in np.eye(scores.shape.layers, dtype=bool)])
-    layers = (hand.kept.layers | (each == 0).all(1)) & ~hand.cut.layers
+    layers = (hand.holding | (each == 0).all(1)) & ~hand.cut.layers
     free = np.flatnonzero(~layers & ~hand.cut.layers)
     values, room = flat_scores(scores, "layers")[free], limits - cost_of(layers)
     if len(limits) == 1:
@@ -69,7 +69,7 @@ def _ladder(scores: Scores, hand: Hand) -> list[tuple[np.ndarray, str]]:
     matrix = asc_similarity(scores)
     ladder = []
     for threshold in [np.inf, *np.unique(matrix[np.triu_indices(len(matrix), 1)])[::-1]]:
-        layers = ~redundant_layers(matrix, threshold, exact=True, kept=hand.kept.layers, cut=hand.cut.layers)
+        layers = ~redundant_layers(matrix, threshold, exact=True, kept=hand.holding, cut=hand.cut.layers)
         if not layers.any():
             free = np.flatnonzero(~hand.cut.layers)
             if free.size:  # below the rule's reach: the layer least like the embedding output stays
@@ -81,6 +81,6 @@ def _ladder(scores: Scores, hand: Hand) -> list[tuple[np.ndarray, str]]:
 
 def _shallowest(hand: Hand, cost_of: CostOf) -> list[np.ndarray]:
     """The layers kept by hand, or where there are none each single layer that may stay."""
-    if hand.kept.layers.any():
-        return [hand.kept.layers]
+    if hand.holding.any():
+        return [hand.holding]
     return [layer for layer in np.eye(hand.shape.layers, dtype=bool) if not (layer & hand.cut.layers).any()]

@@ -65,12 +65,14 @@ class Masks:
 class Hand:
     """What the user has decided by hand, which every rule respects: True in `kept` stays, True in `cut` goes.
 
-    A layer cut by hand goes with all its parts, whatever is kept inside it.
+    A layer cut by hand goes with all its parts, whatever is kept inside it; any other layer stays for what is.
     """
 
     shape: Shape
     kept: Masks
     cut: Masks
+    holding: np.ndarray
+    """(layers,) bool: those that stay, by themselves or for what is kept inside them."""
 
     @staticmethod
     def of(shape: Shape, kept: Parts = (), cut: Parts = ()) -> Hand:
@@ -78,7 +80,9 @@ class Hand:
 
         Raises: UserError for a part which the shape does not have, or which is both kept and cut.
         """
-        hand = Hand(shape, _masks(shape, kept, removed=False), _masks(shape, cut, removed=True))
+        mine, gone = _masks(shape, kept, removed=False), _masks(shape, cut, removed=True)
+        holding = mine.layers if isinstance(kept, Plan) else mine.layers | _holding(shape, mine) & ~gone.layers
+        hand = Hand(shape, mine, gone, holding)
         for kind in (*BLOCKS, "layers"):
             both = np.flatnonzero(getattr(hand.kept, kind) & getattr(hand.cut, kind))
             if both.size:
@@ -94,11 +98,11 @@ class Hand:
         number of wanted layers, the first ones, within what the hand-set layers allow.
         """
         if not self.shape.shares_weights:
-            return (wanted | self.kept.layers) & ~self.cut.layers
+            return (wanted | self.holding) & ~self.cut.layers
         rows = np.asarray(self.shape.rows)
         each = [rows == row for row in np.unique(rows)]
         iterations = min(int(of.sum()) for of in each)
-        at_least = max(int((of & self.kept.layers).sum()) for of in each)
+        at_least = max(int((of & self.holding).sum()) for of in each)
         at_most = iterations - max(int((of & self.cut.layers).sum()) for of in each)
         if at_least > at_most:
             raise UserError(
@@ -113,6 +117,14 @@ class Hand:
         """For a plan's rule: how much of it was decided by hand."""
         kept, cut = self.kept.count(), self.cut.count()
         return f"; by hand {kept} kept, {cut} cut" if kept or cut else ""
+
+
+def _holding(shape: Shape, kept: Masks) -> np.ndarray:
+    """(layers,) bool: those without which a kept head or neuron would not run; of a shared row the first one."""
+    needed = [
+        any(getattr(kept, kind)[slices(shape, kind)[row]].any() for kind in BLOCKS) for row in range(len(shape.heads))
+    ]
+    return np.array([needed[row] and row not in shape.rows[:layer] for layer, row in enumerate(shape.rows)])
 
 
 def first_iterations(shape: Shape, count: int) -> np.ndarray:

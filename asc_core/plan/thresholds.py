@@ -75,7 +75,7 @@ def asc_greedy(
     """
     hand = Hand.of(scores.shape, forced_kept, forced_cut)
     matrix = asc_similarity(scores)
-    redundant = redundant_layers(matrix, threshold, exact, hand.kept.layers, hand.cut.layers)
+    redundant = redundant_layers(matrix, threshold, exact, hand.holding, hand.cut.layers)
     if redundant.all():
         slack = 0.0 if exact else ASC_SLACK
         raise UserError(
@@ -125,7 +125,7 @@ def by_threshold(
         flat = flat_scores(scores, kind)
         above = flat >= value
         if kind == "layers":
-            if not (above | hand.kept.layers).any():
+            if not (above | hand.holding).any():
                 raise UserError(f"A threshold of {value:g} removes every layer; the highest score is {flat.max():g}.")
             layers = above
         elif kind in SUBLAYER_OF:
@@ -178,7 +178,7 @@ def by_share(
             layers = first_iterations(shape, max(1, _count(keep_layers, shape.layers // len(shape.heads))))
         else:
             flat, count = flat_scores(scores, "layers"), max(1, _count(keep_layers, shape.layers))
-            layers = best(flat, count, hand.kept.layers, hand.cut.layers)
+            layers = best(flat, count, hand.holding, hand.cut.layers)
     shares = (("heads", keep_heads), ("neurons", keep_neurons), ("layers", keep_layers))
     rule = ", ".join(f"best {share:.4g} of the {kind}" for kind, share in shares if share is not None) or "all"
     where = " of each layer" if scope == "layer" else ""

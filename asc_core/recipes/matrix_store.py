@@ -49,7 +49,7 @@ def cells_in_study(matrix: ApplicationMatrix, study: Kept) -> Iterator[Cell]:
     split = matrix.settings.split
     known: dict[str, Measured] = dict(matrix.known)
     for column in matrix.applications:
-        study.set_aside_other_data(column.task.name, split, column.task.digest(split))
+        study.set_aside_other_data(column.task.name, split, column.task.data(split))
         wanted = [matrix.key(row, column) for row in matrix.rows]
         if column.task.labelled:  # without labels the original is needed whole, with its predictions
             wanted.append(matrix.key(ORIGINAL, column))

@@ -21,7 +21,7 @@ from asc_core.progress import Progress
 from asc_core.recipes.registry import STEPS
 from asc_core.tasks.base import Task
 from asc_core.train.run import STATE_FORMAT
-from asc_core.values import Plan, read_json
+from asc_core.values import Plan, read_json, write_json
 
 RECIPE_FORMAT = "asc-recipe/1"
 
@@ -137,7 +137,8 @@ class Recipe:
         return Recipe(tuple(steps), data.get("original"), data.get("task"))
 
     def save(self, path: str | Path) -> None:
-        Path(path).write_text(json.dumps(self.to_json()) + "\n", encoding="utf-8")
+        """Raises: UserError where it cannot be written."""
+        write_json(path, self.to_json())
 
     @staticmethod
     def load(path: str | Path) -> Recipe:

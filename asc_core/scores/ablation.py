@@ -63,8 +63,9 @@ def ablate(
     """
     work = Work.prepare(encoder, task, parts, split, samples, seed, batch_tokens)
     progress = progress or Progress()
+    texts, asked = task.digest(split, samples, seed), (split, samples, seed)
     key = json.dumps(
-        ["ablation", _STATE_VERSION, encoder.weights, task.name, split, samples, seed, work.tokens, list(parts), groups]
+        ["ablation", _STATE_VERSION, encoder.weights, task.name, texts, *asked, work.tokens, list(parts), groups]
     )
     state = _State.restore(study.partial(key) if study is not None else None)
     if "neuron-groups" in parts and not state.groups:

@@ -129,7 +129,10 @@ def remove_in_order(
     tokens = batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048)
     batches = batches_by_length(features.lengths, tokens)
     wanted = hashlib.sha256("".join(plans).encode()).hexdigest()
-    key = json.dumps(["removal", _STATE_VERSION, encoder.weights, task.name, split, samples, seed, tokens, wanted])
+    texts = task.digest(split, samples, seed)
+    key = json.dumps(
+        ["removal", _STATE_VERSION, encoder.weights, task.name, texts, split, samples, seed, tokens, wanted]
+    )
     saved = study.partial(key) if study is not None else None
     loss = np.array(saved[0]["loss"]) if saved is not None else np.zeros((len(features), len(plans)))
     done = started_with = int(saved[1]["batches"]) if saved is not None else 0

@@ -184,6 +184,13 @@ class Task(ABC):
             known[asked] = content.hexdigest()
         return known[asked]
 
+    def data(self, split: str) -> str:
+        """Fingerprint of all that results on a split come of: its examples, and those that cuts are made by.
+
+        Raises: UserError as `examples` does.
+        """
+        return ":".join(self.digest(one) for one in dict.fromkeys([split, "train"]) if one in self.splits)
+
     def _reading(self) -> Any:
         """What decides tokens, labels and metric besides the rows, as JSON."""
         return [self.kind, self.max_length, self.metric.name]

@@ -254,10 +254,10 @@ def _squad_table(path: Path, articles: list[Any]) -> Table:
     places: list[str] = []
     columns = ["id", "title", "context", "question"]
     for a, article in enumerate(articles):
-        for p, paragraph in enumerate(_field(path, article, "paragraphs", f"data[{a}]")):
+        for p, paragraph in enumerate(_list(path, article, "paragraphs", f"data[{a}]")):
             here = f"data[{a}].paragraphs[{p}]"
             context = _field(path, paragraph, "context", here)
-            for q, entry in enumerate(_field(path, paragraph, "qas", here)):
+            for q, entry in enumerate(_list(path, paragraph, "qas", here)):
                 row = {
                     "id": str(entry.get("id", len(rows))) if isinstance(entry, dict) else "",
                     "title": article.get("title", ""),
@@ -277,6 +277,13 @@ def _field(path: Path, entry: Any, name: str, place: str) -> Any:
     if not isinstance(entry, dict) or name not in entry:
         raise UserError(f"{path}, {place} has no {name!r}: it is not SQuAD JSON.")
     return entry[name]
+
+
+def _list(path: Path, entry: Any, name: str, place: str) -> list[Any]:
+    found = _field(path, entry, name, place)
+    if not isinstance(found, list):
+        raise UserError(f"{path}, {name!r} of {place} is no list: it is not SQuAD JSON.")
+    return found
 
 
 def _read_bio(folder: Path) -> Table:

@@ -128,7 +128,8 @@ def _validate(content: Mapping[str, Any], origin: str) -> TaskFile:
         return TaskFile.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        places = [str(part) for part in first["loc"] if not str(part).startswith(("dict[", "list[", "str", "int"))]
+        here, *below = map(str, first["loc"])  # below the field's name pydantic names types, too
+        places = [here, *(p for p in below if not (p in ("str", "int") or p.startswith(("dict[", "list["))))]
         field, message = ".".join(places), first["msg"]
         if first["type"] == "missing":
             message = "is missing"

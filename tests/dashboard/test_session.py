@@ -144,3 +144,16 @@ def test_what_a_browser_says_of_an_older_widget_is_not_listened_to(
     assert window.move == MOVE
     use(drawn[2], 0.4)
     assert window.move == replace(MOVE, keep=0.4)
+
+
+def test_a_plan_that_suits_two_applications_opens_the_one_that_was_asked_for(window: Session) -> None:
+    plan = Plan.full(SHAPE).drop(0)
+    mine, other = replace(MOVE, keep=0.55), replace(MOVE, application="other", method="asc-b", keep=0.7)
+    for move in (mine, other):
+        keep_move(window.study, plan, move)
+    assert move_of_plan(window.study, plan.key, mine.application, "fisher") == mine
+    assert move_of_plan(window.study, plan.key, "other", "asc-b") == other
+    assert move_of_plan(window.study, plan.key, "", "") == other, "the latest"
+    third = move_of_plan(window.study, plan.key, "third", "fisher")
+    assert third is not None
+    assert (third.application, third.rule) == ("third", "fixed")

@@ -255,3 +255,12 @@ def test_iterations_cut_by_hand_stay_cut() -> None:
     scores = scores_of(shape_of([2], [4], rows=[0] * 4))
     assert by_threshold(scores, 0.0, forced_cut={("layers", 0)}).layers == (0, 1, 2)
     assert by_share(scores, keep_layers=0.0, forced_kept={("layers", 1), ("layers", 3)}).layers == (0, 1)
+
+
+@pytest.mark.parametrize("part", [Part("heads", 1, 0), Part("neurons", 1, 2), Part("attention", 1)])
+def test_a_part_kept_by_hand_holds_its_layer(part: Part) -> None:
+    scores = asc_scores(matrix(4, s0_1=0.99, s0_2=0.99))
+    assert asc_greedy(scores, 0.9).layers == (2,)
+    assert asc_greedy(scores, 0.9, forced_kept=[part]).layers == (1, 2)
+    assert asc_greedy(scores, 0.9, forced_kept=[part], forced_cut=[Part("layers", 1)]).layers == (2,)
+    assert by_share(scores, keep_layers=1 / 3, forced_kept=[part]).layers == (1,)

@@ -83,6 +83,9 @@ def test_files_are_read(
         pytest.param("a.json", "{", {}, "is not valid JSON", id="broken JSON"),
         pytest.param("a.json", '{"a": 1}', {}, "neither SQuAD nor CLINC", id="some other JSON"),
         pytest.param("a.json", '{"data": [{"paragraphs": [{"qas": []}]}]}', {}, "has no 'context'", id="broken SQuAD"),
+        pytest.param(
+            "a.json", '{"data": [{"paragraphs": null}]}', {}, "of data.0. is no list", id="SQuAD without lists"
+        ),
         pytest.param("a.json", '{"train": [["a"]]}', {}, r"train\[0\] is not a pair", id="broken CLINC"),
         pytest.param("a.json", '{"test": [["a", "b"]]}', {}, "has no 'train' list", id="CLINC without the split"),
         pytest.param("a.csv", b"text\n\xff\xfe\n", {}, "is not UTF-8 text", id="not UTF-8"),

@@ -59,6 +59,8 @@ def test_the_validation_split_depends_on_the_seed(folder: Path) -> None:
             "metrik = 'mcc'\n" + HEAD + DATA, "metrik: is not known; did you mean 'metric'", id="a typing error"
         ),
         pytest.param(HEAD + DATA + "tset = 'x'\n", "data.tset: is not known; did you mean 'test'", id="one in [data]"),
+        pytest.param("strict = true\n" + HEAD + DATA, "strict: is not known", id="a field that begins like a type"),
+        pytest.param('stride = "64"\n' + HEAD + DATA, "stride: input should be a valid integer", id="another one"),
         pytest.param("max_length = 'long'\n" + HEAD + DATA, "max_length: input should be a valid integer", id="type"),
         pytest.param("max_length = 2\n" + HEAD + DATA, "max_length: input should be greater than", id="too short"),
         pytest.param(
