@@ -376,7 +376,8 @@ class Scores:
     labels: "none" (representation and weight methods), "gold", "sampled" or "argmax" (the model's own).
     low, high: the ends of a 95 % interval over examples, where the method has one.
     similarity: (L+1, L+1), ASC's matrix over the embedding output and each layer's output, where the method has one.
-    details: further named arrays of a method, described there.
+    details: further named arrays of a method, described there. texts: fingerprint of those it was made from, see
+    `scores.origin`; "" where none were needed, or by an earlier version.
     """
 
     method: str
@@ -393,6 +394,7 @@ class Scores:
     similarity: np.ndarray | None = None
     notes: str = ""
     details: Mapping[str, np.ndarray] = field(default_factory=dict)
+    texts: str = ""
 
     def provenance(self, rule: str) -> Provenance:
         return Provenance(
@@ -431,7 +433,7 @@ class Scores:
         )
 
 
-_SCORES_METADATA = ("method", "weights", "task", "split", "examples", "seed", "labels", "notes")
+_SCORES_METADATA = ("method", "weights", "task", "split", "examples", "seed", "labels", "notes", "texts")
 
 
 @dataclass(frozen=True)

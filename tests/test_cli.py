@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -359,3 +360,15 @@ def test_a_threshold_keeps_the_heads_that_it_is_told_to(project: Path, plan: Pat
     common = (project / "model", "--task", project / "mood.toml", "--study", project / "study", "-m", "fisher")
     run("plan", *common, "--threshold", 1e9, "--min-heads", 2, "-o", tmp_path / "plan.json")
     assert {len(heads) for heads in Plan.load(tmp_path / "plan.json").heads} == {2}
+
+
+def test_scores_of_texts_that_were_corrected_are_not_cut_by(project: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(project, folder)
+    common = (folder / "model", "--task", folder / "mood.toml", "--study", folder / "own", "-m", "fisher")
+    run("score", *common, "--samples", 64)
+    write_rows(folder / "train.tsv", 90, seed=5)
+    said = run("plan", *common, "--keep-flops", 0.5, "-o", tmp_path / "x.json", exit_code=2)
+    assert "of the texts that its file holds now" in said
+    run("score", *common, "--samples", 64)
+    run("plan", *common, "--keep-flops", 0.5, "-o", tmp_path / "x.json")

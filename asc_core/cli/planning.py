@@ -216,10 +216,14 @@ def _published(encoder: Encoder, task: Task, method: str, budgets: dict[str, flo
 def stored_scores(
     study: Any, encoder: Encoder, task: Task, method: str, encoder_name: str, task_name: str, folder: Path
 ) -> Any:
+    from asc_core.scores.origin import of_these_texts
+
     found = study.scores(task=task.name, method=method, weights=encoder.weights)
-    if not found:
+    current = [scores for scores in found if of_these_texts(scores, task)]
+    if not current:
+        texts = ", of the texts that its file holds now" if found else ""
         raise UserError(
-            f"{folder} has no {method} scores of {encoder_name} on {task.name}: "
+            f"{folder} has no {method} scores of {encoder_name} on {task.name}{texts}: "
             f"asc score {encoder_name} --task {task_name} --method {method} --study {folder}"
         )
-    return found[0]
+    return current[0]

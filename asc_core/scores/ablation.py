@@ -19,6 +19,7 @@ from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.progress import Progress
 from asc_core.scores.neuron_groups import GROUPS, neuron_groups
+from asc_core.scores.origin import origin
 from asc_core.scores.streaming import REPLICATES, replicate_weights
 from asc_core.scores.sweep import BATCH_TOKENS, SECONDS_BETWEEN_SAVES, PartialStore, batches_by_length
 from asc_core.scores.switched_off import Part, SwitchedOff
@@ -63,7 +64,7 @@ def ablate(
     """
     work = Work.prepare(encoder, task, parts, split, samples, seed, batch_tokens)
     progress = progress or Progress()
-    texts, asked = task.digest(split, samples, seed), (split, samples, seed)
+    texts, asked = origin(task, split, samples, seed), (split, seed)
     key = json.dumps(
         ["ablation", _STATE_VERSION, encoder.weights, task.name, texts, *asked, work.tokens, list(parts), groups]
     )
@@ -73,7 +74,7 @@ def ablate(
         state.groups = neuron_groups(encoder, inputs, groups, seed)
     listed = parts_of(encoder.shape, parts, state.groups)
     _measure(work, listed, state, progress, study, key)
-    results = _scores(work, encoder, listed, state, split, seed)
+    results = _scores(work, encoder, listed, state, split, seed, texts)
     if study is not None:
         for scores in results.values():
             study.save_scores(scores)
@@ -308,7 +309,7 @@ def reliability(halves: np.ndarray) -> float:
 
 
 def _scores(
-    work: Work, encoder: Encoder, parts: Sequence[Part], state: _State, split: str, seed: int
+    work: Work, encoder: Encoder, parts: Sequence[Part], state: _State, split: str, seed: int, texts: str
 ) -> dict[str, Scores]:
     assert state.loss is not None
     assert state.statistics is not None
@@ -338,6 +339,7 @@ def _scores(
             seed=seed,
             labels="gold",
             notes=work.features.remarks(len(work.examples)),
+            texts=texts,
             details=details | _reliabilities(parts, changes, examples, seed),
         )
     return results

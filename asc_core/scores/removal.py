@@ -21,6 +21,7 @@ from asc_core.errors import UserError
 from asc_core.gates import gated
 from asc_core.plan.parts import BLOCKS, flat_scores, slices
 from asc_core.progress import Progress
+from asc_core.scores.origin import origin
 from asc_core.scores.streaming import replicate_weights
 from asc_core.scores.sweep import BATCH_TOKENS, SECONDS_BETWEEN_SAVES, PartialStore, batches_by_length
 from asc_core.tasks.base import Task
@@ -129,10 +130,8 @@ def remove_in_order(
     tokens = batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048)
     batches = batches_by_length(features.lengths, tokens)
     wanted = hashlib.sha256("".join(plans).encode()).hexdigest()
-    texts = task.digest(split, samples, seed)
-    key = json.dumps(
-        ["removal", _STATE_VERSION, encoder.weights, task.name, texts, split, samples, seed, tokens, wanted]
-    )
+    texts = origin(task, split, samples, seed)
+    key = json.dumps(["removal", _STATE_VERSION, encoder.weights, task.name, texts, split, seed, tokens, wanted])
     saved = study.partial(key) if study is not None else None
     loss = np.array(saved[0]["loss"]) if saved is not None else np.zeros((len(features), len(plans)))
     done = started_with = int(saved[1]["batches"]) if saved is not None else 0

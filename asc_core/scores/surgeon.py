@@ -22,6 +22,7 @@ import torch
 from asc_core.progress import Progress
 from asc_core.scores.collector import KIND_OF_BLOCK
 from asc_core.scores.grams import GramSums, Place
+from asc_core.scores.origin import origin
 from asc_core.scores.sensitivity import GateGradients
 from asc_core.scores.sweep import BATCH_TOKENS, SweepPass, batches_by_length
 from asc_core.values import PartValues, Scores, Shape
@@ -99,6 +100,7 @@ def surgeon_scores(
         seed=seed,
         labels="none",
         notes=work.features.remarks(len(work.examples)),
+        texts=origin(task, split, samples, seed),
     )
     if study is not None:
         study.save_scores(scores)

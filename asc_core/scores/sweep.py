@@ -26,6 +26,7 @@ from asc_core.scores.attention import reveal_attention
 from asc_core.scores.collector import SAMPLED_FEATURES, TOKEN_SHARE, BatchView, Collector, Observer, ReadoutWeights
 from asc_core.scores.margins import margins_of
 from asc_core.scores.methods import Means, Method, chosen_methods
+from asc_core.scores.origin import origin
 from asc_core.scores.sensitivity import GateGradients, random_projection
 from asc_core.scores.settling import Settling, growing_slices
 from asc_core.scores.streaming import Sums, replicate_weights
@@ -98,9 +99,8 @@ def sweep(
         settings = (
             encoder.weights,
             task.name,
-            task.digest(split, samples, seed),
+            origin(task, split, samples, seed),
             split,
-            samples,
             seed,
             batch_tokens,
             token_share,
@@ -130,7 +130,8 @@ def sweep(
             scores[method.id] = replace(empty, values=method.from_weights(encoder, seed))
         else:
             remarks = work.features.remarks(len(work.examples))
-            gathered = replace(empty, examples=len(work.examples), notes=remarks)
+            texts = origin(task, split, samples, seed)
+            gathered = replace(empty, examples=len(work.examples), notes=remarks, texts=texts)
             if settling is not None:
                 notes = " ".join(filter(None, (remarks, settling.note)))
                 details = settling.details(method.id)

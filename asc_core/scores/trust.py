@@ -23,6 +23,7 @@ from asc_core.plan.parts import flat_scores, kinds_of, slices
 from asc_core.progress import Progress
 from asc_core.scores.ablation import ABLATION, ABLATION_METRIC, ablate
 from asc_core.scores.compare import TOP_SHARE, Agreement, Interval, agreement_of
+from asc_core.scores.origin import of_these_texts
 from asc_core.scores.removal import POINTS, Removal, ascending, remove_in_order
 from asc_core.scores.sweep import PartialStore
 from asc_core.tasks.base import Task
@@ -249,14 +250,13 @@ def trust_in_study(
     samples, split: of the ablation; one that the study has already is taken. held_out, curve_split: of the curves.
     Raises: as `ablate` and `trust`.
     """
-    found = {s.method: s for s in reversed(study.scores(task=task.name, weights=encoder.weights))}  # the newest last
+    kept = [s for s in study.scores(task=task.name, weights=encoder.weights) if of_these_texts(s, task)]
+    found = {s.method: s for s in reversed(kept)}  # the newest last
     scores = {name: s for name, s in found.items() if name not in (ABLATION, ABLATION_METRIC)}
     parts = SINGLE_PARTS + ((NEURON_GROUPS,) if neuron_groups else ())
     examples = len(task.examples(split, samples, seed))
-    stored = study.scores(task=task.name, method=ABLATION, weights=encoder.weights)
-    truth = next(
-        (s for s in stored if (s.split, s.examples, s.seed) == (split, examples, seed) and _has(s, parts)), None
-    )
+    asked = (ABLATION, split, examples, seed)
+    truth = next((s for s in kept if (s.method, s.split, s.examples, s.seed) == asked and _has(s, parts)), None)
     if truth is None:
         done = ablate(
             encoder,

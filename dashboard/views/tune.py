@@ -11,6 +11,7 @@ import streamlit as st
 from asc_core.errors import UserError
 from asc_core.plan import CostModel, Part
 from asc_core.scores import METHODS
+from asc_core.scores.origin import of_these_texts
 from asc_core.values import Plan, Scores
 from dashboard import work
 from dashboard.applications import Application, applications_of
@@ -28,6 +29,7 @@ from dashboard.frame import (
     write_address,
 )
 from dashboard.look import colours
+from dashboard.methods import title_of
 from dashboard.moves import Move, fitted, plan_of, recipe_of, toggled, within_reach
 from dashboard.panels.frontier import explore, foretold, frontier, take_found
 from dashboard.panels.history import history
@@ -59,6 +61,15 @@ def page() -> None:
         st.warning(
             f"The examples of {application.title}'s {bench.split} split are other ones than those that were measured "
             "before. Earlier results stay in the study, as of another application, and are no longer shown.",
+            icon=":material/difference:",
+        )
+    outdated = [
+        method for method, scores in scored.items() if not of_these_texts(scores, bench.library.task(application))
+    ]
+    if outdated:
+        st.warning(
+            f"The training texts of {application.title} have changed since it was scored "
+            f"({', '.join(map(title_of, outdated))}). Score it again on Overview; until then cuts go by the old ones.",
             icon=":material/difference:",
         )
     move = current_move(session, bench, scored)
