@@ -78,7 +78,7 @@ class ApplicationMatrix:
 
     base, then: see above; the last steps are given the fine-tuned model of the column as their teacher. known: outcomes
     of earlier cells (and originals) by key, which are not computed again.
-    Raises: UserError where the models differ in shape, or names, also of tasks, occur twice.
+    Raises: UserError where the models differ in shape, or names occur twice (of tasks: for different texts).
     """
 
     applications: Sequence[Application]
@@ -93,12 +93,16 @@ class ApplicationMatrix:
         names = [application.name for application in self.applications]
         if len(names) < 2 or len(set(names)) < len(names):
             raise UserError(f"A matrix needs two applications or more, each under its own name; there are: {names}.")
-        tasks = [task.name for task in (*(a.task for a in self.applications), self.general) if task is not None]
-        if len(set(tasks)) < len(tasks):
-            raise UserError(
-                f"Results are kept by the names of tasks, which are not all different here: {', '.join(tasks)}. Give "
-                'each task file a name of its own, or a line name = "..." in it.'
-            )
+        data: dict[str, list[str]] = {}
+        for task in (*(application.task for application in self.applications), self.general):
+            if task is None:
+                continue
+            mine = [task.digest(split) for split in ("train", self.settings.split) if split in task.splits]
+            if data.setdefault(task.name, mine) != mine:
+                raise UserError(
+                    f"Two tasks with different texts are called {task.name}, and results are kept by this name: give "
+                    'one of the task files another name, or a line name = "..." in it.'
+                )
         shape = self.applications[0].encoder.shape
         for application in self.applications:
             if application.encoder.shape != shape:

@@ -171,11 +171,12 @@ def test_models_of_different_shapes_or_names_that_occur_twice_are_refused() -> N
         ApplicationMatrix([APPS[0], APPS[0]])
     with pytest.raises(UserError, match="each under its own name"):
         ApplicationMatrix(APPS[:1])
-    namesake = [APPS[0], Application("other", APPS[0].encoder, MOOD)]
-    with pytest.raises(UserError, match="not all different here"):
-        ApplicationMatrix(namesake)
-    with pytest.raises(UserError, match="not all different here"):
-        ApplicationMatrix(APPS, general=MOOD)
+    other = toy_task(train=60, seed=5)
+    with pytest.raises(UserError, match="different texts are called"):
+        ApplicationMatrix([APPS[0], Application("other", APPS[0].encoder, other)])
+    with pytest.raises(UserError, match="different texts are called"):
+        ApplicationMatrix(APPS, general=other)
+    assert ApplicationMatrix([APPS[0], Application("other", APPS[0].encoder, MOOD)], general=MOOD).rows
 
 
 def test_other_training_texts_are_other_cells() -> None:
