@@ -9,6 +9,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from asc_core.plan import Part
 from asc_core.progress import Progress
 from asc_core.recipes import Recipe
 from asc_core.recipes.matrix_store import keep_report, reports
+from asc_core.scores import METHODS
 from asc_core.study import Study
-from asc_core.values import Plan
+from asc_core.values import Plan, Scores
 from dashboard import applications, frame, work
 from dashboard import session as sessions
 from dashboard.applications import Application
@@ -734,3 +736,11 @@ def test_a_budget_of_latency_measures_this_machine_once_and_cuts_by_it(scored: S
     again = open_page("tune")
     control(again.selectbox, "tune-budget").set_value("latency")
     assert not any("how long layers take" in job.title for job in frame.all_jobs().of(session_of(again).id))
+
+
+def test_scores_of_texts_that_have_changed_are_said_to_be(scored: Study, scores: list[Scores], open_page: Open) -> None:
+    said = "have changed since it was scored"
+    assert not any(said in warning.value for warning in open_page("tune").warning)
+    scored.save_scores(replace(scores[0], texts="32:another"))
+    (warning,) = [one.value for one in open_page("tune").warning if said in one.value]
+    assert METHODS[scores[0].method].title in warning
