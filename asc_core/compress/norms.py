@@ -29,11 +29,11 @@ class Line:
     xr: Any = 0.0
     rr: Any = 0.0
 
-    def add(self, x: torch.Tensor, r: torch.Tensor, weights: torch.Tensor) -> None:
-        """x, r: (n, d). weights: (n,), how much a token counts."""
-        self.weight = self.weight + weights.sum()
-        for name, product in (("x", x), ("r", r), ("xx", x * x), ("xr", x * r), ("rr", r * r)):
-            setattr(self, name, getattr(self, name) + (weights @ product).double())
+    @staticmethod
+    def of(x: torch.Tensor, r: torch.Tensor, weights: torch.Tensor) -> list[Line]:
+        """One for each row of weights. x, r: (n, d). weights: (lines, n), how much a token counts."""
+        products = [(weights @ values).double() for values in (x, r, x * x, x * r, r * r)]
+        return [Line(*sums) for sums in zip(weights.sum(1), *products, strict=True)]
 
     def __add__(self, other: Line) -> Line:
         return Line(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(Line)))
@@ -58,12 +58,13 @@ class NormFit:
         self.fitted, self.held_out = Line(), Line()
 
     def add(self, sums: torch.Tensor, wanted: torch.Tensor, weights: torch.Tensor, held_out: torch.Tensor) -> None:
-        """sums: (n, d) the residual sums that the cut model has; wanted: those of the original. held_out: (n,) bool."""
+        """sums: (n, d) the residual sums that the cut model has; wanted: those of the original. weights: (n,), 0 at
+        padding. held_out: (n,) bool."""
         x = functional.layer_norm(sums, self.norm.normalized_shape, eps=self.norm.eps)
         scaled = x * self.norm.weight if self.norm.bias is None else torch.addcmul(self.norm.bias, x, self.norm.weight)
         r = self.original(wanted) - scaled
-        for line, chosen in ((self.fitted, ~held_out), (self.held_out, held_out)):
-            line.add(x, r, weights * chosen)
+        fitted, apart = Line.of(x, r, torch.stack([weights * ~held_out, weights * held_out]))
+        self.fitted, self.held_out = self.fitted + fitted, self.held_out + apart
 
     def best(self) -> tuple[torch.Tensor, torch.Tensor | None] | None:
         """(scale, shift) of the norm, fitted to all texts; None where held-out texts say that it should stay."""

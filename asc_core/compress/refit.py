@@ -108,11 +108,10 @@ def _renormed(site: Site, original: Encoder, sample: Sequence[Seen]) -> bool:
         return False
     fit = NormFit(site.norm, before)
     for seen in sample:
-        tokens = seen.text.real
-        wanted = seen.text.sums[site.place][tokens]
-        sums = wanted - seen.wanted[tokens] + site.readout.linear(seen.inputs[tokens])
-        held_out = seen.text.held_out[:, None].expand_as(tokens)[tokens]
-        fit.add(sums, wanted, seen.text.weights[site.place][tokens], held_out)
+        wanted, weights = seen.text.sums[site.place], seen.text.weights[site.place]
+        sums = wanted - seen.wanted + site.readout.linear(seen.inputs)
+        held_out = seen.text.held_out[:, None].expand_as(weights)
+        fit.add(sums.flatten(0, 1), wanted.flatten(0, 1), weights.flatten(), held_out.flatten())
     found = fit.best()
     if found is not None:
         site.put_norm(*found)
