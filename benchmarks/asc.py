@@ -255,12 +255,13 @@ def main() -> None:
             for row in asc_paper.rows(application):
                 result["paper"].append(row)
                 print(json.dumps(row), flush=True)
-    first = next((made["prices"][0] for made in result["matrices"] if made["size"] == 0.5 and made["prices"]), None)
-    result["price_of_agnosticism"] = first
     kept = committed("asc")
-    if options.collect and not (options.tasks or options.size):
+    if options.collect:  # matrices whose cells are of an earlier version stay as they are committed
         measured = {made["size"] for made in result["matrices"]}
         result["matrices"] += [made for made in kept["matrices"] if made["size"] not in measured]
+    first = next((made["prices"][0] for made in result["matrices"] if made["size"] == 0.5 and made["prices"]), None)
+    result["price_of_agnosticism"] = first
+    if options.collect and not (options.tasks or options.size):
         # The paper's table has timings, which are not taken beside other work.
         keep("asc", kept | result | {"paper": kept["paper"]})
     elif options.paper:
