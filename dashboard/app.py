@@ -7,6 +7,15 @@ import streamlit as st
 
 from dashboard.look import MARK, style
 
+
+@st.cache_resource(show_spinner=False)
+def engine() -> None:
+    """Imported by the first window; others wait: a second thread would run into modules that are half imported."""
+    import asc_core.encoder  # noqa: F401
+
+    gc.freeze()  # what was imported stays: no collection need walk through it again
+
+
 st.set_page_config(page_title="ASC Studio", page_icon=MARK, layout="wide")
 st.logo(MARK, size="large")
 page = st.navigation(
@@ -23,8 +32,6 @@ style()
 starting = st.empty()
 if "asc_core.encoder" not in sys.modules:
     starting.caption("Starting the engine: a few seconds, once.")
-    import asc_core.encoder  # noqa: F401
-
-    gc.freeze()  # what was imported stays: no collection need walk through it again
+engine()
 starting.empty()
 page.run()
