@@ -93,11 +93,10 @@ class ApplicationMatrix:
         names = [application.name for application in self.applications]
         if len(names) < 2 or len(set(names)) < len(names):
             raise UserError(f"A matrix needs two applications or more, each under its own name; there are: {names}.")
-        data: dict[str, list[str]] = {}
-        for task in (*(application.task for application in self.applications), self.general):
-            if task is None:
-                continue
-            mine = [task.digest(split) for split in ("train", self.settings.split) if split in task.splits]
+        data: dict[str, str] = {}
+        general = [] if self.general is None else [self.general]
+        for task in [*(application.task for application in self.applications), *general]:
+            mine = task.data(self.settings.split)
             if data.setdefault(task.name, mine) != mine:
                 raise UserError(
                     f"Two tasks with different texts are called {task.name}, and results are kept by this name: give "
@@ -264,6 +263,6 @@ class ApplicationMatrix:
             asked = [settings.keep, settings.budget, settings.method, decides(settings.repair), *drawn]
             later = [self.base.weights if self.base else None, [[step.kind, step.identity()] for step in self.then]]
             if self.then:
-                later += [column.task.digest(s) for s in ("train", "validation") if s in column.task.splits]
+                later.append(column.task.data("validation"))
             facts += [looked_at, texts, asked, later]
         return "matrix:" + hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:20]

@@ -99,10 +99,7 @@ class Recipe:
         teacher = encoder
         came_from: list[Any] = [encoder.weights, task.name if task else None]
         if folder is not None and task is not None:
-            came_from += [
-                STATE_FORMAT,
-                [task.digest(split) for split in ("train", "validation") if split in task.splits],
-            ]
+            came_from += [STATE_FORMAT, task.data("validation")]
         for number, step in enumerate(self.steps):
             if step.needs_task and task is None:
                 raise UserError(f"Step {number + 1} of the recipe ({step.kind}) needs the task's texts: name the task.")

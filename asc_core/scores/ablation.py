@@ -64,10 +64,9 @@ def ablate(
     """
     work = Work.prepare(encoder, task, parts, split, samples, seed, batch_tokens)
     progress = progress or Progress()
-    texts, asked = origin(task, split, samples, seed), (split, seed)
-    key = json.dumps(
-        ["ablation", _STATE_VERSION, encoder.weights, task.name, texts, *asked, work.tokens, list(parts), groups]
-    )
+    texts = origin(task, split, samples, seed)
+    settings = (encoder.weights, task.name, texts, split, seed, work.tokens, list(parts), groups)
+    key = json.dumps(["ablation", _STATE_VERSION, *settings])
     state = _State.restore(study.partial(key) if study is not None else None)
     if "neuron-groups" in parts and not state.groups:
         inputs = (task.batch(work.features, rows, encoder).inputs for rows in work.batches)

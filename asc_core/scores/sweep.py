@@ -96,15 +96,8 @@ def sweep(
         raise UserError(f"The task {task.name} has no labels for {names}: choose targets 'sampled' or 'argmax'.")
     if collectors:
         work = SweepPass(encoder, task, task.examples(split, samples, seed), collectors, targets, seed, token_share)
-        settings = (
-            encoder.weights,
-            task.name,
-            origin(task, split, samples, seed),
-            split,
-            seed,
-            batch_tokens,
-            token_share,
-        )
+        texts = origin(task, split, samples, seed)
+        settings = (encoder.weights, task.name, texts, split, seed, batch_tokens, token_share)
         needs = (targets if differentiates else "none", [c.__name__ for c in collectors])
         watched = ["growing"] if stop_when_settled is not None else []
         key = json.dumps(["sweep", _STATE_VERSION, *settings, *needs, *watched])
@@ -130,7 +123,6 @@ def sweep(
             scores[method.id] = replace(empty, values=method.from_weights(encoder, seed))
         else:
             remarks = work.features.remarks(len(work.examples))
-            texts = origin(task, split, samples, seed)
             gathered = replace(empty, examples=len(work.examples), notes=remarks, texts=texts)
             if settling is not None:
                 notes = " ".join(filter(None, (remarks, settling.note)))
