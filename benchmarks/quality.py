@@ -59,11 +59,10 @@ WORK = Path("build/quality")
 
 @dataclass
 class Checkpoint:
-    """name: a folder of ../shared/models. seed: draws the calibration examples. kept: all budgets, falling."""
+    """name: a folder of ../shared/models. seed: draws the calibration examples."""
 
     name: str
     seed: int
-    kept: tuple[float, ...]
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -98,19 +97,22 @@ class Checkpoint:
 
     @cached_property
     def on_the_way(self) -> dict[str, Iterator[Plan]]:
-        return {method: PUBLISHED[method].plans(self.ground, self.kept) for method in ON_ONE_WAY}
+        return {method: PUBLISHED[method].plans(self.ground, KEPT) for method in ON_ONE_WAY}
 
     @cached_property
     def found(self) -> dict[str, list[Plan]]:
         return {method: [] for method in ON_ONE_WAY}
 
     def as_published(self, method: str, kept: float) -> Encoder:
-        """A method's own plan and repair; `ON_ONE_WAY`, plans for larger budgets are stations."""
+        """A method's own plan and repair; `ON_ONE_WAY`, plans for larger budgets are stations of one way through all.
+
+        Whatever budgets were asked for: a way that ends earlier would be another one.
+        """
         if method in ON_ONE_WAY:
             found = self.found[method]
-            while len(found) <= self.kept.index(kept):
+            while len(found) <= KEPT.index(kept):
                 found.append(next(self.on_the_way[method]))
-            plan = found[self.kept.index(kept)]
+            plan = found[KEPT.index(kept)]
         else:
             plan = next(PUBLISHED[method].plans(self.ground, [kept]))
         step = cut_and_repair(plan, PUBLISHED[method].repair, samples=SAMPLES, seed=self.seed)
@@ -172,7 +174,7 @@ class Checkpoint:
 
 def table(name: str, kept: tuple[float, ...], seeds: range, anew: Collection[str] | None) -> list[dict[str, Any]]:
     """anew: the methods that are measured where they were not before (None: all)."""
-    checkpoints = [Checkpoint(name, seed, kept) for seed in seeds]
+    checkpoints = [Checkpoint(name, seed) for seed in seeds]
     task = checkpoints[0].task
     dense = statistics(outcomes(checkpoints[0].file("dense", None), lambda: [checkpoints[0].encoder], task))
     original = task.metric.value(dense)
@@ -240,7 +242,7 @@ def earlier_timings() -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoints", nargs="*", choices=[*CHECKPOINTS, []], help="default: the subset, or all")
-    parser.add_argument("--kept", type=float, action="append", help="share of the FLOPs; may be repeated")
+    parser.add_argument("--kept", type=float, action="append", choices=KEPT, help="share of the FLOPs; may be repeated")
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--seeds", type=int, help="default 1, or 3 with --full")
     parser.add_argument("--method", action="append", help="measure only this; may be repeated")
