@@ -19,7 +19,8 @@ The seed draws calibration texts, random layers, batches and dropout. Test split
 `--paper` is the paper's own table: similarity 0.90, 0.85, 0.80, with size and speed-up, and its baselines as far as
 they can be had without a hub: the uncut model, 90 % of the layers' weights zeroed by magnitude with int8 linears, and
 half the layers at random over 5 seeds. `price_of_agnosticism`: see `asc_core.recipes.price`.
-The last line is one JSON object; `--collect` keeps it in benchmarks/results/asc.json, `--paper` keeps its table there.
+The last line is one JSON object. `--collect` keeps it in benchmarks/results/asc.json, and the outcomes by test example
+in asc-outcomes.npz beside it: what is in there is not measured again. `--paper` keeps its table in asc.json.
 """
 
 from __future__ import annotations
@@ -43,11 +44,12 @@ from asc_core.recipes import Recipe, matrix, price
 from asc_core.recipes.ready import Knobs, ready_recipe
 from asc_core.tasks import Task
 from benchmarks import asc_paper
-from benchmarks.machine import committed, keep, machine
-from benchmarks.outcomes import difference_interval, outcomes, statistics, store
+from benchmarks.machine import RESULTS, committed, keep, machine
+from benchmarks.outcomes import difference_interval, outcomes, pack, statistics, store, unpack
 from benchmarks.trust import CHECKPOINTS, SHARED, sources
 
 WORK = Path("build/asc")
+OUTCOMES = RESULTS / "asc-outcomes.npz"
 STEPS = 200
 SIZES = (0.5, 0.3)
 TRAINED_WITH: dict[str, dict[str, Any]] = {  # as ../shared/models says
@@ -141,6 +143,18 @@ def table(
                 rows.append(about | {"methods": found})
                 print(json.dumps(rows[-1]), flush=True)
     return rows
+
+
+def with_committed(rows: list[dict[str, Any]], before: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, each method as it was measured over the most seeds."""
+    merged = {(row["task"], row["size"]): row for row in before}
+    for row in rows:
+        key = row["task"], row["size"]
+        known = merged[key]["methods"] if key in merged else {}
+        stay = {name: one for name, one in known.items() if one["seeds"] > row["methods"].get(name, one)["seeds"]}
+        both = known | row["methods"] | stay
+        merged[key] = row | {"methods": {name: both[name] for name in METHODS if name in both}}
+    return list(merged.values())
 
 
 def row_of(measured: list[Measured], dense: np.ndarray, task: Task) -> dict[str, Any]:
@@ -238,7 +252,7 @@ def main() -> None:
     parser.add_argument("--matrix", action="store_true", help="the matrix alone")
     parser.add_argument("--collect", action="store_true", help="compute nothing: report what was measured")
     options = parser.parse_args()
-    WORK.mkdir(parents=True, exist_ok=True)
+    unpack(OUTCOMES, WORK)
     everything = options.full or options.collect
     names = options.tasks or (list(TRAINED_WITH) if everything else ["sick"])
     sizes = options.size or list(SIZES if everything else SIZES[:1])
@@ -256,14 +270,18 @@ def main() -> None:
                 result["paper"].append(row)
                 print(json.dumps(row), flush=True)
     kept = committed("asc")
-    if options.collect:  # matrices whose cells are of an earlier version stay as they are committed
-        measured = {made["size"] for made in result["matrices"]}
-        result["matrices"] += [made for made in kept["matrices"] if made["size"] not in measured]
+    if options.collect:  # what has more seeds there than outcomes are at hand stays as it is committed
+        result["sizes"] = with_committed(result["sizes"], kept["sizes"])
+        of_seeds = {made["size"]: made["seeds"] for made in result["matrices"]}
+        stay = [made for made in kept["matrices"] if made["seeds"] > of_seeds.get(made["size"], 0)]
+        sizes_of_these = {made["size"] for made in stay}
+        result["matrices"] = stay + [made for made in result["matrices"] if made["size"] not in sizes_of_these]
     first = next((made["prices"][0] for made in result["matrices"] if made["size"] == 0.5 and made["prices"]), None)
     result["price_of_agnosticism"] = first
     if options.collect and not (options.tasks or options.size):
         # The paper's table has timings, which are not taken beside other work.
         keep("asc", kept | result | {"paper": kept["paper"]})
+        pack(WORK, OUTCOMES)
     elif options.paper:
         others = [row for row in kept["paper"] if row["task"] not in applications]
         keep("asc", kept | {"paper": others + result["paper"], "paper_timed_on": machine()})

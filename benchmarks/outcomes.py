@@ -1,4 +1,8 @@
-"""What models did on test examples, kept on disk so that a benchmark that was killed goes on."""
+"""What models did on test examples, kept on disk so that a benchmark that was killed goes on.
+
+While it runs, a file for each model in a folder that git ignores; `pack` gathers them in one file beside the committed
+results, from which `unpack` lets another checkout go on.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +46,41 @@ def store(file: Path, found: Sequence[Measured]) -> None:
     temporary = file.with_suffix(".tmp.npz")
     np.savez(temporary, metadata=np.array(json.dumps(metadata)), **flat)  # type: ignore[arg-type]
     temporary.replace(file)
+
+
+def pack(work: Path, file: Path) -> None:
+    """The outcomes of a whole split that lie in `work`, in one compressed file (.npz)."""
+    arrays: dict[str, np.ndarray] = {}
+    about: dict[str, list[dict[str, str]]] = {}
+    for each in sorted(work.glob("*.npz")):
+        if each.name.endswith(".tmp.npz"):
+            continue
+        about[each.stem] = []
+        for i, measured in enumerate(outcomes(each, list, None)):  # type: ignore[arg-type]
+            if not measured.complete or measured.predictions is not None:
+                raise ValueError(f"{each}: only labelled outcomes of a whole split are packed")
+            about[each.stem].append(measured.to_arrays()[1])
+            exact = measured.statistics.astype(np.uint8)  # right or wrong, mostly
+            arrays[f"{each.stem}|{i}"] = exact if (exact == measured.statistics).all() else measured.statistics
+    temporary = file.with_suffix(".tmp.npz")
+    np.savez_compressed(temporary, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
+    temporary.replace(file)
+
+
+def unpack(file: Path, work: Path) -> None:
+    """What `pack` gathered, as far as it is not in `work` yet."""
+    work.mkdir(parents=True, exist_ok=True)
+    if not file.exists():
+        return
+    with np.load(file) as packed:
+        for name, models in json.loads(str(packed["about"])).items():
+            if (work / f"{name}.npz").exists():
+                continue
+            found = []
+            for i, metadata in enumerate(models):
+                values = packed[f"{name}|{i}"].astype(np.float64)
+                found.append(Measured.from_arrays({"numbers": np.arange(len(values)), "statistics": values}, metadata))
+            store(work / f"{name}.npz", found)
 
 
 def statistics(found: Sequence[Measured]) -> np.ndarray:

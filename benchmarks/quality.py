@@ -29,6 +29,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 import asc_core
 from asc_core.compress import PUBLISHED, calibrate, cut_and_repair, refit
 from asc_core.compress.published import Ground
@@ -38,8 +40,8 @@ from asc_core.evaluate import Measured, measure_latency
 from asc_core.plan import STRATEGIES, by_budget, by_layer_drop
 from asc_core.tasks import Task
 from asc_core.values import Plan, Scores
-from benchmarks.machine import committed, keep, machine
-from benchmarks.outcomes import difference_interval, outcomes, statistics
+from benchmarks.machine import RESULTS, committed, keep, machine
+from benchmarks.outcomes import difference_interval, outcomes, pack, statistics, unpack
 from benchmarks.trust import CHECKPOINTS, sources
 
 KEPT = (0.8, 0.6, 0.5, 0.4, 0.3, 0.2)
@@ -55,6 +57,7 @@ DROPPED = {f"{strategy} layers": strategy for strategy in STRATEGIES}
 WITHOUT_CALIBRATION = ("magnitude", "random", *DROPPED)  # the same for every seed
 RANDOM_DRAWS = 5
 WORK = Path("build/quality")
+OUTCOMES = RESULTS / "quality-outcomes.npz"
 
 
 @dataclass
@@ -177,7 +180,7 @@ def table(name: str, kept: tuple[float, ...], seeds: range, anew: Collection[str
     checkpoints = [Checkpoint(name, seed) for seed in seeds]
     task = checkpoints[0].task
     dense = statistics(outcomes(checkpoints[0].file("dense", None), lambda: [checkpoints[0].encoder], task))
-    original = task.metric.value(dense)
+    before = {(cell["checkpoint"], cell["kept"]): cell for cell in committed("quality")["cells"]}
     cells = []
     for share in kept:
         gathered, seen = {}, {}
@@ -187,27 +190,54 @@ def table(name: str, kept: tuple[float, ...], seeds: range, anew: Collection[str
             if found:
                 gathered[method] = statistics([draw for measured in found for draw in measured])
                 seen[method] = len(found)
-        lost = {method: 100 * (original - task.metric.value(found)) for method, found in gathered.items()}
-        baselines = {method: value for method, value in lost.items() if "obs" not in method and "refit" not in method}
-        if OURS not in lost or not baselines:
-            continue
-        best = min(baselines, key=baselines.__getitem__)
-        interval = difference_interval(dense, gathered[OURS], task)
-        against = difference_interval(gathered[best], gathered[OURS], task)
-        cell = {
-            "checkpoint": name,
-            "kept": share,
-            "lost": round(lost[OURS], 2),
-            "interval": [round(100 * v, 2) for v in interval],
-            "best_baseline": best,
-            "best_baseline_lost": round(lost[best], 2),
-            "difference_interval": [round(100 * v, 2) for v in against],
-            "all_lost": {method: round(value, 2) for method, value in sorted(lost.items(), key=lambda item: item[1])},
-            "seeds": seen,
-        }
-        print(json.dumps(cell), flush=True)
-        cells.append(cell)
+        cell = compared(name, share, task, dense, gathered, seen, before.get((name, share)))
+        if cell:
+            print(json.dumps(cell), flush=True)
+            cells.append(cell)
     return cells
+
+
+def compared(
+    name: str,
+    share: float,
+    task: Task,
+    dense: np.ndarray,
+    gathered: dict[str, np.ndarray],
+    seen: dict[str, int],
+    before: dict[str, Any] | None,
+) -> dict[str, Any] | None:
+    """One cell of the table: points lost, ours against the best baseline.
+
+    dense, gathered: outcomes by example. seen: of how many seeds. before: the committed cell; what it has of more seeds
+    than there are outcomes at hand stays as it is there.
+    """
+    original = task.metric.value(dense)
+    stays = {} if before is None else {m: n for m, n in before["seeds"].items() if n > seen.get(m, 0)}
+    lost = {m: round(100 * (original - task.metric.value(f)), 2) for m, f in gathered.items()}
+    lost |= {method: before["all_lost"][method] for method in stays if before}
+    baselines = {method: value for method, value in lost.items() if "obs" not in method and "refit" not in method}
+    if OURS not in lost or not baselines:
+        return None
+    best = min(baselines, key=baselines.__getitem__)
+    cell = {
+        "checkpoint": name,
+        "kept": share,
+        "lost": lost[OURS],
+        "best_baseline": best,
+        "best_baseline_lost": lost[best],
+        "all_lost": dict(sorted(lost.items(), key=lambda item: item[1])),
+        "seeds": seen | stays,
+    }
+    if before and {OURS, best} & stays.keys():
+        if (best, lost[OURS]) != (before["best_baseline"], before["lost"]):
+            raise SystemExit(f"{name} at {share}: {OURS} and {best} must be measured again to be compared")
+        return cell | {"interval": before["interval"], "difference_interval": before["difference_interval"]}
+    interval = difference_interval(dense, gathered[OURS], task)
+    against = difference_interval(gathered[best], gathered[OURS], task)
+    return cell | {
+        "interval": [round(100 * v, 2) for v in interval],
+        "difference_interval": [round(100 * v, 2) for v in against],
+    }
 
 
 def timings() -> dict[str, float]:
@@ -249,12 +279,12 @@ def main() -> None:
     parser.add_argument("--collect", action="store_true", help="compute nothing: report what was measured")
     parser.add_argument("--time", action="store_true", help="the times alone")
     options = parser.parse_args()
-    WORK.mkdir(parents=True, exist_ok=True)
     if options.time:
         result = committed("quality") | timings() | {"timed_on": machine()}
         keep("quality", result)
         print(json.dumps(result))
         return
+    unpack(OUTCOMES, WORK)
     everything = options.full or options.collect
     names = options.checkpoints or (list(CHECKPOINTS) if everything else SUBSET)
     kept = tuple(sorted(options.kept or (KEPT if everything else SUBSET_KEPT), reverse=True))
@@ -264,6 +294,7 @@ def main() -> None:
     if not (options.checkpoints or options.kept or options.method):
         result |= earlier_timings() if options.collect else {**timings(), "timed_on": machine()}
         keep("quality", result)
+        pack(WORK, OUTCOMES)
     print(json.dumps(result))
 
 
