@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import html
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import streamlit as st
+from streamlit import runtime
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from asc_core.errors import UserError
 from asc_core.study import Study
@@ -40,11 +43,19 @@ def this_session() -> Session:
     except UserError as error:
         st.error(str(error), icon=":material/error:")
         st.stop()
-    all_jobs().touch(session.id)
+    all_jobs().enter(session.id, session.folder, _connected())
     for message in session.messages:
         st.warning(message, icon=":material/info:")
     session.messages.clear()
     return session
+
+
+def _connected() -> Callable[[], bool]:
+    """Whether the browser window that is being drawn is still there; outside a server it always is."""
+    context = get_script_run_ctx(suppress_warning=True)
+    if context is None or not runtime.exists():
+        return lambda: True
+    return partial(runtime.get_instance().is_active_session, context.session_id)
 
 
 @contextmanager

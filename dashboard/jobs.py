@@ -3,7 +3,8 @@
 A worker never touches streamlit: it gets a `Job`, reports through it, and its result is read by whoever polls. Work
 waits in lanes, one executor each, so that a click is not stuck behind ten minutes of scoring and a latency measurement
 has nothing of ours beside it in its own lane. Jobs belong to a browser session; nobody sees or ends another's, except
-that the same scoring of the same study is joined, and left-over work of a window that was closed can be ended.
+that the same scoring of the same study is not done twice, and that a new window takes over what a closed one has left
+of the same study: a reloaded page is a new window.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from asc_core.errors import Cancelled, UserError
@@ -128,6 +130,7 @@ class Jobs:
         self._lock = threading.Lock()
         self._jobs: list[Job] = []
         self._seen: dict[str, float] = {}
+        self._windows: dict[str, tuple[Path, Callable[[], bool]]] = {}
         self._lanes = {
             lane: ThreadPoolExecutor(workers, thread_name_prefix=f"asc-{lane}") for lane, workers in LANES.items()
         }
@@ -135,6 +138,28 @@ class Jobs:
     def touch(self, session: str) -> None:
         """A browser session has just been heard of."""
         self._seen[session] = time.monotonic()
+
+    def enter(self, session: str, study: Path, connected: Callable[[], bool]) -> None:
+        """A window draws a page of a study. A new one takes over the work that closed ones have left of that study.
+
+        connected: whether the window is still there.
+        """
+        study = study.absolute()
+        with self._lock:
+            new = session not in self._windows
+            self._windows[session] = study, connected
+            if new:
+                closed = {
+                    other
+                    for other, (of, there) in self._windows.items()
+                    if other != session and of == study and not there()
+                }
+                for job in self._jobs:
+                    if job.session in closed and job.active:
+                        job.session = session
+                for other in closed:
+                    del self._windows[other]
+        self.touch(session)
 
     def gone(self, session: str) -> bool:
         """Whether nothing has been heard of a session for long; its window is closed or reloaded."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -120,3 +121,30 @@ def test_a_session_that_was_not_heard_of_for_long_is_gone(jobs: Jobs, monkeypatc
     assert jobs.gone("never seen")
     monkeypatch.setattr(jobs_module, "SECONDS_UNTIL_A_SESSION_IS_GONE", -1.0)
     assert jobs.gone("a")
+
+
+def test_a_new_window_takes_over_what_a_closed_one_has_left(jobs: Jobs, tmp_path: Path) -> None:
+    open_windows = {"closed", "elsewhere", "open"}
+    for window, study in (("closed", "demo"), ("elsewhere", "other"), ("open", "demo")):
+        jobs.enter(window, tmp_path / study, lambda window=window: window in open_windows)  # type: ignore[misc]
+    begun = {window: jobs.start(window, "score", window, "t", until_cancelled) for window in open_windows}
+    ended = jobs.start("closed", "load", "k", "t", lambda job: None)
+    assert ended.wait(2)
+    jobs.enter("second", tmp_path / "demo", lambda: True)
+    assert not jobs.of("second")
+    open_windows -= {"closed", "elsewhere"}
+    jobs.enter("second", tmp_path / "demo", lambda: True)
+    assert not jobs.of("second")  # only a new window does
+    jobs.enter("reloaded", tmp_path / "demo", lambda: True)
+    assert jobs.of("reloaded") == [begun["closed"]]  # not another study's, not a window's that is there, nothing ended
+    assert jobs.of("open") == [begun["open"]]
+
+
+def test_a_reloaded_page_shows_and_ends_its_work(jobs: Jobs, tmp_path: Path) -> None:
+    jobs.enter("before", tmp_path, lambda: False)
+    job = jobs.start("before", "explore", "frontier|nli", "t", until_cancelled)
+    jobs.enter("after", tmp_path, lambda: True)
+    assert jobs.last("after", "explore") is job
+    jobs.cancel("after", "explore")
+    assert job.wait(2)
+    assert job.state == "cancelled"
