@@ -25,6 +25,7 @@ from dashboard.methods import title_of
 from dashboard.moves import LEVELS, REPAIRS, RULES, Move, levels_of, smallest_keep, thresholds
 from dashboard.session import Session
 
+MULTIPLES = (1, 8, 16, 32, 64)
 PERCENT = {"min_value": 0, "max_value": 100, "format": "%d %%"}
 
 
@@ -163,7 +164,29 @@ def _budget(session: Session, move: Move, scores: Scores, cost_model: CostModel,
         format="%d %%",
     )
     below()
-    _minimum(session, move, scores)
+    if move.level == "blocks" and scores.values.neurons is not None:
+        heads, widths = st.columns(2)
+        with heads:
+            _minimum(session, move, scores)
+        with widths:
+            _multiple(session, move)
+    else:
+        _minimum(session, move, scores)
+
+
+def _multiple(session: Session, move: Move) -> None:
+    control(
+        st.selectbox,
+        session,
+        "tune-multiple",
+        "multiple",
+        move.multiple,
+        label="FFN widths",
+        options=sorted({*MULTIPLES, move.multiple}),
+        format_func=lambda multiple: "any" if multiple == 1 else f"multiples of {multiple}",
+        help="Matrix products run fastest at round widths: at the same FLOPs, multiples of 16 or 32 take less time, "
+        "most of all for single texts.",
+    )
 
 
 def _level(session: Session, move: Move, scores: Scores) -> None:
@@ -188,7 +211,7 @@ def _minimum(session: Session, move: Move, scores: Scores) -> None:
             f"tune-min-heads:{most}",
             "min_heads",
             move.min_heads,
-            label="Heads that every layer keeps",
+            label="Heads kept a layer",
             min_value=0,
             max_value=most,
         )

@@ -32,6 +32,7 @@ class Move:
 
     keep: share of the budget. similarity: ASC's threshold. below_heads, below_neurons, below_layers: thresholds, as the
     share of the parts of that kind that score lower (0.4 = the threshold is the score that 40 % lie below).
+    multiple: under a budget of heads and neurons, what every FFN's width is a multiple of.
     kept, cut: parts set by hand; kind heads, ffn or layers, where an ffn is all neurons of a row.
     transfer: whether a fixed plan may come from other weights. repair: how the parts that stay take over.
     """
@@ -50,6 +51,7 @@ class Move:
     keep_neurons: float = 0.6
     everywhere: bool = False
     min_heads: int = 1
+    multiple: int = 1
     kept: frozenset[Part] = frozenset()
     cut: frozenset[Part] = frozenset()
     plan_key: str | None = None
@@ -126,6 +128,7 @@ class _MoveFile(BaseModel):
     keep_neurons: float = Field(ge=0, le=1)
     everywhere: bool
     min_heads: int = Field(ge=0)
+    multiple: int = Field(ge=1, default=1)
     kept: list[tuple[Literal["heads", "ffn", "layers"], int, int | None]]
     cut: list[tuple[Literal["heads", "ffn", "layers"], int, int | None]]
     plan_key: str | None
@@ -195,6 +198,7 @@ def plan_of(move: Move, scores: Scores, cost_model: CostModel, fixed: Plan | Non
                 min_heads=min_heads,
                 forced_kept=kept,
                 forced_cut=cut,
+                multiple=move.multiple,
             )
         case "threshold" if scores.similarity is not None and move.level == "layers":
             return asc_greedy(scores, move.similarity, forced_kept=kept, forced_cut=cut)
@@ -245,6 +249,7 @@ def smallest_keep(move: Move, scores: Scores, cost_model: CostModel) -> float:
         min_heads=move.min_heads if move.level == "blocks" else 0,
         forced_kept=tuple(move.kept),
         forced_cut=tuple(move.cut),
+        multiple=move.multiple,
     )
     return min(1.0, math.ceil(least / FINEST_STEP - 1e-9) * FINEST_STEP)
 

@@ -39,6 +39,13 @@ def test_the_slider_begins_where_a_plan_exists() -> None:
         planner(replace(move, keep=least - 0.02))
 
 
+@pytest.mark.parametrize("multiple", [3, 4])
+def test_widths_are_multiples_within_the_budget(multiple: int) -> None:
+    any_width, round_ones = planner(replace(MOVE, keep=0.6)), planner(replace(MOVE, keep=0.6, multiple=multiple))
+    assert any(len(row) % multiple for row in any_width.neurons)
+    assert not any(len(row) % multiple for row in round_ones.neurons if len(row) < 20)
+
+
 @pytest.mark.parametrize("below", [0.0, 0.25, 0.5, 1.0])
 def test_a_threshold_is_the_score_below_which_that_share_lies(below: float) -> None:
     made = scores()
@@ -160,6 +167,7 @@ moves = st.builds(
     shares,
     st.booleans(),
     st.integers(0, 12),
+    st.sampled_from([1, 8, 32]),
     parts,
     parts,
     st.none() | st.text(max_size=4),
