@@ -20,7 +20,7 @@ st.set_page_config(page_title="ASC Studio", page_icon=MARK, layout="wide")
 st.logo(MARK, size="large")
 page = st.navigation(
     [
-        st.Page("views/overview.py", title="Overview", icon=":material/dashboard:", url_path="overview", default=True),
+        st.Page("views/overview.py", title="Overview", icon=":material/dashboard:", default=True),
         st.Page("views/map.py", title="Map", icon=":material/grid_on:", url_path="map"),
         st.Page("views/tune.py", title="Tune", icon=":material/tune:", url_path="tune"),
         st.Page("views/compare.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),

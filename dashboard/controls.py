@@ -211,7 +211,7 @@ def _minimum(session: Session, move: Move, scores: Scores) -> None:
             f"tune-min-heads:{most}",
             "min_heads",
             move.min_heads,
-            label="Heads kept a layer",
+            label="Fewest heads a layer",
             min_value=0,
             max_value=most,
         )

@@ -78,7 +78,7 @@ class Move:
         star = "*" if self.forced else ""
         match self.rule:
             case "budget":
-                what = f"{self.keep:.2f}"
+                what = f"{self.keep:.2f}" + (f" ×{self.multiple}" if self.multiple > 1 else "")
             case "threshold":
                 what = "threshold"
             case "share":

@@ -125,6 +125,20 @@ def test_several_budgets_make_a_plan_that_holds_them_all(
     assert both["kept_parameters"] <= 0.9
 
 
+def test_a_task_with_a_test_split_alone_goes_all_the_way(project: Path, tmp_path: Path) -> None:
+    text = (project / "mood.toml").read_text().partition("[data]")[0]
+    (project / "alone.toml").write_text(text + '[data]\ntest = "test.tsv"\n')
+    common = ("--task", project / "alone.toml", "--split", "test")
+    study = ("--study", tmp_path / "study")
+    run("score", project / "model", *common, *study, "-m", "fisher", "--samples", 32)
+    plan, out = tmp_path / "plan.json", tmp_path / "small"
+    run("plan", project / "model", *common, *study, "-m", "fisher", "--keep-flops", 0.6, "-o", plan)
+    made = run("compress", project / "model", "--plan", plan, *common, "--repair", "one-shot", "-o", out)
+    assert made["max_difference"] < 1e-4
+    assert "--split test" in (out / "README.md").read_text()
+    assert run("export", out, *common, "-o", tmp_path / "exported")["max_difference"] < 1e-4
+
+
 @pytest.mark.parametrize("method", ["kwon", "kprune", "greedy-layers"])
 def test_a_published_method_needs_no_scores_and_makes_a_plan(project: Path, method: str) -> None:
     base = ("plan", project / "model", "--task", project / "mood.toml", "--study", project / "empty", "-m", method)

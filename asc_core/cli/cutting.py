@@ -17,6 +17,7 @@ from asc_core.cli.verb import (
     EncoderArgument,
     JsonOption,
     MultipleOption,
+    OnlySplitOption,
     OutOption,
     OverwriteOption,
     RepairMode,
@@ -51,6 +52,7 @@ def compress(
     ] = RepairMode.none,
     transfer: TransferOption = False,
     overwrite: OverwriteOption = False,
+    split: OnlySplitOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
     as_json: JsonOption = False,
@@ -76,7 +78,7 @@ def compress(
         assert recipe is not None
         steps = asc_core.Recipe.load(recipe)
         task = task or steps.task
-    application = asc_core.load_task(task, split_seed=seed) if task else None
+    application = asc_core.load_task(task, split_seed=seed, split=split) if task else None
     state = out.parent / f".{out.name}.steps"
     uncut, smaller = steps.made(original, application, progress_line(), folder=state)
     report = deliver(smaller, uncut, out, recipe=steps, task=application, overwrite=overwrite, progress=progress_line())

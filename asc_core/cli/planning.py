@@ -14,6 +14,7 @@ from asc_core.cli.verb import (
     EncoderArgument,
     JsonOption,
     MultipleOption,
+    OnlySplitOption,
     OutOption,
     SeedOption,
     StudyOption,
@@ -38,6 +39,7 @@ def latency(
     study: StudyOption,
     batch_size: BatchOption = 32,
     again: Annotated[bool, typer.Option("--again", help="Measure anew what the study holds already.")] = False,
+    split: OnlySplitOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
     as_json: JsonOption = False,
@@ -49,7 +51,7 @@ def latency(
     import asc_core
     from asc_core.plan.encoder_cost import task_cost_model
 
-    loaded, application = load(encoder, task, seed, device)
+    loaded, application = load(encoder, task, seed, device, split=split)
     cost_model = task_cost_model(loaded, application)
     table = asc_core.layer_times(
         loaded,
@@ -132,6 +134,7 @@ def plan(
     keep_layers: Annotated[float | None, typer.Option(help="Share of the layers to keep.")] = None,
     scope: Annotated[str, typer.Option(help="Shares of every 'layer', or 'global'.")] = "global",
     min_heads: Annotated[int, typer.Option(min=0, help="Heads that every kept layer keeps.")] = 0,
+    split: OnlySplitOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
     as_json: JsonOption = False,
@@ -158,7 +161,7 @@ def plan(
         )
     if multiple > 1 and not budgets:
         raise UserError("--multiple goes with a budget: thresholds and shares say themselves how many neurons stay.")
-    loaded, application = load(encoder, task, seed, device)
+    loaded, application = load(encoder, task, seed, device, split=split)
     kept = asc_core.Study.open(study)
     whole = method in PUBLISHED
     scores = None if whole else stored_scores(kept, loaded, application, method, encoder, task, study)

@@ -29,6 +29,9 @@ TaskOption = Annotated[str, typer.Option("--task", help="A preset, a task file (
 StudyOption = Annotated[Path, typer.Option("--study", help="The folder that keeps the results.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Where to write.")]
 SplitOption = Annotated[str, typer.Option("--split", help="Which split to measure on.")]
+OnlySplitOption = Annotated[
+    str | None, typer.Option("--split", help="For a task with a single split that is not train: use it for everything.")
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Draws samples and splits.")]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; by default the best there is.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]

@@ -42,7 +42,7 @@ def deliver(
     progress = progress or Progress()
     steps = [step.describe() for step in recipe.steps] if recipe is not None else []
     source = original.source if original.source.startswith("demo:") else original.name
-    command = None if recipe is None else f"asc compress {source} {_options(recipe)} -o {Path(out).name}"
+    command = None if recipe is None else f"asc compress {source} {_options(recipe, task)} -o {Path(out).name}"
     if task is None:
         card, texts = Card(steps=steps, command=command), None
     else:
@@ -78,9 +78,11 @@ def deliver(
     )
 
 
-def _options(recipe: Recipe) -> str:
+def _options(recipe: Recipe, applied_to: Task | None) -> str:
     """Those of `asc compress` that make the same again, with the plan alone where they can say what was done to it."""
     task = f" --task {recipe.task or 'TASK'}"
+    if applied_to is not None and len(applied_to.splits) == 1:
+        task += f" --split {applied_to.splits[0]}"
     plan, step = recipe.plan, recipe.steps[0] if recipe.steps else None
     if plan is None or not isinstance(step, Prune):
         return f"--recipe recipe.json{task}"
