@@ -16,9 +16,10 @@ rate that the checkpoint was fine-tuned with, and keep the best epoch by validat
   greedy       the layer that is missed least, again and again, then fine-tuned
   random       layers drawn by the seed, then fine-tuned
 The seed draws calibration texts, random layers, batches and dropout. Test splits are read once, for this table.
-`--paper` is the paper's own table: similarity 0.90, 0.85, 0.80, with size and speed-up, and its baselines as far as
-they can be had without a hub: the uncut model, 90 % of the layers' weights zeroed by magnitude with int8 linears, and
-half the layers at random over 5 seeds. `price_of_agnosticism`: see `asc_core.recipes.price`.
+`--paper` is the paper's own table: similarity 0.90, 0.85, 0.80, with size and speed-up, and its baselines: the uncut
+model, 90 % of the layers' weights zeroed by magnitude with int8 linears, half the layers at random over 5 seeds, and
+smaller pre-trained encoders where the hub is reachable (or `--shelf FOLDER`), fine-tuned alike.
+`price_of_agnosticism`: see `asc_core.recipes.price`.
 The last line is one JSON object. `--collect` keeps it in benchmarks/results/asc.json, and the outcomes by test example
 in asc-outcomes.npz beside it: what is in there is not measured again. `--paper` keeps its table in asc.json.
 """
@@ -249,6 +250,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--method", action="append", choices=list(METHODS), help="default: all; may be repeated")
     parser.add_argument("--paper", action="store_true", help="the paper's table alone")
+    parser.add_argument("--shelf", action="append", help="a smaller pre-trained encoder for it; may be repeated")
     parser.add_argument("--matrix", action="store_true", help="the matrix alone")
     parser.add_argument("--collect", action="store_true", help="compute nothing: report what was measured")
     options = parser.parse_args()
@@ -266,7 +268,7 @@ def main() -> None:
         result["matrices"] = matrices(everyone, sizes, seeds, options.collect)
     if options.paper:
         for application in applications.values():
-            for row in asc_paper.rows(application):
+            for row in asc_paper.rows(application, options.shelf or asc_paper.OFF_THE_SHELF):
                 result["paper"].append(row)
                 print(json.dumps(row), flush=True)
     kept = committed("asc")

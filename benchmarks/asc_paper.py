@@ -8,7 +8,7 @@ passes in turns.
 from __future__ import annotations
 
 import statistics as summary
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ from torch import nn
 
 from asc_core import modeling
 from asc_core.compress.choose import CutBySimilarity
-from asc_core.encoder import Encoder
+from asc_core.encoder import Encoder, load_encoder
+from asc_core.errors import UserError
 from asc_core.evaluate import Measured, measure_latency
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.recipes import Recipe
@@ -30,11 +31,20 @@ if TYPE_CHECKING:
 THRESHOLDS = (0.90, 0.85, 0.80)
 SPARSITY = 0.9
 RANDOM_SEEDS = 5
+OFF_THE_SHELF = (  # DistilBERT; BERT medium, mini and tiny: the paper's
+    "distilbert/distilbert-base-uncased",
+    "google/bert_uncased_L-8_H-512_A-8",
+    "google/bert_uncased_L-4_H-256_A-4",
+    "google/bert_uncased_L-2_H-128_A-2",
+)
 BATCH, TURNS = 32, 15
 
 
-def rows(application: Application) -> Iterator[dict[str, Any]]:
-    """Uncut; each threshold; unstructured sparse + int8; half the layers at random, mean over seeds."""
+def rows(application: Application, shelf: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Uncut; each threshold; unstructured sparse + int8; half the layers at random, mean over seeds; smaller encoders.
+
+    shelf: folders or hub ids of pre-trained encoders; one that cannot be had is named and left out.
+    """
     name, task, dense = application.name, application.task, application.encoder
     work = application.file("ASC", 0.5, 0).parent
     metric = task.metric
@@ -69,6 +79,23 @@ def rows(application: Application) -> Iterator[dict[str, Any]]:
     small = dense.cut(half)
     measured = application.measured("random", 0.5, RANDOM_SEEDS, only_read=False)
     yield row("random half of the layers", small, measured, small.parameters / dense.parameters, seeds=len(measured))
+    for source in shelf:
+        try:
+            other = load_encoder(source)
+        except UserError as error:
+            print(f"{source} is left out: {error}", flush=True)
+            continue
+        called = Path(source).name
+        file = work / f"{name}-off-the-shelf-{called}.npz"
+        measured = outcomes(file, lambda: [_fine_tuned(application, other, called, work)], task)  # noqa: B023
+        yield row(called, other, measured, other.parameters / dense.parameters)
+
+
+def _fine_tuned(application: Application, other: Encoder, called: str, work: Path) -> Encoder:
+    """As the checkpoint was, and Sajjad's cut encoder is."""
+    *_, whole = application.recipe("Sajjad", 0.5, 0)[1].steps
+    folder = work / "recipes" / f"{application.name}-{called}"
+    return Recipe((whole,)).apply(other, application.task, folder=folder)
 
 
 def _recovered(application: Application, plan: Plan, work: Path) -> Encoder:
