@@ -48,6 +48,7 @@ KEPT = (0.8, 0.6, 0.5, 0.4, 0.3, 0.2)
 SUBSET = ("minilm-sick", "minilm-clinc150", "minilm-mrpc")
 SUBSET_KEPT = (0.5, 0.3, 0.2)
 SAMPLES = 1024
+FULL_SEEDS = 3
 OURS = "obs, sequential refit"
 SCORED = ("fisher", "michel", "kprune-predictive", "kprune-representational", "textpruner", "flap", "magnitude")
 LAYERS = ("update", "asc-b")
@@ -240,6 +241,18 @@ def compared(
     }
 
 
+def whole(cells: list[dict[str, Any]]) -> bool:
+    """Whether it is the table of `--full`: every method in every cell, over 3 seeds where they draw its calibration."""
+    methods = Checkpoint(next(iter(CHECKPOINTS)), 0).methods()
+    seeds = {method: 1 if method in WITHOUT_CALIBRATION else FULL_SEEDS for method in methods}
+    complete = {
+        (cell["checkpoint"], cell["kept"])
+        for cell in cells
+        if all(cell["seeds"].get(method, 0) >= count for method, count in seeds.items())
+    }
+    return complete == {(name, kept) for name in CHECKPOINTS for kept in KEPT}
+
+
 def timings() -> dict[str, float]:
     """From a changed budget to the compressed model, scores and calibration in hand; and what it then runs at."""
     encoder, task = asc_core.load_encoder("demo:nli"), asc_core.load_task("demo:nli")
@@ -288,9 +301,10 @@ def main() -> None:
     everything = options.full or options.collect
     names = options.checkpoints or (list(CHECKPOINTS) if everything else SUBSET)
     kept = tuple(sorted(options.kept or (KEPT if everything else SUBSET_KEPT), reverse=True))
-    seeds = range(options.seeds or (3 if everything else 1))
+    seeds = range(options.seeds or (FULL_SEEDS if everything else 1))
     anew = () if options.collect else options.method
-    result = {"cells": [cell for name in names for cell in table(name, kept, seeds, anew)]}
+    cells = [cell for name in names for cell in table(name, kept, seeds, anew)]
+    result: dict[str, Any] = {"full": whole(cells), "cells": cells}
     if not (options.checkpoints or options.kept or options.method):
         result |= earlier_timings() if options.collect else {**timings(), "timed_on": machine()}
         keep("quality", result)
