@@ -1,0 +1,106 @@
+"""Committed tables grow over several machines and days: what was measured before must come back as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from asc_core.evaluate import Measured
+from asc_core.tasks import Task
+from asc_core.tasks.base import Metric
+from benchmarks.asc import with_committed
+from benchmarks.outcomes import outcomes, pack, store, unpack
+from benchmarks.quality import OURS, compared
+from tests.scores.toy import ToyTask
+
+
+def measured(statistics: np.ndarray) -> Measured:
+    return Measured("accuracy", "test", np.arange(len(statistics)), statistics, len(statistics), 3, 17.25)
+
+
+def test_packed_outcomes_come_back_as_they_were(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    right, shares = draw.integers(0, 2, (50, 1)).astype(float), draw.random((50, 2))
+    store(_in(tmp_path / "a") / "one.npz", [measured(right), measured(shares)])
+    pack(tmp_path / "a", tmp_path / "packed.npz")
+    unpack(tmp_path / "packed.npz", tmp_path / "b")
+    found = outcomes(tmp_path / "b/one.npz", list, None)  # type: ignore[arg-type]
+    for before, after in zip([right, shares], found, strict=True):
+        assert np.array_equal(after.statistics, before)
+        assert after.statistics.dtype == before.dtype
+        assert (after.total, after.truncated, after.mean_length, after.complete) == (50, 3, 17.25, True)
+
+
+def test_what_lies_there_already_is_not_replaced(tmp_path: Path) -> None:
+    old, new = np.zeros((4, 1)), np.ones((4, 1))
+    store(_in(tmp_path / "a") / "one.npz", [measured(old)])
+    pack(tmp_path / "a", tmp_path / "packed.npz")
+    store(_in(tmp_path / "b") / "one.npz", [measured(new)])
+    unpack(tmp_path / "packed.npz", tmp_path / "b")
+    assert outcomes(tmp_path / "b/one.npz", list, None)[0].statistics.sum() == 4  # type: ignore[arg-type]
+
+
+def test_a_part_of_a_split_is_not_packed(tmp_path: Path) -> None:
+    part = Measured("accuracy", "test", np.arange(4), np.ones((4, 1)), total=9)
+    store(_in(tmp_path / "a") / "part.npz", [part])
+    with pytest.raises(ValueError, match="whole split"):
+        pack(tmp_path / "a", tmp_path / "packed.npz")
+
+
+def right(share: float) -> np.ndarray:
+    """(100, 2) outcomes of which this share is right."""
+    return np.stack([np.arange(100) < 100 * share, np.ones(100)], axis=1).astype(float)
+
+
+def cell(gathered: dict[str, float], before: dict[str, Any] | None) -> dict[str, Any]:
+    arrays = {method: right(share) for method, share in gathered.items()}
+    made = compared("toy", 0.5, _accuracy(), right(0.9), arrays, dict.fromkeys(arrays, 1), before)
+    assert made is not None
+    return made
+
+
+def test_a_cell_keeps_what_is_committed_and_takes_what_is_new() -> None:
+    first = cell({OURS: 0.85, "kprune": 0.8}, None)
+    assert (first["lost"], first["best_baseline"], first["best_baseline_lost"]) == (5.0, "kprune", 10.0)
+    assert first["difference_interval"][1] < 0, "ours loses less"
+    assert cell({}, first) == first
+    wider = cell({"random": 0.2}, first)
+    assert wider["all_lost"] == first["all_lost"] | {"random": 70.0}
+    assert wider["difference_interval"] == first["difference_interval"]
+    again = cell({OURS: 0.88, "kprune": 0.8}, first)
+    assert again["lost"] == 2.0, "measured anew over as many seeds"
+
+
+def test_more_seeds_are_not_replaced_by_fewer() -> None:
+    first = cell({OURS: 0.85, "kprune": 0.8}, None)
+    committed = first | {"seeds": {OURS: 3, "kprune": 1}}
+    assert cell({OURS: 0.5, "kprune": 0.8}, committed)["lost"] == 5.0
+
+
+def test_a_new_best_baseline_is_not_compared_with_outcomes_that_are_gone() -> None:
+    committed = cell({OURS: 0.85, "kprune": 0.8}, None) | {"seeds": {OURS: 3, "kprune": 1}}
+    with pytest.raises(SystemExit, match="measured again"):
+        cell({"kwon": 0.88}, committed)
+
+
+def test_rows_of_recipes_keep_each_method_over_the_most_seeds() -> None:
+    def row(**seeds: int) -> dict[str, Any]:
+        return {"task": "sick", "size": 0.5, "methods": {name: {"seeds": n, "from": n} for name, n in seeds.items()}}
+
+    (merged,) = with_committed([row(ASC=1, greedy=3)], [row(ASC=3, random=1)])
+    assert {name: one["seeds"] for name, one in merged["methods"].items()} == {"ASC": 3, "greedy": 3, "random": 1}
+    assert with_committed([], [row(ASC=3)]) == [row(ASC=3)]
+
+
+def _in(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _accuracy() -> Task:
+    task = ToyTask()
+    task.metric = Metric("accuracy", ("right", "n"), from_sums=lambda sums: sums[..., 0] / sums[..., 1])
+    return task
