@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from asc_core import modeling
 from asc_core.compress.bottom_up import check_fits, next_input, put
-from asc_core.compress.calibration import Calibration, ResidualSums
+from asc_core.compress.calibration import Calibration, ResidualSums, Texts
 from asc_core.compress.fit import Fit
 from asc_core.compress.reconstruct import least_squares
 from asc_core.encoder import Encoder
@@ -40,7 +40,7 @@ from asc_core.values import Plan, Provenance
 TEMPERATURE = 2.0
 REPRESENTATIONAL = 2.5e-4  # the weight of representational knowledge; that of predictive knowledge is 1
 HEADS = 64.0  # what a head's mean over its columns is multiplied by
-BATCH = 32  # examples over which a gradient is averaged before it is squared
+BATCH, BATCH_OF_SPANS = 32, 12  # texts over which a gradient is averaged before it is squared: GLUE's, and SQuAD's
 
 
 def kprune_plan(
@@ -105,17 +105,20 @@ class _Walk:
         self.binary = getattr(encoder.model.config, "problem_type", None) == "multi_label_classification"
         with torch.no_grad():
             self.outputs = [_tensors(self.runner.record(text.batch.inputs)[0]) for text in calibration.texts]
+        texts = [len(text.batch.mask) // text.batch.rows_per_feature for text in calibration.texts]
+        batch = BATCH_OF_SPANS if "start_logits" in self.outputs[0] else BATCH
+        self.batches = drawn_batches(sum(texts), batch, calibration.seed).split(texts)
 
     def measure(self, number: int, costs: list[int], progress: Progress) -> tuple[list[np.ndarray], Fit]:
         """(scores by cost of the blocks of each sublayer from this one on, what this one's readout has to write)."""
-        gathered, fit = _Knowledge(self.readouts[number:]), Fit(bias=False)
-        readout, batches = self.readouts[number], len(self.hidden)
+        gathered, fit = _Knowledge(self.readouts[number:], torch.cat(self.batches).bincount()), Fit(bias=False)
+        readout, passes = self.readouts[number], len(self.hidden)
         layer, bias = number // 2, readout.linear.bias
-        for batch, (text, states, reference) in enumerate(
-            zip(self.calibration.texts, self.hidden, self.outputs, strict=True)
+        for done, (text, states, reference, batches) in enumerate(
+            zip(self.calibration.texts, self.hidden, self.outputs, self.batches, strict=True)
         ):
-            progress.step(number * batches + batch, len(self.readouts) * batches, "K-prune")
-            probe = _Gates(self.norm_first, (readout.kind, layer), gathered, text.real, text.batch.rows_per_feature)
+            progress.step(number * passes + done, len(self.readouts) * passes, "K-prune")
+            probe = _Gates(self.norm_first, (readout.kind, layer), gathered, text, batches)
             with torch.enable_grad():
                 output = self.runner.start(layer, text.batch.inputs, states, probe)
                 loss = divergence(_tensors(output), reference, text.real, self.binary).sum()
@@ -126,8 +129,7 @@ class _Walk:
             wanted = wanted if bias is None else wanted - bias
             fit.add(probe.source.detach()[tokens], wanted, torch.ones(len(wanted), device=wanted.device))
             probe.release()
-        features = sum(len(text.batch.mask) // text.batch.rows_per_feature for text in self.calibration.texts)
-        return gathered.scores(costs[number:], features, self.calibration.tokens), fit
+        return gathered.scores(costs[number:], self.calibration.tokens), fit
 
     @torch.no_grad()
     def prune(self, number: int, staying: np.ndarray, fit: Fit) -> None:
@@ -145,24 +147,39 @@ class _Walk:
             ]
 
 
+def drawn_batches(texts: int, size: int, seed: int) -> torch.Tensor:
+    """(texts,) the number of the batch that each text is in, drawn by seed, all of about `size`.
+
+    Not the batches that go through the encoder: those are of texts of one length, as many as the device takes, and the
+    square of a mean over one or two texts is mostly noise.
+    """
+    drawn = np.random.default_rng((seed, 9)).permutation(texts)
+    return torch.from_numpy(drawn % max(1, round(texts / size)))
+
+
 @dataclass
 class _Knowledge:
-    """Sums over all texts so far. predictive, representational: readout -> (columns,)"""
+    """Sums over all texts so far. representational: readout -> (columns,). gradients: readout -> (batches, columns).
+
+    sizes: (batches,) texts of each of `drawn_batches`.
+    """
 
     readouts: list[Readout]
+    sizes: torch.Tensor
 
     def __post_init__(self) -> None:
-        self.predictive: dict[Place, torch.Tensor] = {}
+        self.gradients: dict[Place, torch.Tensor] = {}
         self.representational: dict[Place, torch.Tensor] = {}
 
-    def scores(self, costs: list[int], features: int, tokens: int) -> list[np.ndarray]:
+    def scores(self, costs: list[int], tokens: int) -> list[np.ndarray]:
         found = []
         for readout, cost in zip(self.readouts, costs, strict=True):
             place = (readout.kind, readout.row)
             written = readout.linear.weight.detach().square().mean(0)
             columns = REPRESENTATIONAL * self.representational[place] * written / tokens
-            if place in self.predictive:
-                columns = columns + self.predictive[place] / 2 / features
+            if place in self.gradients:
+                means = self.gradients[place] / self.sizes[:, None].to(columns)
+                columns = columns + means.square().sum(0) / 2 / int(self.sizes.sum())
             blocks = columns.unflatten(0, (readout.blocks, -1)).mean(1) if readout.blocks else columns
             if readout.kind == "attention":
                 blocks = HEADS * blocks
@@ -171,14 +188,16 @@ class _Knowledge:
 
 
 class _Gates(ResidualSums):
-    """From one readout on: squares of inputs, and of gate gradients averaged over batches, into `gathered`.
+    """From one readout on: squares of inputs, and gate gradients of each text, into `gathered`.
 
-    source: what the readout `first` reads, where the graph begins. before: the residual stream there.
+    batches: (texts,) where each text's gradient belongs. source: what the readout `first` reads, where the graph
+    begins. before: the residual stream there.
     """
 
-    def __init__(self, norm_first: bool, first: Place, gathered: _Knowledge, real: torch.Tensor, rows: int):
+    def __init__(self, norm_first: bool, first: Place, gathered: _Knowledge, text: Texts, batches: torch.Tensor):
         super().__init__(norm_first)
-        self.first, self.gathered, self.real, self.rows_per_feature = first, gathered, real, rows
+        self.first, self.gathered, self.batches = first, gathered, batches
+        self.real, self.rows_per_feature = text.real, text.batch.rows_per_feature
         self.source: torch.Tensor
         self.before: torch.Tensor
         self._begun = False
@@ -192,8 +211,10 @@ class _Gates(ResidualSums):
             inputs = inputs.detach().requires_grad_()
             self.source, self.before = inputs, self.residual.detach()
         seen, place = inputs.detach(), (readout.kind, readout.row)
-        _add(self.gathered.representational, place, seen[self.real].square().sum(0))
-        inputs.register_hook(lambda gradient: self._square(place, seen, gradient))
+        written = seen[self.real].square().sum(0)
+        sums = self.gathered.representational
+        sums[place] = sums[place] + written if place in sums else written
+        inputs.register_hook(lambda gradient: self._add(place, seen, gradient))
         return inputs if begins else None
 
     def release(self) -> None:
@@ -201,15 +222,13 @@ class _Gates(ResidualSums):
         del self.source, self.before
 
     @torch.no_grad()
-    def _square(self, place: Place, seen: torch.Tensor, gradient: torch.Tensor) -> None:
+    def _add(self, place: Place, seen: torch.Tensor, gradient: torch.Tensor) -> None:
         each = (seen * gradient).sum(1)  # (rows, columns)
         each = each.unflatten(0, (-1, self.rows_per_feature)).sum(1)
-        for batch in each.split(BATCH):
-            _add(self.gathered.predictive, place, batch.mean(0).square())
-
-
-def _add(sums: dict[Place, torch.Tensor], place: Place, values: torch.Tensor) -> None:
-    sums[place] = sums[place] + values if place in sums else values
+        sums = self.gathered.gradients
+        if place not in sums:
+            sums[place] = each.new_zeros(len(self.gathered.sizes), each.shape[1])
+        sums[place].index_add_(0, self.batches.to(each.device), each)
 
 
 def _tensors(output: Any) -> dict[str, torch.Tensor]:

@@ -120,6 +120,21 @@ def test_at_the_uncut_model_only_representational_knowledge_decides(monkeypatch:
     assert max(float(values.max()) for values in predictive) < 1e-6 * min(float(values.max()) for values in scores)
 
 
+def test_what_is_measured_does_not_depend_on_the_encoders_batches() -> None:
+    encoder, task = tiny(), ToyTask(70)
+    found = []
+    for tokens in (20, 90, 4096):
+        calibration = calibrate(encoder, task, batch_tokens=tokens)
+        walk = _Walk(encoder, calibration)
+        assert sorted(torch.cat(walk.batches).bincount().tolist()) == [35, 35]
+        _, fit = walk.measure(0, [1] * 6, kprune.Progress())
+        walk.prune(0, np.array([True, False, True, False]), fit)
+        found.append(walk.measure(1, [1] * 6, kprune.Progress())[0])
+    for other in found[1:]:
+        for one, same in zip(found[0], other, strict=True):
+            np.testing.assert_allclose(one, same, rtol=1e-3, atol=1e-9)
+
+
 @given(st.lists(st.lists(st.integers(0, 9), max_size=5), min_size=1, max_size=4), st.integers(0, 40), st.data())
 @settings(deadline=None)
 def test_the_highest_stay_in_order_until_one_does_not_fit(
