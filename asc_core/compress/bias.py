@@ -32,10 +32,14 @@ class Columns:
 
 
 class _Sums(Probe):
-    """(2, columns) sums of each readout's inputs and of their squares, float64."""
+    """(2, columns) sums of each readout's inputs and of their squares, float64, and over how many tokens.
+
+    Where layers share weights a readout reads every token once a layer.
+    """
 
     def __init__(self) -> None:
         self.sums: dict[Place, torch.Tensor] = {}
+        self.tokens: dict[Place, int] = {}
         self.real: torch.Tensor
 
     def read(self, readout: Readout, inputs: torch.Tensor) -> None:
@@ -43,6 +47,7 @@ class _Sums(Probe):
         both = torch.stack([rows.sum(0), rows.square().sum(0)]).double()
         place = (readout.kind, readout.row)
         self.sums[place] = self.sums[place] + both if place in self.sums else both
+        self.tokens[place] = self.tokens.get(place, 0) + len(rows)
 
 
 @torch.no_grad()
@@ -54,8 +59,8 @@ def columns_of(encoder: Encoder, calibration: Calibration, progress: Progress | 
         probe.real = text.real
         with probing(probe):
             encoder.model(**text.batch.inputs)
-    means = {place: both[0] / calibration.tokens for place, both in probe.sums.items()}
-    squares = {place: both[1] / calibration.tokens for place, both in probe.sums.items()}
+    means = {place: both[0] / probe.tokens[place] for place, both in probe.sums.items()}
+    squares = {place: both[1] / probe.tokens[place] for place, both in probe.sums.items()}
     return Columns(means, {place: (squares[place] - means[place].square()).clamp_min(0) for place in means})
 
 

@@ -11,10 +11,8 @@ first sublayer the divergence has no gradient, and representational knowledge de
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -58,7 +56,7 @@ def kprune_plan(
     """
     check_fits(encoder, calibration)
     progress, unit = progress or Progress(), cost_model.unit_costs(budget)
-    left = math.floor(Fraction(repr(float(keep))) * cost_model.dense_total(budget)) - unit.fixed
+    left = cost_model.limit(keep, budget) - unit.fixed
     if left < 0:
         raise UserError(f"{keep:.4g} of the {budget} is less than what no cut of heads and neurons removes: give more.")
     costs = [(unit.heads if readout.kind == "attention" else unit.neurons)[readout.row] for readout in encoder.readouts]

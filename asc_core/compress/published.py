@@ -182,7 +182,9 @@ def _highest(ground: Ground, heads: tuple[np.ndarray, ...], neurons: tuple[np.nd
     counts = [len(values) for values in (*heads, *neurons)]
     costs = np.repeat(np.asarray([*unit.heads, *unit.neurons], dtype=np.int64), counts)
     order = np.argsort(-flat, kind="stable")
-    within = unit.fixed + np.cumsum(costs[order]) <= keep * ground.cost_model.dense_total(ground.budget)
+    within = unit.fixed + np.cumsum(costs[order]) <= ground.cost_model.limit(keep, ground.budget)
+    if not within.any():
+        raise UserError(f"{keep:.4g} of the {ground.budget} is less than what no cut of heads and neurons removes.")
     staying = np.zeros(len(flat), dtype=bool)
     staying[order[within]] = True
     rows = np.split(staying, np.cumsum(counts)[:-1])
@@ -199,7 +201,7 @@ def _greedy_layers(ground: Ground, keeps: Sequence[float]) -> Iterator[Plan]:
     )
     plan = next(plans)
     for keep in keeps:
-        limit = keep * ground.cost_model.dense_total(ground.budget)
+        limit = ground.cost_model.limit(keep, ground.budget)
         while ground.cost_model.total(plan, ground.budget) > limit:
             smaller = next(plans, None)
             if smaller is None:
@@ -210,7 +212,9 @@ def _greedy_layers(ground: Ground, keeps: Sequence[float]) -> Iterator[Plan]:
 
 
 def _shortgpt(ground: Ground, keeps: Sequence[float]) -> Iterator[Plan]:
-    scores = sweep(ground.encoder, ground.task, ["update"], samples=ground.samples, seed=ground.seed)["update"]
+    (scores,) = sweep(
+        ground.encoder, ground.task, ["update"], samples=ground.samples, seed=ground.seed, progress=ground.progress
+    ).values()
     for keep in keeps:
         yield by_budget(scores, ground.cost_model, keep, ground.budget, level="layers")
 

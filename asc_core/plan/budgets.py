@@ -89,7 +89,7 @@ def by_budget(
         if not 0 <= share <= 1:
             raise UserError(f"A budget keeps a share between 0 and 1, so {share:g} of the {name} cannot be kept.")
     question = _Question.of(scores, cost_model, tuple(shares), level, min_heads, forced_kept, forced_cut, multiple)
-    limits = {name: math.floor(Fraction(repr(float(share))) * question.dense[name]) for name, share in shares.items()}
+    limits = {name: cost_model.limit(share, name) for name, share in shares.items()}
     for name, limit in limits.items():
         if question.smallest[name] > limit:
             raise UserError(

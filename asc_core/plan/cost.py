@@ -6,8 +6,10 @@ compared without rounding and the same plan always costs the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from typing import Literal, get_args
 
@@ -217,6 +219,11 @@ class CostModel:
     def dense_total(self, budget: str) -> int:
         """`total` of the plan that removes nothing."""
         return self._total(budget, np.ones(self.shape.layers, dtype=bool), self.shape.heads, self.shape.neurons)
+
+    def limit(self, keep: float, budget: str) -> int:
+        """What a share of `dense_total` comes to, in whole units, the share meant as the decimal that it is written as:
+        in binary 0.7 is a little less than seven tenths, and a part that costs just as much would not fit."""
+        return math.floor(Fraction(repr(float(keep))) * self.dense_total(budget))
 
     def _total(self, budget: str, layers: np.ndarray, heads: Iterable[int], neurons: Iterable[int]) -> int:
         if budget in COUNTED:

@@ -58,7 +58,7 @@ def fewest_dropped(
     Raises: UserError where none is.
     """
     shape = cost_model.shape
-    whole, limit = Plan.full(shape), keep * cost_model.dense_total(budget)
+    whole, limit = Plan.full(shape), cost_model.limit(keep, budget)
     for layers in gone:
         stay = tuple(layer for layer in range(shape.layers) if layer not in layers)
         rule = f"drop {len(layers)} layers, {name} (keep {keep:.4g} of the {budget})"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from asc_core.errors import UserError
 from asc_core.plan import CostModel, by_budget
 from asc_core.plan.cost import Budget
 from asc_core.plan.encoder_cost import cost_model as cost_model_of
@@ -136,16 +137,28 @@ def even_widths(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """(heads, neurons) of each row: about the same share of the original's heads in every row, then of its neurons.
 
-    The heads' share is the budget's, to the nearest whole head in the widest row; neurons fill what that leaves, alike
-    in all rows. Neither grows beyond what there is now.
+    The heads' share is the budget's of all that can go, to the nearest whole head in the widest row, and less where
+    they alone would be over it; neurons fill what that leaves, alike in all rows. Neither grows beyond what there is
+    now, and a head stays in every layer. Raises: UserError where even that is over the budget.
     """
-    limit = math.floor(left * costs.dense_total(budget))
-    share = min(1.0, limit / max(1, _original_total(original, now, costs, budget)))
     unit = costs.unit_costs(budget)
-    heads = tuple(min(n, max(1, round(share * h))) for n, h in zip(now.heads, original.heads, strict=True))
-    used = unit.fixed + sum(n * cost for n, cost in zip(heads, unit.heads, strict=True))
+    limit = math.floor(left * costs.dense_total(budget)) - unit.fixed
+    share = min(1.0, max(0.0, limit / max(1, _original_total(original, costs, budget))))
+    widest, most = max(original.neurons, default=0), max(original.heads, default=0)
 
-    widest = max(original.neurons, default=0)
+    def with_heads(count: int) -> tuple[int, ...]:
+        return tuple(
+            min(n, max(1, round(count * h / max(most, 1)))) for n, h in zip(now.heads, original.heads, strict=True)
+        )
+
+    def used_by(heads: tuple[int, ...]) -> int:
+        return sum(n * cost for n, cost in zip(heads, unit.heads, strict=True))
+
+    fitting = (heads for count in range(round(share * most), -1, -1) if used_by(heads := with_heads(count)) <= limit)
+    chosen = next(fitting, None)
+    if chosen is None:
+        raise UserError(f"So small a share of the {budget} is out of reach: a head stays in every layer. Keep more.")
+    used = used_by(chosen)
 
     def with_neurons(width: int) -> tuple[int, ...]:
         return tuple(min(n, width * f // max(widest, 1)) for n, f in zip(now.neurons, original.neurons, strict=True))
@@ -155,11 +168,11 @@ def even_widths(
         middle = (low + high + 1) // 2
         fits = used + sum(n * cost for n, cost in zip(with_neurons(middle), unit.neurons, strict=True)) <= limit
         low, high = (middle, high) if fits else (low, middle - 1)
-    return heads, with_neurons(low)
+    return chosen, with_neurons(low)
 
 
-def _original_total(original: Shape, now: Shape, costs: CostModel, budget: Budget) -> int:
-    """What the original's widths would cost at the costs of what is left."""
+def _original_total(original: Shape, costs: CostModel, budget: Budget) -> int:
+    """What the original's heads and neurons would cost at the costs of what is left."""
     unit = costs.unit_costs(budget)
     counts = zip((*original.heads, *original.neurons), (*unit.heads, *unit.neurons), strict=True)
-    return unit.fixed + sum(count * cost for count, cost in counts)
+    return sum(count * cost for count, cost in counts)

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from asc_core.compress import PUBLISHED, cut_and_repair, prune, published_plan
+from asc_core.compress import PUBLISHED, calibrate, cut_and_repair, prune, published_plan
 from asc_core.compress.bias import columns_of
 from asc_core.compress.published import Ground
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.plan import by_budget
 from asc_core.plan.encoder_cost import task_cost_model
+from asc_core.probes import Probe, Readout, probing
 from asc_core.recipes import Recipe
 from asc_core.scores import sweep
 from asc_core.tasks.base import Batch
@@ -94,6 +95,42 @@ def test_flap_standardises_fluctuations_in_each_sublayer_and_then_compares_all_h
         (0, 1, 2),
     )
     assert ground.cost_model.total(larger, "flops") > 0.5 * ground.cost_model.dense_total("flops")
+
+
+@pytest.mark.parametrize("budget", ["flops", "parameters", "bytes"])
+@pytest.mark.parametrize("method", sorted(PUBLISHED))
+def test_no_published_method_exceeds_its_budget_and_out_of_reach_is_said(method: str, budget: Any) -> None:
+    encoder = tiny()
+    costs = task_cost_model(encoder, TASK)
+    found = 0
+    for keep in (0.9, 0.5, 0.3, 0.1, 0.02):
+        try:
+            plan = published_plan(encoder, TASK, method, keep, budget, samples=16)
+        except UserError:
+            continue
+        found += 1
+        assert costs.total(plan, budget) <= keep * costs.dense_total(budget) + 1e-6
+    assert found
+
+
+def test_fluctuations_of_layers_that_share_weights_are_over_all_their_tokens() -> None:
+    encoder = tiny("albert")
+    calibration = calibrate(encoder, TASK)
+    seen: dict[Any, list[torch.Tensor]] = {}
+
+    class Inputs(Probe):
+        def read(self, readout: Readout, inputs: torch.Tensor) -> None:
+            seen.setdefault((readout.kind, readout.row), []).append(inputs[text.real].detach().double())
+
+    for text in calibration.texts:
+        with probing(Inputs()):
+            encoder.model(**text.batch.inputs)
+    columns = columns_of(encoder, calibration)
+    for place, inputs in seen.items():
+        together = torch.cat(inputs)
+        assert len(together) == encoder.shape.layers * calibration.tokens
+        torch.testing.assert_close(columns.means[place], together.mean(0), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(columns.variances[place], together.var(0, correction=0), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,14 @@ def test_the_largest_model_within_the_budget_is_taken(strategy: Strategy) -> Non
         by_layer_drop(encoder.shape, costs, 0.1, strategy)
 
 
+def test_seven_tenths_of_ten_layers_are_seven() -> None:
+    encoder = tiny(num_hidden_layers=10)
+    for length in range(3, 40):
+        costs = cost_model(encoder, np.array([length]))
+        for kept in range(1, 10):
+            assert len(by_layer_drop(encoder.shape, costs, kept / 10, "top").layers) == kept
+
+
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(UserError, match="strategy"):
         dropped(6, 1, "middle")  # type: ignore[arg-type]
