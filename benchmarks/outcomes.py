@@ -15,6 +15,7 @@ import numpy as np
 
 from asc_core.encoder import Encoder
 from asc_core.evaluate import Measured, measure
+from asc_core.recipes.price import mean_difference
 from asc_core.tasks import Task
 
 
@@ -88,12 +89,7 @@ def statistics(found: Sequence[Measured]) -> np.ndarray:
     return np.mean([outcome.statistics for outcome in found], axis=0)
 
 
-def difference_interval(first: np.ndarray, second: np.ndarray, task: Task, replicates: int = 2000) -> list[float]:
-    """Paired bootstrap over test examples: 95 % interval of metric(first) - metric(second)."""
-    generator = np.random.default_rng(0)
-    metric = task.metric
-    differences = []
-    for _ in range(replicates):
-        rows = generator.integers(len(first), size=len(first))
-        differences.append(metric.value(first[rows]) - metric.value(second[rows]))
-    return [float(v) for v in np.percentile(differences, (2.5, 97.5))]
+def difference_interval(first: np.ndarray, second: np.ndarray, task: Task) -> list[float]:
+    """95 % of metric(first) - metric(second), paired bootstrap over test examples, which may be means over seeds."""
+    _, interval = mean_difference([(first, second, task.metric)])
+    return list(interval)

@@ -233,7 +233,8 @@ def compared(
     }
     if before and {OURS, best} & stays.keys():
         if (best, lost[OURS]) != (before["best_baseline"], before["lost"]):
-            raise SystemExit(f"{name} at {share}: {OURS} and {best} must be measured again to be compared")
+            print(f"{name} at {share}: {OURS} and {best} must be measured again to be compared", flush=True)
+            return None
         return cell | {"interval": before["interval"], "difference_interval": before["difference_interval"]}
     interval = difference_interval(dense, gathered[OURS], task)
     against = difference_interval(gathered[best], gathered[OURS], task)
@@ -310,6 +311,10 @@ def main() -> None:
     cells = [cell for name in names for cell in table(name, kept, seeds, anew)]
     result: dict[str, Any] = {"full": whole(cells), "cells": cells}
     if not (options.checkpoints or options.kept or options.method):
+        made = {(cell["checkpoint"], cell["kept"]) for cell in cells}
+        lost = [cell for cell in committed("quality")["cells"] if (cell["checkpoint"], cell["kept"]) not in made]
+        if lost:
+            raise SystemExit(f"nothing is kept: {len(lost)} cells of the committed table would be missing")
         result |= earlier_timings() if options.collect else {**timings(), "timed_on": machine()}
         keep("quality", result)
         pack(WORK, OUTCOMES)

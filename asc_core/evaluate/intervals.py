@@ -36,7 +36,7 @@ def value_interval(metric: Metric, statistics: np.ndarray, alpha: float = ALPHA,
         return wilson(round(float(statistics[:, 0].sum())), n, alpha)
     value = metric.value(statistics)
     replicates = _bootstrap(metric, statistics, lambda m, columns: m(columns), seed)
-    return _ends(value, replicates, n, alpha, metric.bounds)
+    return ends(value, replicates, n, alpha, metric.bounds)
 
 
 def difference_interval(
@@ -51,7 +51,7 @@ def difference_interval(
     replicates = _bootstrap(metric, both, lambda m, columns: m(columns[..., :k]) - m(columns[..., k:]), seed)
     widest = metric.bounds[1] - metric.bounds[0]
     difference = metric.value(statistics) - metric.value(original)
-    return _ends(difference, replicates, n, alpha, (-widest, widest))
+    return ends(difference, replicates, n, alpha, (-widest, widest))
 
 
 def wilson(successes: int, n: int, alpha: float = ALPHA) -> Interval:
@@ -90,7 +90,8 @@ def least_half_width(n: int, alpha: float = ALPHA) -> float:
     return z2 / (n + z2)
 
 
-def _ends(value: float, replicates: np.ndarray, n: int, alpha: float, bounds: Interval) -> Interval:
+def ends(value: float, replicates: np.ndarray, n: int, alpha: float, bounds: Interval) -> Interval:
+    """Of a value over n examples, from its bootstrap replicates. bounds: beyond which it cannot be."""
     if n < 2:
         low, high = np.quantile(replicates, [0.0, 1.0])
     else:

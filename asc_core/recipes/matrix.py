@@ -93,6 +93,11 @@ class ApplicationMatrix:
         names = [application.name for application in self.applications]
         if len(names) < 2 or len(set(names)) < len(names):
             raise UserError(f"A matrix needs two applications or more, each under its own name; there are: {names}.")
+        for name in names:
+            if name in (ORIGINAL, MIXED, GENERAL, MAGNITUDE, RANDOM):
+                raise UserError(
+                    f"An application cannot be called {name}: the matrix has a row of that name. Rename it."
+                )
         data: dict[str, str] = {}
         general = [] if self.general is None else [self.general]
         for task in [*(application.task for application in self.applications), *general]:

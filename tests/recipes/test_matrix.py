@@ -17,6 +17,7 @@ from asc_core.compress import calibrate, refit
 from asc_core.compress.choose import counted
 from asc_core.errors import UserError
 from asc_core.evaluate import measure
+from asc_core.evaluate.intervals import least_half_width
 from asc_core.recipes import matrix as module
 from asc_core.recipes.matrix import (
     GENERAL,
@@ -32,6 +33,7 @@ from asc_core.recipes.matrix import (
 from asc_core.recipes.matrix_store import cells_in_study, keep_report, report, reports
 from asc_core.recipes.price import mean_difference, prices
 from asc_core.study import Study
+from asc_core.tasks.base import Metric
 from asc_core.tasks.texts import Texts
 from asc_core.train.steps import Distil, Finetune
 from tests.evaluate.toy_tasks import encoder_for, toy_task
@@ -153,15 +155,31 @@ def test_prices_are_differences_from_the_own_row(whole: tuple[ApplicationMatrix,
     assert len(prices(matrix, cells[:-1])) == 3  # a row that is not complete has no price
 
 
+SHARE = Metric("share", ("right",), from_rows=lambda rows: rows[:, 0].mean(), binary=True)
+
+
+def test_a_price_is_never_sure_because_nothing_was_seen() -> None:
+    same = (np.arange(200) % 3 > 0).astype(float)[:, None]
+    value, (low, high) = mean_difference([(same, same, SHARE)] * 2)
+    assert value == 0
+    assert low == -high == pytest.approx(-least_half_width(200) / np.sqrt(2))
+
+
 @settings(max_examples=10)
 @given(st.integers(0, 1000))
 def test_the_interval_of_a_mean_difference_is_that_of_independent_columns(seed: int) -> None:
     generator = np.random.default_rng(seed)
-    pairs = [(generator.integers(0, 2, (n, 1)).astype(float), np.zeros((n, 1)), np.mean) for n in (400, 900)]
+    pairs = [(generator.integers(0, 2, (n, 1)).astype(float), np.zeros((n, 1)), SHARE) for n in (400, 900)]
     value, (low, high) = mean_difference(pairs, seed)
     spread = np.sqrt(sum(a.var() / len(a) for a, _, _ in pairs)) / 2
     assert value == pytest.approx(np.mean([a.mean() for a, _, _ in pairs]))
     assert high - low == pytest.approx(2 * 1.96 * spread, rel=0.1)
+
+
+@pytest.mark.parametrize("name", [ORIGINAL, MIXED, GENERAL, MAGNITUDE, RANDOM])
+def test_an_application_cannot_be_called_like_a_cut_that_knows_none(name: str) -> None:
+    with pytest.raises(UserError, match=f"cannot be called {name}"):
+        ApplicationMatrix([APPS[0], Application(name, APPS[1].encoder, PAIR)])
 
 
 def test_models_of_different_shapes_or_names_that_occur_twice_are_refused() -> None:
