@@ -150,6 +150,7 @@ class Study:
 
         recipe_key: the key of the recipe (or plan) that made the model from the original with these weights.
         statistics, numbers: (n, k) and (n,), the statistics of each example and its place in the split; both or none.
+        None leaves those of an earlier measurement on as many examples.
         """
         if (statistics is None) != (numbers is None):
             raise ValueError("Statistics of examples need the examples' numbers, and the other way round.")
@@ -170,9 +171,13 @@ class Study:
         with self._writing() as connection:
             if plan is not None:
                 _insert_plan(connection, plan)
+            known = f"SELECT metric, examples, total FROM evaluations WHERE {_EVALUATION}"
+            before = tuple(connection.execute(known, key).fetchone() or ())
             written = connection.execute(_KEEP_EVALUATION, row)
             if not written.rowcount:
                 return
+            if statistics is None and before == (estimate.metric, estimate.examples, estimate.total):
+                return  # the same again: what is known of each example still holds
             connection.execute(f"DELETE FROM statistics WHERE {_EVALUATION}", key)
             if statistics is not None and numbers is not None:
                 blob = arrays_to_bytes(_contiguous({"statistics": statistics, "numbers": numbers}))

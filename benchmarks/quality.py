@@ -117,7 +117,10 @@ class Checkpoint:
         if method in ON_ONE_WAY:
             found = self.found[method]
             while len(found) <= KEPT.index(kept):
-                found.append(next(self.on_the_way[method]))
+                station = next(self.on_the_way[method], None)
+                if station is None:
+                    raise asc_core.UserError(f"{method} ended before {kept:g}")
+                found.append(station)
             plan = found[KEPT.index(kept)]
         else:
             plan = next(PUBLISHED[method].plans(self.ground, [kept]))
@@ -293,7 +296,8 @@ def main() -> None:
     parser.add_argument("--kept", type=float, action="append", choices=KEPT, help="share of the FLOPs; may be repeated")
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--seeds", type=int, help="default 1, or 3 with --full")
-    parser.add_argument("--method", action="append", help="measure only this; may be repeated")
+    methods = list(Checkpoint(next(iter(CHECKPOINTS)), 0).methods())
+    parser.add_argument("--method", action="append", choices=methods, help="measure only this; may be repeated")
     parser.add_argument("--collect", action="store_true", help="compute nothing: report what was measured")
     parser.add_argument("--time", action="store_true", help="the times alone")
     options = parser.parse_args()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from asc_core.cli import app
@@ -135,7 +136,7 @@ def test_a_task_with_a_test_split_alone_goes_all_the_way(project: Path, tmp_path
     run("plan", project / "model", *common, *study, "-m", "fisher", "--keep-flops", 0.6, "-o", plan)
     made = run("compress", project / "model", "--plan", plan, *common, "--repair", "one-shot", "-o", out)
     assert made["max_difference"] < 1e-4
-    assert "--split test" in (out / "README.md").read_text()
+    assert "--task alone.toml --split test" in (out / "README.md").read_text()
     assert run("export", out, *common, "-o", tmp_path / "exported")["max_difference"] < 1e-4
 
 
@@ -364,10 +365,22 @@ def test_a_frontier_that_is_interrupted_keeps_the_points_that_it_has(
             "cannot be written",
         ),
         ("evaluate {p}/model --task {p}/mood.toml --device nowhere", "device nowhere cannot be used"),
+        ("compress {p}/model --plan {p}/plan.json -o {p}/twin", "twin exists already"),
+        ("export {p}/model -o {p}/twin", "twin exists already"),
+        ("frontier {p}/model --task {p}/mood.toml --study {p}/study --lose 1 --keep 0.5", "either --keep"),
+        ("recipe asc-plus --budget latency --task {p}/mood.toml -o {p}/r.json", "latency"),
     ],
 )
 def test_what_cannot_be_is_said(project: Path, plan: Path, command: str, says: str) -> None:
     assert says in run(*(part.format(p=project) for part in command.split()), exit_code=2)
+
+
+@pytest.mark.parametrize("option", [("--seed", "-1"), ("--scope", "any")])
+def test_a_value_that_an_option_cannot_have_is_named(project: Path, plan: Path, option: tuple[str, str]) -> None:
+    common = [str(project / "model"), "--task", str(project / "mood.toml"), "--study", str(project / "study")]
+    result = CliRunner().invoke(app, ["plan", *common, "-m", "fisher", "--keep-flops", "0.5", "-o", "x", *option])
+    assert result.exit_code == 2
+    assert option[0] in typer.unstyle(result.output)
 
 
 def test_a_threshold_keeps_the_heads_that_it_is_told_to(project: Path, plan: Path, tmp_path: Path) -> None:

@@ -187,6 +187,14 @@ def test_an_estimate_on_fewer_examples_never_replaces_one_on_more(study: Study) 
     assert study.evaluation(*key).metric == "mcc"
 
 
+def test_the_same_measured_again_without_its_examples_leaves_them(study: Study) -> None:
+    key = ("w", "r", "nli", "validation")
+    study.save_evaluation(*key, ESTIMATE, statistics=np.ones((4, 1)), numbers=np.arange(4))
+    study.save_evaluation(*key, ESTIMATE, name="from a curve")
+    assert len(study.statistics(*key)[0]) == 4
+    assert study.evaluations()[0]["name"] == "from a curve"
+
+
 def test_results_on_other_examples_are_set_aside_and_kept(study: Study) -> None:
     whole = Estimate("accuracy", 0.9, (0.8, 1.0), "validation", 4, 4)
     rows, numbers = np.ones((4, 1)), np.arange(4)

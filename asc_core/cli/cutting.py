@@ -67,8 +67,10 @@ def compress(
 
     if (plan is None) == (recipe is None):
         raise UserError("Say either --plan or --recipe.")
+    from asc_core.export.folder import check_free
     from asc_core.recipes.deliver import deliver
 
+    check_free(out, overwrite=overwrite)
     original = asc_core.load_encoder(encoder, device=device)
     if repair is not RepairMode.none and (plan is None or task is None):
         raise UserError("--repair goes with --plan and --task (a recipe says itself what is repaired).")
@@ -77,6 +79,7 @@ def compress(
     else:
         assert recipe is not None
         steps = asc_core.Recipe.load(recipe)
+        steps = steps.transferred() if transfer else steps
         task = task or steps.task
     application = asc_core.load_task(task, split_seed=seed, split=split) if task else None
     state = out.parent / f".{out.name}.steps"
@@ -135,6 +138,8 @@ def frontier(
     from asc_core.recipes.frontier import Workbench, smallest_within
     from asc_core.recipes.frontier import frontier as points_of
 
+    if lose is not None and keep:
+        raise UserError("Say either --keep, the shares of a curve, or --lose, for which the share is looked for.")
     loaded, application = load(encoder, task, seed, device, split=split)
     kept = asc_core.Study.open(study)
     kept.set_aside_other_data(application.name, split, application.data(split))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -132,7 +132,7 @@ def plan(
     keep_heads: Annotated[float | None, typer.Option(help="Share of the heads to keep.")] = None,
     keep_neurons: Annotated[float | None, typer.Option(help="Share of the neurons to keep.")] = None,
     keep_layers: Annotated[float | None, typer.Option(help="Share of the layers to keep.")] = None,
-    scope: Annotated[str, typer.Option(help="Shares of every 'layer', or 'global'.")] = "global",
+    scope: Annotated[Literal["layer", "global"], typer.Option(help="What shares are of.")] = "global",
     min_heads: Annotated[int, typer.Option(min=0, help="Heads that every kept layer keeps.")] = 0,
     split: OnlySplitOption = None,
     seed: SeedOption = 0,
@@ -178,7 +178,7 @@ def plan(
         else:
             chosen = asc_greedy(scores, threshold)
     else:
-        chosen = by_share(scores, keep_heads, keep_neurons, keep_layers, scope=scope, min_heads=min_heads)  # type: ignore[arg-type]
+        chosen = by_share(scores, keep_heads, keep_neurons, keep_layers, scope=scope, min_heads=min_heads)
     chosen = replace(chosen, provenance=replace(chosen.provenance, model=loaded.name))
     chosen.save(out)
     cost, dense = cost_model.cost(chosen), cost_model.dense

@@ -32,7 +32,7 @@ SplitOption = Annotated[str, typer.Option("--split", help="Which split to measur
 OnlySplitOption = Annotated[
     str | None, typer.Option("--split", help="For a task with a single split that is not train: use it for everything.")
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Draws samples and splits.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Draws samples and splits.")]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; by default the best there is.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]

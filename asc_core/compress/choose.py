@@ -15,8 +15,9 @@ from asc_core.compress.published import PUBLISHED, published_plan
 from asc_core.compress.repairs import RepairName, cut_and_repair, decides
 from asc_core.compress.step import Around, Step
 from asc_core.encoder import Encoder
+from asc_core.errors import UserError
 from asc_core.plan import asc_greedy, by_budget
-from asc_core.plan.cost import Budget, CostModel
+from asc_core.plan.cost import COUNTED, Budget, CostModel, Counted
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
 from asc_core.scores.sweep import sweep
@@ -24,7 +25,7 @@ from asc_core.tasks.base import Task
 from asc_core.tasks.texts import readable
 from asc_core.values import Plan
 
-Share = Budget | Literal["layer-parameters"]
+Share = Counted | Literal["layer-parameters"]
 
 
 class CutBySimilarity(Step):
@@ -40,7 +41,7 @@ class CutBySimilarity(Step):
     variant: Literal["a", "b"] = "b"
     exact: bool = False
     samples: int = Field(default=1024, ge=1)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
 
     def plan(self, encoder: Encoder, task: Task, progress: Progress | None = None) -> Plan:
         """Raises: UserError where the threshold would remove every layer."""
@@ -74,7 +75,7 @@ class CutToBudget(Step):
     repair: RepairName | None = "sequential"
     samples: int = Field(default=SAMPLES, ge=8)
     tokens: int = Field(default=TOKENS, ge=64)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
 
     def plan(self, encoder: Encoder, task: Task, progress: Progress | None = None) -> Plan:
         """Raises: UserError for an unknown method, or a budget out of its reach."""
@@ -82,6 +83,10 @@ class CutToBudget(Step):
         costs = task_cost_model(encoder, task)
         budget, keep = counted(self.budget, self.keep, costs)
         if self.method in PUBLISHED:
+            if self.multiple > 1:
+                raise UserError(
+                    f"{self.method} is used as published: it has no widths in multiples of {self.multiple}."
+                )
             return published_plan(
                 encoder, task, self.method, keep, budget, samples=self.samples, seed=self.seed, progress=progress
             )
@@ -105,6 +110,11 @@ class CutToBudget(Step):
 
 def counted(budget: Share, keep: float, costs: CostModel) -> tuple[Budget, float]:
     """The same in a budget of the cost model: a share of the layers' parameters as one of all parameters."""
+    if budget not in (*COUNTED, "layer-parameters"):
+        raise UserError(
+            f"A recipe cuts to a share of {', '.join(COUNTED)} or layer-parameters, not of {budget}: it makes the same "
+            "model on every machine."
+        )
     if budget != "layer-parameters":
         return budget, keep
     dense = costs.dense

@@ -21,7 +21,7 @@ class Repaired(Prune):
     needs_task: ClassVar[bool] = True
     samples: int = Field(default=SAMPLES, ge=8)
     tokens: int = Field(default=TOKENS, ge=64)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
 
     @property
     @abstractmethod

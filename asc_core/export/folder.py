@@ -33,8 +33,7 @@ def new_folder(out: str | Path, *, overwrite: bool = False, marker: str = "confi
     was. What a killed process left beside it is removed by the next one.
     Raises: UserError where `out` is taken, cannot be written or its disk is full.
     """
-    target = Path(os.path.realpath(Path(out).expanduser()))
-    _check_free(target, out, overwrite, marker)
+    target = check_free(out, overwrite=overwrite, marker=marker)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(target)
@@ -77,16 +76,19 @@ def _taken(out: str | Path) -> UserError:
     return UserError(f"{out} exists already: choose another name, or say that it may be overwritten.")
 
 
-def _check_free(target: Path, out: str | Path, overwrite: bool, marker: str) -> None:
+def check_free(out: str | Path, *, overwrite: bool = False, marker: str = "config.json") -> Path:
+    """Where `out` is, for real. Raises: UserError where `new_folder` would refuse it; better before long work."""
+    target = Path(os.path.realpath(Path(out).expanduser()))
     if target.is_dir():
         if not any(target.iterdir()):
-            return
+            return target
         if not overwrite:
             raise _taken(out)
         if not (target / marker).exists():
             raise UserError(f"{out} is not a model directory (it has no {marker}), so it is not overwritten.")
     elif target.exists():
         raise UserError(f"{out} is a file: choose another name.")
+    return target
 
 
 def _locked_folder(target: Path) -> tuple[Path, int]:

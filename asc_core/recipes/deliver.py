@@ -10,6 +10,7 @@ from asc_core.compress.repairs import cut_and_repair
 from asc_core.encoder import Encoder
 from asc_core.evaluate import evaluate
 from asc_core.export import Card, ExportReport, export
+from asc_core.export.folder import check_free
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
 from asc_core.recipes.recipe import Recipe
@@ -39,6 +40,7 @@ def deliver(
     task: None leaves quality and FLOPs off the card. split: falls back to validation where the task lacks it; this is
     the one place where test is touched. Raises: UserError as `evaluate` and `export` do.
     """
+    check_free(out, overwrite=overwrite)
     progress = progress or Progress()
     steps = [step.describe() for step in recipe.steps] if recipe is not None else []
     source = original.source if original.source.startswith("demo:") else original.name
@@ -80,7 +82,7 @@ def deliver(
 
 def _options(recipe: Recipe, applied_to: Task | None) -> str:
     """Those of `asc compress` that make the same again, with the plan alone where they can say what was done to it."""
-    task = f" --task {recipe.task or 'TASK'}"
+    task = f" --task {recipe.task or 'TASK' if applied_to is None else applied_to.source}"
     if applied_to is not None and len(applied_to.splits) == 1:
         task += f" --split {applied_to.splits[0]}"
     plan, step = recipe.plan, recipe.steps[0] if recipe.steps else None

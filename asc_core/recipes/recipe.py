@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,11 @@ class Recipe:
         """The cut, and the repair of what stays, as `cut_and_repair` has it."""
         step = cut_and_repair(plan, repair, transfer, samples, tokens, seed)
         return Recipe((step,), plan.provenance.model, plan.provenance.task)
+
+    def transferred(self) -> Recipe:
+        """The same, its plans allowed on other weights of the same shape than those that they were made for."""
+        steps = (s.model_copy(update={"transfer": True}) if isinstance(s, Prune) else s for s in self.steps)
+        return replace(self, steps=tuple(steps))
 
     @cached_property
     def key(self) -> str:
@@ -161,7 +166,7 @@ def compress(
 
 def _step(data: Any, where: str) -> Step:
     kind = data.get("step") if isinstance(data, dict) else None
-    if kind not in STEPS:
+    if not isinstance(kind, str) or kind not in STEPS:
         raise UserError(f'{where}: "step" must be one of {", ".join(STEPS)}, not {kind!r}.')
     try:
         return STEPS[kind].model_validate({k: v for k, v in data.items() if k != "step"})

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from asc_core.errors import UserError
 from asc_core.evaluate import estimate
 from asc_core.plan.together import Combination
 from asc_core.recipes.matrix import ApplicationMatrix
@@ -37,7 +38,9 @@ def shared_point(matrix: ApplicationMatrix, weights: Sequence[float], how: Combi
 
 def trade_off(matrix: ApplicationMatrix, points: int = 5, how: Combination = "weighted") -> Iterator[SharedPoint]:
     """From all the weight on the first of two applications to all of it on the second; of more, each in turn against
-    equal weights of the others. points: 2 or more for each application."""
+    equal weights of the others. points: 2 or more for each application. Raises: UserError for fewer."""
+    if points < 2:
+        raise UserError(f"A curve has 2 points or more, not {points}.")
     count = len(matrix.applications)
     turns = [0] if count == 2 else range(count)
     for turn in turns:

@@ -159,6 +159,11 @@ class Task(ABC):
     metric: Metric
 
     @property
+    def source(self) -> str:
+        """What `load_task` makes it from: a name, or a task file's."""
+        return self.name
+
+    @property
     @abstractmethod
     def splits(self) -> tuple[str, ...]:
         """Names of the splits there are, such as ("train", "validation", "test")."""

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,6 +63,12 @@ class TableTask(Task):
         self._splits = splits
         if self.labelled:
             check_offered(setup.metric, self._measures(), setup.kind, setup.origin)
+
+    @property
+    def source(self) -> str:
+        """A file by its name alone: its folder is nobody else's."""
+        origin = self.setup.origin
+        return Path(origin).name if origin.endswith(".toml") else origin
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -100,8 +100,14 @@ class Teaching(Objective):
         self.terms, self.task = terms, task
         self.teacher = teacher
         self.layers = matching_layers(student, teacher)
-        self.groups = math.gcd(*(encoder.shape.heads[encoder.shape.rows[-1]] for encoder in (teacher, student)))
-        self.related = bool(terms.relations and self.groups)
+        heads = [encoder.shape.heads[encoder.shape.rows[-1]] for encoder in (teacher, student)]
+        self.groups = math.gcd(*heads)
+        self.related = bool(terms.relations) and min(heads) > 0  # what has no heads has no values to relate
+        if not ((terms.labels and task.labelled) or terms.soft or terms.hidden or self.related):
+            raise UserError(
+                "There is nothing to learn from: give soft, hidden or relations a weight, or labels where the task has "
+                "some (relations need heads in the last layer of both)."
+            )
         if self.related:
             self.teacher = teacher.copy()  # a hook on it must not see what other threads ask of the teacher
 

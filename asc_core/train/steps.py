@@ -29,7 +29,7 @@ class Training(Step):
     patience: int | None = Field(default=2, ge=1)
     warmup: float = Field(default=0.1, ge=0, lt=1)
     limit: int | None = Field(default=None, ge=1)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
 
     @property
     def _with(self) -> str:

@@ -10,6 +10,7 @@ import torch
 
 from asc_core.compress import PUBLISHED, calibrate, cut_and_repair, prune, published_plan
 from asc_core.compress.bias import columns_of
+from asc_core.compress.choose import CutToBudget
 from asc_core.compress.published import Ground
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
@@ -111,6 +112,11 @@ def test_no_published_method_exceeds_its_budget_and_out_of_reach_is_said(method:
         found += 1
         assert costs.total(plan, budget) <= keep * costs.dense_total(budget) + 1e-6
     assert found
+
+
+def test_a_published_method_has_no_widths_in_multiples() -> None:
+    with pytest.raises(UserError, match="multiples of 4"):
+        CutToBudget(method="kprune", keep=0.5, multiple=4).plan(tiny(), TASK)
 
 
 def test_fluctuations_of_layers_that_share_weights_are_over_all_their_tokens() -> None:

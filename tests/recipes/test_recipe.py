@@ -42,6 +42,7 @@ def test_other_weights_of_the_same_shape_must_be_asked_for() -> None:
     with pytest.raises(UserError, match="--transfer"):
         Recipe.of(plan).apply(yours)
     Recipe.of(plan, transfer=True).apply(yours)
+    Recipe.of(plan).transferred().apply(yours)
 
 
 GOOD_PLAN = Plan.full(tiny().shape).to_json()
@@ -53,6 +54,8 @@ GOOD_PLAN = Plan.full(tiny().shape).to_json()
         "not an object": ([], "is not a recipe"),
         "another format": ({"format": "x", "steps": []}, "is not a recipe"),
         "unknown step": ({"format": "asc-recipe/1", "steps": [{"step": "explode"}]}, 'step 1: "step" must be one of'),
+        "a list for a step's name": ({"format": "asc-recipe/1", "steps": [{"step": ["plan"]}]}, "must be one of"),
+        "a seed below 0": ({"format": "asc-recipe/1", "steps": [{"step": "finetune", "seed": -1}]}, "seed"),
         "unknown field": (
             {"format": "asc-recipe/1", "steps": [{"step": "plan", "plan": GOOD_PLAN, "run": "rm"}]},
             "run",

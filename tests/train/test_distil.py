@@ -183,6 +183,27 @@ def test_terms_that_make_no_sense_are_refused(change: dict[str, float], says: st
         distil(encoder, encoder, task, steps=1, terms=Terms(**change), progress=Progress())
 
 
+def test_relations_are_left_out_where_there_are_no_heads_to_relate() -> None:
+    task = toy_task(train=24)
+    teacher = encoder_for(task)
+    last = teacher.shape.layers - 1
+    plan = Plan.full(teacher.shape)
+    for head in range(teacher.shape.heads[last]):
+        plan = plan.drop(last, head=head)
+    smaller = teacher.cut(plan)
+    teaching = Teaching(teacher, smaller, task, Terms(relations=1.0))
+    assert math.isfinite(float(teaching.loss(smaller, task, a_batch(task, teacher)).detach()))
+    with pytest.raises(UserError, match="nothing to learn from"):
+        Teaching(teacher, smaller, task, Terms(labels=0, soft=0, hidden=0, relations=1.0))
+
+
+def test_no_term_at_all_is_refused() -> None:
+    task = toy_task(train=24, label=None)
+    encoder = encoder_for(toy_task(train=24))
+    with pytest.raises(UserError, match="nothing to learn from"):
+        Teaching(encoder, encoder, task, Terms(soft=0, hidden=0))
+
+
 def test_a_teacher_of_another_kind_is_refused() -> None:
     task = toy_task(train=24)
     with pytest.raises(UserError, match="architecture and head"):
