@@ -28,7 +28,7 @@ from dashboard.moves import Move
 from dashboard.original import Original
 from dashboard.repairing import how_repaired, made
 from dashboard.verdict import Speed
-from dashboard.work import weights_setting
+from dashboard.work import kept_settings, weights_setting
 
 SPLIT = "validation"
 LATENCY_BATCH, LATENCY_TURNS = 32, 15
@@ -211,8 +211,10 @@ class Bench:
         return self.library.kept(key, lambda: Original(encoder, task, self.split, self.study, keep))
 
     def speed(self, plan: Plan) -> Speed | None:
-        stored = self.study.get(self._speed_setting(plan))
-        return Speed(**stored) if stored is not None else None
+        """None where it was not measured, and of the original itself."""
+        stored = kept_settings(self.study, self._speed_setting(plan))
+        wanted = {name: stored.get(name) for name in ("original", "ratio", "batch")}
+        return Speed(**wanted) if all(isinstance(value, int | float) for value in wanted.values()) else None  # type: ignore[arg-type]
 
     def measure_speed(self, plan: Plan) -> Callable[[Job], Speed]:
         """The cut and the original in turns, so that whatever slows the machine slows both."""
@@ -226,7 +228,7 @@ class Bench:
                 repeats=LATENCY_TURNS,
                 progress=job.handle,
             )
-            speed = Speed(found["cut"].median, found["original"].median, found["cut"].ratio, found["cut"].batch_size)
+            speed = Speed(found["original"].median, found["cut"].ratio, found["cut"].batch_size)
             self.study.set(self._speed_setting(plan), speed.__dict__)
             return speed
 

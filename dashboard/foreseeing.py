@@ -1,7 +1,7 @@
 """What the slider's other positions would cost, foretold from those that were measured, and how right that was before.
 
-Measurements belong to one curve when they differ in nothing but the budget: method, rule, level, repair. Whenever one
-is complete, what was foretold of it just before is kept beside what it came out as.
+Measurements belong to one curve when they differ in nothing but the budget: method, rule, level, minimum, widths,
+repair. Whenever one is complete, what was foretold of it just before is kept beside what it came out as.
 """
 
 from __future__ import annotations
@@ -33,7 +33,11 @@ def series_of(move: Move) -> str | None:
         return None
     budget = move.budget if move.rule == "budget" else ""
     every = f"{move.everywhere}" if move.rule == "share" else ""
-    return "|".join([move.application, move.method, move.rule, budget, every, move.level, move.repair])
+    parts = [move.application, move.method, move.rule, budget, every, move.level, move.repair]
+    if move.level == "blocks":  # as they were stored before these could be chosen, where nothing was
+        parts += [f"at least {move.min_heads} heads"] * (move.min_heads != 1)
+        parts += [f"multiples of {move.multiple}"] * (move.multiple != 1 and move.rule == "budget")
+    return "|".join(parts)
 
 
 def series_of_recipe(bench: Bench, recipe_key: str) -> str | None:

@@ -149,9 +149,10 @@ def running_work(session: Session, lanes: tuple[str, ...] = ("score", "export", 
             names.caption(f"Then: {', '.join(job.title for job in waiting)}")
             stop.button("Cancel", key="cancel-waiting", on_click=_cancel, args=(waiting,))
 
-    if active(job for lane in lanes for job in jobs.of(session.id, lane)):
-        with st.container(key="running-work", border=True):
-            st.fragment(look, run_every=SECONDS_BETWEEN_LOOKS)()
+    with st.container():  # also where there is none: what stands below keeps its place, and tabs their choice
+        if active(job for lane in lanes for job in jobs.of(session.id, lane)):
+            with st.container(key="running-work", border=True):
+                st.fragment(look, run_every=SECONDS_BETWEEN_LOOKS)()
 
 
 def _cancel(jobs: Sequence[Job]) -> None:

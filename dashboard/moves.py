@@ -78,15 +78,18 @@ class Move:
         star = "*" if self.forced else ""
         match self.rule:
             case "budget":
-                what = f"{self.keep:.2f}" + (f" ×{self.multiple}" if self.multiple > 1 else "")
+                of = {"parameters": " parameters", "bytes": " bytes", "latency": " latency"}.get(self.budget, "")
+                round_widths = f" ×{self.multiple}" if self.multiple > 1 and self.level == "blocks" else ""
+                what = f"{self.keep:.2f}{of}{round_widths}"
             case "threshold":
                 what = "threshold"
             case "share":
                 what = f"{self.keep_heads:.2f}/{self.keep_neurons:.2f}"
             case _:
                 what = "plan"
+        level = "" if self.level == "blocks" or self.rule == "fixed" else f" {self.level}"
         repaired = "" if self.repair == "none" else f" · {self.repair}"
-        return f"{what} {self.method}{star}{repaired}"
+        return f"{what}{level} {self.method}{star}{repaired}"
 
     @property
     def name(self) -> str:

@@ -36,6 +36,7 @@ class Session:
     a widget being used, so that the widgets are made anew.
     taken: the numbers of jobs whose result has become a move.
     reach: an evaluation ends when its interval goes no further than this to either side; None = after all examples.
+    elsewhere: whether a cut is also measured on the other applications.
     messages: sentences to show once, on the next page that is drawn.
     """
 
@@ -53,6 +54,7 @@ class Session:
     generation: int = 0
     taken: set[str] = field(default_factory=set)
     reach: float | None = None
+    elsewhere: bool = True
 
     @property
     def move(self) -> Move | None:

@@ -1,7 +1,9 @@
 """What a budget will cost, foretold from the budgets that were measured so far.
 
 A model that keeps more of one method's ranking loses no more, as a rule. So between two measured budgets the difference
-to the original lies between theirs: that is the band, and it needs no other assumption about the curve. The line in it
+to the original lies between theirs: that is the band, and it needs no other assumption about the curve. Where the
+measurements themselves say otherwise (a smaller model that is better than a larger one), the band is as wide as they
+are. The line in it
 is a monotone regression of the measured differences (pool adjacent violators: Barlow et al. 1972, Statistical Inference
 under Order Restrictions), joined by a monotone cubic (Fritsch and Carlson 1980, SIAM J. Numer. Anal. 17, 238-246).
 """
@@ -86,7 +88,14 @@ def _band(measured: Sequence[Point], keep: np.ndarray, worst: float) -> tuple[np
     lows, highs = np.asarray([p.low for p in measured]), np.asarray([p.high for p in measured])
     least = np.maximum.accumulate(np.append(worst, lows))
     most = np.minimum.accumulate(np.append(highs, max(0.0, float(highs.max())))[::-1])[::-1]
-    return least[np.searchsorted(at, keep, side="right")], most[np.searchsorted(at, keep, side="left")]
+    after, before = np.searchsorted(at, keep, side="right"), np.searchsorted(at, keep, side="left")
+    low, high = least[after], most[before]
+    for i, (first, last) in enumerate(zip(before, after, strict=True)):
+        near = measured[first:last] or measured[max(0, first - 1) : last + 1]  # at this budget, or on both sides of it
+        if low[i] > high[i] or any(not low[i] <= point.difference <= high[i] for point in near):
+            low[i] = min(low[i], *(point.low for point in near))
+            high[i] = max(high[i], *(point.high for point in near))
+    return low, high
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Literal
 import streamlit as st
 
 from asc_core.values import Plan
+from dashboard.moves import Move
 from dashboard.session import Session, move_of_pin, pin
 
 SHOWN_MOVES = 8
@@ -20,20 +21,51 @@ def history(session: Session, plan: Plan | None) -> None:
         st.button("Redo", key="tune-redo", icon=":material/redo:", on_click=session.redo, disabled=not session.can_redo)
         if plan is not None:
             with st.popover("Pin", icon=":material/push_pin:", key="tune-pin"):
-                name = st.text_input("Name", key="tune-pin-name", placeholder="half, small, ...")
-                if st.button("Pin this cut", key="tune-pin-save", disabled=not name.strip()):
-                    if session.move is not None:
-                        pin(session.study, name.strip(), plan, session.move)
-                    st.toast(f"Pinned as {name.strip()}.")
+                pinning(session, plan)
             st.page_link("views/export.py", label="Export", icon=":material/ios_share:")
     recent = list(range(max(0, len(session.history) - SHOWN_MOVES), len(session.history)))[::-1]
-    buttons = {f"tune-move-{n}": (session.history[n].label, partial(session.jump, n)) for n in recent}
+    several = len({session.history[n].application for n in recent}) > 1
+
+    def label(move: Move) -> str:
+        return f"{move.application.removeprefix('demo:')} {move.label}" if several else move.label
+
+    buttons = {f"tune-move-{n}": (label(session.history[n]), partial(session.jump, n)) for n in recent}
     chips("History", buttons, f"tune-move-{session.position}", "Newest first; * = cells set by hand.")
     pinned = {
         f"tune-pinned-{number}": (name, partial(bring_back, session, name, plan))
         for number, (name, plan) in enumerate(session.study.pins.items())
     }
     chips("Pinned", pinned, None, "Cuts with a name, of this study.")
+
+
+def pinning(session: Session, plan: Plan) -> None:
+    """Give the cut a name; a name that is taken is only given anew where that is said. And take names back."""
+    name = st.text_input("Name", key="tune-pin-name", placeholder="half, small, ...").strip()
+    pins = session.study.pins
+    taken = name in pins and (
+        pins[name] != plan
+        or move_of_pin(session.study, name, plan, session.application, session.method) != session.move
+    )
+    if taken:
+        st.caption(f"Another cut is called {name} already.")
+    label = f"Replace {name}" if taken else "Pin this cut"
+    st.button(label, key="tune-pin-save", disabled=not name, on_click=keep_pin, args=(session, name, plan))
+    for number, known in enumerate(pins):
+        st.button(
+            f"Unpin {known}",
+            key=f"tune-unpin-{number}",
+            type="tertiary",
+            icon=":material/close:",
+            on_click=session.study.unpin,
+            args=(known,),
+        )
+
+
+def keep_pin(session: Session, name: str, plan: Plan) -> None:
+    if session.move is not None:
+        pin(session.study, name, plan, session.move)
+        st.toast(f"Pinned as {name}.")
+        st.session_state["tune-pin-name"] = ""  # or the next cut would be one click from taking the name
 
 
 def chips(title: str, buttons: Mapping[str, tuple[str, Callable[[], None]]], current: str | None, about: str) -> None:

@@ -26,13 +26,18 @@ def other_applications(session: Session, bench: Bench, recipe: Recipe, plan: Pla
         return
     jobs, move = all_jobs(), session.move
     assert move is not None
-    st.session_state.setdefault("tune-elsewhere", True)
+
+    def chosen() -> None:
+        session.elsewhere = st.session_state["tune-elsewhere"]
+
     st.toggle(
         "on the other applications",
+        session.elsewhere,
         key="tune-elsewhere",
+        on_change=chosen,
         help="The same parts are cut from their own models and measured on their own examples, in the background.",
     )
-    if not st.session_state["tune-elsewhere"]:
+    if not session.elsewhere:
         jobs.cancel(session.id, elsewhere.LANE)
         return
     key = bench.key(recipe)

@@ -44,7 +44,7 @@ def result(session: Session, bench: Bench, recipe: Recipe, plan: Plan) -> None:
         not_calibrated(preparing)
         preparing = None
     speed_job, measuring_speed = None, False
-    if not running and stored is not None and bench.speed(plan) is None:
+    if not running and stored is not None and plan != bench.whole and bench.speed(plan) is None:
         key = bench.speed_key(plan)
         speed_job = jobs.last(session.id, "latency", key)
         measuring_speed = speed_job is None or speed_job.active or speed_job.state == "cancelled"

@@ -122,9 +122,15 @@ def form(session: Session, candidates: list[Candidate]) -> None:
     overwrite = st.checkbox("Replace an export of this name", key="export-overwrite")
     running = any(job.active for job in all_jobs().of(session.id, "export"))
     if st.button("Export", key="export-start", type="primary", icon=":material/ios_share:", disabled=running):
-        out = folder_for(session.study, name.strip())
+        try:
+            out = folder_for(session.study, name.strip())
+        except UserError as error:
+            st.error(str(error), icon=":material/error:")
+            return
         if out.exists() and not overwrite:
-            raise UserError(f"There is an export called {name.strip()} already: choose another name or replace it.")
+            said = f"There is an export called {name.strip()} already: choose another name or replace it."
+            st.error(said, icon=":material/error:")
+            return
         work = exporting(
             library(),
             session.study,
@@ -190,9 +196,10 @@ def explain() -> None:
     with st.container(border=True):
         st.html(
             "<p class='asc-kicker'>What happens</p><div class='asc-small'>The cut model and the original are measured "
-            "once on the <b>test</b> split for the model card. The weights, tokenizer, plan and card are written, "
-            "loaded again <b>in a fresh process</b>, and its outputs compared with those of the model here. Only then "
-            "does the folder get its name. Any difference of 0.0001 or more, a full disk or a cancel leaves nothing "
+            "once on the <b>test</b> split (validation where there is none) for the model card. The weights, "
+            "tokenizer, plan and card are written, loaded again <b>in a fresh process</b>, and its outputs compared "
+            "with those of the model here. Only then does the folder get its name. Any difference of 0.0001 or more, "
+            "a full disk or a cancel leaves nothing "
             "behind.</div>"
         )
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -33,7 +35,9 @@ def at(keep: float) -> int:
 def test_more_kept_is_never_foretold_to_be_worse_and_the_line_lies_in_its_band(points: list[Point]) -> None:
     curve = foresee(points, GRID, -0.95)
     assert curve is not None
-    for line in (curve.difference, curve.low, curve.high):
+    ordered = sorted(points, key=lambda p: p.keep)
+    agree = all(a.difference <= b.difference and a.keep < b.keep for a, b in pairwise(ordered))
+    for line in (curve.difference, *([curve.low, curve.high] if agree else [])):
         assert (np.diff(line[np.isfinite(line)]) >= -1e-9).all()
     known = min(p.keep for p in points) <= GRID
     assert (np.isfinite(curve.difference) == known).all(), "below what was measured there is a band, but no line"
@@ -66,6 +70,24 @@ def test_measurements_that_contradict_each_other_are_averaged_by_how_sure_they_a
     assert curve is not None
     assert curve.difference[at(0.3)] == pytest.approx((-0.1 * 4 - 0.2) / 5)
     assert curve.difference[at(0.6)] == pytest.approx(curve.difference[at(0.3)])
+
+
+@given(points=POINTS)
+def test_a_band_is_never_surer_than_what_was_measured_there(points: list[Point]) -> None:
+    curve = foresee(points, np.array(sorted({p.keep for p in points})), -0.95)
+    assert curve is not None
+    for one in points:
+        here = int(np.flatnonzero(curve.keep == one.keep)[0])
+        assert curve.low[here] <= one.difference <= curve.high[here]
+
+
+def test_where_a_smaller_model_is_better_the_band_is_as_wide_as_the_measurements() -> None:
+    seen = [Point(0.17, -0.1, -0.18, -0.02), Point(0.42, -0.33, -0.51, -0.185), Point(0.6, -0.3, -0.45, -0.187)]
+    curve = foresee(seen, GRID, -0.9)
+    assert curve is not None
+    assert (curve.low[at(0.42)], curve.high[at(0.42)]) == pytest.approx((-0.51, -0.18), abs=0.01)
+    between = at(0.3)
+    assert (curve.low[between], curve.high[between]) == pytest.approx((-0.51, -0.02))
 
 
 def test_nothing_measured_nothing_foretold() -> None:
