@@ -53,6 +53,7 @@ CREATE TABLE plans (plan_key TEXT PRIMARY KEY, plan TEXT, created TEXT);
 CREATE TABLE pins (name TEXT PRIMARY KEY, plan_key TEXT, created TEXT);
 CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT);
 """
+DATABASE = "study.sqlite"
 TABLES = {"scores", "evaluations", "statistics", "plans", "pins", "settings"}
 SECONDS_TO_WAIT_FOR_ANOTHER_WRITER = 30.0
 SECONDS_AFTER_WHICH_A_TEMPORARY_FILE_IS_ABANDONED = 3600.0
@@ -286,7 +287,7 @@ class Study:
 
     @property
     def _database(self) -> Path:
-        return self.path / "study.sqlite"
+        return self.path / DATABASE
 
     def _scores_file(self, key: tuple[Any, ...]) -> Path:
         return self.path / "scores" / f"{_digest(key)}.safetensors"
@@ -356,12 +357,12 @@ def _digest(key: Any) -> str:
 def _refuse_foreign_folder(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file; a study is a folder: name another one.")
-    if path.is_dir() and not (path / "study.sqlite").exists():
-        others = sorted(p.name for p in path.iterdir() if not p.name.startswith((".", "study.sqlite")))
+    if path.is_dir() and not (path / DATABASE).exists():
+        others = sorted(p.name for p in path.iterdir() if not p.name.startswith((".", DATABASE)))
         if others:
             raise UserError(
                 f"{path} is not a study: it holds {', '.join(others[:3])}{', ...' if len(others) > 3 else ''} and no "
-                "study.sqlite. Name an empty or a new folder."
+                f"{DATABASE}. Name an empty or a new folder."
             )
 
 

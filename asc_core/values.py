@@ -316,7 +316,7 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}.") from None
+        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     except (ValueError, RecursionError) as error:  # a ValueError alone: a number of thousands of digits
         raise UserError(f"{path} is not valid JSON: {error}.") from None
 

@@ -18,7 +18,8 @@ def colours() -> Palette:
 
 
 def style() -> None:
-    """The stylesheet, with the two colours that charts and text share."""
+    """The stylesheet, with the colours that charts and text share."""
     chosen = colours()
-    variables = f":root {{ --asc-accent: {chosen.accent}; --asc-cut: {chosen.cut}; }}"
+    names = {"accent": chosen.accent, "on-accent": chosen.on_accent, "cut": chosen.cut}
+    variables = f":root {{ {' '.join(f'--asc-{name}: {colour};' for name, colour in names.items())} }}"
     st.html(f"<style>{STYLE.read_text(encoding='utf-8')}\n{variables}</style>")

@@ -16,7 +16,7 @@ from typing import Any
 
 from asc_core.errors import UserError
 from asc_core.plan import Part
-from asc_core.study import Study
+from asc_core.study import DATABASE, Study
 from asc_core.values import Plan
 from dashboard.applications import Application, applications_of
 from dashboard.moves import REPAIRS, Move
@@ -156,7 +156,7 @@ def home_folder() -> Path:
 def studies_beside(home: Path) -> list[Path]:
     """The study the dashboard was opened with, and those in the same folder."""
     parent = home.absolute().parent
-    found = sorted(path.parent for path in parent.glob("*/study.sqlite")) if parent.is_dir() else []
+    found = sorted(path.parent for path in parent.glob(f"*/{DATABASE}")) if parent.is_dir() else []
     others = [path for path in found if path != home.absolute()]
     return [home, *others]
 

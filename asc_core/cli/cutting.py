@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from asc_core.cli.models import checked
-from asc_core.cli.planning import budgets_of, stored_scores, with_layer_times
+from asc_core.cli.planning import budgets_of, stored_scores, study_with_scores, with_layer_times
 from asc_core.cli.verb import (
     BatchOption,
     DeviceOption,
@@ -133,7 +133,6 @@ def frontier(
 
     Example: asc frontier demo:nli --task demo:nli --study studies/demo --lose 1.0 -o recipe.json
     """
-    import asc_core
     from asc_core.plan.encoder_cost import task_cost_model
     from asc_core.recipes.frontier import Workbench, smallest_within
     from asc_core.recipes.frontier import frontier as points_of
@@ -141,7 +140,7 @@ def frontier(
     if lose is not None and keep:
         raise UserError("Say either --keep, the shares of a curve, or --lose, for which the share is looked for.")
     loaded, application = load(encoder, task, seed, device, split=split)
-    kept = asc_core.Study.open(study)
+    kept = study_with_scores(study, encoder, task, method)
     kept.set_aside_other_data(application.name, split, application.data(split))
     scores = stored_scores(kept, loaded, application, method, encoder, task, study)
     along = [text for text in budget or [] if "=" not in text] or ["flops"]

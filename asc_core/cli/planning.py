@@ -162,8 +162,8 @@ def plan(
     if multiple > 1 and not budgets:
         raise UserError("--multiple goes with a budget: thresholds and shares say themselves how many neurons stay.")
     loaded, application = load(encoder, task, seed, device, split=split)
-    kept = asc_core.Study.open(study)
     whole = method in PUBLISHED
+    kept = asc_core.Study.open(study) if whole else study_with_scores(study, encoder, task, method)
     scores = None if whole else stored_scores(kept, loaded, application, method, encoder, task, study)
     cost_model = with_layer_times(task_cost_model(loaded, application), budgets, loaded, kept, latency_batch)
     if scores is None:
@@ -214,6 +214,18 @@ def _published(encoder: Encoder, task: Task, method: str, budgets: dict[str, flo
         )
     ((budget, keep),) = budgets.items()
     return published_plan(encoder, task, method, keep, budget, seed=seed, progress=progress_line())  # type: ignore[arg-type]
+
+
+def study_with_scores(folder: Path, encoder_name: str, task_name: str, method: str) -> Any:
+    """A study that is there: one that is only read from is not made. Raises: UserError."""
+    from asc_core.study import DATABASE, Study
+
+    if not (folder / DATABASE).exists():
+        raise UserError(
+            f"There is no study at {folder}: "
+            f"asc score {encoder_name} --task {task_name} --method {method} --study {folder}"
+        )
+    return Study.open(folder)
 
 
 def stored_scores(

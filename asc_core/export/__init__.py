@@ -48,8 +48,7 @@ def export(
     Raises: UserError where `out` is taken or its disk full, where the format cannot hold the cut, or where the
     reloaded model differs; Cancelled. In each case `out` is as it was before.
     """
-    if format not in FORMATS:
-        raise UserError(f"There is no format {format!r}; choose {' or '.join(FORMATS)}.")
+    check_format(format)
     return FORMATS[format](
         encoder,
         out,
@@ -63,4 +62,10 @@ def export(
     )
 
 
-__all__ = ["FORMATS", "Card", "ExportReport", "convert", "export", "export_compact", "export_dense"]
+def check_format(format: str) -> None:
+    """Raises: UserError where there is no such format."""
+    if format not in FORMATS:
+        raise UserError(f"There is no format {format!r}; choose {' or '.join(FORMATS)}.")
+
+
+__all__ = ["FORMATS", "Card", "ExportReport", "check_format", "convert", "export", "export_compact", "export_dense"]

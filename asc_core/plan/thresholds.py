@@ -187,7 +187,7 @@ def by_share(
 
 def minimum_note(min_heads: int) -> str:
     """For a plan's rule."""
-    return f", at least {min_heads} heads a layer" if min_heads else ""
+    return f", at least {min_heads} head{'s' * (min_heads > 1)} a layer" if min_heads else ""
 
 
 def _count(share: float, of: int) -> int:

@@ -9,7 +9,7 @@ from asc_core.compress.repaired import Repaired
 from asc_core.compress.repairs import cut_and_repair
 from asc_core.encoder import Encoder
 from asc_core.evaluate import evaluate
-from asc_core.export import Card, ExportReport, export
+from asc_core.export import Card, ExportReport, check_format, export
 from asc_core.export.folder import check_free
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
@@ -41,6 +41,7 @@ def deliver(
     the one place where test is touched. Raises: UserError as `evaluate` and `export` do.
     """
     check_free(out, overwrite=overwrite)
+    check_format(format)
     progress = progress or Progress()
     steps = [step.describe() for step in recipe.steps] if recipe is not None else []
     source = original.source if original.source.startswith("demo:") else original.name

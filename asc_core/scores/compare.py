@@ -5,6 +5,7 @@ Only ranks are compared: scores of different methods, and of one method on diffe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -187,15 +188,15 @@ def redundancy(
         assert share is not None
         if not 0 <= share <= 1:
             raise UserError(f"The share of redundant parts is {share}; it must be from 0 to 1.")
-        rows = [_lowest(f, round(share * len(f))) for f in flat]
+        rows = [lowest(f, share) for f in flat]
     return Redundancy(tuple(s.task for s in scores), np.stack(rows))
 
 
-def _lowest(scores: np.ndarray, count: int) -> np.ndarray:
-    """(n,) bool: the `count` lowest; the last among equals, as plans take them."""
-    lowest = np.ones(len(scores), dtype=bool)
-    lowest[np.argsort(-scores, kind="stable")[: len(scores) - count]] = False
-    return lowest
+def lowest(scores: np.ndarray, share: float) -> np.ndarray:
+    """(n,) bool: the lowest, as many as a share reaches (rounded down); the last among equals, as plans take them."""
+    found = np.ones(len(scores), dtype=bool)
+    found[np.argsort(-scores, kind="stable")[: len(scores) - math.floor(share * len(scores) + 1e-9)]] = False
+    return found
 
 
 def _same_shape(scores: Sequence[Scores]) -> None:

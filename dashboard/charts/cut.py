@@ -193,7 +193,7 @@ class _Drawn:
 
 def _marks(figure: go.Figure, plan: Plan, by_hand: ByHand, open_questions: set[Part], colours: Palette) -> None:
     """By hand: a ring for kept, a cross for cut. A dot where the interval crosses the cut."""
-    marks = (
+    marks: tuple[tuple[list[Part], dict[str, Any], float], ...] = (
         (sorted(open_questions, key=str), {"symbol": "circle", "size": 5, "color": colours.page}, 1.0),
         (sorted(open_questions, key=str), {"symbol": "circle-open", "size": 5, "color": colours.quiet}, 1.0),
         (
@@ -208,8 +208,9 @@ def _marks(figure: go.Figure, plan: Plan, by_hand: ByHand, open_questions: set[P
         ),
     )
     for which, marker, opacity in marks:
-        places = [centre(part, plan.shape) for part in which]
+        places = [_beside_text(part, plan.shape) for part in which]
         if places:
+            marker = marker | {"size": [min(9, marker["size"]) if p.kind == "ffn" else marker["size"] for p in which]}
             figure.add_trace(
                 go.Scatter(
                     x=[x for x, _ in places],
@@ -222,6 +223,12 @@ def _marks(figure: go.Figure, plan: Plan, by_hand: ByHand, open_questions: set[P
                     unselected={"marker": {"opacity": 1}},
                 )
             )
+
+
+def _beside_text(part: Part, shape: Shape) -> tuple[float, float]:
+    """Where a mark goes: into the middle, but an FFN's says how much stays."""
+    x, y = centre(part, shape)
+    return (x, y - 0.3) if part.kind == "ffn" else (x, y)
 
 
 def _cells_of(which: frozenset[Part], shape: Shape) -> list[Part]:

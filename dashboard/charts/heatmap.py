@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from asc_core.plan import Part
+from asc_core.scores.compare import lowest
 from asc_core.values import Scores, Shape
 from dashboard import numbers
 from dashboard.charts.grid import (
@@ -108,14 +109,13 @@ def difference(first: Panel, second: Panel, colours: Palette) -> Maps:
 
 def redundant_for(panels: Sequence[Panel], share: float, colours: Palette) -> Maps:
     """For how many applications a part is among the lowest `share` of its kind. All need the same shape."""
-    placed = [ranks(grid(panel.scores.values, panel.scores.shape)) for panel in panels]
-    counts = Grid(*(_count_low([one.column(kind) for one in placed], share) for kind in COLUMNS))
+    low = [_low(grid(panel.scores.values, panel.scores.shape), share) for panel in panels]
+    counts = Grid(*(np.sum([one.column(kind) for one in low], axis=0) for kind in COLUMNS))
     shown = Grid(*(1 - counts.column(kind) / len(panels) for kind in COLUMNS))
 
     def hover(_: int, part: Part) -> str:
-        low = [p.title for p, own in zip(panels, placed, strict=True) if value_at(own, part) <= share]
-        who = ", ".join(low) or "none"
-        return f"<b>{part_name(part)}</b><br>redundant for {len(low)} of {len(panels)}: {who}"
+        whom = [panel.title for panel, own in zip(panels, low, strict=True) if value_at(own, part) == 1]
+        return f"<b>{part_name(part)}</b><br>redundant for {len(whom)} of {len(panels)}: {', '.join(whom) or 'none'}"
 
     ends = (f"redundant for all {len(panels)}", "for none")
     title = f"Among the lowest {numbers.percent(share, 0)} for how many applications"
@@ -334,8 +334,13 @@ def _kind_name(kind: str) -> str:
     return {"heads": "heads", "ffn": "FFN sublayers", "layers": "layers"}[kind]
 
 
-def _count_low(placed: Sequence[np.ndarray], share: float) -> np.ndarray:
-    stacked = np.stack(placed)
-    counts = (stacked <= share).sum(0).astype(float)
-    counts[np.isnan(stacked).all(0)] = np.nan
-    return counts
+def _low(of: Grid, share: float) -> Grid:
+    """1 for the lowest share of each kind, 0 for all others, NaN where there is no such part."""
+
+    def column(values: np.ndarray) -> np.ndarray:
+        found = np.full(values.shape, np.nan)
+        present = ~np.isnan(values)
+        found[present] = lowest(values[present], share)
+        return found
+
+    return Grid(*(column(of.column(kind)) for kind in COLUMNS))

@@ -28,6 +28,7 @@ class Palette:
     panel: str
     missing: str
     accent: str
+    on_accent: str
     cut: str
     good: str
     sequential: Scale
@@ -42,6 +43,7 @@ LIGHT = Palette(
     panel="#ffffff",
     missing="#efede7",
     accent="#0b6a85",
+    on_accent="#ffffff",
     cut="#cf5a1b",
     good="#0b6a85",
     sequential=_even("#e6efe9", "#b5dccd", "#74bdb6", "#33949f", "#14678a", "#123f6b", "#10203f"),
@@ -55,6 +57,7 @@ DARK = Palette(
     panel="#161d24",
     missing="#1c242c",
     accent="#58b4cb",
+    on_accent="#0b1a20",
     cut="#f08a4b",
     good="#58b4cb",
     sequential=_even("#1d2a33", "#1b4257", "#1b6278", "#278693", "#56ada6", "#9bd2b9", "#ecf7d9"),

@@ -73,7 +73,7 @@ def common_table(found: Redundancy, shape: Shape, kind: str, view: InView) -> st
         only = np.flatnonzero(found.needed_by_one == place)
         rows.append(_line(f"Only <b>{escape(titles.get(task, task))}</b> needs", only, shape, kind))
     share, name = numbers.percent(view.share, 0), escape(title_of(view.method))
-    chance, real = numbers.percent(view.share ** len(titles), 0), numbers.percent(found.for_all.mean(), 0)
+    chance, real = (numbers.percent(s, 0) for s in (found.redundant.mean(1).prod(), found.for_all.mean()))
     return (
         f"<table class='asc-common'>{''.join(rows)}</table><div class='asc-small asc-quiet'>Redundant: among the "
         f"lowest {share} of an application's {KIND_NAMES[kind]} by {name}; needed: all others. Redundant for "

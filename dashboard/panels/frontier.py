@@ -145,7 +145,7 @@ def outcome(job: Job) -> None:
 
 
 def sentence(found: exploring.Found) -> str:
-    limit = f"{100 * found.most_lost:g} points"
+    limit = f"{100 * found.most_lost:g} point{'s' * (found.most_lost != 0.01)}"
     on = f"{found.examples:,} {found.split} examples, {found.measured} cuts measured"
     if found.move is None or found.estimate is None or found.estimate.difference_interval is None:
         return (

@@ -351,13 +351,17 @@ def candidates_table(named: Sequence[Measured], bench: Bench) -> str:
     for one in sorted(named, key=lambda m: -m.estimate.value):
         e = one.estimate
         change = "" if e.difference is None else numbers.points(e.difference)
+        if e.difference_interval is not None:
+            ends = numbers.interval_of_points(e.difference_interval)
+            change += f"<br><span class='asc-quiet asc-small'>{ends}, n = {e.examples:,}</span>"
         rows.append(
             f"<tr><td>{escape(one.name)}</td><td>{numbers.percent(e.value)}</td><td>{change}</td>"
             f"<td>{numbers.percent(one.kept['flops'], 0)}</td>"
             f"<td>{numbers.percent(one.kept['parameters'], 0)}</td></tr>"
         )
     head = "<tr><th></th><th>metric</th><th>points</th><th>FLOPs</th><th>parameters</th></tr>"
-    return f"<table class='asc-costs asc-number'>{head}{''.join(rows)}</table>"
+    note = f"<div class='asc-small asc-quiet'>{bench.split} split; points to the original, 95 % paired intervals</div>"
+    return f"<table class='asc-costs asc-number'>{head}{''.join(rows)}</table>{note}"
 
 
 with errors_in_page():

@@ -106,6 +106,7 @@ def controls(session: Session, scored: dict[str, list[tuple[Application, Scores]
             key="map-colour",
             default="rank",
             required=True,
+            disabled=st.session_state.get("map-view", "all") != "all",
             help="Rank compares the order of parts within each application. Score compares the numbers themselves.",
         )
     low.slider(
@@ -116,6 +117,7 @@ def controls(session: Session, scored: dict[str, list[tuple[Application, Scores]
         5,
         format="%d %%",
         key="map-low",
+        disabled=st.session_state.get("map-view", "all") == "difference",
         help="Of each kind of part. Parts whose interval crosses this cut are undecided. Where Tune has a cut of these "
         "scores, that one counts for them.",
     )
@@ -226,13 +228,20 @@ def take_click(session: Session, applications: list[Application], event: object)
         st.session_state["map-application"] = applications[int(index)].name
 
 
+READING = {
+    "all": "Strong colours contribute much, faint ones little. <b>Click a cell</b> for its scores everywhere and what "
+    "cutting it saves. A dot ○: its interval crosses the cut, so more examples could decide otherwise.",
+    "difference": "Which of two applications a part matters more to, by its place in each one's own order. Hover a "
+    "cell for both places; click cells where the maps stand <b>side by side</b>.",
+    "shared": "The fainter, the more applications could do without the part. Hover a cell for which ones; click cells "
+    "where the maps stand <b>side by side</b>.",
+}
+
+
 def explain() -> None:
+    said = READING[st.session_state.get("map-view") or "all"]
     with st.container(border=True):
-        st.html(
-            "<p class='asc-kicker'>How to read it</p><div class='asc-small'>Strong colours contribute much, faint ones "
-            "little. <b>Click a cell</b> for its scores everywhere and what cutting it saves. A dot ○: its interval "
-            "crosses the cut, so more examples could decide otherwise.</div>"
-        )
+        st.html(f"<p class='asc-kicker'>How to read it</p><div class='asc-small'>{said}</div>")
 
 
 def details(

@@ -57,6 +57,6 @@ def test_costs_stand_beside_the_originals_with_their_ratios() -> None:
     model = cost_model()
     half = Plan(SHAPE, ((0, 1), (0, 1), (0, 1)), tuple(tuple(range(10)) for _ in range(3)), (0, 1, 2))
     text = costs(model.cost(half), model.dense, Speed(0.009, 1.84, 32), False)
-    for said in ("50 %", "4.89 ms", "9.00 ms", "1.84×", "batch of 32, measured on this machine"):
+    for said in ("50 %", "4.89 ms", "9.00 ms", "1.84×", "batch of 32, both in turns on this machine"):
         assert said in text
     assert "measuring" in costs(model.cost(half), model.dense, None, True)

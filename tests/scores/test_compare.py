@@ -12,6 +12,7 @@ from asc_core.scores.compare import (
     agreement,
     agreement_matrix,
     agreement_of,
+    lowest,
     redundancy,
     spearman,
     top_overlap,
@@ -97,6 +98,13 @@ def test_matrix_over_applications() -> None:
     matrix = agreement_matrix([a, b, c], "heads")
     np.testing.assert_allclose(matrix, [[1, -1, 0.9], [-1, 1, -0.9], [0.9, -0.9, 1]])
     assert agreement(a, c, "heads").spearman == pytest.approx(matrix[0, 2])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
+def test_a_share_of_six_is_as_many_as_fit_into_it(share: float) -> None:
+    found = lowest(np.array([3.0, 1.0, 2.0, 2.0, 9.0, 5.0]), share)
+    assert found.sum() == int(share * 6)
+    assert not found[[4, 5]].any() or share == 1.0
 
 
 def test_redundant_for_all_and_needed_by_one_by_hand() -> None:
