@@ -235,7 +235,8 @@ def compared(
         "seeds": seen | stays,
     }
     if before and {OURS, best} & stays.keys():
-        if (best, lost[OURS]) != (before["best_baseline"], before["lost"]):
+        told = [before[name] for name in ("best_baseline", "best_baseline_lost", "lost")]
+        if [best, lost[best], lost[OURS]] != told:
             print(f"{name} at {share}: {OURS} and {best} must be measured again to be compared", flush=True)
             return None
         return cell | {"interval": before["interval"], "difference_interval": before["difference_interval"]}
