@@ -1,10 +1,10 @@
 """Long work off the script thread, with progress and cancel.
 
 A worker never touches streamlit: it gets a `Job`, reports through it, and its result is read by whoever polls. Work
-waits in lanes, one executor each, so that a click is not stuck behind ten minutes of scoring and a latency measurement
-has nothing of ours beside it in its own lane. Jobs belong to a browser session; nobody sees or ends another's, except
-that the same scoring of the same study is not done twice, and that a new window takes over what a closed one has left
-of the same study: a reloaded page is a new window.
+waits in lanes, each with threads of its own, so that a click is not stuck behind ten minutes of scoring and a latency
+measurement has nothing of ours beside it in its own lane. Jobs belong to a browser session; nobody sees or ends
+another's, except that the same scoring of the same study is not done twice, and that a new window takes over what a
+closed one has left of the same study: a reloaded page is a new window.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Literal
 
 from asc_core.errors import Cancelled, UserError
@@ -34,7 +35,7 @@ SECONDS_UNTIL_A_SESSION_IS_GONE = 90.0
 
 @dataclass(eq=False)
 class Job:
-    """One piece of work. lane: which executor. key: what it is about, such as an application's name or a plan's key.
+    """One piece of work. lane: where it waits. key: what it is about, such as an application's name or a plan's key.
 
     progress: (done, total, what). latest: the newest intermediate result that the work has shown. error: one sentence
     where the user can do something about it; details: the traceback, where the fault is ours.
@@ -131,9 +132,15 @@ class Jobs:
         self._jobs: list[Job] = []
         self._seen: dict[str, float] = {}
         self._windows: dict[str, tuple[Path, Callable[[], bool]]] = {}
-        self._lanes = {
-            lane: ThreadPoolExecutor(workers, thread_name_prefix=f"asc-{lane}") for lane, workers in LANES.items()
-        }
+        self._lanes: dict[str, SimpleQueue[Callable[[], None] | None]] = {lane: SimpleQueue() for lane in LANES}
+        self._threads = [
+            threading.Thread(target=_work, args=(self._lanes[lane],), name=f"asc-{lane}-{number}")
+            for lane, workers in LANES.items()
+            for number in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+        threading.Thread(target=self._end_with_the_process, name="asc-end", daemon=True).start()
 
     def touch(self, session: str) -> None:
         """A browser session has just been heard of."""
@@ -173,7 +180,7 @@ class Jobs:
         with self._lock:
             self._jobs.append(job)
             self._forget_old()
-        self._lanes[lane].submit(job.run, work)
+        self._lanes[lane].put(partial(job.run, work))
         return job
 
     def forget(self, job: Job) -> None:
@@ -208,12 +215,22 @@ class Jobs:
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def shutdown(self) -> None:
+        """Cancel everything and wait until it has ended."""
         with self._lock:
             jobs = list(self._jobs)
         for job in jobs:
             job.cancel()
-        for lane in self._lanes.values():
-            lane.shutdown(wait=True, cancel_futures=True)
+        for lane, workers in LANES.items():
+            for _ in range(workers):
+                self._lanes[lane].put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _end_with_the_process(self) -> None:
+        """Python waits for its threads before it ends: whoever stops the server should not wait for hours of scoring,
+        which goes on where it was. (An executor's threads are waited for before anything can be told to stop.)"""
+        threading.main_thread().join()
+        self.shutdown()
 
     def _forget_old(self) -> None:
         """Results can be whole models: keep the newest few of a living session, nothing of one that is gone."""
@@ -224,6 +241,12 @@ class Jobs:
             if job.active or (kept[job.session] <= KEPT_FINISHED_PER_SESSION and not self.gone(job.session)):
                 remaining.append(job)
         self._jobs = remaining[::-1]
+
+
+def _work(waiting: SimpleQueue[Callable[[], None] | None]) -> None:
+    """What a thread of a lane does, until it is told that there is no more."""
+    while (run := waiting.get()) is not None:
+        run()
 
 
 def active(jobs: Iterable[Job]) -> list[Job]:

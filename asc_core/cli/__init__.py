@@ -66,8 +66,10 @@ def dashboard(
         raise UserError("The dashboard is not installed beside asc_core: install the whole project (make setup).")
     command = [sys.executable, "-m", "streamlit", "run", str(page), "--server.port", str(port)]
     environment = os.environ | {"ASC_STUDY": str(study.resolve())}
-    # Streamlit reads its theme from .streamlit in the folder that it is started in.
-    raise typer.Exit(subprocess.call(command, env=environment, cwd=page.parent.parent))
+    os.chdir(page.parent.parent)  # Streamlit reads its theme from .streamlit in the folder that it is started in
+    if os.name == "posix":
+        os.execve(sys.executable, command, environment)  # whoever ends this process ends the server
+    raise typer.Exit(subprocess.call(command, env=environment))
 
 
 app = typer.Typer(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,6 +123,25 @@ def test_a_session_that_was_not_heard_of_for_long_is_gone(jobs: Jobs, monkeypatc
     assert jobs.gone("never seen")
     monkeypatch.setattr(jobs_module, "SECONDS_UNTIL_A_SESSION_IS_GONE", -1.0)
     assert jobs.gone("a")
+
+
+def test_the_end_of_the_process_ends_its_jobs() -> None:
+    script = """
+from dashboard.jobs import Jobs
+
+def for_ever(job):
+    while True:
+        job.handle.check()
+        job.handle.cancel.wait(0.01)
+
+jobs = Jobs()
+job = jobs.start("a", "score", "key", "title", for_ever)
+while job.state != "running":
+    job.wait(0.01)
+print("started")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "started\n"
 
 
 def test_a_new_window_takes_over_what_a_closed_one_has_left(jobs: Jobs, tmp_path: Path) -> None:
