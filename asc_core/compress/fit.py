@@ -46,10 +46,13 @@ class Fit:
         return max(self.square + float(explained), 0.0)
 
     def ridge(self, start: torch.Tensor, strength: float) -> torch.Tensor:
-        """The solution that is drawn towards `start`, not towards 0."""
+        """The solution that is drawn towards `start`, not towards 0; `start` itself where float32 cannot tell columns
+        apart at this strength."""
         moments = self.moments
         damping = strength * moments.diagonal().mean().clamp_min(1e-12)
-        factor = torch.linalg.cholesky(moments + damping * torch.eye(len(moments), device=moments.device))
+        factor, failed = torch.linalg.cholesky_ex(moments + damping * torch.eye(len(moments), device=moments.device))
+        if failed:
+            return start
         return start + torch.cholesky_solve(self.cross - moments @ start, factor)
 
     def scale(self, start: torch.Tensor) -> torch.Tensor:

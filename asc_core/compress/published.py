@@ -159,7 +159,10 @@ def _rounds(
 
 
 def _flap(ground: Ground, keeps: Sequence[float]) -> Iterator[Plan]:
-    """FLAP's adaptive search: fluctuations standardised in each sublayer, then compared over all of them."""
+    """FLAP's adaptive search: fluctuations standardised in each sublayer, then compared over all of them.
+
+    (As the paper has it; the authors' code squares attention's before.)
+    """
     variances, width = ground.columns.variances, ground.encoder.shape.head_width
     blocks: dict[str, list[np.ndarray]] = {"attention": [], "ffn": []}
     for readout in ground.encoder.readouts:

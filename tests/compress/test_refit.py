@@ -169,6 +169,15 @@ def test_what_does_not_belong_together_is_refused() -> None:
         refit(albert, Plan.full(albert.shape), calibrate(albert, TASK))
 
 
+def test_columns_that_cannot_be_told_apart_are_left_as_they_are() -> None:
+    fit = Fit(bias=False)
+    same = torch.randn(40, 1, generator=torch.Generator().manual_seed(0)).expand(40, 300)
+    fit.add(same, torch.randn(40, 4), torch.ones(40))
+    start = torch.randn(300, 4)
+    assert torch.equal(fit.ridge(start, 1e-12), start)
+    assert torch.isfinite(fit.ridge(start, 0.1)).all()
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_fit_is_the_ridge_regression_that_a_solver_finds(bias: bool) -> None:
     generator = np.random.default_rng(0)
