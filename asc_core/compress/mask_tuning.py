@@ -6,7 +6,8 @@ original. With m = 1 + r it is solved for r from 0 with a damping of 1; where an
 discarded and the tuning ends. Solved here in closed form from the second moments of the readout's inputs, where the
 authors run LSMR; the numbers are folded into the readout's columns, so what comes out is an ordinary cut model. As in
 the authors' code, the last FFN is fitted to the first token alone where nothing else of it is read. Their code puts
-a model pruned half as far in the original's place; the paper, followed here, does not.
+a model pruned half as far in the original's place, leaves the first attention as it is, and fits an intercept beside
+the other attentions' masks that it then drops; the paper, followed here, does none of this.
 """
 
 from __future__ import annotations
