@@ -346,7 +346,7 @@ def test_a_cut_is_measured_and_every_number_names_its_split(scored: Study, open_
         "accuracy · validation split",
         "n = 150 of 150 · complete",
         "to the original's",
-        "measured on this machine",
+        "in turns on this machine",
     ):
         assert said in text
     plan = current_plan(app, scored)
