@@ -62,27 +62,28 @@ def cell(gathered: dict[str, float], before: dict[str, Any] | None) -> dict[str,
 
 
 def test_a_cell_keeps_what_is_committed_and_takes_what_is_new() -> None:
-    first = cell({OURS: 0.85, "kprune": 0.8}, None)
+    assert not cell({OURS: 0.85, "kprune": 0.8}, None), "without Kwon it would flatter"
+    first = cell({OURS: 0.85, "kprune": 0.8, "kwon": 0.7}, None)
     assert (first["lost"], first["best_baseline"], first["best_baseline_lost"]) == (5.0, "kprune", 10.0)
     assert first["difference_interval"][1] < 0, "ours loses less"
     assert cell({}, first) == first
     wider = cell({"random": 0.2}, first)
     assert wider["all_lost"] == first["all_lost"] | {"random": 70.0}
     assert wider["difference_interval"] == first["difference_interval"]
-    again = cell({OURS: 0.88, "kprune": 0.8}, first)
+    again = cell({OURS: 0.88, "kprune": 0.8, "kwon": 0.7}, first)
     assert again["lost"] == 2.0, "measured anew over as many seeds"
 
 
 def test_more_seeds_are_not_replaced_by_fewer() -> None:
-    first = cell({OURS: 0.85, "kprune": 0.8}, None)
-    committed = first | {"seeds": {OURS: 3, "kprune": 1}}
+    first = cell({OURS: 0.85, "kprune": 0.8, "kwon": 0.7}, None)
+    committed = first | {"seeds": {OURS: 3, "kprune": 1, "kwon": 1}}
     assert cell({OURS: 0.5, "kprune": 0.8}, committed)["lost"] == 5.0
 
 
 def test_a_new_best_baseline_is_not_compared_with_outcomes_that_are_gone(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    committed = cell({OURS: 0.85, "kprune": 0.8}, None) | {"seeds": {OURS: 3, "kprune": 1}}
+    committed = cell({OURS: 0.85, "kprune": 0.8, "kwon": 0.7}, None) | {"seeds": {OURS: 3, "kprune": 1}}
     assert not cell({"kwon": 0.88}, committed)
     assert "measured again" in capsys.readouterr().out
 
