@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -187,7 +188,7 @@ def table(name: str, kept: tuple[float, ...], seeds: range, anew: Collection[str
     checkpoints = [Checkpoint(name, seed) for seed in seeds]
     task = checkpoints[0].task
     dense = statistics(outcomes(checkpoints[0].file("dense", None), lambda: [checkpoints[0].encoder], task))
-    before = {(cell["checkpoint"], cell["kept"]): cell for cell in committed("quality")["cells"]}
+    before = {place_of(cell): cell for cell in committed("quality")["cells"]}
     cells = []
     for share in kept:
         gathered, seen = {}, {}
@@ -254,7 +255,7 @@ def whole(cells: list[dict[str, Any]]) -> bool:
     methods = Checkpoint(next(iter(CHECKPOINTS)), 0).methods()
     seeds = {method: 1 if method in WITHOUT_CALIBRATION else FULL_SEEDS for method in methods}
     complete = {
-        (cell["checkpoint"], cell["kept"])
+        place_of(cell)
         for cell in cells
         if all(cell["seeds"].get(method, 0) >= count for method, count in seeds.items())
     }
@@ -317,14 +318,20 @@ def main() -> None:
     cells = [cell for name in names for cell in table(name, kept, seeds, anew)]
     result: dict[str, Any] = {"full": whole(cells), "cells": cells}
     if not (options.checkpoints or options.kept or options.method):
-        made = {(cell["checkpoint"], cell["kept"]) for cell in cells}
-        lost = [cell for cell in committed("quality")["cells"] if (cell["checkpoint"], cell["kept"]) not in made]
-        if lost:
-            raise SystemExit(f"nothing is kept: {len(lost)} cells of the committed table would be missing")
         result |= earlier_timings() if options.collect else {**timings(), "timed_on": machine()}
-        keep("quality", result)
+        made = {place_of(cell): cell for cell in cells}
+        before = {place_of(cell): cell for cell in committed("quality")["cells"]}
+        gone = [place for place in product(names, kept) if place in before and place not in made]
+        if gone:
+            raise SystemExit(f"nothing is kept: {gone} of the committed table would be missing")
+        together = [both[place] for place in product(CHECKPOINTS, KEPT) if place in (both := before | made)]
+        keep("quality", result | {"full": whole(together), "cells": together})
         pack(WORK, OUTCOMES)
     print(json.dumps(result))
+
+
+def place_of(cell: dict[str, Any]) -> tuple[str, float]:
+    return cell["checkpoint"], cell["kept"]
 
 
 if __name__ == "__main__":
