@@ -101,10 +101,8 @@ def export(
     Example: asc export demo:nli --plan plan.json --format compact --task demo:nli -o smaller
     """
     import asc_core
-    from asc_core.export.folder import check_free
     from asc_core.recipes.deliver import deliver
 
-    check_free(out, overwrite=overwrite)
     original = asc_core.load_encoder(encoder, device=device)
     recipe = asc_core.Recipe.of(asc_core.Plan.load(plan), transfer) if plan is not None else None
     smaller = recipe.apply(original) if recipe is not None else original

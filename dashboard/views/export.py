@@ -122,29 +122,24 @@ def form(session: Session, candidates: list[Candidate]) -> None:
     overwrite = st.checkbox("Replace an export of this name", key="export-overwrite")
     running = any(job.active for job in all_jobs().of(session.id, "export"))
     if st.button("Export", key="export-start", type="primary", icon=":material/ios_share:", disabled=running):
-        try:
+        with errors_in_page():  # beside the button: what was exported before stays on the page
             out = folder_for(session.study, name.strip())
-        except UserError as error:
-            st.error(str(error), icon=":material/error:")
-            return
-        if out.exists() and not overwrite:
-            said = f"There is an export called {name.strip()} already: choose another name or replace it."
-            st.error(said, icon=":material/error:")
-            return
-        work = exporting(
-            library(),
-            session.study,
-            chosen.application,
-            chosen.plan,
-            out,
-            format=format,
-            dtype=dtype,
-            overwrite=overwrite,
-            repair=chosen.repair,
-            transfer=chosen.transfer,
-        )
-        all_jobs().start(session.id, "export", str(out), f"Exporting {name.strip()}", work, alone=True)
-        st.rerun()
+            if out.exists() and not overwrite:
+                raise UserError(f"There is an export called {name.strip()} already: choose another name or replace it.")
+            work = exporting(
+                library(),
+                session.study,
+                chosen.application,
+                chosen.plan,
+                out,
+                format=format,
+                dtype=dtype,
+                overwrite=overwrite,
+                repair=chosen.repair,
+                transfer=chosen.transfer,
+            )
+            all_jobs().start(session.id, "export", str(out), f"Exporting {name.strip()}", work, alone=True)
+            st.rerun()
 
 
 def summary(session: Session, chosen: Candidate) -> None:

@@ -34,6 +34,14 @@ from dashboard.panels.in_view import InView
 from dashboard.session import Session
 
 VIEWS = {"all": "Side by side", "difference": "Difference", "shared": "Redundant"}
+READING = {
+    "all": "Strong colours contribute much, faint ones little. <b>Click a cell</b> for its scores everywhere and what "
+    "cutting it saves. A dot ○: its interval crosses the cut, so more examples could decide otherwise.",
+    "difference": "Which of two applications a part matters more to, by its place in each one's own order. Hover a "
+    "cell for both places; click cells where the maps stand <b>side by side</b>.",
+    "shared": "The fainter, the more applications could do without the part. Hover a cell for which ones; click cells "
+    "where the maps stand <b>side by side</b>.",
+}
 KINDS = {"heads": "heads", "ffn": "FFNs", "layers": "layers"}
 PANELS = {
     "trust": "Which method to believe",
@@ -226,16 +234,6 @@ def take_click(session: Session, applications: list[Application], event: object)
         part = Part(str(kind), int(row), None if number is None else int(number))
         session.selected = (applications[int(index)].name, part)
         st.session_state["map-application"] = applications[int(index)].name
-
-
-READING = {
-    "all": "Strong colours contribute much, faint ones little. <b>Click a cell</b> for its scores everywhere and what "
-    "cutting it saves. A dot ○: its interval crosses the cut, so more examples could decide otherwise.",
-    "difference": "Which of two applications a part matters more to, by its place in each one's own order. Hover a "
-    "cell for both places; click cells where the maps stand <b>side by side</b>.",
-    "shared": "The fainter, the more applications could do without the part. Hover a cell for which ones; click cells "
-    "where the maps stand <b>side by side</b>.",
-}
 
 
 def explain() -> None:
