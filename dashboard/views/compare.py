@@ -288,7 +288,7 @@ def candidates(session: Session, applications: Sequence[Application]) -> None:
         return
     bench = Bench(library(), session.study, application, known)
     measured = bench.all_measured()
-    pinned = pinned_of(session, bench, measured)
+    pinned, unmeasured = pinned_of(session, bench, measured)
     recipes = [one for one in measured if any(one.name.startswith(f"{name} ") for name in ENTRANTS)]
     with against:
         budget = st.segmented_control(
@@ -313,8 +313,11 @@ def candidates(session: Session, applications: Sequence[Application]) -> None:
         )
     with right:
         st.html(
-            candidates_table([*pinned, *recipes], bench) or "<p class='asc-quiet'>Pin a cut on Tune to name it.</p>"
+            candidates_table([*pinned, *recipes], bench)
+            or ("" if unmeasured else "<p class='asc-quiet'>Pin a cut on Tune to name it.</p>")
         )
+        if unmeasured:
+            st.caption(f"Pinned and not measured yet: {', '.join(unmeasured)}. Open them on Tune.")
 
 
 def candidates_application(session: Session, applications: Sequence[Application]) -> Application:
@@ -325,18 +328,20 @@ def candidates_application(session: Session, applications: Sequence[Application]
     return titles[chosen]
 
 
-def pinned_of(session: Session, bench: Bench, measured: Sequence[Measured]) -> list[Measured]:
-    """Pinned cuts of the application in view that were measured, under their names."""
+def pinned_of(session: Session, bench: Bench, measured: Sequence[Measured]) -> tuple[list[Measured], list[str]]:
+    """(pinned cuts of the application in view that were measured, under their names; names of those that were not)."""
     by_key = {one.key: one for one in measured}
-    found = []
+    found, unmeasured = [], []
     for name, plan in session.study.pins.items():
         move = move_of_pin(session.study, name, plan, bench.application.name, "")
         if move is None or move.application != bench.application.name:
             continue
         one = by_key.get(recipe_of(plan, move.repair, move.transfer).key)
-        if one is not None:
+        if one is None:
+            unmeasured.append(name)
+        else:
             found.append(Measured(one.key, name, one.kept, one.estimate, one.repaired, one.series))
-    return found
+    return found, unmeasured
 
 
 def candidates_table(named: Sequence[Measured], bench: Bench) -> str:

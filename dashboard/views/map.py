@@ -268,7 +268,7 @@ def details(
             )
         st.html(
             f"<table class='asc-costs'><tr><th></th><th>{escape(session.method)} score, 95 % interval</th>"
-            f"<th>rank, 100 = most</th></tr>{''.join(rows)}</table>"
+            f"<th>percentile</th></tr>{''.join(rows)}</table>"
         )
         ablated(scored, name, part)
         tested = across.needs_of_part(session.study, scored[session.method], name, part)

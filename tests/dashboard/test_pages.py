@@ -32,7 +32,7 @@ from dashboard.applications import Application
 from dashboard.bench import with_known_times
 from dashboard.exports import exports_of, zipped
 from dashboard.library import Library
-from dashboard.moves import recipe_of
+from dashboard.moves import Move, recipe_of
 from dashboard.session import Session
 from tests.dashboard.conftest import APP, LABELS, html_of, settled, write_task
 from tests.dashboard.synthetic import estimate
@@ -707,6 +707,12 @@ def test_recipes_are_measured_side_by_side_and_stand_among_the_candidates(scored
     names = {row["name"] for row in scored.evaluations()}
     assert {"asc-plus 0.70", "top-layers 0.70"} <= names
     assert "asc-plus 0.70" in text  # the table of candidates
+    assert not any("not measured yet" in caption.value for caption in app.caption)
+    (application,) = applications.applications_of(scored)
+    move = Move(application.name, "fisher")
+    sessions.pin(scored, "in haste", Plan.full(frame.library().encoder(application).shape).drop(0, head=0), move)
+    again = open_page("compare")
+    assert any("not measured yet: in haste" in caption.value for caption in again.caption)
 
 
 def test_a_size_out_of_reach_is_said_and_what_was_measured_stays(scored: Study, open_page: Open) -> None:
