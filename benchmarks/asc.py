@@ -3,6 +3,7 @@
     python -m benchmarks.asc                          SICK, half of the layers' parameters, 1 seed; the matrix at half
     python -m benchmarks.asc --full                   every task, size and seed; goes on after a kill (some hours)
     python -m benchmarks.asc mrpc --seeds 3 --size 0.5
+    python -m benchmarks.asc --demo                   the matrix of the embedded demo's five applications
     python -m benchmarks.asc --collect                the report of all that was measured so far
 
 On the checkpoints in ../shared/models and the data that they were trained on (the first 3,000 pairs of SICK), at equal
@@ -19,7 +20,8 @@ The seed draws calibration texts, random layers, batches and dropout. Test split
 `--paper` is the paper's own table: similarity 0.90, 0.85, 0.80, with size and speed-up, and its baselines: the uncut
 model, 90 % of the layers' weights zeroed by magnitude with int8 linears, half the layers at random over 5 seeds, and
 smaller pre-trained encoders where the hub is reachable (or `--shelf FOLDER`), fine-tuned alike.
-`price_of_agnosticism`: see `asc_core.recipes.price`.
+`price_of_agnosticism`: see `asc_core.recipes.price`. `--demo` is the same matrix of applications that differ more:
+questions on a text, two kinds of pairs, intents with slots, and sentiment.
 The last line is one JSON object. `--collect` keeps it in benchmarks/results/asc.json, and the outcomes by test example
 in asc-outcomes.npz beside it: what is in there is not measured again. `--paper` keeps its table in asc.json.
 """
@@ -38,6 +40,7 @@ from typing import Any
 import numpy as np
 
 import asc_core
+from asc_core import demo
 from asc_core.demo.encoder import encoder_folder
 from asc_core.encoder import Encoder
 from asc_core.evaluate import Measured
@@ -58,6 +61,7 @@ TRAINED_WITH: dict[str, dict[str, Any]] = {  # as ../shared/models says
     "mrpc": {"lr": 1e-4, "epochs": 2},
     "squad": {"lr": 2e-4, "epochs": 3},
 }
+DEMO = tuple(f"demo:{one.name}" for one in demo.applications())
 METHODS = {  # as the ready-made recipes are called
     "ASC+": "asc-plus",
     "ASC+ untrained": "asc-plus",
@@ -70,17 +74,23 @@ METHODS = {  # as the ready-made recipes are called
 
 @dataclass
 class Application:
-    """One checkpoint and its task."""
+    """One checkpoint and its task. name: of `TRAINED_WITH`, or an application of the demo."""
 
     name: str
 
+    @property
+    def sources(self) -> tuple[str, str]:
+        return sources(self.name if self.name in DEMO else f"minilm-{self.name}", WORK)
+
     @cached_property
     def encoder(self) -> Encoder:
-        return asc_core.load_encoder(sources(f"minilm-{self.name}", WORK)[0])
+        return asc_core.load_encoder(self.sources[0])
 
     @cached_property
     def task(self) -> Task:
-        path = Path(sources(f"minilm-{self.name}", WORK)[1])
+        if self.name in DEMO:
+            return asc_core.load_task(self.name)
+        path = Path(self.sources[1])
         if self.name == "sick":  # what the checkpoint has seen, and no more
             lines = (SHARED / "data/sick/train.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
             seen = WORK / "sick-train.tsv"
@@ -156,6 +166,13 @@ def with_committed(rows: list[dict[str, Any]], before: list[dict[str, Any]]) -> 
         both = known | row["methods"] | stay
         merged[key] = row | {"methods": {name: both[name] for name in METHODS if name in both}}
     return list(merged.values())
+
+
+def of_most_seeds(made: list[dict[str, Any]], before: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The matrices, each size as it was measured over the most seeds."""
+    of_sizes = {one["size"]: one for one in made}
+    of_sizes |= {one["size"]: one for one in before if one["seeds"] > of_sizes.get(one["size"], {"seeds": 0})["seeds"]}
+    return [of_sizes[size] for size in sorted(of_sizes, reverse=True)]
 
 
 def row_of(measured: list[Measured], dense: np.ndarray, task: Task) -> dict[str, Any]:
@@ -252,6 +269,7 @@ def main() -> None:
     parser.add_argument("--paper", action="store_true", help="the paper's table alone")
     parser.add_argument("--shelf", action="append", help="a smaller pre-trained encoder for it; may be repeated")
     parser.add_argument("--matrix", action="store_true", help="the matrix alone")
+    parser.add_argument("--demo", action="store_true", help="the matrix of the demo's applications alone")
     parser.add_argument("--collect", action="store_true", help="compute nothing: report what was measured")
     options = parser.parse_args()
     unpack(OUTCOMES, WORK)
@@ -260,12 +278,16 @@ def main() -> None:
     sizes = options.size or list(SIZES if everything else SIZES[:1])
     seeds = options.seeds or (3 if everything else 1)
     applications = {name: Application(name) for name in names if f"minilm-{name}" in CHECKPOINTS}
-    result: dict[str, Any] = {"steps": STEPS, "sizes": [], "matrices": [], "paper": []}
-    if not (options.matrix or options.paper):
+    result: dict[str, Any] = {"steps": STEPS, "sizes": [], "matrices": [], "demo_matrices": [], "paper": []}
+    alone = options.matrix or options.paper or options.demo
+    if not alone:
         result["sizes"] = table(applications, sizes, seeds, options.collect, options.method or list(METHODS))
-    if options.matrix or everything or not (options.tasks or options.paper):
+    if options.matrix or everything or not (options.tasks or alone):
         everyone = {name: Application(name) for name in TRAINED_WITH}
         result["matrices"] = matrices(everyone, sizes, seeds, options.collect)
+    if options.demo or everything:
+        of_the_demo = {name: Application(name) for name in DEMO}
+        result["demo_matrices"] = matrices(of_the_demo, sizes, seeds, options.collect)
     if options.paper:
         for application in applications.values():
             for row in asc_paper.rows(application, options.shelf or asc_paper.OFF_THE_SHELF):
@@ -274,10 +296,8 @@ def main() -> None:
     kept = committed("asc")
     if options.collect:  # what has more seeds there than outcomes are at hand stays as it is committed
         result["sizes"] = with_committed(result["sizes"], kept["sizes"])
-        of_seeds = {made["size"]: made["seeds"] for made in result["matrices"]}
-        stay = [made for made in kept["matrices"] if made["seeds"] > of_seeds.get(made["size"], 0)]
-        sizes_of_these = {made["size"] for made in stay}
-        result["matrices"] = stay + [made for made in result["matrices"] if made["size"] not in sizes_of_these]
+        for name in ("matrices", "demo_matrices"):
+            result[name] = of_most_seeds(result[name], kept.get(name, []))
     first = next((made["prices"][0] for made in result["matrices"] if made["size"] == 0.5 and made["prices"]), None)
     result["price_of_agnosticism"] = first
     if options.collect and not (options.tasks or options.size):
