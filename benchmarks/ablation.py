@@ -23,7 +23,7 @@ import torch
 from asc_core.encoder import Encoder, load_encoder
 from asc_core.gates import gated
 from asc_core.scores.ablation import parts_of
-from asc_core.scores.sweep import BATCH_TOKENS, batches_by_length
+from asc_core.scores.sweep_pass import BATCH_TOKENS, batches_by_length
 from asc_core.scores.switched_off import SwitchedOff
 from asc_core.tasks import load_task
 from asc_core.tasks.base import Features, Task

@@ -15,7 +15,7 @@ from asc_core.progress import Progress
 from asc_core.scores.grams import Place
 from asc_core.scores.restart import Restartable
 from asc_core.scores.sensitivity import random_projection
-from asc_core.scores.sweep import BATCH_TOKENS, batches_by_length, frozen
+from asc_core.scores.sweep_pass import BATCH_TOKENS, batches_by_length, frozen
 from asc_core.tasks.base import Batch, Task
 
 SAMPLES = 1024

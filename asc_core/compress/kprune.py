@@ -32,7 +32,7 @@ from asc_core.probes import Readout
 from asc_core.progress import Progress
 from asc_core.scores.grams import Place
 from asc_core.scores.restart import Restartable
-from asc_core.scores.sweep import frozen
+from asc_core.scores.sweep_pass import frozen
 from asc_core.values import Plan, Provenance
 
 TEMPERATURE = 2.0

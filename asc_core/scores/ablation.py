@@ -20,8 +20,9 @@ from asc_core.errors import UserError
 from asc_core.progress import Progress
 from asc_core.scores.neuron_groups import GROUPS, neuron_groups
 from asc_core.scores.origin import origin
+from asc_core.scores.resume import SECONDS_BETWEEN_SAVES, PartialStore
 from asc_core.scores.streaming import REPLICATES, replicate_weights
-from asc_core.scores.sweep import BATCH_TOKENS, SECONDS_BETWEEN_SAVES, PartialStore, batches_by_length
+from asc_core.scores.sweep_pass import BATCH_TOKENS, batches_by_length
 from asc_core.scores.switched_off import Part, SwitchedOff
 from asc_core.tasks.base import Examples, Features, Metric, Task
 from asc_core.values import PartValues, Scores, Shape

@@ -17,7 +17,7 @@ from asc_core import modeling
 from asc_core.progress import Progress
 from asc_core.scores.collector import KIND_OF_BLOCK
 from asc_core.scores.sensitivity import GateGradients
-from asc_core.scores.sweep import BATCH_TOKENS, SweepPass, batches_by_length
+from asc_core.scores.sweep_pass import BATCH_TOKENS, SweepPass, batches_by_length
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder

@@ -16,7 +16,7 @@ import torch
 from asc_core.progress import Progress
 from asc_core.scores.collector import Collector
 from asc_core.scores.streaming import Statistic
-from asc_core.scores.sweep import BATCH_TOKENS, SweepPass, batches_by_length
+from asc_core.scores.sweep_pass import BATCH_TOKENS, SweepPass, batches_by_length
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder

@@ -26,7 +26,7 @@ from asc_core.errors import UserError
 from asc_core.progress import Progress
 from asc_core.scores.sensitivity import GateGradients
 from asc_core.scores.streaming import Statistic, Sums
-from asc_core.scores.sweep import BATCH_TOKENS, SweepPass, batches_by_length
+from asc_core.scores.sweep_pass import BATCH_TOKENS, SweepPass, batches_by_length
 from asc_core.tasks.base import Targets, Task
 
 PERMUTATIONS = 9999

@@ -22,8 +22,9 @@ from asc_core.gates import gated
 from asc_core.plan.parts import BLOCKS, flat_scores, slices
 from asc_core.progress import Progress
 from asc_core.scores.origin import origin
+from asc_core.scores.resume import SECONDS_BETWEEN_SAVES, PartialStore
 from asc_core.scores.streaming import replicate_weights
-from asc_core.scores.sweep import BATCH_TOKENS, SECONDS_BETWEEN_SAVES, PartialStore, batches_by_length
+from asc_core.scores.sweep_pass import BATCH_TOKENS, batches_by_length
 from asc_core.tasks.base import Task
 from asc_core.values import Plan, Scores, Shape
 

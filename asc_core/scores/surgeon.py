@@ -24,15 +24,15 @@ from asc_core.scores.collector import KIND_OF_BLOCK
 from asc_core.scores.grams import GramSums, Place
 from asc_core.scores.origin import origin
 from asc_core.scores.sensitivity import GateGradients
-from asc_core.scores.sweep import BATCH_TOKENS, SweepPass, batches_by_length
+from asc_core.scores.sweep_pass import BATCH_TOKENS, SweepPass, batches_by_length
 from asc_core.values import PartValues, Scores, Shape
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder
     from asc_core.probes import Readout
     from asc_core.scores.collector import BatchView, ReadoutWeights
+    from asc_core.scores.resume import PartialStore
     from asc_core.scores.streaming import Statistic
-    from asc_core.scores.sweep import PartialStore
     from asc_core.tasks.base import Task
 
 OBS = "obs"

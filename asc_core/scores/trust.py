@@ -25,7 +25,7 @@ from asc_core.scores.ablation import ABLATION, ABLATION_METRIC, ablate
 from asc_core.scores.compare import TOP_SHARE, Agreement, Interval, agreement_of
 from asc_core.scores.origin import of_these_texts
 from asc_core.scores.removal import POINTS, Removal, ascending, remove_in_order
-from asc_core.scores.sweep import PartialStore
+from asc_core.scores.resume import PartialStore
 from asc_core.tasks.base import Task
 from asc_core.values import Scores
 

@@ -6,14 +6,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asc_core.scores import alignment, collector, sweep
+from asc_core.scores import alignment, collector, sweep, sweep_pass
 from asc_core.scores.representation import change
 from tests.scores.test_sensitivity import flat
 from tests.scores.toy import PairTask, ToyTask, double, record, turned
 from tests.test_surgery import VARIANTS
 from tests.tiny import tiny
 
-sweep_module = __import__("sys").modules[sweep.__module__]
 PARTS = ("heads", "neurons", "attention", "ffn", "layers")
 
 
@@ -117,7 +116,7 @@ def test_cka_and_angles_equal_a_double_loop_over_states(variant: str) -> None:
 def test_cka_keeps_a_sample_of_fixed_size_that_estimates_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder, task = tiny(), ToyTask(300)
     whole = sweep(encoder, task, ["cka"], samples=200)["cka"]
-    for module in (collector, alignment, sweep_module):
+    for module in (collector, alignment, sweep_pass):
         monkeypatch.setattr(module, "SAMPLED_FEATURES", 60)
     some = sweep(encoder, task, ["cka"], samples=200)["cka"]
     assert 1e-6 < np.abs(some.similarity - whole.similarity).max() < 0.1

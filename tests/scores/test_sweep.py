@@ -12,15 +12,14 @@ import torch
 
 from asc_core.errors import Cancelled, UserError
 from asc_core.progress import Progress
-from asc_core.scores import METHODS, sweep
-from asc_core.scores import sweep as sweep_function
+from asc_core.scores import METHODS, sweep, sweep_pass
+from asc_core.scores.methods import chosen_methods
 from asc_core.study import Study
 from asc_core.values import Scores
 from tests.scores.toy import ToyTask
 from tests.tiny import tiny
 
 EVERY = ["all", *(name for name, method in METHODS.items() if method.asked == "by name")]
-sweep_module = __import__("sys").modules[sweep_function.__module__]
 
 
 def arrays(scores: Mapping[str, Scores]) -> dict[str, np.ndarray]:
@@ -137,8 +136,8 @@ def test_a_resumed_sweep_equals_an_uninterrupted_one(how: str, tmp_path: Any, mo
                 raise Interrupted
             return real(*args)
 
-        real = sweep_module.replicate_weights
-        monkeypatch.setattr(sweep_module, "replicate_weights", fail)
+        real = sweep_pass.replicate_weights
+        monkeypatch.setattr(sweep_pass, "replicate_weights", fail)
         with pytest.raises(Interrupted):
             sweep(encoder, task, **options)
         monkeypatch.undo()
@@ -187,7 +186,7 @@ def test_progress_ends_at_the_total() -> None:
 def test_out_of_memory_is_tried_in_halves_and_counts_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder, task = tiny(), ToyTask(10)
     expected = sweep(encoder, task)
-    real, sizes = sweep_module.SweepPass.add, []
+    real, sizes = sweep_pass.SweepPass.add, []
 
     def small_machine(self: Any, rows: np.ndarray, sums: Any) -> None:
         sizes.append(len(rows))
@@ -195,7 +194,7 @@ def test_out_of_memory_is_tried_in_halves_and_counts_nothing_twice(monkeypatch: 
             raise torch.OutOfMemoryError("out of memory")
         real(self, rows, sums)
 
-    monkeypatch.setattr(sweep_module.SweepPass, "add", small_machine)
+    monkeypatch.setattr(sweep_pass.SweepPass, "add", small_machine)
     assert_same(sweep(encoder, task), expected, rtol=1e-3)
     assert sizes[0] == 10
     assert max(s for s in sizes if s <= 3) > 1
@@ -205,7 +204,7 @@ def test_a_text_that_does_not_fit_into_memory_is_said(monkeypatch: pytest.Monkey
     def no_memory(*args: Any) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
 
-    monkeypatch.setattr(sweep_module.SweepPass, "add", no_memory)
+    monkeypatch.setattr(sweep_pass.SweepPass, "add", no_memory)
     with pytest.raises(UserError, match=r"Out of memory on a single text of 1\d tokens"):
         sweep(tiny(), ToyTask(10), ["fisher"])
 
@@ -214,7 +213,7 @@ def test_other_errors_are_not_mistaken_for_memory(monkeypatch: pytest.MonkeyPatc
     def broken(*args: Any) -> None:
         raise RuntimeError("shapes differ")
 
-    monkeypatch.setattr(sweep_module.SweepPass, "add", broken)
+    monkeypatch.setattr(sweep_pass.SweepPass, "add", broken)
     with pytest.raises(RuntimeError, match="shapes differ"):
         sweep(tiny(), ToyTask(10), ["fisher"])
 
@@ -264,7 +263,7 @@ def test_weights_and_chance_need_no_data() -> None:
 
 def test_what_costs_more_is_left_out_unless_it_is_asked_for() -> None:
     def chosen(ids: list[str] | None) -> list[str]:
-        return [method.id for method in sweep_module.chosen_methods(ids)]
+        return [method.id for method in chosen_methods(ids)]
 
     assert set(chosen(None)) < set(chosen(["all"])) < set(METHODS)
     assert chosen(["fisher", "update", "fisher"]) == ["fisher", "update"]
@@ -303,7 +302,7 @@ def test_nothing_of_a_batch_is_kept_when_the_next_one_comes() -> None:
     """A graph's hooks refer to collectors; through the graph, a cycle would be invisible to garbage collection."""
     encoder, task = tiny("bert"), ToyTask()
     collectors = list(dict.fromkeys(m.collector for m in METHODS.values() if m.collector is not None))
-    work = sweep_module.SweepPass(encoder, task, task.examples("train", 8, 0), collectors, "gold", 0)
+    work = sweep_pass.SweepPass(encoder, task, task.examples("train", 8, 0), collectors, "gold", 0)
     view, made = work.observe(np.arange(4))
     with torch.inference_mode():
         for collector in made:
