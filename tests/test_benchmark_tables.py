@@ -11,7 +11,7 @@ import pytest
 from asc_core.evaluate import Measured
 from asc_core.tasks import Task
 from asc_core.tasks.base import Metric
-from benchmarks.asc import with_committed
+from benchmarks.asc import of_most_seeds, with_committed
 from benchmarks.outcomes import outcomes, pack, store, unpack
 from benchmarks.quality import OURS, compared
 from tests.scores.toy import ToyTask
@@ -106,3 +106,11 @@ def _accuracy() -> Task:
     task = ToyTask()
     task.metric = Metric("accuracy", ("right", "n"), from_sums=lambda sums: sums[..., 0] / sums[..., 1])
     return task
+
+
+def test_a_matrix_stays_as_it_was_measured_over_the_most_seeds() -> None:
+    one, three, small = ({"size": size, "seeds": n} for size, n in ((0.5, 1), (0.5, 3), (0.3, 1)))
+    assert of_most_seeds([one], [three, small]) == [three, small]
+    assert of_most_seeds([three], [one]) == [three]
+    again = {**one, "cells": {}}
+    assert of_most_seeds([small, again], [one]) == [again, small], "of as many seeds, the newer one"
