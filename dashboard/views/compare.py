@@ -312,12 +312,13 @@ def candidates(session: Session, applications: Sequence[Application]) -> None:
             "beats in both metric and size; named are pinned cuts and ready-made recipes."
         )
     with right:
-        st.html(
-            candidates_table([*pinned, *recipes], bench)
-            or ("" if unmeasured else "<p class='asc-quiet'>Pin a cut on Tune to name it.</p>")
-        )
+        named = [*pinned, *recipes]
+        if named:
+            st.html(candidates_table(named, bench))
         if unmeasured:
             st.caption(f"Pinned and not measured yet: {', '.join(unmeasured)}. Open them on Tune.")
+        elif not named:
+            st.html("<p class='asc-quiet'>Pin a cut on Tune to name it.</p>")
 
 
 def candidates_application(session: Session, applications: Sequence[Application]) -> Application:
@@ -345,8 +346,6 @@ def pinned_of(session: Session, bench: Bench, measured: Sequence[Measured]) -> t
 
 
 def candidates_table(named: Sequence[Measured], bench: Bench) -> str:
-    if not named:
-        return ""
     rows = []
     original = bench.original()
     if original is not None:

@@ -708,11 +708,17 @@ def test_recipes_are_measured_side_by_side_and_stand_among_the_candidates(scored
     assert {"asc-plus 0.70", "top-layers 0.70"} <= names
     assert "asc-plus 0.70" in text  # the table of candidates
     assert not any("not measured yet" in caption.value for caption in app.caption)
+
+
+def test_a_pin_that_was_not_measured_is_named_beside_the_candidates(scored: Study, open_page: Open) -> None:
+    settled(open_page("tune"))  # measures a cut that has no name
+    assert "Pin a cut on Tune" in html_of(open_page("compare"))
     (application,) = applications.applications_of(scored)
     move = Move(application.name, "fisher")
     sessions.pin(scored, "in haste", Plan.full(frame.library().encoder(application).shape).drop(0, head=0), move)
-    again = open_page("compare")
-    assert any("not measured yet: in haste" in caption.value for caption in again.caption)
+    app = open_page("compare")
+    assert not app.exception
+    assert any("not measured yet: in haste" in caption.value for caption in app.caption)
 
 
 def test_a_size_out_of_reach_is_said_and_what_was_measured_stays(scored: Study, open_page: Open) -> None:
