@@ -79,6 +79,7 @@ def sources(name: str, work: Path) -> tuple[str, str]:
     """(encoder, task) as `load_encoder` and `load_task` take them; a checkpoint's task file is written to `work`."""
     if name not in CHECKPOINTS:
         return name, name
+    work.mkdir(parents=True, exist_ok=True)
     path = work / f"{name}.toml"
     path.write_text(CHECKPOINTS[name].lstrip().replace("DATA", (SHARED / "data").as_posix()), encoding="utf-8")
     return str(SHARED / "models" / name), str(path)

@@ -34,7 +34,7 @@ class Unseen(Checkpoint):
     @cached_property
     def task(self) -> Task:
         header, *pairs = (SHARED / "data/sick/train.tsv").read_text(encoding="utf-8").splitlines()
-        folder = WORK / "DATA/sick"
+        folder = WORK / "DATA/sick"  # which the task file names, relative to itself
         folder.mkdir(parents=True, exist_ok=True)
         for name, part in (("train", pairs[:CALIBRATION_PAIRS]), ("test", pairs[CALIBRATION_PAIRS:])):
             (folder / f"{name}.tsv").write_text("\n".join([header, *part]) + "\n", encoding="utf-8")
