@@ -11,10 +11,12 @@
 Importing this package also makes transformers load exported models without `trust_remote_code`.
 """
 
-from asc_core.encoder import Encoder, load_encoder
+import asc_core.demo  # noqa: F401 (what it registers)
+from asc_core.encoder import Encoder
 from asc_core.errors import Cancelled, UserError
 from asc_core.evaluate import evaluate, layer_times
 from asc_core.export import export
+from asc_core.loading import load_encoder
 from asc_core.plan import asc_greedy, by_budget, by_share, by_threshold
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress

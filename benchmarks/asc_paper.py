@@ -17,9 +17,10 @@ from torch import nn
 
 from asc_core import modeling
 from asc_core.compress.choose import CutBySimilarity
-from asc_core.encoder import Encoder, load_encoder
+from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.evaluate import Measured, measure_latency
+from asc_core.loading import load_encoder
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.recipes import Recipe
 from asc_core.values import Plan

@@ -30,7 +30,8 @@ from typing import Any
 import torch
 
 from asc_core.demo.encoder import encoder_folder
-from asc_core.encoder import Encoder, load_encoder
+from asc_core.encoder import Encoder
+from asc_core.loading import load_encoder
 from asc_core.scores import METHODS, Method, sweep
 from asc_core.scores.attention import Attention
 from asc_core.scores.collector import Collector

@@ -11,7 +11,7 @@ from dashboard.look import MARK, style
 @st.cache_resource(show_spinner=False)
 def engine() -> None:
     """Imported by the first window; others wait: a second thread would run into modules that are half imported."""
-    import asc_core.encoder  # noqa: F401
+    import asc_core.loading  # noqa: F401
 
     gc.freeze()  # what was imported stays: no collection need walk through it again
 
@@ -30,7 +30,7 @@ page = st.navigation(
 )
 style()
 starting = st.empty()
-if "asc_core.encoder" not in sys.modules:
+if "asc_core.loading" not in sys.modules:
     starting.caption("Starting the engine: a few seconds, once.")
 engine()
 starting.empty()

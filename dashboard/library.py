@@ -12,8 +12,9 @@ from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 from asc_core.compress.calibration import Calibration, calibrate
-from asc_core.encoder import Encoder, load_encoder
+from asc_core.encoder import Encoder
 from asc_core.evaluate.reuse import States
+from asc_core.loading import load_encoder
 from asc_core.plan import CostModel
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress

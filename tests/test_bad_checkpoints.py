@@ -12,8 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from asc_core.encoder import Encoder, load_encoder
+from asc_core.encoder import Encoder
 from asc_core.errors import UserError
+from asc_core.loading import load_encoder
 from tests.tiny import logits, padded_batch, randomise, save_checkpoint, tiny
 
 Break = Callable[[Path], Any]

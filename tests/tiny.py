@@ -15,7 +15,8 @@ from torch import nn
 from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from asc_core import modeling
-from asc_core.encoder import HEADS, Encoder, _model_class
+from asc_core.encoder import HEADS, Encoder
+from asc_core.loading import _model_class
 
 WORDS = (
     "[PAD] [UNK] [CLS] [SEP] [MASK] a the cat dog sat ran on under mat tree is not big small red blue who where what "

@@ -7,8 +7,9 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from asc_core.encoder import Encoder, load_adapter, load_encoder
+from asc_core.encoder import Encoder
 from asc_core.errors import UserError
+from asc_core.loading import load_adapter, load_encoder
 
 ADAPTERS = Path(__file__).parent / "adapters"
 ENCODER_NAME = "all-MiniLM-L6-v2"
@@ -34,6 +35,13 @@ def encoder_folder() -> Path:
             f"expected {_WEIGHTS_SHA256}): reinstall them with `make setup`."
         )
     return folder
+
+
+def demo_folder(name: str) -> Path:
+    """The checkpoint folder of the encoder that all applications started from, as "encoder". Raises: UserError."""
+    if name != "encoder":
+        raise UserError(f"demo:{name} is no checkpoint that an adapter can be put on: only demo:encoder is.")
+    return encoder_folder()
 
 
 def demo_encoder(name: str, device: str | None = None) -> Encoder:

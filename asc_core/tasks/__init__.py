@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from asc_core.errors import UserError
@@ -12,6 +13,7 @@ from asc_core.tasks.task_file import load_task_file, task_from_content
 
 __all__ = [
     "PRESETS",
+    "SCHEMES",
     "Batch",
     "Examples",
     "Features",
@@ -22,6 +24,8 @@ __all__ = [
     "task_from_rows",
 ]
 
+SCHEMES: dict[str, Callable[[str], Task]] = {}  # "demo" -> the task of a name; who has a scheme registers it here
+
 
 def load_task(source: str | Path, split_seed: int = 0, split: str | None = None) -> Task:
     """A preset ("glue/mrpc"), a task file ("mytask.toml"), or an embedded application ("demo:nli").
@@ -31,10 +35,9 @@ def load_task(source: str | Path, split_seed: int = 0, split: str | None = None)
     Raises: UserError that names what is wrong with it.
     """
     text = str(source)
-    if text.startswith("demo:"):
-        from asc_core.demo import demo_task
-
-        return demo_task(text.removeprefix("demo:"))
+    scheme, colon, name = text.partition(":")
+    if colon and scheme in SCHEMES:
+        return SCHEMES[scheme](name)
     if text in PRESETS:
         return task_from_content(PRESETS[text], text.replace("/", "-"), text, Path(), split_seed, split)
     if Path(text).is_file():

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from asc_core import modeling
-from asc_core.encoder import HEADS, Encoder, load_encoder
+from asc_core.encoder import HEADS, Encoder
+from asc_core.loading import load_encoder
 from asc_core.tasks.base import Task
 from asc_core.tasks.heads import head_fits
 

@@ -9,7 +9,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from asc_core.compress.step import Around, Step
-from asc_core.encoder import Encoder, load_encoder
+from asc_core.encoder import Encoder
+from asc_core.loading import load_encoder
 from asc_core.progress import Progress
 from asc_core.tasks.base import Task
 from asc_core.train.distil import Terms, distil

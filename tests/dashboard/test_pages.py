@@ -18,7 +18,7 @@ import torch
 from streamlit.runtime.download_data_util import convert_data_to_bytes_and_infer_mime
 from streamlit.testing.v1 import AppTest
 
-from asc_core.encoder import load_encoder
+from asc_core.loading import load_encoder
 from asc_core.plan import Part
 from asc_core.progress import Progress
 from asc_core.recipes import Recipe

@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from asc_core.encoder import load_encoder
 from asc_core.errors import Cancelled, UserError
 from asc_core.export import convert, unpickle
+from asc_core.loading import load_encoder
 from asc_core.progress import Progress
 from tests.tiny import logits, padded_batch, save_checkpoint, tiny
 

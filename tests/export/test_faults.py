@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from asc_core.encoder import load_encoder
 from asc_core.errors import UserError
 from asc_core.export import convert, export
+from asc_core.loading import load_encoder
 from asc_core.values import Plan
 from tests.export.conftest import checked_in_process
 from tests.tiny import logits, padded_batch, tiny

@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from asc_core.encoder import HEADS, Encoder, load_encoder
+from asc_core.encoder import HEADS, Encoder
 from asc_core.errors import UserError
 from asc_core.export import directory, export
 from asc_core.gates import gated
+from asc_core.loading import load_encoder
 from asc_core.modeling import COMPACT
 from asc_core.values import Plan, Shape
 from tests.test_surgery import VARIANTS, plans

@@ -10,8 +10,9 @@ import pytest
 import sentencepiece
 import transformers
 
-from asc_core.encoder import Encoder, load_encoder
+from asc_core.encoder import Encoder
 from asc_core.export import export
+from asc_core.loading import load_encoder
 from asc_core.values import Plan
 from tests.tiny import tiny
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asc_core.encoder import load_encoder
+from asc_core.loading import load_encoder
 from asc_core.tasks import Features, Task, load_task
 from tests.tasks.running import predictions
 

@@ -12,8 +12,9 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from asc_core.encoder import Encoder, load_adapter, load_encoder
+from asc_core.encoder import Encoder
 from asc_core.errors import Cancelled, UserError
+from asc_core.loading import load_adapter, load_encoder
 from asc_core.progress import Progress
 from asc_core.tasks import Task
 from asc_core.train import folder
