@@ -13,7 +13,7 @@ from asc_core.recipes.ready import Knobs
 from asc_core.study import Study
 from asc_core.values import Estimate
 from dashboard.applications import Application
-from dashboard.bench import SPLIT, Bench
+from dashboard.bench import SPLIT, TRAINING, Bench
 from dashboard.jobs import Job
 from dashboard.library import Library
 
@@ -65,7 +65,7 @@ def contest_work(bench: Bench, knobs: Knobs, names: Sequence[str]) -> Callable[[
             knobs,
             names,
             study=bench.study,
-            folder=bench.study.path / "training",
+            folder=bench.study.path / TRAINING,
             progress=counted(job, entries, len(names), "recipes"),
         )
         for entry in found:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import tempfile
 import zipfile
@@ -14,17 +13,15 @@ from pathlib import Path
 from asc_core.errors import UserError
 from asc_core.export import ExportReport
 from asc_core.recipes import Recipe
-from asc_core.recipes.deliver import deliver
+from asc_core.recipes.export_with_card import RECIPE_FILE, command_for, export_with_card
 from asc_core.study import Study
-from asc_core.values import Plan
 from dashboard.applications import Application
+from dashboard.bench import TRAINING
 from dashboard.jobs import Job
 from dashboard.library import Library
-from dashboard.moves import Repair, recipe_of
-from dashboard.repairing import made, mode_of
+from dashboard.repairing import made
 
 FOLDER = "exports"
-RECIPE_FILE = "recipe.json"
 FORMATS = {
     "compact": "Compact: as small as the cut, loads with transformers and one file of code",
     "dense": "Dense: loads with the original's own class everywhere, cut parts are zeros",
@@ -53,25 +50,23 @@ def exporting(
     library: Library,
     study: Study,
     application: Application,
-    plan: Plan,
+    recipe: Recipe,
     out: Path,
     *,
     format: str,
     dtype: str,
     overwrite: bool,
-    repair: Repair,
-    transfer: bool,
 ) -> Callable[[Job], Exported]:
-    """Cut, repair, measure on test, write, reload in a fresh process, compare. The folder gets the recipe as a file."""
-    recipe = portable(application, plan, repair, transfer)
+    """Apply the recipe, measure on test, write, reload in a fresh process, compare."""
+    recipe = named(application, recipe)
 
     def work(job: Job) -> Exported:
         job.handle.step(0, 1, "loading")
-        original, task = library.encoder(application), library.task(application)
-        smaller = made(library, application, recipe, job.handle)
-        report = deliver(
-            smaller,
-            original,
+        task = library.task(application)
+        whole = made(library, application, recipe, job.handle, study.path / TRAINING)
+        report = export_with_card(
+            whole.encoder,
+            whole.before_cut,
             out,
             recipe=recipe,
             task=task,
@@ -80,34 +75,17 @@ def exporting(
             overwrite=overwrite,
             progress=job.handle,
         )
-        text = json.dumps(recipe.to_json()) + "\n"
-        (out / RECIPE_FILE).write_text(text, encoding="utf-8")
-        again = command(application, out, format, dtype, mode_of(recipe) is not None)
-        return Exported(report, card_of(out), again, text)
+        again = command_for(
+            recipe, application.encoder, application.task, out.name, format=format, dtype=dtype, folder=str(out)
+        )
+        return Exported(report, card_of(out), again, (out / RECIPE_FILE).read_text(encoding="utf-8"))
 
     return work
 
 
-def portable(application: Application, plan: Plan, repair: Repair, transfer: bool) -> Recipe:
-    """The recipe as it goes into a file: it names the original as `load_encoder` takes it, and the task."""
-    named = replace(plan, provenance=replace(plan.provenance, model=application.encoder))
-    return replace(recipe_of(named, repair, transfer), original=application.encoder, task=application.task)
-
-
-def command(application: Application, out: Path, format: str, dtype: str, repaired: bool) -> str:
-    """The lines that make the same directory again from the original."""
-    stored = "" if dtype == "float32" else f" --dtype {dtype}"
-    if repaired:
-        first = (
-            f"asc compress {application.encoder} --recipe {out / RECIPE_FILE} --task {application.task} -o {out.name}"
-        )
-        other = format != "compact" or stored
-        then = f"\nasc export {out.name} --task {application.task} --format {format}{stored} -o {out.name}-{format}"
-        return first + (then if other else "")
-    return (
-        f"asc export {application.encoder} --plan {out / 'plan.json'} --task {application.task} "
-        f"--format {format}{stored} -o {out.name}"
-    )
+def named(application: Application, recipe: Recipe) -> Recipe:
+    """The recipe with the application's original and task as `load_encoder` and `load_task` take them."""
+    return replace(recipe, original=application.encoder, task=application.task)
 
 
 def card_of(folder: Path) -> str:

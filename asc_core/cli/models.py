@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,12 @@ from asc_core.cli.verb import (
     say,
     verb,
 )
+from asc_core.errors import UserError
+
+
+def steps_folder(out: Path) -> Path:
+    """Where a recipe's steps that train keep their state until the result is written."""
+    return out.parent / f".{out.name}.steps"
 
 
 def checked(report: Any) -> str:
@@ -87,6 +94,7 @@ def export(
     out: OutOption,
     format: Annotated[str, typer.Option(help="compact, or dense (loads everywhere, no smaller).")] = "compact",
     plan: Annotated[Path | None, typer.Option("--plan", help="Cut this plan first.")] = None,
+    recipe: Annotated[Path | None, typer.Option("--recipe", help="Apply this recipe first.")] = None,
     task: Annotated[str | None, typer.Option("--task", help="Measure the test metric for the model card.")] = None,
     dtype: Annotated[str, typer.Option(help="Stored type: float32 or float16.")] = "float32",
     transfer: TransferOption = False,
@@ -101,22 +109,35 @@ def export(
     Example: asc export demo:nli --plan plan.json --format compact --task demo:nli -o smaller
     """
     import asc_core
-    from asc_core.recipes.deliver import deliver
+    from asc_core.export.folder import check_free
+    from asc_core.recipes.export_with_card import export_with_card
 
+    if plan is not None and recipe is not None:
+        raise UserError("Say either --plan or --recipe.")
+    check_free(out, overwrite=overwrite)
     original = asc_core.load_encoder(encoder, device=device)
-    recipe = asc_core.Recipe.of(asc_core.Plan.load(plan), transfer) if plan is not None else None
-    smaller = recipe.apply(original) if recipe is not None else original
-    report = deliver(
+    steps = asc_core.Recipe.of(asc_core.Plan.load(plan), transfer) if plan is not None else None
+    if recipe is not None:
+        steps = asc_core.Recipe.load(recipe)
+        steps = steps.transferred() if transfer else steps
+        task = task or steps.task
+    application = asc_core.load_task(task, split_seed=seed, split=split) if task else None
+    smaller, state = original, steps_folder(out)
+    if steps is not None:
+        made = steps.made(original, application, progress_line(), folder=state)
+        original, smaller = made.before_cut, made.encoder
+    report = export_with_card(
         smaller,
         original,
         out,
-        recipe=recipe,
-        task=asc_core.load_task(task, split_seed=seed, split=split) if task else None,
+        recipe=steps,
+        task=application,
         format=format,
         dtype=dtype,
         overwrite=overwrite,
         progress=progress_line(),
     )
+    shutil.rmtree(state, ignore_errors=True)
     say(as_json, f"{out}: {report.bytes / 1e6:.1f} MB")
     say(as_json, checked(report))
     return {

@@ -11,7 +11,6 @@ import typer
 from asc_core.cli.verb import (
     DeviceOption,
     JsonOption,
-    RepairMode,
     RepairOption,
     SeedOption,
     SplitOption,
@@ -19,6 +18,7 @@ from asc_core.cli.verb import (
     load,
     percent,
     progress_line,
+    repair_named,
     say,
     verb,
 )
@@ -51,7 +51,7 @@ def matrix(
     method: Annotated[str, typer.Option("--method", "-m", help="Which scores; without labels for general text.")] = (
         "obs"
     ),
-    repair: RepairOption = RepairMode.sequential,
+    repair: RepairOption = "sequential",
     general: Annotated[
         str | None, typer.Option("--general", help="A task whose texts stand for general text (labels are not used).")
     ] = None,
@@ -74,7 +74,7 @@ def matrix(
     from asc_core.recipes.matrix_store import cells_in_study, keep_report, report
     from asc_core.train.steps import Finetune
 
-    asked = Settings(keep, budget, method, repair.mode, samples, seed, split)  # type: ignore[arg-type]
+    asked = Settings(keep, budget, method, repair_named(repair), samples, seed, split)  # type: ignore[arg-type]
     whole = ApplicationMatrix(
         _applications(applications, seed, device, split),
         asked,
@@ -115,7 +115,7 @@ def shared(
     ] = "weighted",
     points: Annotated[int, typer.Option(min=2, help="Of the trade-off from one application to the others.")] = 5,
     method: Annotated[str, typer.Option("--method", "-m", help="Which scores.")] = "obs",
-    repair: RepairOption = RepairMode.sequential,
+    repair: RepairOption = "sequential",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A folder for the plans, named by their weights.")
     ] = None,
@@ -132,7 +132,7 @@ def shared(
     from asc_core.recipes.matrix import ApplicationMatrix, Settings
     from asc_core.recipes.shared import trade_off
 
-    asked = Settings(keep, budget, method, repair.mode, samples, seed, split)  # type: ignore[arg-type]
+    asked = Settings(keep, budget, method, repair_named(repair), samples, seed, split)  # type: ignore[arg-type]
     made = _applications(applications, seed, device, split)
     whole = ApplicationMatrix(made, asked, progress=progress_line())
     found = []

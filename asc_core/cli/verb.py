@@ -9,7 +9,6 @@ import functools
 import json
 import sys
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,23 +44,7 @@ TransferOption = Annotated[
 ]
 
 
-class RepairMode(StrEnum):
-    """How what stays is repaired after a cut."""
-
-    none = "none"
-    one_shot = "one-shot"
-    sequential = "sequential"
-    mask_tuning = "mask-tuning"
-    reconstruction = "reconstruction"
-    bias = "bias"
-
-    @property
-    def mode(self) -> Any:
-        """As `Recipe.repaired` takes it."""
-        return None if self is RepairMode.none else self.value
-
-
-RepairOption = Annotated[RepairMode, typer.Option("--repair", help="As for `asc compress`.")]
+RepairOption = Annotated[str, typer.Option("--repair", help="As for `asc compress`.")]
 
 
 def verb(function: Callable[..., Any]) -> Callable[..., None]:
@@ -109,6 +92,13 @@ def load(encoder: str, task: str, seed: int, device: str | None, split: str | No
     from asc_core import load_encoder, load_task
 
     return load_encoder(encoder, device=device), load_task(task, split_seed=seed, split=split)
+
+
+def repair_named(name: str) -> str | None:
+    """As `Cut` takes it. Raises: UserError for an unknown one."""
+    from asc_core.compress.repairs import check_repair
+
+    return None if name == "none" else check_repair(name)
 
 
 def percent(value: float) -> str:

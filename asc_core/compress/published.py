@@ -7,15 +7,15 @@ published. Nothing is trained in any of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import numpy as np
 
 from asc_core.compress.bias import Columns, columns_of
-from asc_core.compress.calibration import SAMPLES, Calibration, calibrate
+from asc_core.compress.calibration import SAMPLES, Calibration
+from asc_core.compress.calibrations import Calibrations
 from asc_core.compress.kprune import kprune_plan
-from asc_core.compress.repairs import RepairName
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.plan import STRATEGIES, CostModel, by_budget, by_layer_drop
@@ -39,7 +39,8 @@ SHARE = 0.1  # that Michel et al. remove in each round
 class Ground:
     """What the methods look at: an encoder, an application, and a budget that is counted in `budget`.
 
-    samples, seed: draw the training examples. What several methods need is computed once.
+    samples, seed: draw the training examples. What several methods need is computed once. calibrations: shared with
+    whoever repairs the cut.
     """
 
     encoder: Encoder
@@ -48,14 +49,17 @@ class Ground:
     samples: int = SAMPLES
     seed: int = 0
     progress: Progress | None = None
+    calibrations: Calibrations = field(default_factory=Calibrations)
 
     @cached_property
     def cost_model(self) -> CostModel:
         return task_cost_model(self.encoder, self.task)
 
-    @cached_property
+    @property
     def calibration(self) -> Calibration:
-        return calibrate(self.encoder, self.task, samples=self.samples, seed=self.seed, progress=self.progress)
+        return self.calibrations.get(
+            self.encoder, self.task, samples=self.samples, seed=self.seed, progress=self.progress
+        )
 
     @cached_property
     def columns(self) -> Columns:
@@ -90,7 +94,7 @@ class Published:
     description: str
     source: str
     plans: Callable[[Ground, Sequence[float]], Iterator[Plan]]
-    repair: RepairName | None = None
+    repair: str | None = None
 
 
 def published_plan(
@@ -103,6 +107,7 @@ def published_plan(
     samples: int = SAMPLES,
     seed: int = 0,
     progress: Progress | None = None,
+    calibrations: Calibrations | None = None,
 ) -> Plan:
     """What a method of `PUBLISHED` keeps within a share of the original's FLOPs, parameters or bytes.
 
@@ -112,7 +117,7 @@ def published_plan(
         raise UserError(f"There is no published method {method!r}; there are: {', '.join(PUBLISHED)}.")
     if not 0 < keep <= 1:
         raise UserError(f"A budget keeps a share between 0 and 1, so {keep:g} cannot be kept.")
-    ground = Ground(encoder, task, budget, samples, seed, progress)
+    ground = Ground(encoder, task, budget, samples, seed, progress, calibrations or Calibrations())
     plan = next(iter(PUBLISHED[method].plans(ground, [keep])))
     return replace(plan, provenance=replace(plan.provenance, weights=encoder.weights, task=task.name, method=method))
 

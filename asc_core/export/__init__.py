@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asc_core.errors import UserError
 from asc_core.export.card import Card
@@ -27,6 +27,7 @@ def export(
     format: str = "compact",
     *,
     plan: Plan | None = None,
+    recipe: Mapping[str, Any] | None = None,
     card: Card | None = None,
     original: Encoder | None = None,
     texts: Sequence[str | Sequence[str]] | None = None,
@@ -38,6 +39,7 @@ def export(
 
     format: "compact" (its own widths, with the one file of code that builds them) or "dense" (loads with the original
     architecture's class; cut heads and neurons are zeros). plan: the cut that made this encoder, written beside it.
+    recipe: how it was made, as JSON, written beside it as recipe.json.
     original: the uncut encoder, for the comparisons on the card. texts: single texts or pairs of the application, on
     which the reloaded model is compared (the first 64, at most 256 tokens each); own sentences by default. dtype:
     "float32" or "float16", how weights are stored; they are computed in float32 if loaded with `dtype=torch.float32`.
@@ -53,6 +55,7 @@ def export(
         encoder,
         out,
         plan=plan,
+        recipe=recipe,
         card=card,
         original=original,
         texts=texts,

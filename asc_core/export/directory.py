@@ -18,7 +18,7 @@ from asc_core.export.card import Card, model_card
 from asc_core.export.check import check_folder
 from asc_core.export.folder import new_folder
 from asc_core.progress import Progress
-from asc_core.values import Plan
+from asc_core.values import Plan, write_json
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder
@@ -73,6 +73,7 @@ def write_directory(
     out: str | Path,
     *,
     plan: Plan | None = None,
+    recipe: Mapping[str, Any] | None = None,
     card: Card | None = None,
     original: Encoder | None = None,
     texts: Sequence[str | Sequence[str]] | None = None,
@@ -95,6 +96,8 @@ def write_directory(
         write_tokenizer(encoder.tokenizer, folder)
         if plan is not None:
             _without_paths(plan).save(folder / "plan.json")
+        if recipe is not None:
+            write_json(folder / "recipe.json", recipe)
         progress.step(1, 3, "exporting: checking in a fresh process")
         checked = check_folder(
             folder,

@@ -69,6 +69,7 @@ def contest(
                 statistics=measured.statistics,
                 numbers=measured.numbers,
                 cost=asdict(cost),
+                recipe=recipe,
                 name=label(name, knobs),
             )
         yield Entry(name, recipe, cost, cost.encoder_parameters / dense.encoder_parameters, found)

@@ -11,6 +11,7 @@ import numpy as np
 from asc_core.evaluate import Measured, estimate
 from asc_core.recipes.matrix import ORIGINAL, Application, ApplicationMatrix, Cell
 from asc_core.recipes.price import prices
+from asc_core.study import KeptRecipe
 from asc_core.values import Estimate
 
 REPORTS = "application-matrices"
@@ -30,6 +31,7 @@ class Kept(Protocol):
         statistics: np.ndarray | None = None,
         numbers: np.ndarray | None = None,
         cost: Mapping[str, Any] | None = None,
+        recipe: KeptRecipe | None = None,
         name: str | None = None,
     ) -> None: ...
 

@@ -9,7 +9,7 @@ from asc_core.values import Plan
 from dashboard.bench import Bench, tight_enough
 from dashboard.frame import SECONDS_BETWEEN_LOOKS, all_jobs, show_failure
 from dashboard.jobs import Job
-from dashboard.repairing import calibrating, mode_of, needs_calibration
+from dashboard.repairing import calibrating, moments_of, needs_calibration
 from dashboard.session import Session, keep_move
 from dashboard.verdict import costs, headline
 
@@ -116,12 +116,11 @@ def doing_now(job: Job | None) -> str:
 
 def calibration(session: Session, bench: Bench, recipe: Recipe) -> Job:
     """The job that prepares all repairs of this application: begun by whatever move needs it first, and kept."""
-    jobs, mode = all_jobs(), mode_of(recipe)
-    assert mode is not None
-    key = f"{bench.application.encoder}|{bench.application.task}|{mode == 'one-shot'}"
+    jobs, moments = all_jobs(), bool(moments_of(recipe))
+    key = f"{bench.application.encoder}|{bench.application.task}|{moments}"
     job = jobs.running("calibrate", key) or jobs.last(session.id, "calibrate", key)
     if job is None or job.state == "done":  # no longer in memory
-        preparing = calibrating(bench.library, bench.application, mode)
+        preparing = calibrating(bench.library, bench.application, moments)
         job = jobs.start(session.id, "calibrate", key, "Calibrating", preparing)
     return job
 

@@ -10,6 +10,7 @@ import streamlit as st
 from asc_core.recipes.contest import ENTRANTS, Entry
 from asc_core.recipes.matrix_store import reports
 from asc_core.recipes.ready import READY, Knobs
+from asc_core.recipes.stored import pinned_recipes
 from dashboard import numbers
 from dashboard.applications import Application, applications_of
 from dashboard.bench import Bench
@@ -31,7 +32,6 @@ from dashboard.frame import (
 )
 from dashboard.jobs import Job
 from dashboard.look import colours
-from dashboard.moves import recipe_of
 from dashboard.session import Session, application_in_view, move_of_pin
 from dashboard.work import opening
 
@@ -333,11 +333,14 @@ def pinned_of(session: Session, bench: Bench, measured: Sequence[Measured]) -> t
     """(pinned cuts of the application in view that were measured, under their names; names of those that were not)."""
     by_key = {one.key: one for one in measured}
     found, unmeasured = [], []
-    for name, plan in session.study.pins.items():
+    for name, recipe in pinned_recipes(session.study).items():
+        plan = recipe.cut
+        if plan is None:
+            continue
         move = move_of_pin(session.study, name, plan, bench.application.name, "")
         if move is None or move.application != bench.application.name:
             continue
-        one = by_key.get(recipe_of(plan, move.repair, move.transfer).key)
+        one = by_key.get(recipe.key)
         if one is None:
             unmeasured.append(name)
         else:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from asc_core.compress import PUBLISHED, calibrate, cut_and_repair, prune, published_plan
+from asc_core.compress import PUBLISHED, Cut, calibrate, prune, published_plan
 from asc_core.compress.bias import columns_of
 from asc_core.compress.choose import CutToBudget
 from asc_core.compress.published import Ground
@@ -43,7 +43,7 @@ def test_every_method_stays_within_each_budget_and_can_be_made_again_from_its_re
     assert len(plans) == len(keeps)
     for keep, plan in zip(keeps, plans, strict=True):
         assert 0 < costs.total(plan, "flops") <= keep * costs.dense_total("flops")
-        recipe = Recipe((cut_and_repair(plan, PUBLISHED[method].repair, samples=40),))
+        recipe = Recipe((Cut(plan=plan, repair=PUBLISHED[method].repair, samples=40),))
         again = Recipe.from_json(recipe.to_json())
         first, second = recipe.apply(encoder, TASK), again.apply(encoder, TASK)
         assert torch.equal(logits(first, padded_batch()), logits(second, padded_batch()))

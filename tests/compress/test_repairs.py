@@ -10,8 +10,8 @@ import torch
 
 from asc_core.compress import (
     REPAIRS,
+    Cut,
     calibrate,
-    cut_and_repair,
     fold_means,
     mask_tuning,
     prune,
@@ -230,12 +230,12 @@ def test_a_readout_without_a_bias_keeps_none() -> None:
 def test_a_recipe_with_any_repair_comes_back_from_its_file_and_makes_the_same_model(repair: Any) -> None:
     encoder = tiny()
     plan = half(encoder, (0, 2))
-    step = cut_and_repair(plan, repair, samples=40, tokens=300, seed=1)
+    step = Cut(plan=plan, repair=repair, samples=40, tokens=300, seed=1)
     recipe = Recipe((step,), "x", "toy")
     again = Recipe.from_json(recipe.to_json())
     assert again == recipe
     assert again.steps[0].repair == repair  # type: ignore[attr-defined]
-    others = {Recipe((cut_and_repair(plan, name),)).key for name in (None, *REPAIRS)}  # type: ignore[arg-type]
+    others = {Recipe((Cut(plan=plan, repair=name),)).key for name in (None, *REPAIRS)}
     assert len(others) == 1 + len(REPAIRS)
     first, second = recipe.apply(encoder, TASK), again.apply(encoder, TASK)
     torch.testing.assert_close(logits(first, padded_batch()), logits(second, padded_batch()), atol=0, rtol=0)
@@ -272,4 +272,6 @@ def test_emptied_sublayers_and_removed_layers_are_repaired_around(repair: Any) -
 
 def test_an_unknown_repair_is_refused() -> None:
     with pytest.raises(UserError, match="choose one of sequential"):
-        cut_and_repair(half(tiny()), "glue")  # type: ignore[arg-type]
+        Recipe.repaired(half(tiny()), "glue")
+    with pytest.raises(ValueError, match="choose one of sequential"):
+        Cut(plan=half(tiny()), repair="glue")

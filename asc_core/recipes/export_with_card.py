@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from asc_core.compress.prune import Prune
-from asc_core.compress.repaired import Repaired
-from asc_core.compress.repairs import cut_and_repair
+from asc_core.compress.cut import Cut
+from asc_core.compress.step import Step
 from asc_core.encoder import Encoder
 from asc_core.evaluate import evaluate
 from asc_core.export import Card, ExportReport, check_format, export
@@ -19,9 +19,10 @@ from asc_core.tasks.heads import head_fits
 from asc_core.tasks.texts import readable
 
 TEXTS_TO_COMPARE = 64
+RECIPE_FILE = "recipe.json"
 
 
-def deliver(
+def export_with_card(
     smaller: Encoder,
     original: Encoder,
     out: str | Path,
@@ -45,7 +46,9 @@ def deliver(
     progress = progress or Progress()
     steps = [step.describe() for step in recipe.steps] if recipe is not None else []
     source = original.source if original.source.startswith("demo:") else original.name
-    command = None if recipe is None else f"asc compress {source} {_options(recipe, task)} -o {Path(out).name}"
+    command = None
+    if recipe is not None:
+        command = command_for(recipe, source, task, Path(out).name, format=format, dtype=dtype)
     if task is None:
         card, texts = Card(steps=steps, command=command), None
     else:
@@ -71,7 +74,8 @@ def deliver(
         smaller,
         out,
         format,
-        plan=recipe.plan if recipe is not None else None,
+        plan=recipe.cut if recipe is not None else None,
+        recipe=portable(recipe).to_json() if recipe is not None else None,
         card=card,
         original=original,
         texts=texts,
@@ -81,16 +85,43 @@ def deliver(
     )
 
 
-def _options(recipe: Recipe, applied_to: Task | None) -> str:
-    """Those of `asc compress` that make the same again, with the plan alone where they can say what was done to it."""
-    task = f" --task {recipe.task or 'TASK' if applied_to is None else applied_to.source}"
-    if applied_to is not None and len(applied_to.splits) == 1:
-        task += f" --split {applied_to.splits[0]}"
-    plan, step = recipe.plan, recipe.steps[0] if recipe.steps else None
-    if plan is None or not isinstance(step, Prune):
-        return f"--recipe recipe.json{task}"
-    seed = step.seed if isinstance(step, Repaired) else 0
-    if step.identity() != cut_and_repair(plan, step.repair, seed=seed).identity():  # type: ignore[arg-type]
-        return f"--recipe recipe.json{task}"
-    repaired = f"{task} --repair {step.repair}" if step.repair else ""
-    return "--plan plan.json" + repaired + (f" --seed {seed}" if seed else "") + " --transfer" * step.transfer
+def portable(recipe: Recipe) -> Recipe:
+    """The same as it leaves this machine: of a model, task or plan that is a file here the last name alone."""
+
+    def named(name: str | None) -> str | None:
+        return Path(name).name if name and Path(name).expanduser().is_absolute() else name
+
+    def without_paths(step: Step) -> Step:
+        if not isinstance(step, Cut):
+            return step
+        known = step.plan.provenance
+        known = replace(known, model=named(known.model), task=named(known.task))
+        return step.model_copy(update={"plan": replace(step.plan, provenance=known)})
+
+    return Recipe(tuple(map(without_paths, recipe.steps)), named(recipe.original), named(recipe.task))
+
+
+def command_for(
+    recipe: Recipe,
+    source: str,
+    task: Task | str | None,
+    out: str,
+    *,
+    format: str = "compact",
+    dtype: str = "float32",
+    folder: str = "",
+) -> str:
+    """The line that makes the same directory again, beside the `recipe.json` in it.
+
+    source: of the original. task: what it was applied to. folder: where recipe.json lies, "" = here.
+    """
+    if task is None or isinstance(task, str):
+        named = f" --task {task or recipe.task}" if task or recipe.task else ""
+        named = named or (" --task TASK" if recipe.needs_task else "")
+    else:
+        named = f" --task {task.source}" + (f" --split {task.splits[0]}" if len(task.splits) == 1 else "")
+    plain = (format, dtype) == ("compact", "float32")
+    verb = "compress" if plain else "export"
+    stored = "" if plain else f" --format {format} --dtype {dtype}"
+    recipe_file = str(Path(folder) / RECIPE_FILE)
+    return f"asc {verb} {source} --recipe {recipe_file}{named}{stored} -o {out}"
