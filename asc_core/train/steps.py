@@ -14,20 +14,14 @@ from asc_core.loading import load_encoder
 from asc_core.train.distil import Terms, distil
 from asc_core.train.finetune import finetune
 from asc_core.train.heads import with_head_for
+from asc_core.train.options import TrainingOptions
 from asc_core.train.run import LOG, Trained
 
 
-class Training(Step):
-    """What all training has in common; the fields mean what they mean in `finetune`."""
+class Training(TrainingOptions, Step):
+    """What all training has in common."""
 
     trains: ClassVar[bool] = True
-    lr: float | None = Field(default=None, gt=0, lt=1)
-    batch_size: int = Field(default=32, ge=1)
-    lora_rank: int | None = Field(default=None, ge=1)
-    patience: int | None = Field(default=2, ge=1)
-    warmup: float = Field(default=0.1, ge=0, lt=1)
-    limit: int | None = Field(default=None, ge=1)
-    seed: int = Field(default=0, ge=0)
 
     @property
     def needs_task(self) -> bool:
@@ -58,13 +52,7 @@ class Finetune(Training):
                 out,
                 epochs=self.epochs,
                 max_steps=self.steps,
-                lr=self.lr,
-                batch_size=self.batch_size,
-                lora_rank=self.lora_rank,
-                seed=self.seed,
-                patience=self.patience,
-                warmup=self.warmup,
-                limit=self.limit,
+                **self.training,
                 progress=context.progress,
                 merged=True,
                 save_tokenizer=True,
@@ -103,13 +91,7 @@ class Distil(Training):
                 out,
                 steps=self.steps,
                 terms=terms,
-                lr=self.lr,
-                batch_size=self.batch_size,
-                lora_rank=self.lora_rank,
-                seed=self.seed,
-                patience=self.patience,
-                warmup=self.warmup,
-                limit=self.limit,
+                **self.training,
                 progress=context.progress,
             )
 

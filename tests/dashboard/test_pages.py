@@ -18,7 +18,7 @@ import torch
 from streamlit.runtime.download_data_util import convert_data_to_bytes_and_infer_mime
 from streamlit.testing.v1 import AppTest
 
-from asc_core.compress import Calibrations
+from asc_core.compress import Calibrations, calibrations
 from asc_core.loading import load_encoder
 from asc_core.plan import Part
 from asc_core.progress import Progress
@@ -513,7 +513,7 @@ def test_calibrating_can_be_stopped_and_begun_again(
 
     shared_library.calibrations = Calibrations()
     app = AppTest.from_file(str(APP), default_timeout=60).run()
-    monkeypatch.setattr("asc_core.compress.calibrations.calibrate", never_ends)
+    monkeypatch.setattr(calibrations, "calibrate", never_ends)
     app.switch_page("views/tune.py").run()
     for _ in range(200):
         app.run()
@@ -622,7 +622,8 @@ def test_a_cut_is_exported_checked_and_packed(scored: Study, open_page: Open) ->
     recipe = Recipe.load(folder / "recipe.json")
     assert recipe.key == recipe_of(plan, "sequential").key
     library = frame.library()
-    application = Application("words", str(recipe.original), str(recipe.task))
+    (application,) = applications.applications_of(scored)
+    assert (recipe.original, recipe.task) == (Path(application.encoder).name, Path(application.task).name)
     again = recipe.apply(library.encoder(application), library.task(application)).model.state_dict()
     exported = load_encoder(str(folder)).model.state_dict()
     assert all(torch.allclose(exported[name], again[name], atol=1e-5) for name in again)
