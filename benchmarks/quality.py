@@ -34,7 +34,7 @@ import numpy as np
 
 import asc_core
 from asc_core.compress import PUBLISHED, Calibrations, Cut, StepContext, calibrate, refit
-from asc_core.compress.published import Ground
+from asc_core.compress.published import MethodInputs
 from asc_core.encoder import Encoder
 from asc_core.evaluate import Measured, measure_latency
 from asc_core.plan import STRATEGIES, by_budget, by_layer_drop
@@ -101,12 +101,12 @@ class Checkpoint:
         return self.calibrations.get(self.encoder, self.task, samples=SAMPLES, seed=self.seed, moments=True)
 
     @cached_property
-    def ground(self) -> Ground:
-        return Ground(self.encoder, self.task, samples=SAMPLES, seed=self.seed, calibrations=self.calibrations)
+    def given(self) -> MethodInputs:
+        return MethodInputs(self.encoder, self.task, samples=SAMPLES, seed=self.seed, calibrations=self.calibrations)
 
     @cached_property
     def on_the_way(self) -> dict[str, Iterator[Plan]]:
-        return {method: PUBLISHED[method].plans(self.ground, KEPT) for method in ON_ONE_WAY}
+        return {method: PUBLISHED[method].plans(self.given, KEPT) for method in ON_ONE_WAY}
 
     @cached_property
     def found(self) -> dict[str, list[Plan]]:
@@ -126,7 +126,7 @@ class Checkpoint:
                 found.append(station)
             plan = found[KEPT.index(kept)]
         else:
-            plan = next(PUBLISHED[method].plans(self.ground, [kept]))
+            plan = next(PUBLISHED[method].plans(self.given, [kept]))
         step = Cut(plan=plan, repair=PUBLISHED[method].repair, samples=SAMPLES, seed=self.seed)
         return step.apply(self.encoder, StepContext(self.task, calibrations=self.calibrations))
 

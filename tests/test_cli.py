@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from asc_core.cli import app
 from asc_core.encoder import Encoder
+from asc_core.recipes import Recipe
 from asc_core.study import Study
 from asc_core.values import Plan
 from tests.tiny import WORDS, save_checkpoint, tiny
@@ -283,6 +284,7 @@ def test_a_ready_recipe_is_written_applied_and_its_model_loads(project: Path, tm
     card = (tmp_path / "small/README.md").read_text()
     assert "distilled from the original" in card
     assert "--recipe recipe.json" in card
+    assert Recipe.load(tmp_path / "small" / "recipe.json").key == Recipe.load(recipe).key
     taught = run("distil", tmp_path / "small", "--teacher", project / "model", *task, "-o", tmp_path / "more",
                  "--steps", 4, "--lr", 1e-3)  # fmt: skip
     assert taught["value"] >= taught["before"]

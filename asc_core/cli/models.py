@@ -43,6 +43,7 @@ def checked(report: Any) -> str:
 def evaluate(
     encoder: EncoderArgument,
     task: TaskOption,
+    recipe: Annotated[Path | None, typer.Option("--recipe", help="Apply this recipe first; measured in pairs.")] = None,
     against: Annotated[str | None, typer.Option(help="The original: the difference to it is reported.")] = None,
     split: Annotated[str | None, typer.Option(help="By default validation; test is for the final figure.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many examples, drawn by seed.")] = None,
@@ -60,10 +61,16 @@ def evaluate(
     import asc_core
     from asc_core.evaluate import evaluating
     from asc_core.plan.encoder_cost import task_cost_model
+    from asc_core.tasks.heads import head_fits
 
     loaded, application = load(encoder, task, seed, device, split=split)
     split = split or "validation"
     original = asc_core.load_encoder(against, device=device) if against else None
+    if recipe is not None:
+        made = asc_core.Recipe.load(recipe).made(loaded, application, progress_line())
+        if original is None and head_fits(made.before_cut, application):
+            original, against = made.before_cut, encoder
+        loaded = made.encoder
     options: dict[str, Any] = {"against": original, "limit": limit, "seed": seed, "progress": progress_line()}
     if within is None:
         estimate = asc_core.evaluate(loaded, application, split, **options)

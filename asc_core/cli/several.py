@@ -32,7 +32,7 @@ SamplesOption = Annotated[int, typer.Option("--samples", min=8, help="Training t
 
 
 def _applications(given: list[str], seed: int, device: str | None, split: str) -> list[Any]:
-    from asc_core.recipes.matrix import Application
+    from asc_core.recipes.transfer_matrix import Application
 
     made = []
     for one in given:
@@ -70,12 +70,12 @@ def matrix(
     Killed and repeated, it goes on. Example: asc matrix demo:nli demo:paraphrase demo:intent --study studies/demo
     """
     import asc_core
-    from asc_core.recipes.matrix import ApplicationMatrix, Settings
-    from asc_core.recipes.matrix_store import cells_in_study, keep_report, report
+    from asc_core.recipes.transfer_matrix import Settings, TransferMatrix
+    from asc_core.recipes.transfer_matrix_store import cells_in_study, keep_report, report
     from asc_core.train.steps import Finetune
 
     asked = Settings(keep, budget, method, repair_named(repair), samples, seed, split)  # type: ignore[arg-type]
-    whole = ApplicationMatrix(
+    whole = TransferMatrix(
         _applications(applications, seed, device, split),
         asked,
         asc_core.load_task(general) if general else None,
@@ -129,14 +129,14 @@ def shared(
 
     Example: asc shared demo:nli demo:intent --keep 0.5 --how most -o plans
     """
-    from asc_core.recipes.matrix import ApplicationMatrix, Settings
-    from asc_core.recipes.shared import trade_off
+    from asc_core.recipes.joint_plan import pareto_between_tasks
+    from asc_core.recipes.transfer_matrix import Settings, TransferMatrix
 
     asked = Settings(keep, budget, method, repair_named(repair), samples, seed, split)  # type: ignore[arg-type]
     made = _applications(applications, seed, device, split)
-    whole = ApplicationMatrix(made, asked, progress=progress_line())
+    whole = TransferMatrix(made, asked, progress=progress_line())
     found = []
-    for point in trade_off(whole, points, how):  # type: ignore[arg-type]
+    for point in pareto_between_tasks(whole, points, how):  # type: ignore[arg-type]
         weights = {application.name: weight for application, weight in zip(made, point.weights, strict=True)}
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)

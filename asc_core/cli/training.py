@@ -149,12 +149,16 @@ def recipe(
     Example: asc recipe asc-plus --keep 0.5 -o plus.json
     Then: asc compress demo:nli --recipe plus.json --task demo:nli -o smaller
     """
-    from asc_core.recipes.ready import READY, Knobs, ready_recipe
+    from asc_core.recipes.presets import PRESETS, PresetOptions, preset_recipe
 
-    knobs = Knobs(keep, budget, threshold, variant, steps, epochs, learning_rate, seed)  # type: ignore[arg-type]
-    made = ready_recipe(name, knobs, task=task)
+    options = PresetOptions(keep, budget, threshold, variant, steps, epochs, learning_rate, seed)  # type: ignore[arg-type]
+    made = preset_recipe(name, options, task=task)
     made.save(out)
     for step in made.steps:
         say(as_json, step.describe())
-    say(as_json, f"{out}: for a {READY[name].starts} encoder ({READY[name].source})")
-    return {"path": str(out), "starts": READY[name].starts, "steps": [step.describe() for step in made.steps]}
+    say(as_json, f"{out}: for a {PRESETS[name].base_checkpoint} encoder ({PRESETS[name].source})")
+    return {
+        "path": str(out),
+        "starts": PRESETS[name].base_checkpoint,
+        "steps": [step.describe() for step in made.steps],
+    }

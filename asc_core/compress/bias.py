@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from asc_core.compress.bottom_up import check_fits, put, solution_of
+from asc_core.compress.bottom_up import check_fits, set_weight, solution_of
 from asc_core.compress.calibration import Calibration
 from asc_core.compress.prune import prune
 from asc_core.compress.repair import Repair, RepairOptions
@@ -90,7 +90,7 @@ def fold_means(
         gone[list((plan.heads if readout.kind == "attention" else plan.neurons)[place[1]])] = False
         means = columns.means[place] * gone.repeat_interleave(readout.width).to(original.device)
         solution[-1] += (whole[place].linear.weight.double() @ means).to(solution.dtype)
-        put(readout.linear, solution)
+        set_weight(readout.linear, solution)
     return smaller
 
 

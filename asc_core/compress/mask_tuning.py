@@ -60,7 +60,7 @@ def tune_masks(
         scales = block_scales(fit, weight.T, site.readout.blocks)
         if bool((scales.abs() > FARTHEST).any()):
             break
-        site.put(weight.T * scales.repeat_interleave(site.readout.width)[:, None])
+        site.set_weight(weight.T * scales.repeat_interleave(site.readout.width)[:, None])
         tuned.append(scales)
     return smaller, tuned
 

@@ -42,7 +42,7 @@ def reconstruct(
             tokens = seen.text.real
             wanted = seen.wanted[tokens] if bias is None else seen.wanted[tokens] - bias
             fit.add(seen.inputs[tokens], wanted, torch.ones(len(wanted), device=wanted.device))
-        site.put(least_squares(fit.moments, fit.cross))
+        site.set_weight(least_squares(fit.moments, fit.cross))
     return smaller
 
 

@@ -19,7 +19,7 @@ from typing import Literal, get_args
 import torch
 
 from asc_core import modeling
-from asc_core.compress.bottom_up import Seen, Site, bottom_up, check_fits, put, solution_of
+from asc_core.compress.bottom_up import ReadoutBatch, RefitSite, bottom_up, check_fits, set_weight, solution_of
 from asc_core.compress.calibration import Calibration
 from asc_core.compress.fit import Fit
 from asc_core.compress.norms import TOKENS, NormFit
@@ -93,13 +93,13 @@ def _sequential(
                 fit.add(seen.inputs[tokens], seen.wanted[tokens], weights[tokens])
             if norms and number % stride == 0:
                 sample.append(seen)
-        solution, done = best_of(site.readout, fitted, held_out, site.layer)
-        site.put(solution)
+        solution, done = best_solution(site.readout, fitted, held_out, site.layer)
+        site.set_weight(solution)
         repairs.append(replace(done, norm=_renormed(site, original, sample)))
     return repairs
 
 
-def _renormed(site: Site, original: Encoder, sample: Sequence[Seen]) -> bool:
+def _renormed(site: RefitSite, original: Encoder, sample: Sequence[ReadoutBatch]) -> bool:
     """Whether re-estimating the norm behind a readout that was repaired helps; then it is done."""
     kind, layer = site.place
     before = modeling.norm_behind(
@@ -115,7 +115,7 @@ def _renormed(site: Site, original: Encoder, sample: Sequence[Seen]) -> bool:
         fit.add(sums.flatten(0, 1), wanted.flatten(0, 1), weights.flatten(), held_out.flatten())
     found = fit.best()
     if found is not None:
-        site.put_norm(*found)
+        site.set_norm(*found)
     return found is not None
 
 
@@ -134,17 +134,17 @@ def _one_shot(
         kept = torch.cat([columns.flatten(), torch.tensor(constant, dtype=torch.long)])
         before = solution_of(dense)
         fitted, held_out = (
-            Fit.of(moments[: len(before), : len(before)], before, kept)
+            Fit.from_moments(moments[: len(before), : len(before)], before, kept)
             for moments in calibration.moments[readout.kind, row]
         )
-        solution, done = best_of(readout, fitted, held_out, number // 2)
-        put(readout.linear, solution)
+        solution, done = best_solution(readout, fitted, held_out, number // 2)
+        set_weight(readout.linear, solution)
         repairs.append(done)
     progress.step(len(smaller.readouts), len(smaller.readouts), "refitting")
     return repairs
 
 
-def best_of(readout: Readout, fitted: Fit, held_out: Fit, layer: int) -> tuple[torch.Tensor, ReadoutRepair]:
+def best_solution(readout: Readout, fitted: Fit, held_out: Fit, layer: int) -> tuple[torch.Tensor, ReadoutRepair]:
     """The best of untouched, scaled and refit for a readout, by held-out error: (columns, d).
 
     The ridge is chosen on `held_out`; the correction that is used is then fitted to all texts.

@@ -114,8 +114,8 @@ class Teaching(Objective):
 
     def loss(self, encoder: Encoder, task: Task, batch: Batch) -> torch.Tensor:
         terms, mask = self.terms, batch.mask.bool()
-        wanted = Seen(self.teacher, self.related)
-        seen = Seen(encoder, self.related)
+        wanted = ForwardPass(self.teacher, self.related)
+        seen = ForwardPass(encoder, self.related)
         with torch.no_grad():
             wanted.look(batch)
         seen.look(batch)
@@ -133,7 +133,7 @@ class Teaching(Objective):
         return total
 
 
-class Seen(Probe):
+class ForwardPass(Probe):
     """One forward pass. output: the model's. states: (B, T, d) after each layer. values: (B, T, heads * d_h) of the
     last layer, where they were asked for."""
 

@@ -71,7 +71,7 @@ def test_what_is_seen_on_the_way_up_is_what_the_finished_model_computes(architec
             parts = [(one.inputs[one.text.real], one.wanted[one.text.real]) for one in site.seen]
             seen[site.readout.kind, site.layer] = [torch.cat(both) for both in zip(*parts, strict=True)]
             start = solution_of(site.readout.linear)
-            site.put(start + 0.1 * torch.randn(start.shape, generator=noise))
+            site.set_weight(start + 0.1 * torch.randn(start.shape, generator=noise))
     for (kind, layer), (inputs, wanted) in seen.items():
         computed, sums = everything_seen(smaller, calibration, kind, layer)
         torch.testing.assert_close(inputs, computed, atol=1e-5, rtol=1e-4)
@@ -99,7 +99,7 @@ def test_mask_tuning_never_raises_what_it_minimises_at_any_readout(architecture:
         assert fit.error(scaled) <= before * (1 + 1e-5)
         fell += fit.error(scaled) < 0.95 * before
         torch.testing.assert_close(tuned.readouts[number].linear.weight.T, scaled, atol=1e-4, rtol=1e-4)
-        site.put(scaled)
+        site.set_weight(scaled)
     assert fell
 
 

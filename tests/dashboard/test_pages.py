@@ -23,8 +23,8 @@ from asc_core.loading import load_encoder
 from asc_core.plan import Part
 from asc_core.progress import Progress
 from asc_core.recipes import Recipe
-from asc_core.recipes.matrix_store import keep_report, reports
 from asc_core.recipes.stored import pinned_recipes, stored_recipe
+from asc_core.recipes.transfer_matrix_store import keep_report, reports
 from asc_core.scores import METHODS
 from asc_core.study import Study
 from asc_core.values import Plan, Scores

@@ -72,7 +72,7 @@ class Cell:
 
 
 @dataclass
-class ApplicationMatrix:
+class TransferMatrix:
     """What all cells share. general: texts of no application, None = that row is left out.
 
     base, then: see above; the last steps are given the fine-tuned model of the column as their teacher. known: outcomes
