@@ -82,8 +82,8 @@ class Recipe:
         seed: int = 0,
     ) -> Recipe:
         """The cut, and the repair of what stays. Raises: UserError for an unknown repair."""
-        drawn = {"samples": samples, "tokens": tokens, "seed": seed}
-        step = Cut(plan=plan, repair=check_repair(repair), transfer=transfer, **drawn)
+        asked = check_repair(repair)
+        step = Cut(plan=plan, repair=asked, transfer=transfer, samples=samples, tokens=tokens, seed=seed)
         return Recipe((step,), plan.provenance.model, plan.provenance.task)
 
     def transferred(self) -> Recipe:
