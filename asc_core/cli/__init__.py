@@ -17,6 +17,7 @@ import typer
 from asc_core.cli.cutting import compress, frontier
 from asc_core.cli.models import convert, evaluate, export
 from asc_core.cli.planning import latency, plan
+from asc_core.cli.renamed import Command
 from asc_core.cli.scoring import score, trust
 from asc_core.cli.several import matrix, shared
 from asc_core.cli.training import distil, finetune, recipe
@@ -96,7 +97,7 @@ for _verb in (
     convert,
     dashboard,
 ):  # in the order of the help
-    app.command()(_verb)
+    app.command(cls=Command)(_verb)
 
 
 def main() -> None:

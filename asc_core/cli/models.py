@@ -39,8 +39,8 @@ def evaluate(
     against: Annotated[str | None, typer.Option(help="The original: the difference to it is reported.")] = None,
     split: Annotated[str | None, typer.Option(help="By default validation; test is for the final figure.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many examples, drawn by seed.")] = None,
-    within: Annotated[
-        float | None, typer.Option(min=0, help="End as soon as the interval goes at most so many points either way.")
+    half_width: Annotated[
+        float | None, typer.Option(min=0, help="Stop once the interval's half-width is at most so many points.")
     ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
@@ -48,7 +48,7 @@ def evaluate(
 ) -> Any:
     """A model's metric on a task with its interval, and the paired difference to the original.
 
-    Example: asc evaluate smaller --task demo:nli --against demo:nli --within 3
+    Example: asc evaluate smaller --task demo:nli --against demo:nli --half-width 3
     """
     import asc_core
     from asc_core.evaluate import evaluating
@@ -58,10 +58,10 @@ def evaluate(
     split = split or "validation"
     original = asc_core.load_encoder(against, device=device) if against else None
     options: dict[str, Any] = {"against": original, "limit": limit, "seed": seed, "progress": progress_line()}
-    if within is None:
+    if half_width is None:
         estimate = asc_core.evaluate(loaded, application, split, **options)
     else:
-        *_, estimate = evaluating(loaded, application, split, stop_at_half_width=within / 100, **options)
+        *_, estimate = evaluating(loaded, application, split, stop_at_half_width=half_width / 100, **options)
     cost = task_cost_model(loaded, application).dense
     low, high = estimate.interval
     say(
@@ -77,7 +77,7 @@ def evaluate(
         )
     if estimate.truncated:
         say(as_json, f"{estimate.truncated} texts were truncated to {application.max_length} tokens")
-    say(as_json, f"{cost.parameters:,} parameters, {cost.flops / 1e9:.3f} GFLOPs a text, {cost.bytes / 1e6:.1f} MB")
+    say(as_json, f"{cost.parameters:,} parameters, {cost.flops / 1e9:.3f} GFLOPs per text, {cost.bytes / 1e6:.1f} MB")
     return estimate.to_json() | {"parameters": cost.parameters, "flops": cost.flops, "bytes": cost.bytes}
 
 

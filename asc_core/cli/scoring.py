@@ -38,7 +38,7 @@ def score(
     method: Annotated[
         list[str] | None,
         typer.Option(
-            "--method", "-m", help="May be repeated, `all` = also the dearer ones; default: all that share one pass."
+            "--method", "-m", help="May be repeated, `all` = also the slower ones; default: all that share one pass."
         ),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Calibration examples.")] = 1024,
@@ -46,9 +46,9 @@ def score(
     targets: Annotated[
         Targets | None, typer.Option(help="Labels for sensitivity methods: gold, or the model's own: sampled, argmax.")
     ] = None,
-    stop_when_settled: Annotated[
+    stop_when_stable: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Stop once rankings are this stable (0.95); a higher value later goes on."),
+        typer.Option(min=0, max=1, help="Stop once rankings are this stable (0.95); a higher value later continues."),
     ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
@@ -69,7 +69,7 @@ def score(
         split=split,
         samples=samples,
         targets=targets.value if targets is not None else None,
-        stop_when_settled=stop_when_settled,
+        stop_when_settled=stop_when_stable,
         seed=seed,
         progress=progress_line(),
     )
@@ -91,8 +91,8 @@ def trust(
     encoder: EncoderArgument,
     task: TaskOption,
     study: StudyOption,
-    samples: Annotated[int, typer.Option(min=1, help="Examples for the exact ablation, the truth.")] = 256,
-    held_out: Annotated[int, typer.Option(min=1, help="Validation examples for the loss curves.")] = 256,
+    samples: Annotated[int, typer.Option(min=1, help="Examples for the exact ablation, the ground truth.")] = 256,
+    held_out: Annotated[int, typer.Option(min=1, help="Examples for the loss under cumulative removal.")] = 256,
     split: Annotated[str, typer.Option(help="Which split to ablate on.")] = "train",
     curve_split: Annotated[str, typer.Option(help="Which split the loss curves are measured on.")] = "validation",
     neuron_groups: Annotated[bool, typer.Option(help="Ablate groups of neurons too (slower).")] = False,
@@ -130,7 +130,7 @@ def trust(
     say(as_json, report.table())
     say(
         as_json,
-        f"area: loss above the original's while parts go in a method's order, on {report.curve_examples} "
+        f"area: loss under cumulative removal in a method's order (relative AUC), on {report.curve_examples} "
         f"{report.curve_split} examples; 1 = a random order. rho, tau, top: agreement with ablation on "
         f"{report.truth_examples} {report.truth_split} examples.",
     )

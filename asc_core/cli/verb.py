@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -36,9 +36,9 @@ SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Draws samples an
 DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; by default the best there is.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
-BatchOption = Annotated[int, typer.Option("--latency-batch", min=1, help="Texts a batch, for budgets of latency.")]
-MultipleOption = Annotated[
-    int, typer.Option(min=1, help="Every layer keeps a multiple of so many neurons: sizes that the hardware likes.")
+BatchOption = Annotated[int, typer.Option("--latency-batch", min=1, help="Batch size that latency budgets are for.")]
+RoundToOption = Annotated[
+    int, typer.Option("--round-to", min=1, help="Round FFN widths to multiples of so many neurons, for the hardware.")
 ]
 TransferOption = Annotated[
     bool, typer.Option("--transfer", help="Use a plan made from other weights of the same shape.")
@@ -109,6 +109,14 @@ def load(encoder: str, task: str, seed: int, device: str | None, split: str | No
     from asc_core import load_encoder, load_task
 
     return load_encoder(encoder, device=device), load_task(task, split_seed=seed, split=split)
+
+
+def as_choice(option: str, value: str, choices: Any) -> Any:
+    """An option's value as one of a Literal's, or of several joined by |. Raises: UserError that names them."""
+    known = [value for each in get_args(choices) for value in get_args(each) or (each,)]
+    if value not in known:
+        raise UserError(f"{option} is one of {', '.join(known)}, not {value!r}.")
+    return value
 
 
 def percent(value: float) -> str:
