@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from asc_core.evaluate.foresight import Curve
+from asc_core.evaluate.loss_prediction import LossCurve
 
 THICKNESS = 4.0  # of the line, in percent of the height
 
 
-def strip(curve: Curve, least: float, most: float = 1.0) -> str:
+def strip(curve: LossCurve, least: float, most: float = 1.0) -> str:
     """From the share `least` at the left end to `most` at the right one; empty where nothing is foretold there.
 
     The top is the original's metric or the best that is foretold, the bottom the worst that the band reaches where

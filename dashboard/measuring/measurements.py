@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from asc_core.evaluate import Measured as Outcome
-from asc_core.evaluate import estimate, layer_times, measure_latency, measuring
+from asc_core.evaluate import PerExampleResult, estimate, layer_times, measure_latency, measuring
 from asc_core.evaluate.layer_times import known_layer_times
-from asc_core.evaluate.reuse import Reuse, beginnings
+from asc_core.evaluate.prefix_cache import PrefixReuse, prefix_keys
 from asc_core.plan import BUDGETS, COUNTED, Cost, CostModel, LatencyTable
 from asc_core.progress import Progress
 from asc_core.recipes import Recipe
@@ -169,31 +168,31 @@ class Bench:
         assert found is not None
         return found
 
-    def _reuse(self, recipe: Recipe) -> Reuse | None:
+    def _reuse(self, recipe: Recipe) -> PrefixReuse | None:
         plan = recipe.plan
         assert plan is not None
         if plan.shape.shares_weights:
             return None
         repair = how_repaired(recipe, self.library.task(self.application))
-        return Reuse(self.library.states, beginnings(self.weights, plan, repair))
+        return PrefixReuse(self.library.states, prefix_keys(self.weights, plan, repair))
 
-    def _known(self, recipe: Recipe) -> Outcome | None:
+    def _known(self, recipe: Recipe) -> PerExampleResult | None:
         """What an evaluation that was stopped has measured."""
         kept = self.study.statistics(self.weights, recipe.key, self.application.name, self.split)
         stored = self.stored(recipe)
         if kept is None or stored is None:
             return None
         numbers, statistics = kept
-        return Outcome(stored.metric, self.split, numbers, statistics, stored.total)
+        return PerExampleResult(stored.metric, self.split, numbers, statistics, stored.total)
 
-    def original_outcome(self, progress: Progress) -> Outcome:
+    def original_outcome(self, progress: Progress) -> PerExampleResult:
         """Of the uncut model on all examples. Raises: UserError, Cancelled."""
         return self._original().whole(progress)
 
     def _original(self) -> Original:
         encoder, task = self.library.encoder(self.application), self.library.task(self.application)
 
-        def keep(outcome: Outcome) -> None:
+        def keep(outcome: PerExampleResult) -> None:
             self.study.save_evaluation(
                 encoder.weights,
                 self.whole.key,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from asc_core.evaluate.foresight import Curve, Foretold, Point, foresee, track_record
+from asc_core.evaluate.loss_prediction import LossCurve, MeasuredLoss, Prediction, predict_loss, prediction_error
 from asc_core.recipes import Recipe
 from asc_core.values import Estimate
 from dashboard.state.cut_settings import Move
@@ -53,8 +53,8 @@ def curve_of(
     budget: str,
     without: str | None = None,
     measured: Sequence[Measured] | None = None,
-) -> Curve | None:
-    """Foretold differences over all budgets.
+) -> LossCurve | None:
+    """Predicted differences over all budgets.
 
     without: a recipe's key whose measurement is left out. measured: `bench.all_measured()`, where it is at hand.
     """
@@ -63,8 +63,8 @@ def curve_of(
         return None
     known = bench.all_measured() if measured is None else measured
     mine = [one for one in known if one.series == series and one.key != without and budget in one.kept]
-    points = [Point.of(one.kept[budget], one.estimate) for one in mine]
-    return foresee([point for point in points if point is not None], GRID, -original.value)
+    points = [MeasuredLoss.of(one.kept[budget], one.estimate) for one in mine]
+    return predict_loss([point for point in points if point is not None], GRID, -original.value)
 
 
 def budget_of(move: Move) -> str:
@@ -87,16 +87,16 @@ def remember(bench: Bench, recipe: Recipe, move: Move, found: Estimate) -> None:
     keep, predicted, low, high = (float(y[at]) for y in (curve.keep, curve.difference, curve.low, curve.high))
     if np.isnan(predicted):
         return
-    told = Foretold(keep, predicted, low, high, found.difference)
+    told = Prediction(keep, predicted, low, high, found.difference)
     bench.study.set(_setting(bench), [*_kept(bench), asdict(told)][-MOST_KEPT:])
 
 
-def past(bench: Bench) -> list[Foretold]:
+def past(bench: Bench) -> list[Prediction]:
     """Everything that was foretold for this application and has been measured since."""
-    return [Foretold(**row) for row in _kept(bench)]
+    return [Prediction(**row) for row in _kept(bench)]
 
 
-def told(bench: Bench, curve: Curve | None, kept: float) -> str:
+def told(bench: Bench, curve: LossCurve | None, kept: float) -> str:
     """A sentence for under the slider, as HTML: what is foretold here, and how right that was before."""
     original = bench.original()
     if curve is None or original is None:
@@ -110,7 +110,7 @@ def told(bench: Bench, curve: Curve | None, kept: float) -> str:
     here = f"{numbers.points(difference)} points"
     band = numbers.interval_of_points((float(curve.low[at]), high))
     earlier = past(bench)
-    record = track_record(earlier)
+    record = prediction_error(earlier)
     right = ""
     if record is not None:
         error, inside = record
@@ -124,7 +124,7 @@ def told(bench: Bench, curve: Curve | None, kept: float) -> str:
 def _kept(bench: Bench) -> list[dict[str, Any]]:
     """A study may come from anyone: what is no list of predictions is none."""
     stored = bench.study.get(_setting(bench), [])
-    names = set(Foretold.__dataclass_fields__)
+    names = set(Prediction.__dataclass_fields__)
     if not isinstance(stored, list):
         return []
     return [
