@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.evaluate.batches import BatchLimits
 from asc_core.evaluate.intervals import difference_interval, value_interval
@@ -12,16 +11,16 @@ from asc_core.evaluate.looks import alpha_of_look
 from asc_core.evaluate.measured import Measured, measure, measuring
 from asc_core.evaluate.reuse import Reuse
 from asc_core.progress import Progress
-from asc_core.tasks.base import Metric, Task
+from asc_core.tasks.base import Metric, Reader, Task
 from asc_core.values import Estimate
 
 
 def evaluate(
-    encoder: Encoder,
+    encoder: Reader,
     task: Task,
     split: str = "validation",
     *,
-    against: Encoder | Measured | None = None,
+    against: Reader | Measured | None = None,
     limit: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -35,7 +34,7 @@ def evaluate(
     one batch.
     """
     _check(task, against)
-    if isinstance(against, Encoder):
+    if against is not None and not isinstance(against, Measured):
         against = measure(against, task, split, limit=limit, seed=seed, progress=progress, limits=limits)
     reference = None if task.labelled else against
     measured = measure(
@@ -45,11 +44,11 @@ def evaluate(
 
 
 def evaluating(
-    encoder: Encoder,
+    encoder: Reader,
     task: Task,
     split: str = "validation",
     *,
-    against: Encoder | Measured | None = None,
+    against: Reader | Measured | None = None,
     limit: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -67,7 +66,7 @@ def evaluating(
     one stops: see `looks`.
     """
     _check(task, against)
-    if isinstance(against, Encoder):
+    if against is not None and not isinstance(against, Measured):
         against = measure(against, task, split, limit=limit, seed=seed, progress=progress, limits=limits)
     reference = None if task.labelled else against
     growing = measuring(
@@ -107,7 +106,7 @@ def estimate(measured: Measured, metric: Metric, against: Measured | None = None
     )
 
 
-def _check(task: Task, against: Encoder | Measured | None) -> None:
+def _check(task: Task, against: Reader | Measured | None) -> None:
     if not task.labelled and against is None:
         raise UserError(
             f"The task {task.name} has no labels, so quality is agreement with the original model: say which one it is "

@@ -12,13 +12,12 @@ import numpy as np
 from asc_core.encoder import Encoder
 from asc_core.evaluate.batches import BatchLimits
 from asc_core.evaluate.features import tokenised
-from asc_core.evaluate.lean import Lean
 from asc_core.evaluate.looks import looks_at
 from asc_core.evaluate.pace import pace_of
-from asc_core.evaluate.predictions import predict
+from asc_core.evaluate.predictions import predict, runner
 from asc_core.evaluate.reuse import Reuse, Reusing
 from asc_core.progress import Progress
-from asc_core.tasks.base import Features, Task
+from asc_core.tasks.base import Features, Reader, Task
 
 FIRST_SLICE = 64  # examples, or more where they take less than this:
 SECONDS_TO_FIRST = 0.68
@@ -93,7 +92,7 @@ class Measured:
 
 
 def measure(
-    encoder: Encoder,
+    encoder: Reader,
     task: Task,
     split: str = "validation",
     *,
@@ -128,7 +127,7 @@ def measure(
 
 
 def measuring(
-    encoder: Encoder,
+    encoder: Reader,
     task: Task,
     split: str = "validation",
     *,
@@ -161,7 +160,9 @@ def measuring(
         features_done = len(features.of_examples(order[:done]))
     ends = looks_at(total, _first_slice(encoder, features, total)) if slices else [total]
     before = None if len(ends) == 1 and not done else done
-    run = Lean(encoder) if reuse is None else Reusing(encoder, reuse, int(features.lengths.sum()))
+    run = runner(encoder)
+    if reuse is not None and isinstance(encoder, Encoder):
+        run = Reusing(encoder, reuse, int(features.lengths.sum()))
     for end in (end for end in ends if end > done):
         chosen = order[done:end]
         part, rows = features.of_examples(chosen), examples.subset(chosen)
@@ -219,10 +220,10 @@ def _begins(known: Measured, ordered: np.ndarray, total: int) -> bool:
     return 0 < n < total == known.total and bool(np.array_equal(np.sort(ordered[:n]), known.numbers))
 
 
-def _first_slice(encoder: Encoder, features: Features, total: int) -> int:
+def _first_slice(encoder: Reader, features: Features, total: int) -> int:
     """As many examples as take `SECONDS_TO_FIRST` at the pace that was measured here, 64 at least."""
     pace = pace_of(encoder)
-    if pace is None:
+    if pace is None or not isinstance(encoder, Encoder):
         return FIRST_SLICE
     tokens = float(features.lengths.sum()) / total
     return max(FIRST_SLICE, int(SECONDS_TO_FIRST / max(pace.seconds(encoder, tokens), 1e-9)))

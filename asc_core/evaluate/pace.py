@@ -19,6 +19,7 @@ import torch
 from asc_core import modeling
 from asc_core.encoder import Encoder
 from asc_core.evaluate.batches import BatchLimits, by_length
+from asc_core.tasks.base import Reader
 
 SIZES = {"cpu": (256, 512, 1024, 2048), "cuda": (8192, 16384, 32768, 65536), "mps": (2048, 4096, 8192)}
 AS_GOOD = 1.05  # of two sizes that are this close the larger one: a cut model does less between two calls
@@ -41,13 +42,15 @@ class Pace:
         return tokens * _parameters(encoder) * self.seconds_per_work
 
 
-def pace_of(encoder: Encoder) -> Pace | None:
-    """None before anything was measured for a model of this width on this device."""
+def pace_of(encoder: Reader) -> Pace | None:
+    """None before anything was measured for a model of this width on this device; only encoders have one."""
+    if not isinstance(encoder, Encoder):
+        return None
     with _lock:
         return _paces.get(_key(encoder))
 
 
-def limits_of(encoder: Encoder) -> BatchLimits:
+def limits_of(encoder: Reader) -> BatchLimits:
     usual, known = BatchLimits.of_device(encoder.device), pace_of(encoder)
     return usual if known is None else BatchLimits(usual.rows, known.tokens, usual.overhead)
 

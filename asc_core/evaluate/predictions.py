@@ -16,11 +16,11 @@ from asc_core.evaluate.lean import Lean
 from asc_core.evaluate.pace import Exploration, limits_of, pace_of
 from asc_core.probes import between_layers
 from asc_core.progress import Progress
-from asc_core.tasks.base import Features, Task
+from asc_core.tasks.base import Features, Reader, Task
 
 
 def predict(
-    encoder: Encoder,
+    encoder: Reader,
     task: Task,
     features: Features,
     progress: Progress | None = None,
@@ -30,19 +30,19 @@ def predict(
     """One prediction a feature, in the features' order.
 
     limits: of a batch; by default the size that was measured to be the fastest here, which is found out on the first
-    occasion. run: gives the model's output, `Lean` by default.
+    occasion. run: gives the model's output; by default an encoder runs as `Lean`, any other reader as it is.
     A batch that does not fit into memory is halved, and so is every later one of that size.
     Raises: Cancelled between two layers; UserError where a single feature does not fit into memory.
     """
     progress = progress or Progress()
     predictions: list[Any] = [None] * len(features)
     exploration = None
-    if limits is None and pace_of(encoder) is None:
+    if limits is None and isinstance(encoder, Encoder) and pace_of(encoder) is None:
         exploration = Exploration(encoder, features.lengths)
         exploration = exploration if exploration.worthwhile else None
     chosen = exploration.batches() if exploration else by_length(features.lengths, limits or limits_of(encoder))
     waiting = chosen[::-1]
-    run = run or Lean(encoder)
+    run = run or runner(encoder)
     fits = float("inf")  # tokens
     done = 0
     with torch.inference_mode(), between_layers(progress.check):
@@ -78,6 +78,10 @@ def predict(
     if exploration:
         exploration.conclude()
     return predictions
+
+
+def runner(reader: Reader) -> Callable[[dict[str, torch.Tensor]], Any]:
+    return Lean(reader) if isinstance(reader, Encoder) else reader.forward
 
 
 def is_out_of_memory(error: BaseException) -> bool:
