@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.evaluate.batches import BatchLimits
 from asc_core.evaluate.intervals import difference_interval, value_interval
@@ -12,16 +11,16 @@ from asc_core.evaluate.per_example import PerExampleResult, measure, measuring
 from asc_core.evaluate.prefix_cache import PrefixReuse
 from asc_core.evaluate.sequential import alpha_spent
 from asc_core.progress import Progress
-from asc_core.tasks.base import Metric, Task
+from asc_core.tasks.base import Metric, Reader, Task
 from asc_core.values import Estimate
 
 
 def evaluate(
-    encoder: Encoder,
+    encoder: Reader,
     task: Task,
     split: str = "validation",
     *,
-    against: Encoder | PerExampleResult | None = None,
+    against: Reader | PerExampleResult | None = None,
     limit: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -48,7 +47,7 @@ def evaluate(
         Cancelled: within one batch.
     """
     _check(task, against)
-    if isinstance(against, Encoder):
+    if against is not None and not isinstance(against, PerExampleResult):
         against = measure(against, task, split, limit=limit, seed=seed, progress=progress, limits=limits)
     reference = None if task.labelled else against
     measured = measure(
@@ -58,11 +57,11 @@ def evaluate(
 
 
 def evaluating(
-    encoder: Encoder,
+    encoder: Reader,
     task: Task,
     split: str = "validation",
     *,
-    against: Encoder | PerExampleResult | None = None,
+    against: Reader | PerExampleResult | None = None,
     limit: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -85,7 +84,7 @@ def evaluating(
     Raises: as `evaluate` does.
     """
     _check(task, against)
-    if isinstance(against, Encoder):
+    if against is not None and not isinstance(against, PerExampleResult):
         against = measure(against, task, split, limit=limit, seed=seed, progress=progress, limits=limits)
     reference = None if task.labelled else against
     growing = measuring(
@@ -125,7 +124,7 @@ def estimate(measured: PerExampleResult, metric: Metric, against: PerExampleResu
     )
 
 
-def _check(task: Task, against: Encoder | PerExampleResult | None) -> None:
+def _check(task: Task, against: Reader | PerExampleResult | None) -> None:
     if not task.labelled and against is None:
         raise UserError(
             f"The task {task.name} has no labels, so quality is agreement with the original model: say which one it is "

@@ -11,14 +11,13 @@ import numpy as np
 
 from asc_core.encoder import Encoder
 from asc_core.evaluate.batches import BatchLimits
-from asc_core.evaluate.fast_forward import FastForward
 from asc_core.evaluate.features import tokenised
-from asc_core.evaluate.predictions import predict
+from asc_core.evaluate.predictions import predict, runner
 from asc_core.evaluate.prefix_cache import CachedRunner, PrefixReuse
 from asc_core.evaluate.sequential import schedule
 from asc_core.evaluate.throughput import throughput_of
 from asc_core.progress import Progress
-from asc_core.tasks.base import Features, Task
+from asc_core.tasks.base import Features, Reader, Task
 
 FIRST_SLICE = 64  # examples, or more where they take less than this:
 SECONDS_TO_FIRST = 0.68
@@ -96,7 +95,7 @@ class PerExampleResult:
 
 
 def measure(
-    encoder: Encoder,
+    encoder: Reader,
     task: Task,
     split: str = "validation",
     *,
@@ -137,7 +136,7 @@ def measure(
 
 
 def measuring(
-    encoder: Encoder,
+    encoder: Reader,
     task: Task,
     split: str = "validation",
     *,
@@ -173,7 +172,9 @@ def measuring(
         features_done = len(features.of_examples(order[:done]))
     ends = schedule(total, _first_slice(encoder, features, total)) if slices else [total]
     before = None if len(ends) == 1 and not done else done
-    forward = FastForward(encoder) if reuse is None else CachedRunner(encoder, reuse, int(features.lengths.sum()))
+    forward = runner(encoder)
+    if reuse is not None and isinstance(encoder, Encoder):
+        forward = CachedRunner(encoder, reuse, int(features.lengths.sum()))
     for end in (end for end in ends if end > done):
         chosen = order[done:end]
         part, rows = features.of_examples(chosen), examples.subset(chosen)
@@ -231,10 +232,10 @@ def _is_prefix(known: PerExampleResult, ordered: np.ndarray, total: int) -> bool
     return 0 < n < total == known.total and bool(np.array_equal(np.sort(ordered[:n]), known.numbers))
 
 
-def _first_slice(encoder: Encoder, features: Features, total: int) -> int:
+def _first_slice(encoder: Reader, features: Features, total: int) -> int:
     """As many examples as take `SECONDS_TO_FIRST` at the throughput that was measured here, 64 at least."""
     throughput = throughput_of(encoder)
-    if throughput is None:
+    if throughput is None or not isinstance(encoder, Encoder):
         return FIRST_SLICE
     tokens = float(features.lengths.sum()) / total
     return max(FIRST_SLICE, int(SECONDS_TO_FIRST / max(throughput.seconds(encoder, tokens), 1e-9)))

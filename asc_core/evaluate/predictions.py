@@ -16,11 +16,11 @@ from asc_core.evaluate.fast_forward import FastForward
 from asc_core.evaluate.throughput import BatchSizeTuner, batch_limits_of, throughput_of
 from asc_core.probes import between_layers
 from asc_core.progress import Progress
-from asc_core.tasks.base import Features, Task
+from asc_core.tasks.base import Features, Reader, Task
 
 
 def predict(
-    encoder: Encoder,
+    encoder: Reader,
     task: Task,
     features: Features,
     progress: Progress | None = None,
@@ -30,19 +30,19 @@ def predict(
     """One prediction a feature, in the features' order.
 
     limits: of a batch; by default the size that was measured to be the fastest here, which is found out on the first
-    occasion. forward: gives the model's output, `FastForward` by default.
+    occasion. forward: gives the model's output; by default an encoder runs as `FastForward`, any other reader as it is.
     A batch that does not fit into memory is halved, and so is every later one of that size.
     Raises: Cancelled between two layers; UserError where a single feature does not fit into memory.
     """
     progress = progress or Progress()
     predictions: list[Any] = [None] * len(features)
     tuner = None
-    if limits is None and throughput_of(encoder) is None:
+    if limits is None and isinstance(encoder, Encoder) and throughput_of(encoder) is None:
         tuner = BatchSizeTuner(encoder, features.lengths)
         tuner = tuner if tuner.worthwhile else None
     chosen = tuner.batches() if tuner else by_length(features.lengths, limits or batch_limits_of(encoder))
     waiting = chosen[::-1]
-    forward = forward or FastForward(encoder)
+    forward = forward or runner(encoder)
     fits = float("inf")  # tokens
     done = 0
     with torch.inference_mode(), between_layers(progress.check):
@@ -78,6 +78,10 @@ def predict(
     if tuner:
         tuner.remember_best()
     return predictions
+
+
+def runner(reader: Reader) -> Callable[[dict[str, torch.Tensor]], Any]:
+    return FastForward(reader) if isinstance(reader, Encoder) else reader.forward
 
 
 def is_out_of_memory(error: BaseException) -> bool:

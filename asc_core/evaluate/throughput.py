@@ -19,6 +19,7 @@ import torch
 from asc_core import modeling
 from asc_core.encoder import Encoder
 from asc_core.evaluate.batches import BatchLimits, by_length
+from asc_core.tasks.base import Reader
 
 BATCH_TOKENS_TRIED = {"cpu": (256, 512, 1024, 2048), "cuda": (8192, 16384, 32768, 65536), "mps": (2048, 4096, 8192)}
 TIE = 1.05  # of two sizes whose times are this close the larger one: a cut model does less between two calls
@@ -41,13 +42,15 @@ class Throughput:
         return tokens * _parameters(encoder) * self.seconds_per_work
 
 
-def throughput_of(encoder: Encoder) -> Throughput | None:
-    """None before anything was measured for a model of this width on this device."""
+def throughput_of(encoder: Reader) -> Throughput | None:
+    """None before anything was measured for a model of this width on this device; only encoders have one."""
+    if not isinstance(encoder, Encoder):
+        return None
     with _lock:
         return _measured.get(_key(encoder))
 
 
-def batch_limits_of(encoder: Encoder) -> BatchLimits:
+def batch_limits_of(encoder: Reader) -> BatchLimits:
     """With the batch size that was measured to be the fastest here, or a starting point before that."""
     usual, known = BatchLimits.of_device(encoder.device), throughput_of(encoder)
     return usual if known is None else BatchLimits(usual.rows, known.batch_tokens, usual.overhead)

@@ -18,14 +18,13 @@ from typing import Literal
 import numpy as np
 
 from asc_core.errors import UserError
+from asc_core.parts import BLOCKS, BLOCKS_OF, SUBLAYERS
 from asc_core.plan import knapsack, multiple_choice_knapsack
 from asc_core.plan.cost import COUNTED, Budget, CostModel, WidthCosts
 from asc_core.plan.depth import layers_within, smallest_depth
 from asc_core.plan.knapsack import Items
 from asc_core.plan.multiple_choice_knapsack import Group
 from asc_core.plan.parts import (
-    BLOCKS,
-    SUBLAYER_OF,
     ManualEdits,
     Masks,
     Parts,
@@ -42,7 +41,7 @@ from asc_core.plan.thresholds import minimum_note
 from asc_core.values import Plan, Scores
 
 Level = Literal["blocks", "sublayers", "layers"]
-LEVELS: dict[str, tuple[str, ...]] = {"blocks": BLOCKS, "sublayers": tuple(SUBLAYER_OF), "layers": ("layers",)}
+LEVELS: dict[str, tuple[str, ...]] = {"blocks": BLOCKS, "sublayers": SUBLAYERS, "layers": ("layers",)}
 
 ONE_SCALE = frozenset({"fisher", "ablation", "obs"})
 """Methods whose score means the same on a head and on a neuron, so that they can be added up and traded as they are."""
@@ -229,7 +228,7 @@ class _Question:
         shape = self.scores.shape
         layers = self.edits.layers(np.ones(shape.layers, dtype=bool))
         used = np.isin(np.arange(len(shape.heads)), np.asarray(shape.rows)[layers])
-        choosable = {SUBLAYER_OF.get(kind, kind) for kind in self.kinds}
+        choosable = {BLOCKS_OF.get(kind, kind) for kind in self.kinds}
         kept = {}
         for blocks in BLOCKS:
             cut = getattr(self.edits.remove, blocks)
@@ -270,7 +269,7 @@ def _parts_within(
     unit = question.cost_model.unit_costs(budget, base.layers)
     groups, members = [], []
     for kind in question.kinds:
-        blocks = SUBLAYER_OF.get(kind, kind)
+        blocks = BLOCKS_OF.get(kind, kind)
         free = np.flatnonzero(~base.kept[blocks] & ~getattr(question.edits.remove, blocks))
         values, costs = flat_scores(scores, kind), np.asarray(getattr(unit, blocks))[rows_of(shape, blocks)[free]]
         if kind == blocks:
@@ -297,7 +296,7 @@ def _widths_within(
     one_scale = _on_one_scale(question, one_scale)
     groups, members = [], []
     for kind in question.kinds:
-        blocks = SUBLAYER_OF.get(kind, kind)
+        blocks = BLOCKS_OF.get(kind, kind)
         values = flat_scores(question.scores, kind)
         for row, place in enumerate(slices(shape, blocks)):
             kept, cut = base.kept[blocks][place], getattr(question.edits.remove, blocks)[place]

@@ -15,12 +15,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from asc_core.errors import UserError
+from asc_core.parts import BLOCKS, WHOLE
 from asc_core.values import PartValues, Scores
 
 Reduction = Literal["max", "sum"]
 REDUCTIONS: tuple[str, ...] = get_args(Reduction)
-BLOCKS = ("heads", "neurons")
-WHOLE = ("attention", "ffn", "layers")
 
 
 def combined_scores(

@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 
 from asc_core.evaluate.loss_prediction import LossCurve
 from asc_core.values import Estimate
-from dashboard import numbers
-from dashboard.charts.look import styled
+from dashboard.charts.layout import styled
 from dashboard.charts.palette import Palette, rgba
+from dashboard.text import numbers
 
 
 @dataclass(frozen=True)
