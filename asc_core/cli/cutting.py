@@ -60,7 +60,7 @@ def compress(
 ) -> Any:
     """Cut a model for real and write it as a folder that loads with transformers.
 
-    A recipe whose steps train goes on where it was when it is killed and repeated.
+    A recipe whose steps train resumes when it is killed and repeated.
 
     Example: asc compress demo:nli --plan plan.json --task demo:nli --repair sequential -o smaller
     """

@@ -54,7 +54,7 @@ def score(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> Any:
-    """How much every head, neuron, sublayer and layer contributes to a task. Killed and repeated, it goes on.
+    """How much every head, neuron, sublayer and layer contributes to a task. Killed and repeated, it resumes.
 
     Example: asc score demo:nli --task demo:nli --method fisher --method asc-b --study studies/demo
     """
@@ -102,7 +102,7 @@ def trust(
 ) -> Any:
     """How far each stored score can be trusted, by exact ablation and by the loss curve of its order.
 
-    Killed and repeated, it goes on. Example: asc trust demo:nli --task demo:nli --study studies/demo
+    Killed and repeated, it resumes. Example: asc trust demo:nli --task demo:nli --study studies/demo
     """
     import asc_core
     from asc_core.scores.trust import trust_in_study

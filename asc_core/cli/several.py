@@ -68,7 +68,7 @@ def matrix(
 ) -> Any:
     """Compressed for one application, measured on every other; and what it costs to know none.
 
-    Killed and repeated, it goes on. Example: asc matrix demo:nli demo:paraphrase demo:intent --study studies/demo
+    Killed and repeated, it resumes. Example: asc matrix demo:nli demo:paraphrase demo:intent --study studies/demo
     """
     import asc_core
     from asc_core.compress.choose import Share

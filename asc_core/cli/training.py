@@ -40,7 +40,7 @@ def finetune(
 ) -> Any:
     """Fine-tune an encoder on a task, fully or with LoRA; the best checkpoint on validation is kept.
 
-    Killed and repeated, it goes on. Example: asc finetune demo:encoder --task demo:nli --lora-rank 16 -o my-nli
+    Killed and repeated, it resumes. Example: asc finetune demo:encoder --task demo:nli --lora-rank 16 -o my-nli
     """
     import asc_core
     from asc_core.train.heads import encoder_for_task
@@ -95,7 +95,7 @@ def distil(
 ) -> Any:
     """Let a cut model learn from its original, on the task's texts; labels are not needed.
 
-    Killed and repeated, it goes on. Example: asc distil smaller --teacher demo:nli --task demo:nli -o recovered
+    Killed and repeated, it resumes. Example: asc distil smaller --teacher demo:nli --task demo:nli -o recovered
     """
     import asc_core
     from asc_core.train.distil import Terms
