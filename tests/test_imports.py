@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Each line may import what is in a line above it and what is in its own unit, nothing else.
 ORDER = [
     {"errors", "atomic_file"},
-    {"json_files"},
+    {"json_files", "stored_arrays"},
     {"progress", "values"},
     {"study"},
     {"modeling", "probes"},

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from asc_core.encoder import Encoder
     from asc_core.probes import Readout
     from asc_core.scores.collector import BatchView, ReadoutWeights
-    from asc_core.scores.resume import PartialStore
     from asc_core.scores.streaming import Statistic
+    from asc_core.study import Study
     from asc_core.tasks.base import Task
 
 OBS = "obs"
@@ -52,7 +52,7 @@ def surgeon_scores(
     seed: int = 0,
     batch_tokens: int | None = None,
     progress: Progress | None = None,
-    study: PartialStore | None = None,
+    study: Study | None = None,
 ) -> Scores:
     """{heads, neurons, attention, ffn} by optimal brain surgeon; needs no labels.
 

@@ -22,11 +22,11 @@ from asc_core.scores.collector import TOKEN_SHARE
 from asc_core.scores.margins import margins_of
 from asc_core.scores.methods import Means, Method, chosen_methods
 from asc_core.scores.origin import origin
-from asc_core.scores.resume import SECONDS_BETWEEN_SAVES, PartialStore
 from asc_core.scores.settling import Settling, growing_slices
 from asc_core.scores.streaming import Sums
 from asc_core.scores.surgeon import OBS, surgeon_scores
 from asc_core.scores.sweep_pass import BATCH_TOKENS, SweepPass, batches_by_length
+from asc_core.study import SECONDS_BETWEEN_SAVES, Study
 from asc_core.tasks.base import Targets, Task
 from asc_core.values import PartValues, Scores, Shape
 
@@ -46,7 +46,7 @@ def sweep(
     token_share: float = TOKEN_SHARE,
     stop_when_settled: float | None = None,
     progress: Progress | None = None,
-    study: PartialStore | None = None,
+    study: Study | None = None,
 ) -> dict[str, Scores]:
     """Score the parts of an encoder by several methods at once: {method id: Scores}.
 
@@ -149,7 +149,7 @@ def _run(
     work: SweepPass,
     batches: Sequence[np.ndarray],
     progress: Progress,
-    study: PartialStore | None,
+    study: Study | None,
     key: str,
     settling: Settling | None,
 ) -> Sums:
