@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from asc_core.batches import BatchLimits
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
-from asc_core.evaluate.batches import BatchLimits
 from asc_core.evaluate.intervals import difference_interval, value_interval
 from asc_core.evaluate.looks import alpha_of_look
 from asc_core.evaluate.measured import Measured, measure, measuring
@@ -76,7 +76,7 @@ def evaluating(
     for measured in growing:
         found = estimate(measured, task.metric, against)
         yield found
-        if within is not None and found.reach <= within:
+        if within is not None and found.half_width <= within:
             return
 
 
@@ -103,7 +103,7 @@ def estimate(measured: Measured, metric: Metric, against: Measured | None = None
         difference=difference,
         difference_interval=difference_ends,
         truncated=measured.truncated,
-        looks="one" if measured.before is None else "any",
+        valid="single" if measured.before is None else "anytime",
     )
 
 
