@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from asc_core.batches import BatchLimits
 from asc_core.encoder import Encoder
-from asc_core.evaluate.batches import BatchLimits
 from asc_core.evaluate.features import tokenised
 from asc_core.evaluate.lean import Lean
 from asc_core.evaluate.looks import looks_at

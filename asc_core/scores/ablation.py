@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.progress import Progress
 from asc_core.scores.neuron_groups import GROUPS, neuron_groups
 from asc_core.scores.origin import origin
 from asc_core.scores.streaming import REPLICATES, replicate_weights
-from asc_core.scores.sweep_pass import BATCH_TOKENS, batches_by_length
 from asc_core.scores.switched_off import Part, SwitchedOff
 from asc_core.study import SECONDS_BETWEEN_SAVES, Study
 from asc_core.tasks.base import Examples, Features, Metric, Task

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.progress import Progress
 from asc_core.scores.collector import Collector
 from asc_core.scores.streaming import Statistic
-from asc_core.scores.sweep_pass import BATCH_TOKENS, SweepPass, batches_by_length
+from asc_core.scores.sweep_pass import SweepPass
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.gates import gated
@@ -23,7 +24,6 @@ from asc_core.plan.parts import BLOCKS, flat_scores, slices
 from asc_core.progress import Progress
 from asc_core.scores.origin import origin
 from asc_core.scores.streaming import replicate_weights
-from asc_core.scores.sweep_pass import BATCH_TOKENS, batches_by_length
 from asc_core.study import SECONDS_BETWEEN_SAVES, Study
 from asc_core.tasks.base import Task
 from asc_core.values import Plan, Scores, Shape

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.progress import Progress
 from asc_core.scores.collector import KIND_OF_BLOCK
 from asc_core.scores.grams import GramSums, Place
 from asc_core.scores.origin import origin
 from asc_core.scores.sensitivity import GateGradients
-from asc_core.scores.sweep_pass import BATCH_TOKENS, SweepPass, batches_by_length
+from asc_core.scores.sweep_pass import SweepPass
 from asc_core.values import PartValues, Scores, Shape
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from asc_core.batches import BatchLimits
 from asc_core.evaluate import measure, measuring, pace
-from asc_core.evaluate.batches import BatchLimits
 from asc_core.evaluate.looks import looks_at
 from asc_core.evaluate.pace import Exploration, limits_of, pace_of
 from tests.evaluate.toy_tasks import encoder_for, toy_task
