@@ -197,8 +197,8 @@ class Encoder:
     ) -> Encoder:
         """An encoder with one more structure, on the same weights where those stay. This one stays as it is.
 
-        entry: as it will stand in `config.asc`. tensors: values of those that the structure makes new, by their names in
-        the new model, or other values for old ones. tokenizer: where it is another.
+        entry: as it will stand in `config.asc`. tensors: by their names in the new model, values of those that the
+        structure makes new, or other values for old ones. tokenizer: where it is another.
         Raises: UserError where the structure does not fit the model or what was done to it before.
         """
         entry = dict(entry)

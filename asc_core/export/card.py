@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 import transformers
 
+from asc_core import modeling
 from asc_core.export.check import Checked
 from asc_core.values import Cost, Estimate, Plan
 
@@ -173,9 +174,9 @@ def _cost(card: Card, encoder: Encoder, original: Encoder | None, weights_bytes:
 
 def _parts(encoder: Encoder) -> Iterator[str]:
     shape = encoder.shape
-    record = getattr(encoder.model.config, "asc_cut", None)
-    heads = record["heads"] if record else [list(range(n)) for n in shape.heads]
-    numbers = record["layers"] if record and not shape.shares_weights else range(len(shape.heads))
+    origin = modeling.origin(encoder.model.config)
+    heads = origin.heads
+    numbers = range(len(shape.heads)) if shape.shares_weights else origin.layers
     if shape.shares_weights:
         yield f"{shape.layers} layers run on {len(shape.heads)} set(s) of weights.\n"
     yield f"| {'weights' if shape.shares_weights else 'layer'} | heads (numbers in the original) | neurons |"

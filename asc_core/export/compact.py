@@ -17,8 +17,6 @@ from asc_core.export.directory import Contents, ExportReport, write_directory
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder
 
-MODELING_FILE = "modeling_asc.py"
-
 
 def export_compact(encoder: Encoder, out: str | Path, **options: Any) -> ExportReport:
     """See `asc_core.export.export` for options and errors.
@@ -31,39 +29,28 @@ def export_compact(encoder: Encoder, out: str | Path, **options: Any) -> ExportR
 
 def contents(encoder: Encoder) -> Contents:
     """What goes into the directory of the compact form."""
-    if not is_cut(encoder) and encoder.head != "intent-slots":
+    own_class = modeling.needs_compact_class(encoder.model.config)
+    if not own_class and encoder.head != "intent-slots":
         return Contents("compact", HEADS[encoder.head], uncut_config(encoder), encoder.model.state_dict())
-    classes = modeling.compact_classes(encoder.architecture)
-    model_class = classes[HEADS[encoder.head]]
     auto = "AutoModel" if encoder.head == "intent-slots" else HEADS[encoder.head]
+    model_class = modeling.compact_class(encoder.architecture, HEADS[encoder.head])
+    config_class: Any = modeling.compact_class(encoder.architecture, "AutoConfig")
     data = encoder.model.config.to_dict() | {"model_type": modeling.COMPACT + encoder.architecture}
-    if data.get("asc_cut") is None:
-        data["asc_cut"] = modeling.whole(encoder.model)
-    config_class: Any = classes["AutoConfig"]
+    if not data.get("asc"):
+        data["asc"] = {"format": 2, "dense": {}, "structures": []}
     config = config_class.from_dict(data)
     config.architectures = [model_class.__name__]
-    module = MODELING_FILE.removesuffix(".py")
-    config.auto_map = {
-        name: f"{module}.{made.__name__}"
-        for name, made in (
-            ("AutoConfig", classes["AutoConfig"]),
-            ("AutoModel", classes["AutoModel"]),
-            (auto, model_class),
-        )
-    }
-    source = Path(modeling.__file__).read_text(encoding="utf-8")
-    return Contents("compact", auto, config, encoder.model.state_dict(), {MODELING_FILE: source})
-
-
-def is_cut(encoder: Encoder) -> bool:
-    return getattr(encoder.model.config, "asc_cut", None) is not None
+    named = {"AutoConfig": config_class, "AutoModel": modeling.compact_class(encoder.architecture, "AutoModel")}
+    named[auto] = model_class
+    config.auto_map = {name: f"{modeling.ENTRY_MODULE}.{made.__name__}" for name, made in named.items()}
+    return Contents("compact", auto, config, encoder.model.state_dict(), modeling.sources())
 
 
 def uncut_config(encoder: Encoder, **values: Any) -> Any:
     """The configuration of an ordinary checkpoint of this encoder's architecture. values: what is different in it."""
     config_class = type(modeling.AutoConfig.for_model(encoder.architecture))
     data = encoder.model.config.to_dict() | {"model_type": encoder.architecture} | values
-    for name in ("asc_cut", "auto_map"):
+    for name in ("asc", "auto_map"):
         data.pop(name, None)
     config = config_class.from_dict(data)
     config.architectures = [modeling.uncut_class(encoder.architecture, HEADS[encoder.head]).__name__]

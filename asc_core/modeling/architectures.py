@@ -1,4 +1,4 @@
-"""The table of encoder architectures: everything that differs by architecture, and nothing else knows an attribute name.
+"""The table of encoder architectures: all that differs by architecture. Nothing outside this folder knows a name of it.
 
 An architecture is supported by one entry. All paths but `layers` and `word_embedding` start at one layer.
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -105,19 +106,6 @@ def _narrow_mpnet(attention: Any, heads: Sequence[int], width: int) -> None:
     before = getattr(attention, "kept_heads", None) or range(attention.num_attention_heads)
     attention.kept_heads = [before[head] for head in heads]
     attention.__class__ = NarrowMPNetSelfAttention
-
-
-def _narrow_deberta(attention: Any, heads: Sequence[int], width: int) -> None:
-    from transformers.models.deberta_v2.modeling_deberta_v2 import DisentangledSelfAttention
-
-    class HeadlessSelfAttention(DisentangledSelfAttention):
-        """The reshapes of disentangled attention cannot run on zero heads; the readout then writes its bias."""
-
-        def forward(self, hidden_states, *args, **kwargs):  # type: ignore[no-untyped-def]
-            return hidden_states[..., :0], None
-
-    if not heads:
-        attention.__class__ = HeadlessSelfAttention
 
 
 def _deberta_span(config: Any) -> int:
@@ -228,7 +216,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             "runs its convolution after whichever layer is first" if getattr(config, "conv_kernel_size", 0) else None
         ),
         convolution="conv",
-        narrow=_narrow_deberta,
     ),
     "nomic_bert": Architecture(
         layers="layers",
@@ -371,6 +358,12 @@ def most_tokens(config: PreTrainedConfig) -> int | None:
         return None
     behind = int(config.pad_token_id or 0) + 1 if architecture.padding_shifts_positions else 0
     return int(config.max_position_embeddings) - behind
+
+
+def block_sums(config: PreTrainedConfig, feeder: Feeder, of_rows: torch.Tensor, number: int) -> torch.Tensor:
+    """(blocks,), what a feeder's rows come to for each of `number` blocks. of_rows: (rows,), one value a row."""
+    widths = [number * section_width(config, section) for section in feeder.sections]
+    return torch.stack([part.view(number, -1).sum(1) for part in of_rows.split(widths)]).sum(0)
 
 
 def value_rows(model: PreTrainedModel, row: nn.Module) -> tuple[nn.Module, slice]:

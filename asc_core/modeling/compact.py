@@ -22,6 +22,7 @@ from .counting import count  # noqa: F401
 from .cut import cut  # noqa: F401
 from .embeddings import tokens_of  # noqa: F401
 from .factor import Factor  # noqa: F401
+from .headless import leave_without_heads  # noqa: F401
 from .intent_slots import intent_slots_class
 from .linears import FactoredLinear  # noqa: F401
 from .packings import PACKINGS  # noqa: F401
@@ -82,7 +83,8 @@ def compact_class(model_type: str, auto: str) -> type:
         finally:
             for name, value in now.items():
                 setattr(config, name, value)
-            config.asc, config.asc_cut = record, None
+            config.asc = record
+            vars(config).pop("asc_cut", None)  # the record of format 1, which stands in `asc` now
 
     made = {"__init__": __init__, "config_class": _config_class(model_type), "__module__": __name__}
     return type(f"Asc{base.__name__}", (base,), made)
@@ -106,7 +108,9 @@ def tie(model: PreTrainedModel, entries: Any) -> None:
 def sources() -> dict[str, str]:
     """File name -> text of the files that a compact export carries."""
     folder = Path(__file__).parent
-    return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py")) if path.stem != "__init__"}
+    return {
+        path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py")) if path.stem != "__init__"
+    }
 
 
 @cache

@@ -61,8 +61,7 @@ class PartCounts:
 
 def count(module: nn.Module, packing: str = "float32") -> Count:
     """Of a whole module. packing: one of `PACKINGS`."""
-    stored = {name: tensor for name, tensor in module.state_dict(keep_vars=True).items()}
-    unique = {id(tensor): tensor for tensor in stored.values()}.values()
+    unique = {id(tensor): tensor for tensor in module.state_dict(keep_vars=True).values()}.values()
     linears = {id(linear): linear for child in module.modules() for linear in plain(child)}.values()
     return Count(
         parameters=sum(tensor.numel() for tensor in module.parameters()),
@@ -131,8 +130,8 @@ def layer_flops(model: PreTrainedModel, lengths: Iterable[Sequence[int]]) -> int
     softmax and task head are not counted.
 
     lengths: for each layer in order of execution, the tokens of each text that it runs on.
-    On s tokens a head of width d_h takes 3 s d d_h + 2 s^2 d_h + s d_h d multiply-adds, a neuron 2 s d (Kwon et al. 2022,
-    2204.09656); DeBERTa's content-to-position and position-to-content scores come on top.
+    On s tokens a head of width d_h takes 3 s d d_h + 2 s^2 d_h + s d_h d multiply-adds, a neuron 2 s d (Kwon et al.
+    2022, 2204.09656); DeBERTa's content-to-position and position-to-content scores come on top.
     """
     architecture, rows = architecture_of(model), rows_of(model)
     width, span = head_width(model.config), architecture.relative_span(model.config)
@@ -151,6 +150,3 @@ def layer_flops(model: PreTrainedModel, lengths: Iterable[Sequence[int]]) -> int
         total += 2 * all_tokens * sum(count(module).macs for module in modules)
         total += 2 * heads * width * 2 * (pairs + 2 * all_tokens * span)
     return total
-
-
-

@@ -1,7 +1,7 @@
 """Heads, neurons and layers that are gone: {"kind": "cut", "layers", "heads", "neurons"}.
 
-layers: the kept ones. heads: those that each kept row keeps. neurons: how many each kept row keeps. All in numbers of the
-model before this entry.
+layers: the kept ones. heads: those that each kept row keeps. neurons: how many each kept row keeps. All in numbers of
+the model before this entry.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from .architectures import (
     section_width,
     submodule,
 )
+from .headless import leave_without_heads
 from .linears import columns_of, select
 from .structure import Entry, State, Structure, ascending, whole_numbers
 
@@ -153,9 +154,7 @@ def blocks(kept: Sequence[int], width: int) -> torch.Tensor:
     return (start[:, None] + torch.arange(width)).flatten()
 
 
-def section_rows(
-    config: PreTrainedConfig, sections: Sequence[str], kept: Sequence[int], present: int
-) -> torch.Tensor:
+def section_rows(config: PreTrainedConfig, sections: Sequence[str], kept: Sequence[int], present: int) -> torch.Tensor:
     """The rows of a feeder that belong to the kept blocks of `present` ones."""
     found, start = [], 0
     for section in sections:
@@ -182,6 +181,8 @@ def _cut_heads(config: PreTrainedConfig, architecture: Architecture, layer: nn.M
         ):
             if hasattr(attention, name):
                 setattr(attention, name, value)
+        if not heads:
+            leave_without_heads(architecture, attention)
 
 
 def _cut_neurons(
@@ -229,7 +230,7 @@ def dense_refusal(model: PreTrainedModel, layers: Sequence[int]) -> str | None:
     peculiar = ARCHITECTURES[architecture_name(model.config)].first_layer(model.config)
     if peculiar is None:
         return None
-    return f"the first layer is cut, and the original's class {peculiar}, which the layer that is now first is not made for"
+    return f"the first layer is cut, and the original's class {peculiar}, for which the next one is not made"
 
 
 def pad_to_class(model: PreTrainedModel, heads: Sequence[Sequence[int]], state: State, width: int) -> None:

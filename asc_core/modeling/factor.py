@@ -51,8 +51,12 @@ class Factor(Structure):
                 put_submodule(row, path, thin.to(module.weight.device).requires_grad_(module.weight.requires_grad))
 
     def needs(self, model: PreTrainedModel, entry: Entry) -> tuple[str, ...]:
+        made = {id(module) for module in _factored(model, entry).values()}
         return tuple(
-            f"{path}.{name}" for path, module in _factored(model, entry).items() for name, _ in module.named_parameters()
+            f"{path}.{name}"
+            for path, module in model.named_modules()  # each once, under its first path
+            if id(module) in made
+            for name, _ in module.named_parameters()
         )
 
     def dense(self, model: PreTrainedModel, entry: Entry, state: State, values: dict[str, Any]) -> None:
@@ -72,7 +76,9 @@ class Factor(Structure):
 def _factored(model: PreTrainedModel, entry: Entry) -> dict[str, FactoredLinear]:
     """Path in the model -> module, of an entry's matrices as they are now; a shared one under each of its paths."""
     wanted = {
-        id(row.get_submodule(path)) for row, ranks in zip(rows_of(model), entry["ranks"], strict=False) for path in ranks
+        id(row.get_submodule(path))
+        for row, ranks in zip(rows_of(model), entry["ranks"], strict=False)
+        for path in ranks
     }
     return {
         path: module

@@ -90,6 +90,21 @@ def plain(module: nn.Module) -> list[nn.Linear]:
     return []
 
 
+def is_matrix(module: nn.Module) -> bool:
+    """Whether its type is known here (an adapter's wrapper around a linear is not)."""
+    return matrix.dispatch(type(module)) is not matrix.dispatch(object)
+
+
+def add_zeros(module: nn.Linear, rows: int = 0, columns: int = 0) -> None:
+    """Give a plain linear rows and columns of zeros behind its own, in place."""
+    weight = torch.nn.functional.pad(module.weight.detach(), (0, columns, 0, rows))
+    module.weight = nn.Parameter(weight, requires_grad=module.weight.requires_grad)
+    if module.bias is not None and rows:
+        padded = torch.nn.functional.pad(module.bias.detach(), (0, rows))
+        module.bias = nn.Parameter(padded, requires_grad=module.bias.requires_grad)
+    module.out_features, module.in_features = weight.shape
+
+
 def takes_any_values(module: nn.Module) -> bool:
     """Whether `put` can give it whatever matrix of its size."""
     return type(module) is nn.Linear

@@ -15,7 +15,15 @@ from .architectures import ARCHITECTURES, architecture_name, architecture_of
 from .embeddings import select_tokens, tokens_of
 from .structure import Entry, State, Structure
 
-SPECIAL = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id", "mask_token_id", "unk_token_id")
+SPECIAL = (
+    "pad_token_id",
+    "bos_token_id",
+    "eos_token_id",
+    "cls_token_id",
+    "sep_token_id",
+    "mask_token_id",
+    "unk_token_id",
+)
 
 
 class Vocabulary(Structure):
