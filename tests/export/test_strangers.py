@@ -17,7 +17,7 @@ from asc_core.export import export
 from asc_core.progress import Progress
 from asc_core.values import Plan
 from tests.export.conftest import checked_in_process
-from tests.export.test_formats import half
+from tests.export.test_package import half
 from tests.tiny import ARCHITECTURES, padded_batch, tiny
 
 pytestmark = pytest.mark.slow  # each of them starts a Python with transformers

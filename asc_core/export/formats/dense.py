@@ -8,51 +8,66 @@ the narrower FFNs, not that of single heads.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from asc_core import modeling
-from asc_core.encoder import HEADS
-from asc_core.errors import UserError
-from asc_core.export.compact import uncut_config
-from asc_core.export.directory import Contents, ExportReport, write_directory
+from asc_core.export.answer import script
+from asc_core.export.checkpoint import Payload, auto_class_of, loading, plain_config
+from asc_core.export.formats.format import Written
+from asc_core.export.packings import PACKINGS, Packing
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder
 
 
-def export_dense(encoder: Encoder, out: str | Path, **options: Any) -> ExportReport:
-    """See `asc_core.export.export` for options. Raises: UserError where the original's class cannot hold this cut."""
-    return write_directory(contents(encoder), encoder, out, **options)
+class Dense:
+    name = "dense"
+    title = "Dense"
+    about = "loads with the original's own class everywhere, cut parts are zeros"
+    tolerance = 1e-4
+    packings = tuple(PACKINGS)
+    answer = script("with_transformers.py")
+
+    def refuses(self, encoder: Encoder) -> str | None:
+        reason = _reason_against(encoder)
+        return reason and f"{reason} Export it in the compact format."
+
+    def write(self, encoder: Encoder, folder: Path, packing: Packing) -> Written:
+        width = max(1, *encoder.shape.neurons)
+        config = plain_config(encoder, **{modeling.ffn_width_name(encoder.model.config): width})
+        written = Payload(config, _padded_state(encoder, width)).write(folder, packing)
+        return Written(
+            written,
+            {"auto": auto_class_of(folder), "trust_remote_code": False},
+            limitations=(
+                "Cut heads and neurons are zeros, so that the original's class can load them: they still cost time.",
+            ),
+        )
+
+    def loading(self, folder: Path, name: str) -> str:
+        return loading(folder, name)
 
 
-def contents(encoder: Encoder) -> Contents:
-    """What goes into the directory of the dense form. Raises: UserError, see `export_dense`."""
-    _check_possible(encoder)
-    width = max(1, *encoder.shape.neurons)
-    config = uncut_config(encoder, **{modeling.ffn_width_name(encoder.model.config): width})
-    return Contents("dense", HEADS[encoder.head], config, _padded_state(encoder, width))
-
-
-def _check_possible(encoder: Encoder) -> None:
+def _reason_against(encoder: Encoder) -> str | None:
     record = getattr(encoder.model.config, "asc_cut", None)
-    way_out = "Export it in the compact format."
     if encoder.head == "intent-slots":
-        raise UserError(f"Transformers has no class for intents and slots, so there is no dense format. {way_out}")
+        return "Transformers has no class for intents and slots, so there is no dense format."
     if record is None or 0 in record["layers"]:
-        return
+        return None
     if encoder.architecture == "modernbert":
-        raise UserError(
+        return (
             "The first layer is cut, and the dense format's class leaves out the attention norm of whichever layer is "
-            f"first, which the layer that is now first needs. {way_out}"
+            "first, which the layer that is now first needs."
         )
     if getattr(encoder.model.config, "conv_kernel_size", 0):
-        raise UserError(
+        return (
             "The first layer is cut, and the dense format's class runs its convolution after whichever layer is first, "
-            f"not before it as this model does. {way_out}"
+            "not before it as this model does."
         )
+    return None
 
 
 def _padded_state(encoder: Encoder, width: int) -> dict[str, torch.Tensor]:
