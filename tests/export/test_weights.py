@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import nn
 
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
@@ -23,17 +21,10 @@ pytestmark = pytest.mark.usefixtures("in_process")
 INTERMEDIATE = "bert.encoder.layer.{}.intermediate.dense.weight"
 
 
-def one_weight(layers: nn.ModuleList) -> None:
-    layers[2].intermediate.dense.weight = layers[0].intermediate.dense.weight
-
-
-def one_module(layers: nn.ModuleList) -> None:
-    layers[1] = layers[0]
-
-
-def shared(tie: Callable[[nn.ModuleList], None]) -> Encoder:
+def shared() -> Encoder:
     encoder = tiny()
-    tie(encoder.model.bert.encoder.layer)
+    layers = encoder.model.bert.encoder.layer
+    layers[2].intermediate.dense.weight = layers[0].intermediate.dense.weight
     return encoder
 
 
@@ -45,7 +36,7 @@ def test_ties_are_of_tensors_that_lie_in_one_place_and_look_alike() -> None:
 
 @pytest.mark.parametrize("cut", [False, True])
 def test_a_shared_weight_is_stored_once_and_shared_again(cut: bool, tmp_path: Path) -> None:
-    encoder = shared(one_weight)
+    encoder = shared()
     if cut:
         encoder = encoder.cut(Plan.full(encoder.shape).drop(layer=1))
     export(encoder, tmp_path / "out", packing="float32")
@@ -74,7 +65,7 @@ def test_a_whole_layer_that_is_shared_is_stored_once(tmp_path: Path) -> None:
 
 
 def test_a_cut_that_changes_one_of_two_shared_weights_parts_them(tmp_path: Path) -> None:
-    encoder = shared(one_weight)
+    encoder = shared()
     smaller = encoder.cut(Plan.full(encoder.shape).drop(layer=0, neuron=3))
     export(smaller, tmp_path / "out")
     stored = load_file(tmp_path / "out/model.safetensors")
@@ -82,7 +73,7 @@ def test_a_cut_that_changes_one_of_two_shared_weights_parts_them(tmp_path: Path)
 
 
 def test_the_dense_format_stores_it_twice_for_a_class_that_does_not_share_it(tmp_path: Path) -> None:
-    encoder = shared(one_weight)
+    encoder = shared()
     export(encoder, tmp_path / "out", "dense")
     again = load_encoder(tmp_path / "out", device="cpu")
     torch.testing.assert_close(logits(again, padded_batch()), logits(encoder, padded_batch()), atol=1e-5, rtol=0)
@@ -98,7 +89,7 @@ def test_the_dense_format_stores_it_twice_for_a_class_that_does_not_share_it(tmp
     ],
 )
 def test_ties_that_were_tampered_with_are_refused(ties: object, tmp_path: Path) -> None:
-    export(shared(one_weight), tmp_path / "out")
+    export(shared(), tmp_path / "out")
     path = tmp_path / "out/config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"asc_ties": ties}))
     with pytest.raises(UserError, match="asc_ties does not fit"):

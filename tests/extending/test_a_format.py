@@ -1,10 +1,11 @@
-"""What somebody writes who adds a format of export: one class, one script, one line in the list. All else follows."""
+"""What somebody writes who adds a format of export: one class, one script, one line in the list. All else follows.
+
+That the page offers it, too, is in tests/dashboard/views/test_pages.py.
+"""
 
 from __future__ import annotations
 
 import json
-import runpy
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.export import FORMATS, Packing, Written, export
 from asc_core.values import Plan
+from tests.export.conftest import in_process  # noqa: F401 (a fixture)
 from tests.tiny import save_checkpoint, tiny
 
 ANSWER = '''
@@ -76,12 +78,11 @@ class BagOfWords:
 
 
 @pytest.fixture
-def bag(tmp_path: Path) -> Iterator[BagOfWords]:
+def bag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BagOfWords:
     (tmp_path / "with_numpy.py").write_text(ANSWER)
     form = BagOfWords(tmp_path / "with_numpy.py")
-    FORMATS[form.name] = form
-    yield form
-    del FORMATS[form.name]
+    monkeypatch.setitem(FORMATS, form.name, form)
+    return form
 
 
 @pytest.mark.usefixtures("bag", "in_process")
@@ -119,10 +120,3 @@ def test_the_command_line_takes_it(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["format"] == "bag"
     assert (tmp_path / "out/bag.safetensors").exists()
-
-
-@pytest.mark.usefixtures("bag")
-def test_the_page_offers_it() -> None:
-    view = runpy.run_path(str(Path(__file__).parents[2] / "dashboard/views/export.py"), run_name="view")
-    assert "bag" in view["FORMATS"]
-    assert view["titled"]("bag") == "Bag of words: the mean of word vectors, for who needs nothing better"
