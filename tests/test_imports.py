@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Each line may import what is in a line above it and what is in its own unit, nothing else.
 ORDER = [
-    {"errors", "atomic_file"},
+    {"errors", "atomic_file", "parts"},
     {"json_files"},
     {"progress", "values"},
     {"study"},

@@ -5,14 +5,13 @@ from asc_core.plan.cost import BUDGETS, COUNTED, Budget, CostModel
 from asc_core.plan.latency import LatencyTable
 from asc_core.plan.layer_drop import STRATEGIES, by_layer_drop
 from asc_core.plan.margins import threshold_of, undecided
-from asc_core.plan.parts import KINDS, Part, Parts
+from asc_core.plan.parts import Part, Parts
 from asc_core.plan.thresholds import asc_greedy, by_share, by_threshold, redundant_layers
 from asc_core.values import Cost
 
 __all__ = [
     "BUDGETS",
     "COUNTED",
-    "KINDS",
     "ONE_SCALE",
     "STRATEGIES",
     "Budget",

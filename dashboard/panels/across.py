@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
+from asc_core.parts import SINGLE, headline
 from asc_core.plan import Part
 from asc_core.plan.parts import kinds_of, rows_of
 from asc_core.scores.compare import Redundancy, redundancy
@@ -26,7 +27,6 @@ from dashboard.widgets.theme import colours
 
 SAMPLES = 256
 SIGNIFICANT = 0.05
-KINDS = ("heads", "attention", "ffn", "layers")
 SHOWN = 12
 
 
@@ -50,13 +50,13 @@ def panel(session: Session, view: InView) -> None:
 
 def in_common(view: InView) -> None:
     scores = [found for _, found in view.others]
-    kinds = [kind for kind in KINDS if all(kind in kinds_of(one) for one in scores)]
+    kinds = [kind for kind in SINGLE if all(kind in kinds_of(one) for one in scores)]
     if not kinds:
         return
     kind = st.segmented_control(
         "Of",
         kinds,
-        format_func=lambda k: KIND_NAMES[k].capitalize().replace("Ffn", "FFN"),
+        format_func=headline,
         key="across-kind",
         default=kinds[0],
         required=True,

@@ -6,6 +6,7 @@ from functools import partial
 
 import streamlit as st
 
+from asc_core.parts import BY_NAME
 from asc_core.plan.parts import kinds_of
 from dashboard.panels.selection import InView
 from dashboard.state.session import Session
@@ -28,7 +29,7 @@ def panel(session: Session, view: InView) -> None:
         chosen = st.pills(
             "Parts",
             [kind for kind in NAMES if kind in there],
-            format_func=lambda kind: f"{NAMES[kind]}s",
+            format_func=lambda kind: BY_NAME[kind].many,
             selection_mode="multi",
             default=[kind for kind in NAMES if kind in there and kind != "neurons"] or list(there),
             key="parts-kinds",

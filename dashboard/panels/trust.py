@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
+from asc_core.parts import headline
 from asc_core.scores.ablation import ABLATION
 from asc_core.study import Study
 from dashboard.background import scoring_jobs
@@ -47,7 +48,7 @@ def kind_choice(report: Report) -> str:
     kind = st.segmented_control(
         "Of",
         report.kinds,
-        format_func=lambda k: KIND_NAMES[k].capitalize().replace("Ffn", "FFN"),
+        format_func=headline,
         key="trust-kind",
         default=report.kinds[0],
         required=True,

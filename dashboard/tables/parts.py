@@ -8,17 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from asc_core.plan.parts import BLOCKS, flat_scores, kinds_of, rows_of
+from asc_core.parts import BLOCKS, BY_NAME, SINGLE
+from asc_core.plan.parts import flat_scores, kinds_of, rows_of
 from asc_core.values import Scores, Shape
 from dashboard.tables.undecided import Cut
 
-NAMES = {
-    "heads": "head",
-    "attention": "attention sublayer",
-    "ffn": "FFN sublayer",
-    "layers": "layer",
-    "neurons": "neuron",
-}
+NAMES = {kind: BY_NAME[kind].one for kind in (*SINGLE, "neurons")}  # thousands of neurons come last
 
 
 def parts_table(scores: Scores, cut: Cut, kinds: Sequence[str]) -> pd.DataFrame:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError, model_validator
 
+from asc_core.parts import BY_NAME, NEURON_GROUPS, SINGLE
 from asc_core.scores.ablation import parts_of
 from asc_core.scores.removal import POINTS, RANDOM_SEEDS
-from asc_core.scores.trust import BASELINES, SINGLE_PARTS, trust_key
+from asc_core.scores.trust import BASELINES, trust_key
 from asc_core.study import Study
 from asc_core.values import Shape
 from dashboard.text import numbers
@@ -17,14 +18,8 @@ from dashboard.text.method_names import ABLATIONS, in_order, title_of
 
 Interval = tuple[float, float]
 NAMED = 3
-KIND_NAMES = {
-    "heads": "heads",
-    "layers": "layers",
-    "attention": "attention sublayers",
-    "ffn": "FFN sublayers",
-    "neurons": "neurons",
-    "neuron-groups": "groups of neurons",
-}
+_SHOWN = ("heads", "layers", "attention", "ffn", "neurons", NEURON_GROUPS)  # what loss curves are drawn of comes first
+KIND_NAMES = {kind: BY_NAME[kind].many for kind in _SHOWN}
 
 
 class Agreement(BaseModel):
@@ -198,7 +193,7 @@ class Effort:
     @staticmethod
     def of(shape: Shape, methods: int, samples: int, held_out: int, truth_known: bool = False) -> Effort:
         """A part is ablated from the layer that it lies in upwards; an order's two ends are the same for all."""
-        upwards = [1 - part.first_layer(shape.rows) / shape.layers for part in parts_of(shape, SINGLE_PARTS)]
+        upwards = [1 - part.first_layer(shape.rows) / shape.layers for part in parts_of(shape, SINGLE)]
         orders = methods + 1 + len(RANDOM_SEEDS)  # the truth is judged, too
         heads = held_out * (orders * (POINTS - 2) + 2)
         removable = 0 if shape.shares_weights or shape.layers < 3 else min(POINTS, shape.layers) - 1
