@@ -17,7 +17,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from asc_core import modeling, probes
-from asc_core.errors import UserError
+from asc_core.errors import UserError, first_line
 from asc_core.probes import Readout
 from asc_core.values import Cost, Plan, Shape
 
@@ -223,12 +223,11 @@ class Encoder:
 
         Raises: UserError where there is no such packing, or where it cannot hold a weight.
         """
-        if packing not in modeling.PACKINGS:
-            raise UserError(f"There is no packing {packing!r}; choose one of {', '.join(modeling.PACKINGS)}.")
+        stored_as = packing_named(packing)
         changed = copy.deepcopy(self.model)
         with torch.no_grad():
             for name, tensor in changed.state_dict().items():
-                stored = modeling.PACKINGS[packing].unpacked(tensor)
+                stored = stored_as.unpacked(tensor)
                 if tensor.is_floating_point() and not torch.isfinite(stored).all():
                     raise UserError(f"The weight {name} holds numbers that are not finite in {packing}.")
                 tensor.copy_(stored)
@@ -244,7 +243,7 @@ class Encoder:
         try:
             self.model.to(device)
         except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise UserError(f"The device {device} cannot be used ({reason}): name another, such as cpu.") from None
         return self
 
@@ -253,6 +252,13 @@ def _copy_sharing(model: PreTrainedModel) -> PreTrainedModel:
     """A copy of all modules and the configuration, on the same parameters and buffers."""
     shared: dict[int, Any] = {id(t): t for t in (*model.parameters(), *model.buffers())}
     return copy.deepcopy(model, shared)
+
+
+def packing_named(name: str) -> modeling.Packing:
+    """Raises: UserError where there is no such packing."""
+    if name not in modeling.PACKINGS:
+        raise UserError(f"Weights are stored as {' or '.join(modeling.PACKINGS)}, not as {name!r}.")
+    return modeling.PACKINGS[name]
 
 
 def _put_tensors(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -15,11 +15,13 @@ from asc_core.cli.verb import (
     BatchOption,
     DeviceOption,
     EncoderArgument,
+    FormatOption,
     JsonOption,
     MultipleOption,
     OnlySplitOption,
     OutOption,
     OverwriteOption,
+    PackingOption,
     RepairMode,
     RepairOption,
     SeedOption,
@@ -50,6 +52,8 @@ def compress(
             "`one-shot`; as published: `mask-tuning` (Kwon), `reconstruction` (K-prune), `bias` (FLAP). Needs --task.",
         ),
     ] = RepairMode.none,
+    format: FormatOption = "compact",
+    packing: PackingOption = None,
     transfer: TransferOption = False,
     overwrite: OverwriteOption = False,
     split: OnlySplitOption = None,
@@ -57,7 +61,7 @@ def compress(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> Any:
-    """Cut a model for real and write it as a folder that loads with transformers.
+    """Cut a model for real and write it as a folder that others load.
 
     A recipe whose steps train goes on where it was when it is killed and repeated.
 
@@ -84,7 +88,17 @@ def compress(
     application = asc_core.load_task(task, split_seed=seed, split=split) if task else None
     state = out.parent / f".{out.name}.steps"
     uncut, smaller = steps.made(original, application, progress_line(), folder=state)
-    report = deliver(smaller, uncut, out, recipe=steps, task=application, overwrite=overwrite, progress=progress_line())
+    report = deliver(
+        smaller,
+        uncut,
+        out,
+        recipe=steps,
+        task=application,
+        format=format,
+        packing=packing,
+        overwrite=overwrite,
+        progress=progress_line(),
+    )
     shutil.rmtree(state, ignore_errors=True)
     for step in steps.steps:
         say(as_json, step.describe())

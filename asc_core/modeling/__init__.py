@@ -55,6 +55,7 @@ from asc_core.modeling.linears import (
 )
 from asc_core.modeling.packings import PACKINGS, Packing
 from asc_core.modeling.record import (
+    NO_STRUCTURES,
     STRUCTURES,
     Origin,
     added,
@@ -73,6 +74,7 @@ __all__ = [
     "AUTO_CLASSES",
     "COMPACT",
     "ENTRY_MODULE",
+    "NO_STRUCTURES",
     "PACKINGS",
     "SPECIAL",
     "STRUCTURES",

@@ -21,6 +21,7 @@ from .structure import Entry, Structure
 from .vocabulary import Vocabulary
 
 FORMAT = 2
+NO_STRUCTURES: dict[str, Any] = {"format": FORMAT, "dense": {}, "structures": []}
 STRUCTURES: dict[str, Structure] = {s.kind: s for s in (Cut(), Factor(), Share(), Vocabulary())}
 
 
@@ -103,7 +104,7 @@ def with_values(config: PreTrainedConfig, values: dict[str, Any]) -> PreTrainedC
 
 def added(config: PreTrainedConfig, entry: Entry) -> dict[str, Any]:
     """The record of a configuration with one more structure, which is not built yet."""
-    record = getattr(config, "asc", None) or {"format": FORMAT, "dense": {}, "structures": []}
+    record = getattr(config, "asc", None) or NO_STRUCTURES
     names = STRUCTURES[entry["kind"]].changes(config)
     dense = {name: getattr(config, name) for name in names} | record["dense"]
     entries = list(record["structures"])
@@ -131,7 +132,7 @@ class Origin:
 
 def origin(config: PreTrainedConfig) -> Origin:
     """Which layers and heads of the uncut model a model with structures has."""
-    record = getattr(config, "asc", None) or {"dense": {}, "structures": []}
+    record = getattr(config, "asc", None) or NO_STRUCTURES
     dense = with_values(config, record["dense"])
     rows = _uncut_rows(dense)
     grouped = ARCHITECTURES[architecture_name(config)].inner is not None

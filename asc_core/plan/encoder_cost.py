@@ -23,7 +23,7 @@ def cost_model(encoder: Encoder, lengths: np.ndarray) -> CostModel:
         shape=encoder.shape,
         counts=encoder.part_counts,
         lengths=lengths,
-        bytes_per_parameter=PACKINGS[encoder.packing].stored.itemsize,
+        bytes_per_parameter=PACKINGS[encoder.packing].dtype.itemsize,
     )
 
 
