@@ -69,8 +69,9 @@ _OWN = {
 
 
 @functools.cache
-def tokenizer() -> PreTrainedTokenizerFast:
-    core = Tokenizer(models.WordPiece({w: i for i, w in enumerate(WORDS)}, unk_token="[UNK]"))
+def tokenizer(words: tuple[str, ...] = tuple(WORDS)) -> PreTrainedTokenizerFast:
+    """words: in the order of their ids, the special ones first."""
+    core = Tokenizer(models.WordPiece({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
     core.normalizer = normalizers.Lowercase()
     core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     core.post_processor = processors.TemplateProcessing(

@@ -51,7 +51,8 @@ class Factor(Structure):
                 put_submodule(row, path, thin.to(module.weight.device).requires_grad_(module.weight.requires_grad))
 
     def needs(self, model: PreTrainedModel, entry: Entry) -> tuple[str, ...]:
-        made = {id(module) for module in _factored(model, entry).values()}
+        of_rows = zip(rows_of(model), entry["ranks"], strict=True)
+        made = {id(row.get_submodule(path)) for row, ranks in of_rows for path in ranks}
         return tuple(
             f"{path}.{name}"
             for path, module in model.named_modules()  # each once, under its first path
@@ -60,31 +61,19 @@ class Factor(Structure):
         )
 
     def dense(self, model: PreTrainedModel, entry: Entry, state: State, values: dict[str, Any]) -> None:
-        for path, module in _factored(model, entry).items():
-            for name, _ in module.named_parameters():
-                state.pop(f"{path}.{name}", None)
-            state[f"{path}.weight"] = matrix(module).detach()
-            offset = bias(module)
-            if offset is not None:
-                state[f"{path}.bias"] = offset.detach()
+        """All factors of a model are multiplied at once, whichever entry they are of: later cuts renumber its rows."""
+        for path, module in model.named_modules(remove_duplicate=False):  # a shared one under each of its paths
+            if isinstance(module, FactoredLinear):
+                for name, _ in module.named_parameters():
+                    state.pop(f"{path}.{name}", None)
+                state[f"{path}.weight"] = matrix(module).detach()
+                offset = bias(module)
+                if offset is not None:
+                    state[f"{path}.bias"] = offset.detach()
 
     def describe(self, entry: Entry) -> str:
         ranks = [rank for row in entry["ranks"] for rank in row.values()]
         return f"{len(ranks)} matrices in two factors of rank {min(ranks, default=0)} to {max(ranks, default=0)}"
-
-
-def _factored(model: PreTrainedModel, entry: Entry) -> dict[str, FactoredLinear]:
-    """Path in the model -> module, of an entry's matrices as they are now; a shared one under each of its paths."""
-    wanted = {
-        id(row.get_submodule(path))
-        for row, ranks in zip(rows_of(model), entry["ranks"], strict=False)
-        for path in ranks
-    }
-    return {
-        path: module
-        for path, module in model.named_modules(remove_duplicate=False)
-        if id(module) in wanted and isinstance(module, FactoredLinear)
-    }
 
 
 def saving_rank(module: nn.Module, share: float) -> int | None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from asc_core import modeling
 from asc_core.encoder import Encoder
 from tests.test_surgery import plans
+from tests.tiny import tokenizer
 
 KINDS = ("cut", "factor", "share", "vocabulary")
 
@@ -32,11 +33,13 @@ def factored(encoder: Encoder, ranks: list[dict[str, int]]) -> Encoder:
 
 
 def shortened(encoder: Encoder, kept: list[int]) -> Encoder:
-    """The vocabulary's rows `kept`, in that order; the tokenizer stays, since these tests feed token ids."""
+    """The vocabulary's rows `kept`, in that order, and a tokenizer of their words; those without one get a name."""
+    words = {i: word for word, i in encoder.tokenizer.get_vocab().items()}
     table = encoder.model.get_parameter(modeling.word_embedding_name(encoder.model))
     padding = encoder.model.config.pad_token_id
     entry = {"kind": "vocabulary", "rows": len(kept), "special": {"pad_token_id": kept.index(padding)}}
-    return encoder.with_structure(entry, {modeling.word_embedding_name(encoder.model): table.detach()[kept]})
+    new = tokenizer(tuple(words.get(i, f"word{i}") for i in kept))
+    return encoder.with_structure(entry, {modeling.word_embedding_name(encoder.model): table.detach()[kept]}, new)
 
 
 def structured(draw: Any, encoder: Encoder, kind: str) -> Encoder:

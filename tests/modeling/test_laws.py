@@ -128,7 +128,7 @@ def test_a_shared_layer_runs_twice_and_a_wrong_one_is_noticed() -> None:
 
 
 def test_kept_tokens_answer_as_before_and_a_wrong_row_is_noticed() -> None:
-    encoder, inputs = tiny(), batch_within(20)
+    encoder, inputs = tiny(), batch_within(20, seed=1)
     kept = [*range(5), 7, *range(9, 30)]
     shorter, wrong = shortened(encoder, kept), shortened(encoder, [*range(5), 8, *range(9, 30)])
     old = {**inputs, "input_ids": torch.tensor(kept)[inputs["input_ids"]]}
