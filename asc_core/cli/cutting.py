@@ -15,10 +15,12 @@ from asc_core.cli.verb import (
     BatchOption,
     DeviceOption,
     EncoderArgument,
+    FormatOption,
     JsonOption,
     OnlySplitOption,
     OutOption,
     OverwriteOption,
+    PackingOption,
     RepairMode,
     RepairOption,
     RoundToOption,
@@ -51,6 +53,8 @@ def compress(
             "`one-shot`; as published: `mask-tuning` (Kwon), `reconstruction` (K-prune), `bias` (FLAP). Needs --task.",
         ),
     ] = RepairMode.none,
+    format: FormatOption = "compact",
+    packing: PackingOption = None,
     transfer: TransferOption = False,
     overwrite: OverwriteOption = False,
     split: OnlySplitOption = None,
@@ -58,7 +62,7 @@ def compress(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> Any:
-    """Cut a model for real and write it as a folder that loads with transformers.
+    """Cut a model for real and write it as a folder that others load.
 
     A recipe whose steps train resumes when it is killed and repeated.
 
@@ -85,7 +89,17 @@ def compress(
     application = asc_core.load_task(task, split_seed=seed, split=split) if task else None
     state = out.parent / f".{out.name}.steps"
     uncut, smaller = steps.made(original, application, progress_line(), folder=state)
-    report = deliver(smaller, uncut, out, recipe=steps, task=application, overwrite=overwrite, progress=progress_line())
+    report = deliver(
+        smaller,
+        uncut,
+        out,
+        recipe=steps,
+        task=application,
+        format=format,
+        packing=packing,
+        overwrite=overwrite,
+        progress=progress_line(),
+    )
     shutil.rmtree(state, ignore_errors=True)
     for step in steps.steps:
         say(as_json, step.describe())

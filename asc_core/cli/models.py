@@ -9,11 +9,14 @@ import typer
 
 from asc_core.cli.verb import (
     DeviceOption,
+    DtypeOption,
     EncoderArgument,
+    FormatOption,
     JsonOption,
     OnlySplitOption,
     OutOption,
     OverwriteOption,
+    PackingOption,
     SeedOption,
     TaskOption,
     TransferOption,
@@ -28,7 +31,7 @@ from asc_core.cli.verb import (
 def checked(report: Any) -> str:
     return (
         f"reloaded in a {report.checked_in} and compared on {report.checked_texts} texts: "
-        f"logits differ by at most {report.max_difference:.1e}"
+        f"outputs differ by at most {report.max_difference:.1e}"
     )
 
 
@@ -85,10 +88,11 @@ def evaluate(
 def export(
     encoder: EncoderArgument,
     out: OutOption,
-    format: Annotated[str, typer.Option(help="compact, or dense (loads everywhere, no smaller).")] = "compact",
+    format: FormatOption = "compact",
     plan: Annotated[Path | None, typer.Option("--plan", help="Cut this plan first.")] = None,
     task: Annotated[str | None, typer.Option("--task", help="Measure the test metric for the model card.")] = None,
-    dtype: Annotated[str, typer.Option(help="Stored type: float32 or float16.")] = "float32",
+    packing: PackingOption = None,
+    dtype: DtypeOption = None,
     transfer: TransferOption = False,
     overwrite: OverwriteOption = False,
     split: OnlySplitOption = None,
@@ -96,7 +100,7 @@ def export(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> Any:
-    """Write a model that loads with transformers, reload it in a fresh process, and compare.
+    """Write a model as a folder that others load, reload it in a fresh process, and compare.
 
     Example: asc export demo:nli --plan plan.json --format compact --task demo:nli -o smaller
     """
@@ -113,7 +117,7 @@ def export(
         recipe=recipe,
         task=asc_core.load_task(task, split_seed=seed, split=split) if task else None,
         format=format,
-        dtype=dtype,
+        packing=packing or dtype,
         overwrite=overwrite,
         progress=progress_line(),
     )

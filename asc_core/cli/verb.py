@@ -1,6 +1,6 @@
 """What every verb has: options in the same words, errors as one sentence, progress on standard error.
 
-The engine is imported inside the verbs: `asc --help` should not wait for torch.
+What a verb computes with is imported inside it; of the engine, the help needs the lists of formats and packings alone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from asc_core.errors import Cancelled, UserError
+from asc_core.export import FORMATS, PACKINGS
 from asc_core.progress import Progress
 
 if TYPE_CHECKING:
@@ -36,6 +37,17 @@ SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Draws samples an
 DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; by default the best there is.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+FormatOption = Annotated[
+    str, typer.Option("--format", help="; ".join(f"{form.name}: {form.about}" for form in FORMATS.values()) + ".")
+]
+PackingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--packing",
+        help=f"How weights are stored: {' or '.join(PACKINGS)}; by default as the model asks for.",
+    ),
+]
+DtypeOption = Annotated[str | None, typer.Option("--dtype", hidden=True, help="The old name of --packing.")]
 BatchOption = Annotated[int, typer.Option("--latency-batch", min=1, help="Batch size that latency budgets are for.")]
 RoundToOption = Annotated[
     int, typer.Option("--round-to", min=1, help="Round FFN widths to multiples of so many neurons, for the hardware.")

@@ -119,5 +119,5 @@ def counted(budget: Share, keep: float, costs: CostModel) -> tuple[Budget, float
         return budget, keep
     dense = costs.dense
     # Half a parameter more, so that rounding does not take the last one away.
-    kept = costs.static_parameters + keep * dense.encoder_parameters + 0.5
+    kept = costs.counts.outside_layers + keep * dense.encoder_parameters + 0.5
     return "parameters", min(1.0, kept / dense.parameters)

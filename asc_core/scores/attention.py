@@ -68,7 +68,7 @@ def reveal_attention(encoder: Encoder, tell: Callable[[int, torch.Tensor], None]
                 found = context.new_zeros(context.shape[0], 0, context.shape[1], context.shape[1])
             if found is None:
                 raise UserError(_refusal(encoder))
-            tell(row, found)
+            tell(row, found if found.shape[1] == heads else found.unflatten(1, (heads, -1)).mean(2))
 
         if "output_attentions" in inspect.signature(module.forward).parameters:
             module.register_forward_pre_hook(_ask, with_kwargs=True)

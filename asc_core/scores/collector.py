@@ -121,7 +121,7 @@ class ReadoutWeights:
         self.squared_columns: dict[tuple[str, int], torch.Tensor] = {}  # (columns,) ||W[:, j]||^2
         self.grams: dict[int, torch.Tensor] = {}  # (heads, d_h, d_h) W_h^T W_h
         for readout in encoder.readouts:
-            weight = readout.linear.weight.detach()
+            weight = readout.weight.detach()
             self.squared_columns[readout.kind, readout.row] = weight.square().sum(0)
             if readout.kind == "attention":
                 blocks = weight.view(weight.shape[0], readout.blocks, readout.width).permute(1, 2, 0)

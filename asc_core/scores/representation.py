@@ -76,7 +76,7 @@ class Updates(Collector):
     def _blocks(self, readout: Readout, inputs: torch.Tensor) -> None:
         residual = self.view.sampled(self._residual)  # (rows, K, d)
         x = self.view.sampled(inputs)  # (rows, K, blocks * width)
-        along = (residual @ readout.linear.weight) * x
+        along = (residual @ readout.weight) * x
         if readout.width > 1:
             x = x.unflatten(-1, (readout.blocks, readout.width))
             along = along.view_as(x).sum(-1)

@@ -84,7 +84,7 @@ def surgeon_scores(
         place = (readout.kind, readout.row)
         gram = torch.from_numpy(second_moments[place])
         removals[place] = removal(
-            readout.linear.weight.detach().cpu(),
+            readout.weight.detach().cpu(),
             (gram / gram[-1, -1].clamp_min(1e-30)).float(),
             torch.from_numpy(output_moments[place] / len(lengths)).float(),
             readout.width,

@@ -53,7 +53,7 @@ class _FanOut(Probe):
     def wrote(self, readout: Readout, inputs: torch.Tensor, output: torch.Tensor) -> torch.Tensor | None:
         if readout.kind != self.site:
             return None
-        weight, bias = readout.linear.weight, readout.linear.bias
+        weight, bias = readout.weight, readout.bias
         without = output.new_empty((len(self.parts), *output.shape))
         for copy, part in zip(without, self.parts, strict=True):
             if part.blocks is None:

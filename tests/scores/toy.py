@@ -116,7 +116,12 @@ class Recorder(Probe):
 
 
 # The module whose output is the residual stream that the FFN adds to; ModernBERT's is what its second norm reads.
-_BEFORE_FFN = {"distilbert": "sa_layer_norm", "modernbert": "mlp_norm"}
+_BEFORE_FFN = {
+    "distilbert": "sa_layer_norm",
+    "modernbert": "mlp_norm",
+    "eurobert": "post_attention_layernorm",
+    "nomic_bert": "post_attention_layernorm",
+}
 
 
 def record(encoder: Encoder, inputs: dict[str, torch.Tensor]) -> tuple[Recorder, list[torch.Tensor]]:
@@ -124,7 +129,7 @@ def record(encoder: Encoder, inputs: dict[str, torch.Tensor]) -> tuple[Recorder,
     residuals: list[torch.Tensor] = []
 
     def keep(module: Any, args: Any, output: Any) -> None:
-        if encoder.architecture == "modernbert":
+        if encoder.architecture in ("modernbert", "eurobert"):
             output = args[0]
         residuals.append(output[0] if isinstance(output, tuple) else output)
 

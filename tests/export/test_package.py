@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from safetensors.torch import load_file, save_file
 
 from asc_core.encoder import HEADS, Encoder
 from asc_core.errors import UserError
-from asc_core.export import directory, export
+from asc_core.export import FORMATS, PACKINGS, Packing, checkpoint, export, package
 from asc_core.gates import gated
 from asc_core.loading import load_encoder
 from asc_core.modeling import COMPACT
-from asc_core.values import Plan, Shape
+from asc_core.recipes import Recipe
+from asc_core.values import Plan, Provenance, Shape
 from tests.test_surgery import VARIANTS, plans
 from tests.tiny import ARCHITECTURES, logits, padded_batch, tiny
 
@@ -82,7 +84,7 @@ def test_dense_logits_equal_gated_logits_or_are_refused(
     torch.testing.assert_close(logits(again, inputs), expected, atol=1e-4, rtol=0)
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["model_type"] == name
-    assert "asc_cut" not in config
+    assert "asc" not in config
     assert "auto_map" not in config
 
 
@@ -107,7 +109,7 @@ def test_what_was_cut_decides_the_size_on_disk(tmp_path: Path) -> None:
     encoder = tiny()
     smaller = encoder.cut(half(encoder.shape))
     export(smaller, tmp_path / "whole", original=encoder)
-    export(smaller, tmp_path / "half", dtype="float16")
+    export(smaller, tmp_path / "half", packing="float16")
     whole, stored = load_file(tmp_path / "whole/model.safetensors"), load_file(tmp_path / "half/model.safetensors")
     assert sum(t.numel() for t in whole.values()) == smaller.parameters
     assert all(stored[name].dtype == torch.float16 for name in whole)
@@ -116,7 +118,7 @@ def test_what_was_cut_decides_the_size_on_disk(tmp_path: Path) -> None:
 def test_half_precision_is_computed_in_float32(tmp_path: Path) -> None:
     encoder = tiny()
     smaller = encoder.cut(half(encoder.shape))
-    report = export(smaller, tmp_path / "out", dtype="float16")
+    report = export(smaller, tmp_path / "out", packing="float16")
     again = load_encoder(tmp_path / "out", device="cpu")
     assert {p.dtype for p in again.model.parameters()} == {torch.float32}
     difference = (logits(again, padded_batch()) - logits(smaller, padded_batch())).abs().max().item()
@@ -139,7 +141,7 @@ def test_an_uncut_encoder_becomes_an_ordinary_checkpoint(tmp_path: Path) -> None
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["model_type"] == "xlm-roberta"
     assert config["architectures"] == ["XLMRobertaForSequenceClassification"]
-    assert "modeling_asc.py" not in report.files
+    assert not [name for name in report.files if name.endswith(".py")]
 
 
 def test_intents_and_slots_have_no_dense_format(tmp_path: Path) -> None:
@@ -150,7 +152,7 @@ def test_intents_and_slots_have_no_dense_format(tmp_path: Path) -> None:
 def test_uncut_intents_and_slots_bring_their_class(tmp_path: Path) -> None:
     encoder = tiny(head="intent-slots")
     again = reloaded(encoder, tmp_path / "out")
-    assert (tmp_path / "out" / "modeling_asc.py").exists()
+    assert (tmp_path / "out" / "compact.py").exists()
     torch.testing.assert_close(logits(again, padded_batch()), logits(encoder, padded_batch()), atol=1e-4, rtol=0)
 
 
@@ -162,10 +164,10 @@ def test_a_planted_wrong_head_is_not_exported(
     encoder = tiny(architecture)
     full = Plan.full(encoder.shape)
     smaller, wrong = encoder.cut(full.drop(layer=1, head=1)), encoder.cut(full.drop(layer=1, head=2))
-    right_writer = directory.write_weights
+    right_writer = checkpoint.write_weights
 
-    def write_wrong(state: Any, path: Path, dtype: torch.dtype) -> None:
-        right_writer(wrong.model.state_dict() if format == "compact" else shifted(state), path, dtype)
+    def write_wrong(state: Any, path: Path, packing: Packing) -> int:
+        return right_writer(wrong.model.state_dict() if format == "compact" else shifted(state), path, packing)
 
     def shifted(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The columns of two heads of a readout change places."""
@@ -176,26 +178,26 @@ def test_a_planted_wrong_head_is_not_exported(
         columns[:12] = columns[:12].roll(6)
         return {**state, name: state[name][:, columns]}
 
-    monkeypatch.setattr(directory, "write_weights", write_wrong)
+    monkeypatch.setattr(checkpoint, "write_weights", write_wrong)
     with pytest.raises(UserError, match="does not answer like the one in memory"):
         export(smaller, tmp_path / "out", format)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_lost_weights_are_not_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    right_writer = directory.write_weights
+    right_writer = checkpoint.write_weights
 
-    def lose_one(state: Any, path: Path, dtype: torch.dtype) -> None:
-        right_writer({n: t for n, t in state.items() if n != "classifier.weight"}, path, dtype)
+    def lose_one(state: Any, path: Path, packing: Packing) -> int:
+        return right_writer({n: t for n, t in state.items() if n != "classifier.weight"}, path, packing)
 
-    monkeypatch.setattr(directory, "write_weights", lose_one)
+    monkeypatch.setattr(checkpoint, "write_weights", lose_one)
     with pytest.raises(UserError, match=r"missing_keys.*classifier\.weight"):
         export(tiny(), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_tokenizer_that_splits_otherwise_is_not_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    right_writer = directory.write_tokenizer
+    right_writer = package.write_tokenizer
 
     def write_cased(tokenizer: Any, folder: Path) -> None:
         right_writer(tokenizer, folder)
@@ -203,7 +205,7 @@ def test_a_tokenizer_that_splits_otherwise_is_not_exported(tmp_path: Path, monke
         content["normalizer"] = None
         (folder / "tokenizer.json").write_text(json.dumps(content))
 
-    monkeypatch.setattr(directory, "write_tokenizer", write_cased)
+    monkeypatch.setattr(package, "write_tokenizer", write_cased)
     with pytest.raises(UserError, match="tokenizer splits texts otherwise"):
         export(tiny(), tmp_path / "out", texts=["The cat SAT", ("a dog", "on the mat")])
     assert list(tmp_path.iterdir()) == []
@@ -227,20 +229,12 @@ def test_a_plan_that_is_not_the_cut_is_refused(tmp_path: Path) -> None:
     assert Plan.load(tmp_path / "out" / "plan.json") == plan
 
 
-def test_shared_weights_are_written_twice_rather_than_lost(tmp_path: Path) -> None:
-    encoder = tiny()
-    first, second = (encoder.model.bert.encoder.layer[i].intermediate.dense for i in (0, 1))
-    second.weight = first.weight
-    again = reloaded(encoder, tmp_path / "out")
-    torch.testing.assert_close(logits(again, padded_batch()), logits(encoder, padded_batch()), atol=1e-4, rtol=0)
-
-
 def test_the_model_in_memory_is_not_touched(tmp_path: Path) -> None:
     encoder = tiny("modernbert")
     smaller = encoder.cut(half(encoder.shape))
     before, weights = smaller.model.config.to_dict(), smaller.weights
     export(smaller, tmp_path / "out")
-    export(smaller, tmp_path / "dense", "dense", dtype="float16")
+    export(smaller, tmp_path / "dense", "dense", packing="float16")
     assert smaller.model.config.to_dict() == before
     assert Encoder(smaller.model, smaller.tokenizer, "x").weights == weights
 
@@ -248,14 +242,20 @@ def test_the_model_in_memory_is_not_touched(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda c: c.pop("asc_cut"), "no asc_cut"),
-        (lambda c: c.update(asc_cut=[1]), "no asc_cut"),
-        (lambda c: c["asc_cut"].update(heads=[["0"]]), "does not fit"),
-        (lambda c: c["asc_cut"].update(layers=[0, 1, 9]), "depth"),
-        (lambda c: c["asc_cut"].update(dense={"num_hidden_layers": 3, "__class__": 1}), "does not fit"),
-        (lambda c: c["asc_cut"]["dense"].update(layer_types=5), "does not fit"),
-        (lambda c: c["asc_cut"]["neurons"].__setitem__(0, 10**9), "does not fit"),
-        (lambda c: c["asc_cut"]["heads"].__setitem__(0, [1]), "do not fit"),
+        (lambda c: c.pop("asc"), "no asc that says"),
+        (lambda c: c.update(asc=[1]), "no asc that says"),
+        (lambda c: c["asc"].update(format=3), "format 3"),
+        (lambda c: c["asc"].update(structures={}), "no list"),
+        (lambda c: c["asc"]["structures"].append({"kind": "magic"}), "'magic' is none of"),
+        (lambda c: c["asc"]["structures"].append({"kind": ["cut"]}), "is none of"),
+        (lambda c: c["asc"]["structures"][0].update(more=1), "has not the fields"),
+        (lambda c: c["asc"]["structures"][0].update(heads=[["0"]]), "does not fit"),
+        (lambda c: c["asc"]["structures"][0].update(layers=[0, 1, 9]), "depth"),
+        (lambda c: c["asc"].update(dense={"num_hidden_layers": 3, "__class__": 1}), "does not fit"),
+        (lambda c: c["asc"]["dense"].update(num_hidden_layers=2), "depth"),
+        (lambda c: c["asc"]["dense"].update(num_hidden_layers="3"), "does not fit"),
+        (lambda c: c["asc"]["structures"][0]["neurons"].__setitem__(0, 10**9), "does not fit"),
+        (lambda c: c["asc"]["structures"][0]["heads"].__setitem__(0, [1]), "do not fit"),
     ],
 )
 def test_a_record_of_the_cut_that_was_tampered_with_is_refused(change: Any, says: str, tmp_path: Path) -> None:
@@ -281,7 +281,46 @@ def test_weights_of_another_cut_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="compact or dense"):
+    with pytest.raises(UserError, match="compact or dense or onnx"):
         export(tiny(), tmp_path / "out", "gguf")
     with pytest.raises(UserError, match="float32 or float16"):
-        export(tiny(), tmp_path / "out", dtype="int8")
+        export(tiny(), tmp_path / "out", packing="int8")
+
+
+def test_a_packing_that_a_format_lacks_is_refused_with_those_that_have_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="onnx stores weights as float32, not as float16; compact or dense does"):
+        export(tiny(), tmp_path / "out", "onnx", packing="float16")
+
+
+def test_the_old_name_of_packing_still_works(tmp_path: Path) -> None:
+    assert export(tiny(), tmp_path / "out", dtype="float16").packing == "float16"
+
+
+def test_the_encoder_says_how_it_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = tiny()
+    monkeypatch.setattr(type(encoder), "packing", "float16", raising=False)
+    assert export(encoder, tmp_path / "out").packing == "float16"
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+@pytest.mark.parametrize("format", [name for name, form in FORMATS.items() if len(form.packings) > 1])
+def test_the_card_counts_the_bytes_of_the_tensors_written(format: str, packing: str, tmp_path: Path) -> None:
+    encoder = tiny()
+    smaller = encoder.cut(half(encoder.shape))
+    export(smaller, tmp_path / "out", format, packing=packing, original=encoder)
+    stored = load_file(tmp_path / "out/model.safetensors").values()
+    written = sum(tensor.numel() * tensor.element_size() for tensor in stored)
+    card = (tmp_path / "out/README.md").read_text()
+    assert f"| weights, bytes ({packing}) | {written:,} | {4 * encoder.parameters:,} |" in card
+
+
+def test_a_recipe_is_written_without_paths_of_this_machine(tmp_path: Path) -> None:
+    encoder = tiny()
+    plan = replace(half(encoder.shape), provenance=Provenance(model="/home/someone/model", method="fisher"))
+    recipe = replace(Recipe.of(plan), original="/home/someone/model", task=str(tmp_path / "mood.toml"))
+    export(encoder.cut(plan), tmp_path / "out", recipe=recipe)
+    text = (tmp_path / "out/recipe.json").read_text()
+    assert "/home/someone" not in text
+    assert str(tmp_path) not in text
+    again = Recipe.load(tmp_path / "out/recipe.json")
+    assert (again.original, again.task, again.key) == ("model", "mood.toml", recipe.key)
