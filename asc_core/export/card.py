@@ -16,7 +16,7 @@ import transformers
 
 from asc_core.export.comparison import Comparison
 from asc_core.export.formats.format import Written
-from asc_core.export.packings import Packing, packing_named
+from asc_core.export.packings import Packing, packing_named, packing_of
 from asc_core.values import Cost, Estimate, Plan
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def _cost(card: Card, encoder: Encoder, original: Encoder | None, written: Writt
 
 
 def _bytes_as_stored(encoder: Encoder) -> int:
-    packing = packing_named(getattr(encoder, "packing", "float32"))
+    packing = packing_named(packing_of(encoder))
     return sum(map(packing.bytes, encoder.model.parameters()))
 
 

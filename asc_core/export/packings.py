@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,3 +49,8 @@ def packing_named(name: str) -> Packing:
     if name not in PACKINGS:
         raise UserError(f"Weights are stored as {' or '.join(PACKINGS)}, not as {name!r}.")
     return PACKINGS[name]
+
+
+def packing_of(encoder: Any) -> str:
+    """The name of the packing that an encoder asks for."""
+    return str(getattr(encoder, "packing", "float32"))
