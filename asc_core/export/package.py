@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asc_core.atomic_folder import new_folder
 from asc_core.errors import UserError
 from asc_core.export.card import Card, model_card
 from asc_core.export.comparison import compare_folder
-from asc_core.export.folder import new_folder
 from asc_core.export.formats import FORMATS, Format
 from asc_core.export.packings import Packing, packing_named, packing_of
 from asc_core.export.tokenizer_files import write_tokenizer
