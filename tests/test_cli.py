@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from asc_core.cli import app
 from asc_core.encoder import Encoder
+from asc_core.recipes import Recipe
 from asc_core.study import Study
 from asc_core.values import Plan
 from tests.tiny import WORDS, save_checkpoint, tiny
@@ -138,6 +139,15 @@ def test_a_task_with_a_test_split_alone_goes_all_the_way(project: Path, tmp_path
     assert made["max_difference"] < 1e-4
     assert "--task alone.toml --split test" in (out / "README.md").read_text()
     assert run("export", out, *common, "-o", tmp_path / "exported")["max_difference"] < 1e-4
+
+
+@pytest.mark.slow
+def test_format_and_packing_of_a_cut_can_be_said(project: Path, plan: Path, tmp_path: Path) -> None:
+    options = ("--plan", plan, "--format", "dense", "--packing", "float16", "-o", tmp_path / "small")
+    run("compress", project / "model", *options)
+    assert "--format dense --packing float16" in (tmp_path / "small/README.md").read_text()
+    assert run("export", project / "model", "--dtype", "float16", "-o", tmp_path / "old")["packing"] == "float16"
+    assert "onnx" in run("export", project / "model", "--format", "gguf", "-o", tmp_path / "no", exit_code=2)
 
 
 @pytest.mark.parametrize("method", ["kwon", "kprune", "greedy-layers"])
@@ -283,6 +293,7 @@ def test_a_ready_recipe_is_written_applied_and_its_model_loads(project: Path, tm
     card = (tmp_path / "small/README.md").read_text()
     assert "distilled from the original" in card
     assert "--recipe recipe.json" in card
+    assert Recipe.load(tmp_path / "small/recipe.json").key == Recipe.load(recipe).key
     taught = run("distil", tmp_path / "small", "--teacher", project / "model", *task, "-o", tmp_path / "more",
                  "--steps", 4, "--lr", 1e-3)  # fmt: skip
     assert taught["value"] >= taught["before"]

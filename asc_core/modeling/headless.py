@@ -10,12 +10,11 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import nn
 
 from .architectures import Architecture
 
 
-def leave_without_heads(architecture: Architecture, attention: nn.Module) -> None:
+def leave_without_heads(architecture: Architecture, attention: Any) -> None:
     """Change an attention module whose readout has no columns left, in place."""
     if getattr(attention, "headless", False):
         return
@@ -28,7 +27,7 @@ def leave_without_heads(architecture: Architecture, attention: nn.Module) -> Non
 
 
 @cache
-def _headless(attention_class: type[nn.Module]) -> type[nn.Module]:
+def _headless(attention_class: Any) -> Any:
     def forward(self: Any, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, None]:
         written = hidden_states[..., :0]
         if self.readout_inside:

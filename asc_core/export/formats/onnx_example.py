@@ -16,7 +16,8 @@ options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1  # threads of one call; by default every core of the machine
 session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options)
 
-encoded = tokenizer.encode(*sys.argv[1:] or ["A text."])
+texts = sys.argv[1:] or ["A text."]
+encoded = tokenizer.encode(texts[0], texts[1] if len(texts) > 1 else None)
 inputs = {"input_ids": encoded.ids, "attention_mask": encoded.attention_mask, "token_type_ids": encoded.type_ids}
 outputs = session.run(None, {wanted.name: np.array([inputs[wanted.name]]) for wanted in session.get_inputs()})
 labels = {"logits": "id2label", "intent_logits": "id2label", "slot_logits": "slot_id2label"}
