@@ -26,7 +26,7 @@ import numpy as np
 import asc_core
 from asc_core.demo import applications
 from asc_core.progress import Progress
-from asc_core.scores.settling import stability_curve
+from asc_core.scores.ranking_stability import stability_curve
 from asc_core.scores.trust import BASELINES, trust_in_study, trust_table
 from asc_core.values import Scores
 from benchmarks.machine import RESULTS, keep, machine

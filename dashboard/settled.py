@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from asc_core.plan.parts import flat_scores, kinds_of
-from asc_core.scores.settling import FEWEST_PARTS, fresh_correlation, stability_curve
+from asc_core.scores.ranking_stability import FEWEST_PARTS, fresh_correlation, stability_curve
 from asc_core.scores.streaming import NORMAL_QUANTILE
 from asc_core.values import Scores
 

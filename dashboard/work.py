@@ -12,8 +12,8 @@ from asc_core.errors import UserError
 from asc_core.plan import CostModel
 from asc_core.progress import Progress
 from asc_core.scores import sweep
-from asc_core.scores.needs import head_shares
 from asc_core.scores.sweep_pass import BATCH_TOKENS, batches_by_length
+from asc_core.scores.task_specificity import head_shares
 from asc_core.scores.trust import TrustReport, trust_in_study
 from asc_core.study import Study
 from asc_core.tasks import Task

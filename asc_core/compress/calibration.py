@@ -21,7 +21,7 @@ SAMPLES = 1024
 TOKENS = 65536  # of SQuAD's long texts, 16,384 are a hundred: a refit to so few loses half as many points again
 MEMORY = 2 << 30  # bytes that the residual sums may take: the sample of a large encoder ends earlier
 HELD_OUT = 0.2
-FELT = 0.9  # with surgeon.FELT by benchmarks/results/token_weights.json
+FELT = 0.9  # with obs.GRADIENT_WEIGHT by benchmarks/results/token_weights.json
 """How much of a token's weight goes by how strongly the outputs feel the readout there; the rest is alike for all. What
 only [CLS] reads at the end should not be spoiled for [CLS], but tokens that are felt little still feed layers above."""
 

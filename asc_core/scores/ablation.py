@@ -19,12 +19,12 @@ from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.parts import ABLATED, NEURON_GROUPS, SUBLAYERS
 from asc_core.progress import Progress
+from asc_core.scores.ablated_forward import AblatedForward, Part
+from asc_core.scores.data_fingerprint import data_fingerprint
 from asc_core.scores.neuron_groups import GROUPS, neuron_groups
-from asc_core.scores.origin import origin
 from asc_core.scores.resume import SECONDS_BETWEEN_SAVES, PartialStore
 from asc_core.scores.streaming import REPLICATES, replicate_weights
 from asc_core.scores.sweep_pass import BATCH_TOKENS, batches_by_length
-from asc_core.scores.switched_off import Part, SwitchedOff
 from asc_core.tasks.base import Examples, Features, Metric, Task
 from asc_core.values import PartValues, Scores, Shape
 
@@ -65,7 +65,7 @@ def ablate(
     """
     work = Work.prepare(encoder, task, parts, split, samples, seed, batch_tokens)
     progress = progress or Progress()
-    texts = origin(task, split, samples, seed)
+    texts = data_fingerprint(task, split, samples, seed)
     settings = (encoder.weights, task.name, texts, split, seed, work.tokens, list(parts), groups)
     key = json.dumps(["ablation", _STATE_VERSION, *settings])
     state = _State.restore(study.partial(key) if study is not None else None)
@@ -189,7 +189,7 @@ def _measure(
     work: Work, parts: Sequence[Part], state: _State, progress: Progress, study: PartialStore | None, key: str
 ) -> None:
     """All batches, from where an earlier run was saved. On Cancelled the state is saved too."""
-    runner = SwitchedOff(work.encoder, work.task, work.features, parts, work.tokens)
+    runner = AblatedForward(work.encoder, work.task, work.features, parts, work.tokens)
     finished = sum(map(len, work.batches[: state.batches])) * len(parts)
     total, what = len(work.features) * len(parts), f"ablating {work.task.name}"
     last_save, saved = time.monotonic(), state.batches
@@ -217,7 +217,7 @@ def losses_without(work: Work, parts: Sequence[Part], check: Callable[[], None])
 
     check: called now and then; what it raises ends the work.
     """
-    runner = SwitchedOff(work.encoder, work.task, work.features, parts, work.tokens)
+    runner = AblatedForward(work.encoder, work.task, work.features, parts, work.tokens)
     loss = np.zeros((len(work.features), 1 + len(parts)))
     for piece in (piece for batch in work.batches for piece in work.pieces(batch)):
         for part, rows, losses, _ in _pass(work, runner, piece, lambda done: check()):
@@ -226,7 +226,7 @@ def losses_without(work: Work, parts: Sequence[Part], check: Callable[[], None])
     return np.add.reduceat(loss, starts), np.diff(starts, append=len(loss))
 
 
-def _add(work: Work, runner: SwitchedOff, rows: np.ndarray, state: _State, step: Callable[[int], None]) -> None:
+def _add(work: Work, runner: AblatedForward, rows: np.ndarray, state: _State, step: Callable[[int], None]) -> None:
     """Loss and statistics of the examples of one batch, dense and with each part switched off."""
     position = {int(row): i for i, row in enumerate(rows)}
     loss = np.zeros((len(rows), 1 + len(runner.parts)))
@@ -245,7 +245,7 @@ def _add(work: Work, runner: SwitchedOff, rows: np.ndarray, state: _State, step:
 
 
 def _pass(
-    work: Work, runner: SwitchedOff, rows: np.ndarray, step: Callable[[int], None]
+    work: Work, runner: AblatedForward, rows: np.ndarray, step: Callable[[int], None]
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray, list[Any]]]:
     """(0 for dense or 1 + part, features, their losses, their predictions)"""
     with torch.inference_mode():

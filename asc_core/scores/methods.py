@@ -66,7 +66,7 @@ class Method:
     from_sums: Callable[[Sums, Shape, int], tuple[dict[str, np.ndarray], dict[str, np.ndarray]]] | None = None
     details: Mapping[str, str] = field(default_factory=dict)
     asked: Literal["by default", "in all", "by name"] = "by default"
-    by_itself: bool = False  # has a pass of its own, `surgeon_scores`
+    by_itself: bool = False  # has a pass of its own, `obs_scores`
 
     def labels_used(self, targets: str) -> str:
         """For `Scores.labels`, in a sweep with these targets."""

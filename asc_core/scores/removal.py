@@ -22,7 +22,7 @@ from asc_core.gates import gated
 from asc_core.parts import BLOCKS, REMOVABLE
 from asc_core.plan.parts import flat_scores, slices
 from asc_core.progress import Progress
-from asc_core.scores.origin import origin
+from asc_core.scores.data_fingerprint import data_fingerprint
 from asc_core.scores.resume import SECONDS_BETWEEN_SAVES, PartialStore
 from asc_core.scores.streaming import replicate_weights
 from asc_core.scores.sweep_pass import BATCH_TOKENS, batches_by_length
@@ -131,7 +131,7 @@ def remove_in_order(
     tokens = batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048)
     batches = batches_by_length(features.lengths, tokens)
     wanted = hashlib.sha256("".join(plans).encode()).hexdigest()
-    texts = origin(task, split, samples, seed)
+    texts = data_fingerprint(task, split, samples, seed)
     key = json.dumps(["removal", _STATE_VERSION, encoder.weights, task.name, texts, split, seed, tokens, wanted])
     saved = study.partial(key) if study is not None else None
     loss = np.array(saved[0]["loss"]) if saved is not None else np.zeros((len(features), len(plans)))

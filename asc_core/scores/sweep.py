@@ -19,13 +19,13 @@ from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.progress import Progress
 from asc_core.scores.collector import TOKEN_SHARE
+from asc_core.scores.data_fingerprint import data_fingerprint
 from asc_core.scores.margins import margins_of
 from asc_core.scores.methods import Means, Method, chosen_methods
-from asc_core.scores.origin import origin
+from asc_core.scores.obs import OBS, obs_scores
+from asc_core.scores.ranking_stability import EarlyStop, growing_slices
 from asc_core.scores.resume import SECONDS_BETWEEN_SAVES, PartialStore
-from asc_core.scores.settling import Settling, growing_slices
 from asc_core.scores.streaming import Sums
-from asc_core.scores.surgeon import OBS, surgeon_scores
 from asc_core.scores.sweep_pass import BATCH_TOKENS, SweepPass, batches_by_length
 from asc_core.tasks.base import Targets, Task
 from asc_core.values import PartValues, Scores, Shape
@@ -57,8 +57,8 @@ def sweep(
     on it beyond rounding, but for sampled targets, whose draws belong to a batch.
     token_share: how many of the tokens are looked at for single heads and neurons (at least 2 a text).
     stop_when_settled: end after 64, 128, 256, ... examples, as soon as every method's ranking has this stability (see
-    `settling`; 0.95, say). What it was at each stop is in `Scores.details` ("stability.<kind>"). With a study, the same
-    sweep with a higher value goes on from where it ended, with 1 to the end. By default the sweep is not watched.
+    `ranking_stability`; 0.95, say). What it was at each stop is in `Scores.details` ("stability.<kind>"). With a study,
+    the same sweep with a higher value goes on from where it ended, with 1 to the end. By default it is not watched.
     study: results are saved there, and a sweep that was cancelled or killed goes on from where it was last saved.
 
     In question answering the unit is the window of a long text: each has its own loss and counts as one; in the
@@ -79,17 +79,17 @@ def sweep(
         raise UserError(f"The task {task.name} has no labels for {names}: choose targets 'sampled' or 'argmax'.")
     if collectors:
         work = SweepPass(encoder, task, task.examples(split, samples, seed), collectors, targets, seed, token_share)
-        texts = origin(task, split, samples, seed)
+        texts = data_fingerprint(task, split, samples, seed)
         settings = (encoder.weights, task.name, texts, split, seed, batch_tokens, token_share)
         needs = (targets if differentiates else "none", [c.__name__ for c in collectors])
         watched = ["growing"] if stop_when_settled is not None else []
         key = json.dumps(["sweep", _STATE_VERSION, *settings, *needs, *watched])
         tokens = batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048)
         if stop_when_settled is None:
-            batches, settling = batches_by_length(work.features.lengths, tokens), None
+            batches, early_stop = batches_by_length(work.features.lengths, tokens), None
         else:
-            batches, settling = _watched(work, tokens, chosen, stop_when_settled)
-        sums = _run(work, batches, progress, study, key, settling)
+            batches, early_stop = _watched(work, tokens, chosen, stop_when_settled)
+        sums = _run(work, batches, progress, study, key, early_stop)
     for method in chosen:
         empty = Scores(
             method=method.id,
@@ -107,18 +107,18 @@ def sweep(
         else:
             remarks = work.features.remarks(len(work.examples))
             gathered = replace(empty, examples=len(work.examples), notes=remarks, texts=texts)
-            if settling is not None:
-                notes = " ".join(filter(None, (remarks, settling.note)))
-                details = settling.details(method.id)
-                gathered = replace(gathered, examples=settling.examples, notes=notes, details=details)
+            if early_stop is not None:
+                notes = " ".join(filter(None, (remarks, early_stop.note)))
+                details = early_stop.details(method.id)
+                gathered = replace(gathered, examples=early_stop.examples, notes=notes, details=details)
             scores[method.id] = _with_result(gathered, method, sums)
     if study is not None:
         for result in scores.values():
             study.save_scores(result)
-        if collectors and not (settling is not None and settling.stopped_early):
+        if collectors and not (early_stop is not None and early_stop.stopped_early):
             study.drop_partial(key)
     if any(method.by_itself for method in everything):
-        scores[OBS] = surgeon_scores(
+        scores[OBS] = obs_scores(
             encoder,
             task,
             split=split,
@@ -133,7 +133,7 @@ def sweep(
 
 def _watched(
     work: SweepPass, tokens: int, methods: Sequence[Method], stop_at: float
-) -> tuple[list[np.ndarray], Settling]:
+) -> tuple[list[np.ndarray], EarlyStop]:
     """Batches in slices of a growing number of examples, and what decides after each slice whether to stop."""
     batches: list[np.ndarray] = []
     ends: list[int] = []
@@ -142,7 +142,7 @@ def _watched(
         batches += [rows[batch] for batch in batches_by_length(work.features.lengths[rows], tokens)]
         ends.append(len(batches))
         examples.append(len(np.unique(work.features.example[rows])) + (examples[-1] if examples else 0))
-    return batches, Settling(methods, work.encoder.shape, ends, examples, stop_at)
+    return batches, EarlyStop(methods, work.encoder.shape, ends, examples, stop_at)
 
 
 def _run(
@@ -151,7 +151,7 @@ def _run(
     progress: Progress,
     study: PartialStore | None,
     key: str,
-    settling: Settling | None,
+    early_stop: EarlyStop | None,
 ) -> Sums:
     """Add up all batches, from where an earlier run was saved. On Cancelled the state is saved too."""
     saved = study.partial(key) if study is not None else None
@@ -160,17 +160,17 @@ def _run(
     last_save = time.monotonic()
     finished = sum(map(len, batches[:done]))
     started_with = done
-    if settling is not None:
-        settling.curve = saved[1]["curve"] if saved is not None else []
+    if early_stop is not None:
+        early_stop.curve = saved[1]["curve"] if saved is not None else []
 
     def save() -> None:
         assert study is not None
-        curve = {} if settling is None else {"curve": settling.curve}
+        curve = {} if early_stop is None else {"curve": early_stop.curve}
         study.save_partial(key, sums.arrays, {"batches": done, **curve})
 
     try:
         for batch in batches[done:]:
-            if settling is not None and settling.settled(done, sums):
+            if early_stop is not None and early_stop.should_stop(done, sums):
                 if study is not None:
                     save()
                 break
@@ -187,8 +187,8 @@ def _run(
                 save()
                 started_with, last_save = done, time.monotonic()
         else:
-            if settling is not None:
-                settling.settled(done, sums)  # for the last point of its curve
+            if early_stop is not None:
+                early_stop.should_stop(done, sums)  # for the last point of its curve
         progress.step(finished, total, what)
     except BaseException:
         if study is not None and done > started_with:

@@ -24,7 +24,7 @@ from asc_core.plan.parts import flat_scores, kinds_of, slices
 from asc_core.progress import Progress
 from asc_core.scores.ablation import ABLATION, ABLATION_METRIC, ablate
 from asc_core.scores.compare import TOP_SHARE, Agreement, Interval, agreement_of
-from asc_core.scores.origin import of_these_texts
+from asc_core.scores.data_fingerprint import is_current
 from asc_core.scores.removal import POINTS, Removal, ascending, remove_in_order
 from asc_core.scores.resume import PartialStore
 from asc_core.tasks.base import Task
@@ -248,7 +248,7 @@ def trust_in_study(
     samples, split: of the ablation; one that the study has already is taken. held_out, curve_split: of the curves.
     Raises: as `ablate` and `trust`.
     """
-    kept = [s for s in study.scores(task=task.name, weights=encoder.weights) if of_these_texts(s, task)]
+    kept = [s for s in study.scores(task=task.name, weights=encoder.weights) if is_current(s, task)]
     found = {s.method: s for s in reversed(kept)}  # the newest last
     scores = {name: s for name, s in found.items() if name not in (ABLATION, ABLATION_METRIC)}
     parts = SINGLE + ((NEURON_GROUPS,) if neuron_groups else ())

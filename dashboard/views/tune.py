@@ -11,7 +11,7 @@ import streamlit as st
 from asc_core.errors import UserError
 from asc_core.plan import CostModel, Part
 from asc_core.scores import METHODS
-from asc_core.scores.origin import of_these_texts
+from asc_core.scores.data_fingerprint import is_current
 from asc_core.values import Plan, Scores
 from dashboard import work
 from dashboard.applications import Application, applications_of
@@ -63,9 +63,7 @@ def page() -> None:
             "before. Earlier results stay in the study, as of another application, and are no longer shown.",
             icon=":material/difference:",
         )
-    outdated = [
-        method for method, scores in scored.items() if not of_these_texts(scores, bench.library.task(application))
-    ]
+    outdated = [method for method, scores in scored.items() if not is_current(scores, bench.library.task(application))]
     if outdated:
         st.warning(
             f"The training texts of {application.title} have changed since it was scored "

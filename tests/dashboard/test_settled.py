@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from asc_core.scores.settling import Settling
+from asc_core.scores.ranking_stability import EarlyStop
 from dashboard.charts.palette import DARK, LIGHT, Palette
 from dashboard.charts.stability import stability_chart
 from dashboard.settled import ENOUGH, Stability, stability_of, stopped_early
@@ -70,11 +70,11 @@ def test_methods_that_look_at_no_data_have_no_stability() -> None:
 
 
 def test_the_engines_note_of_an_early_stop_is_understood() -> None:
-    settling = Settling([], SHAPE, [1, 2], [64, 1000], 0.95)
-    settling.curve = [{"examples": 64, "stability": {}}]
-    assert stopped_early(replace(scores(), notes=f"3 texts were cut. {settling.note}")) == (64, 1000)
-    settling.curve.append({"examples": 1000, "stability": {}})
-    assert stopped_early(replace(scores(), notes=settling.note)) is None
+    early_stop = EarlyStop([], SHAPE, [1, 2], [64, 1000], 0.95)
+    early_stop.curve = [{"examples": 64, "stability": {}}]
+    assert stopped_early(replace(scores(), notes=f"3 texts were cut. {early_stop.note}")) == (64, 1000)
+    early_stop.curve.append({"examples": 1000, "stability": {}})
+    assert stopped_early(replace(scores(), notes=early_stop.note)) is None
 
 
 @pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])

@@ -9,7 +9,7 @@ from asc_core.errors import Cancelled
 from asc_core.progress import Progress
 from asc_core.scores import METHODS, sweep
 from asc_core.scores.compare import spearman
-from asc_core.scores.settling import Settling, fresh_correlation, growing_slices, stability, stability_curve
+from asc_core.scores.ranking_stability import EarlyStop, fresh_correlation, growing_slices, stability, stability_curve
 from asc_core.scores.streaming import Sums
 from asc_core.study import Study
 from asc_core.values import Scores
@@ -110,11 +110,11 @@ def test_a_cancelled_watched_sweep_goes_on_to_the_same_end(tmp_path: Path) -> No
 
 def test_every_watched_ranking_has_to_settle(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"fisher": {"heads": 0.99, "neurons": 0.2, "layers": 0.9}, "update": {"heads": 0.95}}
-    monkeypatch.setattr("asc_core.scores.settling.stability", lambda method, *rest: found[method.id])
+    monkeypatch.setattr("asc_core.scores.ranking_stability.stability", lambda method, *rest: found[method.id])
     methods = [METHODS["fisher"], METHODS["update"]]
 
     def settles(at: float, batches: int = 4) -> bool:
-        return Settling(methods, tiny().shape, [4, 9], [64, 128], at).settled(batches, None)  # type: ignore[arg-type]
+        return EarlyStop(methods, tiny().shape, [4, 9], [64, 128], at).should_stop(batches, None)  # type: ignore[arg-type]
 
     assert settles(0.9), "single neurons do not count"
     assert not settles(0.92)

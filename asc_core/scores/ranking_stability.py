@@ -80,7 +80,7 @@ def growing_slices(example: np.ndarray, seed: int, first: int = FIRST_SLICE) -> 
     return [np.flatnonzero(np.isin(example, part)) for part in chosen if part.size]
 
 
-class Settling:
+class EarlyStop:
     """Watches a sweep that may stop. For one sweep.
 
     batches: (stops,) after how many batches a slice ends; examples: (stops,) how many examples are done by then.
@@ -96,7 +96,7 @@ class Settling:
         self.total = examples[-1]
         self.curve: list[dict[str, Any]] = []
 
-    def settled(self, batches: int, sums: Sums) -> bool:
+    def should_stop(self, batches: int, sums: Sums) -> bool:
         """Whether to stop after so many batches. Where a slice ends, the curve gets a point."""
         if batches not in self.examples_after:
             return False

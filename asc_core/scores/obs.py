@@ -1,12 +1,11 @@
-"""Scores that foresee the refit: what is lost when a part goes *after* the parts that stay have taken over its work.
+"""Optimal brain surgeon: what is lost when a part goes *after* the parts that stay have taken over its work.
 
-Optimal brain surgeon (Hassibi and Stork 1992) on the structures of a readout, as in ZipLM (Kurtic et al. 2023, arXiv
-2302.04089): with H the second moments of the readout's input, the columns S of its weight W can be removed and the
-others adjusted at the cost tr(V_S^T G V_S (H^-1)_SS^-1), where G, the second moments of the loss gradient at the
-readout's output, says how much an error there is felt (Kronecker-factored curvature, as in K-FAC). The loss here is
-how far the outputs move, and a token's input counts in H by how much its readout is felt, so that what only [CLS] reads
-at the end is kept right for [CLS]. After each removal W and H^-1 are updated, so that of two parts that do the same
-thing only one is cheap.
+Hassibi and Stork (1992) on the structures of a readout, as in ZipLM (Kurtic et al. 2023, arXiv 2302.04089): with H the
+second moments of the readout's input, the columns S of its weight W can be removed and the others adjusted at the cost
+tr(V_S^T G V_S (H^-1)_SS^-1), where G, the second moments of the loss gradient at the readout's output, says how much an
+error there changes the loss (Kronecker-factored curvature, as in K-FAC). The loss here is how far the outputs move, and
+a token's input counts in H by its gradient at the readout, so that what only [CLS] reads at the end is kept right for
+[CLS]. After each removal W and H^-1 are updated, so that of two parts that do the same thing only one is cheap.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ import torch
 
 from asc_core.parts import BLOCKS_OF
 from asc_core.progress import Progress
+from asc_core.scores.data_fingerprint import data_fingerprint
 from asc_core.scores.grams import GramSums
-from asc_core.scores.origin import origin
 from asc_core.scores.sensitivity import GateGradients
 from asc_core.scores.sweep_pass import BATCH_TOKENS, SweepPass, batches_by_length
 from asc_core.values import PartValues, Scores, Shape
@@ -39,10 +38,12 @@ OBS = "obs"
 TOKENS = 8192
 DAMPING = 1e-3  # of the mean of H's diagonal
 NEURONS_AT_ONCE = 16
-FELT = 0.5  # how much of a token's weight in H goes by its gradient; by benchmarks/results/token_weights.json
+GRADIENT_WEIGHT = (
+    0.5  # how much of a token's weight in H goes by its gradient; by benchmarks/results/token_weights.json
+)
 
 
-def surgeon_scores(
+def obs_scores(
     encoder: Encoder,
     task: Task,
     *,
@@ -80,12 +81,12 @@ def surgeon_scores(
     removals = {}
     for number, readout in enumerate(encoder.readouts):
         progress.step(number, len(encoder.readouts), f"removing in order, {task.name}")
-        place = (readout.kind, readout.row)
-        gram = torch.from_numpy(second_moments[place])
-        removals[place] = removal(
+        key = (readout.kind, readout.row)
+        gram = torch.from_numpy(second_moments[key])
+        removals[key] = removal_order(
             readout.linear.weight.detach().cpu(),
             (gram / gram[-1, -1].clamp_min(1e-30)).float(),
-            torch.from_numpy(output_moments[place] / len(lengths)).float(),
+            torch.from_numpy(output_moments[key] / len(lengths)).float(),
             readout.width,
         )
     progress.step(len(encoder.readouts), len(encoder.readouts), f"removing in order, {task.name}")
@@ -100,7 +101,7 @@ def surgeon_scores(
         seed=seed,
         labels="none",
         notes=work.features.remarks(len(work.examples)),
-        texts=origin(task, split, samples, seed),
+        texts=data_fingerprint(task, split, samples, seed),
     )
     if study is not None:
         study.save_scores(scores)
@@ -140,12 +141,12 @@ class OutputGradients(GateGradients):
     @torch.no_grad()
     def _keep(self, readout: Readout, inputs: torch.Tensor, gradient: torch.Tensor) -> None:
         root = self.view.sample_weight.sqrt().view(-1, 1)
-        felt = self.view.sampled(gradient).flatten(0, 1) * root
-        place = (readout.kind, readout.row)
-        self.gradients.setdefault(place, []).append(felt)
-        square = felt.square().sum(1, keepdim=True)
-        counts = FELT * square + (1 - FELT) * square.mean() * self.view.sample_weight.view(-1, 1)
-        self.inputs.setdefault(place, []).append(inputs * counts.sqrt())
+        weighted = self.view.sampled(gradient).flatten(0, 1) * root
+        key = (readout.kind, readout.row)
+        self.gradients.setdefault(key, []).append(weighted)
+        square = weighted.square().sum(1, keepdim=True)
+        counts = GRADIENT_WEIGHT * square + (1 - GRADIENT_WEIGHT) * square.mean() * self.view.sample_weight.view(-1, 1)
+        self.inputs.setdefault(key, []).append(inputs * counts.sqrt())
 
     def statistics(self) -> dict[str, Statistic]:
         self.source = None
@@ -153,7 +154,7 @@ class OutputGradients(GateGradients):
 
 
 @dataclass(frozen=True)
-class Removal:
+class RemovalOrder:
     """order: blocks of a readout, the first to go first. lost: (blocks + 1,) what is lost in all with so many gone."""
 
     order: np.ndarray
@@ -161,15 +162,19 @@ class Removal:
 
 
 @torch.no_grad()
-def removal(
-    weight: torch.Tensor, moments: torch.Tensor, felt: torch.Tensor, width: int, at_once: int = NEURONS_AT_ONCE
-) -> Removal:
+def removal_order(
+    weight: torch.Tensor,
+    moments: torch.Tensor,
+    output_moments: torch.Tensor,
+    width: int,
+    at_once: int = NEURONS_AT_ONCE,
+) -> RemovalOrder:
     """The order in which the blocks of a readout are best removed, greedily, the rest taking over after each.
 
-    weight: (d, columns). moments: (columns + 1, columns + 1) E[x^T x] of [x, 1]. felt: (d, d) moments of the gradient
-    at the output. width: columns of a block. at_once: how many single columns go in one step (of blocks, one).
+    weight: (d, columns). moments: (columns + 1, columns + 1) E[x^T x] of [x, 1]. output_moments: (d, d) moments of the
+    gradient at the output. width: columns of a block. at_once: how many single columns go in one step (of blocks, one).
     """
-    root = _root(felt)
+    root = _root(output_moments)
     rest = torch.cat([root @ weight, weight.new_zeros(len(weight), 1)], 1)  # (d, columns + 1), in units of the loss
     damped = moments + DAMPING * moments.diagonal()[:-1].mean().clamp_min(1e-12) * torch.eye(len(moments))
     inverse = torch.linalg.inv(damped.double()).float()
@@ -196,7 +201,7 @@ def removal(
         stays = torch.ones(len(left), dtype=torch.bool)
         stays[first] = False
         left = left[stays]
-    return Removal(np.array(order, dtype=np.int64), np.concatenate([[0.0], np.cumsum(np.maximum(steps, 0))]))
+    return RemovalOrder(np.array(order, dtype=np.int64), np.concatenate([[0.0], np.cumsum(np.maximum(steps, 0))]))
 
 
 def _lost(rest: torch.Tensor, inverse: torch.Tensor, columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -212,7 +217,7 @@ def _root(moments: torch.Tensor) -> torch.Tensor:
     return (values.clamp_min(0).sqrt()[:, None] * vectors.T).float()
 
 
-def rising(removal: Removal) -> np.ndarray:
+def isotonic_values(removal: RemovalOrder) -> np.ndarray:
     """(blocks,) a value for each block: the slope of the convex hull of `lost`, rising in the order of removal."""
     lost, count = removal.lost, len(removal.order)
     corners: list[int] = []
@@ -232,10 +237,10 @@ def rising(removal: Removal) -> np.ndarray:
     return values
 
 
-def _values(removals: Mapping[ReadoutKey, Removal], shape: Shape) -> PartValues:
+def _values(removals: Mapping[ReadoutKey, RemovalOrder], shape: Shape) -> PartValues:
     rows = range(len(shape.heads))
     found: dict[str, Any] = {}
     for kind in ("attention", "ffn"):
-        found[BLOCKS_OF[kind]] = tuple(rising(removals[kind, row]) for row in rows)
+        found[BLOCKS_OF[kind]] = tuple(isotonic_values(removals[kind, row]) for row in rows)
         found[kind] = np.array([removals[kind, row].lost[-1] for row in rows])
     return PartValues(**found)
