@@ -14,15 +14,16 @@ from asc_core.scores.compare import Redundancy, redundancy
 from asc_core.scores.task_specificity import FEWEST_EXAMPLES, TaskSpecificity, permutation_test
 from asc_core.study import Study
 from asc_core.values import Scores, Shape
-from dashboard import numbers, work
-from dashboard.applications import Application
+from dashboard.background import scoring_jobs
 from dashboard.charts.heatmap import needs_map
-from dashboard.frame import CHART_CONFIG, all_jobs, escape, library, scale_legend, show_failure
-from dashboard.look import colours
-from dashboard.methods import title_of
-from dashboard.panels.in_view import InView
-from dashboard.session import Session
-from dashboard.trusting import KIND_NAMES
+from dashboard.panels.selection import InView
+from dashboard.state.applications import Application
+from dashboard.state.session import Session
+from dashboard.tables.trust_report import KIND_NAMES
+from dashboard.text import numbers
+from dashboard.text.method_names import title_of
+from dashboard.widgets.page import CHART_CONFIG, all_jobs, escape, library, scale_legend, show_failure
+from dashboard.widgets.theme import colours
 
 SAMPLES = 256
 SIGNIFICANT = 0.05
@@ -180,7 +181,7 @@ def needs_of_part(study: Study, scored: Sequence[tuple[Application, Scores]], na
 
 
 def shares_of(study: Study, application: Application, scores: Scores) -> np.ndarray | None:
-    kept = study.partial(work.shares_key(application, scores.weights, SAMPLES))
+    kept = study.partial(scoring_jobs.shares_key(application, scores.weights, SAMPLES))
     return kept[0].get("shares") if kept is not None else None
 
 
@@ -195,7 +196,7 @@ def start_button(session: Session, view: InView, first: Application, second: App
         show_failure(job)
 
     def start() -> None:
-        sharing = work.sharing(library(), session.study, (first, second), SAMPLES, jobs)
+        sharing = scoring_jobs.sharing(library(), session.study, (first, second), SAMPLES, jobs)
         jobs.start(session.id, "score", key, f"{first.title} against {second.title}", sharing)
 
     st.button(
