@@ -11,7 +11,7 @@ import torch
 from asc_core import modeling
 from asc_core.encoder import Encoder
 from asc_core.probes import Probe, Readout, ReadoutKey
-from asc_core.progress import Progress
+from asc_core.progress import CALIBRATING, Progress
 from asc_core.scores.restart import Restartable
 from asc_core.scores.sensitivity import random_projection
 from asc_core.scores.sweep_pass import BATCH_TOKENS, batches_by_length, frozen
@@ -100,7 +100,7 @@ def calibrate(
     for places in batches_by_length(
         features.lengths[drawn], batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048)
     ):
-        progress.step(done, len(drawn), f"calibrating on {task.name}")
+        progress.step(done, len(drawn), f"calibrating on {task.name}", CALIBRATING)
         rows = drawn[places]
         batch = task.batch(features, rows, encoder)
         probe = FeltSums(norm_first)
@@ -116,7 +116,7 @@ def calibrate(
             _add_moments(sums, probe.inputs, texts[-1])
         probe.release()
         done += len(rows)
-    progress.step(done, len(drawn), f"calibrating on {task.name}")
+    progress.step(done, len(drawn), f"calibrating on {task.name}", CALIBRATING)
     _balance(texts)
     total = int(features.lengths[drawn].sum())
     return Calibration(tuple(texts), encoder.weights, task.name, len(examples), total, seed, sums)

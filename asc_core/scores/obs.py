@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from asc_core.parts import BLOCKS_OF
-from asc_core.progress import Progress
+from asc_core.parts import BLOCKS, BLOCKS_OF, SUBLAYERS
+from asc_core.progress import SCORING, Progress
+from asc_core.scores.collector import Differentiable
 from asc_core.scores.data_fingerprint import data_fingerprint
 from asc_core.scores.grams import GramSums
-from asc_core.scores.sensitivity import GateGradients
+from asc_core.scores.method import OwnPass, Request
+from asc_core.scores.sensitivity import random_projection
 from asc_core.scores.sweep_pass import BATCH_TOKENS, SweepPass, batches_by_length
 from asc_core.values import PartValues, Scores, Shape
 
@@ -30,9 +32,8 @@ if TYPE_CHECKING:
     from asc_core.encoder import Encoder
     from asc_core.probes import Readout, ReadoutKey
     from asc_core.scores.collector import BatchView, ReadoutWeights
-    from asc_core.scores.resume import PartialStore
     from asc_core.scores.streaming import Statistic
-    from asc_core.tasks.base import Task
+    from asc_core.tasks.base import Batch, Task
 
 OBS = "obs"
 TOKENS = 8192
@@ -53,7 +54,6 @@ def obs_scores(
     seed: int = 0,
     batch_tokens: int | None = None,
     progress: Progress | None = None,
-    study: PartialStore | None = None,
 ) -> Scores:
     """{heads, neurons, attention, ffn} by optimal brain surgeon; needs no labels.
 
@@ -62,7 +62,7 @@ def obs_scores(
     of the convex hull of what is lost in all), so that a budget can be spread by value per cost. A sublayer's value is
     that of all its parts. There is no interval.
 
-    tokens: about how many are looked at, spread over all texts (at least 2 of each). study: where they are saved.
+    tokens: about how many are looked at, spread over all texts (at least 2 of each).
     Raises: UserError, Cancelled.
     """
     progress = progress or Progress()
@@ -71,7 +71,7 @@ def obs_scores(
     work.token_share = min(1.0, tokens / max(1, int(lengths.sum())))
     inputs, gradients, done = GramSums(), GramSums(), 0
     for batch in batches_by_length(lengths, batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048)):
-        progress.step(done, len(lengths), f"scoring {task.name}")
+        progress.step(done, len(lengths), f"scoring {task.name}", SCORING)
         (seen,) = work.observe(batch)[1]
         assert isinstance(seen, OutputGradients)
         inputs.add(seen.inputs)
@@ -80,7 +80,7 @@ def obs_scores(
     second_moments, output_moments = inputs.totals(), gradients.totals()
     removals = {}
     for number, readout in enumerate(encoder.readouts):
-        progress.step(number, len(encoder.readouts), f"removing in order, {task.name}")
+        progress.step(number, len(encoder.readouts), f"removing in order, {task.name}", SCORING)
         key = (readout.kind, readout.row)
         gram = torch.from_numpy(second_moments[key])
         removals[key] = removal_order(
@@ -89,8 +89,8 @@ def obs_scores(
             torch.from_numpy(output_moments[key] / len(lengths)).float(),
             readout.width,
         )
-    progress.step(len(encoder.readouts), len(encoder.readouts), f"removing in order, {task.name}")
-    scores = Scores(
+    progress.step(len(encoder.readouts), len(encoder.readouts), f"removing in order, {task.name}", SCORING)
+    return Scores(
         method=OBS,
         values=_values(removals, encoder.shape),
         shape=encoder.shape,
@@ -103,12 +103,13 @@ def obs_scores(
         notes=work.features.remarks(len(work.examples)),
         texts=data_fingerprint(task, split, samples, seed),
     )
-    if study is not None:
-        study.save_scores(scores)
-    return scores
 
 
-class OutputGradients(GateGradients):
+def _projected(output: Any, batch: Batch, generator: torch.Generator) -> torch.Tensor:
+    return random_projection(output, batch.mask, generator)
+
+
+class OutputGradients(Differentiable):
     """Of sampled tokens: each readout's input [x, 1], and how the model's outputs change with the readout's output.
 
     gradients: readout -> (tokens, d) rows, each times the root of how many tokens it stands for. inputs: readout ->
@@ -116,7 +117,7 @@ class OutputGradients(GateGradients):
     the batch's mean, so that H is not of a few tokens alone.
     """
 
-    targets = "projection"
+    own_loss = staticmethod(_projected)
 
     def __init__(self, view: BatchView, weights: ReadoutWeights):
         super().__init__(view, weights)
@@ -124,14 +125,8 @@ class OutputGradients(GateGradients):
         self.gradients: dict[ReadoutKey, list[torch.Tensor]] = {}
 
     def read(self, readout: Readout, inputs: torch.Tensor) -> torch.Tensor | None:
-        begins = self.source is None
-        if begins:
-            inputs = inputs.detach().requires_grad_()
-            self.source = inputs
+        inputs, begins = self.in_graph(inputs)
         return inputs if begins else None
-
-    def leave(self, layer: int, before: torch.Tensor, after: torch.Tensor) -> None:
-        """A gate on the whole layer is of no interest here."""
 
     def wrote(self, readout: Readout, inputs: torch.Tensor, output: torch.Tensor) -> None:
         sampled = self.view.sampled(inputs.detach()).flatten(0, 1)
@@ -140,6 +135,8 @@ class OutputGradients(GateGradients):
 
     @torch.no_grad()
     def _keep(self, readout: Readout, inputs: torch.Tensor, gradient: torch.Tensor) -> None:
+        if not self.listening:
+            return
         root = self.view.sample_weight.sqrt().view(-1, 1)
         weighted = self.view.sampled(gradient).flatten(0, 1) * root
         key = (readout.kind, readout.row)
@@ -149,7 +146,6 @@ class OutputGradients(GateGradients):
         self.inputs.setdefault(key, []).append(inputs * counts.sqrt())
 
     def statistics(self) -> dict[str, Statistic]:
-        self.source = None
         return {}
 
 
@@ -240,7 +236,36 @@ def isotonic_values(removal: RemovalOrder) -> np.ndarray:
 def _values(removals: Mapping[ReadoutKey, RemovalOrder], shape: Shape) -> PartValues:
     rows = range(len(shape.heads))
     found: dict[str, Any] = {}
-    for kind in ("attention", "ffn"):
+    for kind in SUBLAYERS:
         found[BLOCKS_OF[kind]] = tuple(isotonic_values(removals[kind, row]) for row in rows)
         found[kind] = np.array([removals[kind, row].lost[-1] for row in rows])
     return PartValues(**found)
+
+
+def _run(encoder: Encoder, task: Task, request: Request) -> dict[str, Scores]:
+    found = obs_scores(
+        encoder,
+        task,
+        split=request.split,
+        samples=request.samples,
+        seed=request.seed,
+        batch_tokens=request.batch_tokens,
+        progress=request.progress,
+    )
+    return {OBS: found}
+
+
+METHODS = (
+    OwnPass(
+        id=OBS,
+        title="Optimal brain surgeon",
+        description="By how much the outputs are expected to move when a part goes after the cheaper parts of its "
+        "sublayer, those that stay taking over its work (as a refit lets them). A pass of its own.",
+        source="ZipLM, Kurtic et al. 2023, arXiv 2302.04089, section 3, with the curvature at the readouts' outputs",
+        parts=(*BLOCKS, *SUBLAYERS),
+        asked="by name",
+        one_scale=True,
+        offered=1,  # the first with a repair: benchmarks/results/quality.json
+        run=_run,
+    ),
+)

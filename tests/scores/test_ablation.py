@@ -17,7 +17,8 @@ from asc_core.probes import Probe, probing
 from asc_core.progress import Progress
 from asc_core.scores import ablation
 from asc_core.scores.ablated_forward import AblatedForward
-from asc_core.scores.ablation import ablate, reliability
+from asc_core.scores.ablation import ablate
+from asc_core.scores.reliability import reliability
 from asc_core.study import Study
 from asc_core.tasks import Task, task_from_rows
 from asc_core.values import Plan, Scores

@@ -7,7 +7,7 @@ from pathlib import Path
 from asc_core.scores import sweep
 from asc_core.scores.ablation import ablate
 from asc_core.scores.data_fingerprint import is_current
-from asc_core.scores.trust import trust_in_study
+from asc_core.scores.faithfulness import faithfulness_in_study
 from asc_core.study import Study
 from tests.evaluate.toy_tasks import encoder_for, toy_task
 
@@ -34,6 +34,6 @@ def test_new_scores_are_not_judged_by_the_ablation_of_old_texts(tmp_path: Path) 
     for where, tasks in ((study, (TASK, CORRECTED)), (fresh, (CORRECTED,))):
         for task in tasks:
             sweep(encoder, task, ["fisher"], samples=20, study=where)
-            report = trust_in_study(encoder, task, where, **options)
+            report = faithfulness_in_study(encoder, task, where, **options)
         reports.append(report.to_json())
     assert reports[0] == reports[1]
