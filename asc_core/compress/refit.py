@@ -81,7 +81,7 @@ def _sequential(
 ) -> list[Repair]:
     repairs = []
     stride = max(1, calibration.tokens // TOKENS)  # batches are of one length each: every so many are of all lengths
-    for site in bottom_up(smaller, plan.layers, calibration, progress, "refitting", REPAIRING):
+    for site in bottom_up(smaller, plan.layers, calibration, progress, "refitting"):
         has_bias = site.readout.linear.bias is not None
         fitted, held_out = Fit(has_bias), Fit(has_bias)
         sample = []  # for the norm
