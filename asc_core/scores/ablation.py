@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.parts import ABLATED, NEURON_GROUPS, SUBLAYERS
@@ -25,10 +26,8 @@ from asc_core.scores.data_fingerprint import data_fingerprint
 from asc_core.scores.method import OwnPass, Request
 from asc_core.scores.neuron_groups import GROUPS, neuron_groups
 from asc_core.scores.reliability import Weighted, reliabilities
-from asc_core.scores.resume import SECONDS_BETWEEN_SAVES
 from asc_core.scores.streaming import REPLICATES, replicate_weights
-from asc_core.scores.sweep_pass import BATCH_TOKENS, batches_by_length
-from asc_core.study import Study
+from asc_core.study import SECONDS_BETWEEN_SAVES, Study
 from asc_core.tasks.base import Examples, Features, Metric, Task
 from asc_core.values import PartValues, Scores, Shape
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -187,7 +187,7 @@ class Differentiable(Collector):
     graph refer to the collector.
     """
 
-    own_loss: ClassVar[Callable[[Any, Batch, torch.Generator], torch.Tensor] | None] = None
+    own_loss: ClassVar[staticmethod[[Any, Batch, torch.Generator], torch.Tensor] | None] = None
 
     def __init__(self, view: BatchView, weights: ReadoutWeights):
         super().__init__(view, weights)

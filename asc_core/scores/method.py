@@ -223,8 +223,11 @@ def statistics(prefix: str, unit: str, parts: Sequence[str] = KINDS) -> dict[str
 
 def part_values(flat: Means, shape: Shape) -> PartValues:
     """From {kind: (all parts of that kind,)}; what is no kind of part is left out."""
-    rows = {kind: tuple(np.split(flat[kind], np.cumsum(getattr(shape, kind))[:-1])) for kind in BLOCKS if kind in flat}
-    return PartValues(**rows, **{kind: flat[kind] for kind in WHOLE if kind in flat})
+    found: dict[str, Any] = {kind: flat[kind] for kind in WHOLE if kind in flat}
+    for kind in BLOCKS:
+        if kind in flat:
+            found[kind] = tuple(np.split(flat[kind], np.cumsum(getattr(shape, kind))[:-1]))
+    return PartValues(**found)
 
 
 def _folded(low: Means, high: Means) -> tuple[Found, Found]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.parts import BLOCKS, BLOCKS_OF, SUBLAYERS
 from asc_core.progress import SCORING, Progress
 from asc_core.scores.collector import Differentiable
@@ -25,7 +26,7 @@ from asc_core.scores.data_fingerprint import data_fingerprint
 from asc_core.scores.grams import GramSums
 from asc_core.scores.method import OwnPass, Request
 from asc_core.scores.sensitivity import random_projection
-from asc_core.scores.sweep_pass import BATCH_TOKENS, SweepPass, batches_by_length
+from asc_core.scores.sweep_pass import SweepPass
 from asc_core.values import PartValues, Scores, Shape
 
 if TYPE_CHECKING:

@@ -12,20 +12,20 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
+from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
+from asc_core.memory import Halving
 from asc_core.progress import SCORING, Progress
 from asc_core.scores.collector import TOKEN_SHARE, Differentiable
 from asc_core.scores.data_fingerprint import data_fingerprint
 from asc_core.scores.method import Collected, FromWeights, Method, OwnPass, Request
 from asc_core.scores.methods import chosen_methods
 from asc_core.scores.ranking_stability import EarlyStop, growing_slices
-from asc_core.scores.resume import SECONDS_BETWEEN_SAVES
 from asc_core.scores.streaming import Sums
-from asc_core.scores.sweep_pass import BATCH_TOKENS, SweepPass, batches_by_length
-from asc_core.study import Study
+from asc_core.scores.sweep_pass import SweepPass
+from asc_core.study import SECONDS_BETWEEN_SAVES, Study
 from asc_core.tasks.base import Targets, Task
 from asc_core.values import PartValues, Scores
 
@@ -101,9 +101,8 @@ def sweep(
             method.id, encoder, task, PartValues(), examples, labels=labels, notes=notes, details=details
         )
         scores[method.id] = method.fill(empty, sums)
-    for method in everything:
-        if isinstance(method, FromWeights):
-            scores[method.id] = request.scores(method.id, encoder, task, method.values(encoder, seed), 0)
+    for free in (method for method in everything if isinstance(method, FromWeights)):
+        scores[free.id] = request.scores(free.id, encoder, task, free.values(encoder, seed), 0)
     if study is not None:
         for result in scores.values():
             study.save_scores(result)
@@ -111,9 +110,10 @@ def sweep(
             study.drop_partial(key)
     for run in dict.fromkeys(method.run for method in everything if isinstance(method, OwnPass)):
         found = run(encoder, task, request)
-        for result in found.values() if study is not None else ():
-            study.save_scores(result)
         scores |= found
+        if study is not None:
+            for result in found.values():
+                study.save_scores(result)
     return {method.id: scores[method.id] for method in everything}
 
 
@@ -146,6 +146,7 @@ def _run(
     last_save = time.monotonic()
     finished = sum(map(len, batches[:done]))
     started_with = done
+    halving = Halving(work.encoder.device, work.features.lengths)
     if early_stop is not None:
         early_stop.curve = saved[1]["curve"] if saved is not None else []
 
@@ -163,7 +164,8 @@ def _run(
             progress.step(finished, total, what, SCORING)
             before = sums.arrays
             try:
-                _add_halving(work, batch, sums)
+                for _ in halving.run(batch, lambda rows: work.add(rows, sums)):
+                    pass
             except BaseException:
                 sums.arrays = before  # a batch counts whole or not at all, also when we are interrupted inside it
                 raise
@@ -181,29 +183,3 @@ def _run(
             save()
         raise
     return sums
-
-
-def _add_halving(work: SweepPass, rows: np.ndarray, sums: Sums) -> None:
-    """A batch that does not fit into memory is tried in halves. Raises: UserError where a single text does not fit."""
-    try:
-        work.add(rows, sums)
-        return
-    except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
-            raise
-    # Outside the except block: the traceback would keep the failed batch's tensors alive.
-    if work.encoder.device.type == "cuda":
-        torch.cuda.empty_cache()
-    if len(rows) == 1:
-        raise UserError(
-            f"Out of memory on a single text of {work.features.lengths[rows[0]]} tokens: lower the task's max_length, "
-            "or use a device with more memory."
-        )
-    for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
-        _add_halving(work, half, sums)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return any(sign in str(error) for sign in ("out of memory", "can't allocate memory", "not enough memory"))

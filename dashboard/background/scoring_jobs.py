@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.plan import CostModel
@@ -14,7 +15,6 @@ from asc_core.progress import ABLATING, Progress
 from asc_core.scores import sweep
 from asc_core.scores.faithfulness import faithfulness_in_study
 from asc_core.scores.faithfulness_report import FaithfulnessReport
-from asc_core.scores.sweep_pass import BATCH_TOKENS, batches_by_length
 from asc_core.scores.task_specificity import head_shares
 from asc_core.study import Study
 from asc_core.tasks import Task
