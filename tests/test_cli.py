@@ -180,17 +180,17 @@ def test_layer_times_are_measured_once(project: Path) -> None:
     assert run(*base, "--latency-batch", 2) == first
 
 
-def test_trust_says_which_scores_to_believe(project: Path, plan: Path) -> None:
+def test_faithfulness_says_which_scores_to_go_by(project: Path, plan: Path) -> None:
     model, task, study = project / "model", project / "mood.toml", project / "study"
     run("score", model, "--task", task, "-m", "update", "--stop-when-stable", 0.1, "--samples", 90, "--study", study)
-    found = run("trust", model, "--task", task, "--study", study, "--samples", 16, "--held-out", 12)
+    found = run("faithfulness", model, "--task", task, "--study", study, "--samples", 16, "--held-out", 12)
     assert {m["method"]: m["examples"] for m in found["methods"]} == {
         "fisher": 64, "asc-b": 64, "update": 64, "ablation": 16
     }  # fmt: skip
     assert found["held_out"] == {"split": "validation", "examples": 12}
     assert set(found["believe"]) == {"heads", "layers"}
     result = CliRunner().invoke(
-        app, ["trust", str(model), "--task", str(task), "--study", str(study), "--samples", "16"]
+        app, ["faithfulness", str(model), "--task", str(task), "--study", str(study), "--samples", "16"]
     )
     assert result.stdout.startswith("| method")
     assert "heads: " in result.stdout.splitlines()[-2]

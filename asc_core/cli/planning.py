@@ -235,10 +235,10 @@ def study_with_scores(folder: Path, encoder_name: str, task_name: str, method: s
 def stored_scores(
     study: Any, encoder: Encoder, task: Task, method: str, encoder_name: str, task_name: str, folder: Path
 ) -> Any:
-    from asc_core.scores.origin import of_these_texts
+    from asc_core.scores.data_fingerprint import is_current
 
     found = study.scores(task=task.name, method=method, weights=encoder.weights)
-    current = [scores for scores in found if of_these_texts(scores, task)]
+    current = [scores for scores in found if is_current(scores, task)]
     if not current:
         texts = ", of the texts that its file holds now" if found else ""
         raise UserError(

@@ -1,4 +1,4 @@
-"""Scores, and which of them to believe."""
+"""Scores, and how faithful they are."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def score(
 
 
 @verb
-def trust(
+def faithfulness(
     encoder: EncoderArgument,
     task: TaskOption,
     study: StudyOption,
@@ -100,12 +100,12 @@ def trust(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> Any:
-    """How far each stored score can be trusted, by exact ablation and by the loss curve of its order.
+    """How faithful each stored score is, by exact ablation and by the loss curve of its order.
 
-    Killed and repeated, it resumes. Example: asc trust demo:nli --task demo:nli --study studies/demo
+    Killed and repeated, it resumes. Example: asc faithfulness demo:nli --task demo:nli --study studies/demo
     """
     import asc_core
-    from asc_core.scores.trust import trust_in_study
+    from asc_core.scores.faithfulness import faithfulness_in_study
 
     loaded = asc_core.load_encoder(encoder, device=device)
     application = asc_core.load_task(task, split_seed=seed, split=split if split == curve_split else None)
@@ -115,7 +115,7 @@ def trust(
             f"{study} has no scores of {encoder} on {application.name}: "
             f"asc score {encoder} --task {task} --study {study}"
         )
-    report = trust_in_study(
+    report = faithfulness_in_study(
         loaded,
         application,
         kept,
@@ -130,10 +130,10 @@ def trust(
     say(as_json, report.table())
     say(
         as_json,
-        f"area: loss under cumulative removal in a method's order (relative AUC), on {report.curve_examples} "
-        f"{report.curve_split} examples; 1 = a random order. rho, tau, top: agreement with ablation on "
-        f"{report.truth_examples} {report.truth_split} examples.",
+        f"area: loss under cumulative removal in a method's order (relative AUC), on {report.held_out.examples} "
+        f"{report.held_out.split} examples; 1 = a random order. rho, tau, top: agreement with ablation on "
+        f"{report.ground_truth.examples} {report.ground_truth.split} examples.",
     )
-    for sentence in report.verdict():
+    for sentence in report.in_words():
         say(as_json, sentence)
     return report.to_json() | {"study": str(study)}

@@ -18,7 +18,7 @@ from asc_core.compress.calibration import Calibration, Reached, ResidualSums, Te
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.probes import Probe, Readout, ReadoutKey
-from asc_core.progress import Progress
+from asc_core.progress import REPAIRING, Progress
 from asc_core.scores.restart import Inputs, Restartable
 
 
@@ -85,7 +85,7 @@ def bottom_up(
     def see(number: int, readout: Readout, layer: int) -> Iterator[Seen]:
         here, there = (readout.kind, layer), (readout.kind, layers[layer])
         for batch, (text, states) in enumerate(zip(calibration.texts, hidden, strict=True)):
-            progress.step(number * len(hidden) + batch, total, what)
+            progress.step(number * len(hidden) + batch, total, what, REPAIRING)
             probe = ResidualSums(norm_first, here, known[batch])
             with suppress(Reached), runner.idle(_feeding(runner, known[batch])):
                 runner.layer(layer, text.batch.inputs, states, probe)
@@ -104,7 +104,7 @@ def bottom_up(
                 for text, states, read in zip(calibration.texts, hidden, known, strict=True)
             ]
             known = [{} for _ in hidden]
-    progress.step(total, total, what)
+    progress.step(total, total, what, REPAIRING)
 
 
 def _feeding(runner: Restartable, known: Mapping[ReadoutKey, torch.Tensor]) -> list[nn.Module]:

@@ -43,8 +43,9 @@ from asc_core.values import Plan, Scores
 Level = Literal["blocks", "sublayers", "layers"]
 LEVELS: dict[str, tuple[str, ...]] = {"blocks": BLOCKS, "sublayers": SUBLAYERS, "layers": ("layers",)}
 
-ONE_SCALE = frozenset({"fisher", "ablation", "obs"})
-"""Methods whose score means the same on a head and on a neuron, so that they can be added up and traded as they are."""
+ONE_SCALE: set[str] = set()
+"""Methods whose score means the same on a head and on a neuron, so that they can be added up and traded as they are.
+Which they are, the registry of scores says: planning does not know how scores are made."""
 
 
 def by_budget(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asc_core import modeling
+from asc_core.scores.method import FromWeights
 from asc_core.values import PartValues
 
 if TYPE_CHECKING:
@@ -56,3 +57,22 @@ def chance(encoder: Encoder, seed: int = 0) -> PartValues:
         ffn=draw(3, (len(shape.heads),))[0],
         layers=draw(4, (shape.layers,))[0],
     )
+
+
+METHODS = (
+    FromWeights(
+        id="magnitude",
+        title="Magnitude of weights",
+        description="L2 norm of the weights that go away with the part. Data-free.",
+        source="Han et al. 2015, arXiv 1506.02626, for structures",
+        values=magnitude,
+    ),
+    FromWeights(
+        id="random",
+        title="Random",
+        description="Numbers drawn by seed: what any other method must beat.",
+        source="baseline",
+        values=chance,
+        reference=True,
+    ),
+)

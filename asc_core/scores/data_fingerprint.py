@@ -6,12 +6,12 @@ from asc_core.tasks.base import Task
 from asc_core.values import Scores
 
 
-def origin(task: Task, split: str, samples: int | None, seed: int) -> str:
+def data_fingerprint(task: Task, split: str, samples: int | None, seed: int) -> str:
     """What `Scores.texts` says: how many texts were asked for, and their fingerprint."""
     return f"{'all' if samples is None else samples}:{task.digest(split, samples, seed)}"
 
 
-def of_these_texts(scores: Scores, task: Task) -> bool:
+def is_current(scores: Scores, task: Task) -> bool:
     """Whether the task's file holds the texts that scores were made from; True where the scores do not say.
 
     Raises: UserError where the split cannot be read.

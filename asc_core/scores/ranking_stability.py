@@ -13,6 +13,7 @@ so a sweep that may stop takes its examples in slices, each twice as many as bef
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,15 +21,15 @@ import numpy as np
 from scipy.stats import rankdata
 
 from asc_core.parts import SINGLE
-from asc_core.scores.margins import margins_of
-from asc_core.scores.methods import Method
+from asc_core.scores.method import FromStatistics, Method
 from asc_core.scores.streaming import NORMAL_QUANTILE, Sums
-from asc_core.values import Shape
+from asc_core.values import Scores, Shape
 
 FIRST_SLICE = 64
 GROWTH = 2
 FEWEST_PARTS = 3
 _NORMAL_DRAWS = 20
+_BEFORE_DETAILS_SAID_IT = re.compile(r"Stopped after (\d+) of (\d+) examples")  # in scores of earlier versions
 
 
 def stability(method: Method, sums: Sums, shape: Shape, seed: int = 0) -> dict[str, float]:
@@ -36,15 +37,14 @@ def stability(method: Method, sums: Sums, shape: Shape, seed: int = 0) -> dict[s
 
     Of parts without replicates (neurons) draws from their normal intervals take the place of replicates; errors that
     neurons have in common then count as if each had its own, so that theirs is a lower bound. Empty for methods that
-    look at no data.
+    are data-free or keep no statistics of examples.
     """
-    if method.combine is None or not method.statistics:
+    if not isinstance(method, FromStatistics):
         return {}
-    units = method.statistics
-    replicated = {name: sums.replicate_means(name, unit) for name, unit in units.items() if sums.replicated(name)}
+    replicated = method.replicates(sums)
     drawn = dict(method.combine(replicated, shape)) if replicated else {}
-    values = method.combine({name: sums.mean(name, unit) for name, unit in units.items()}, shape)
-    for part, margin in margins_of(method, sums, values).items():
+    values = method.combine(method.means(sums), shape)
+    for part, margin in method.half_widths(sums, values).items():
         noise = np.random.default_rng((seed, len(margin))).standard_normal((_NORMAL_DRAWS, len(margin)))
         drawn[part] = values[part] + margin / NORMAL_QUANTILE * noise
     return {
@@ -80,7 +80,7 @@ def growing_slices(example: np.ndarray, seed: int, first: int = FIRST_SLICE) -> 
     return [np.flatnonzero(np.isin(example, part)) for part in chosen if part.size]
 
 
-class Settling:
+class EarlyStop:
     """Watches a sweep that may stop. For one sweep.
 
     batches: (stops,) after how many batches a slice ends; examples: (stops,) how many examples are done by then.
@@ -96,7 +96,7 @@ class Settling:
         self.total = examples[-1]
         self.curve: list[dict[str, Any]] = []
 
-    def settled(self, batches: int, sums: Sums) -> bool:
+    def should_stop(self, batches: int, sums: Sums) -> bool:
         """Whether to stop after so many batches. Where a slice ends, the curve gets a point."""
         if batches not in self.examples_after:
             return False
@@ -127,12 +127,13 @@ class Settling:
         )
 
     def details(self, method: str) -> dict[str, np.ndarray]:
-        """For `Scores.details`: "stability.examples" (stops,) and "stability.<kind>" (stops,) of one method."""
+        """For `Scores.details`: "stability.asked" (1,) examples, "stability.examples", "stability.<kind>" (stops,)."""
         points = [(point["examples"], point["stability"].get(method, {})) for point in self.curve]
         points = [point for point in points if point[1]]
+        found = {"stability.asked": np.asarray([self.total])}
         if not points:
-            return {}
-        found = {"stability.examples": np.asarray([examples for examples, _ in points])}
+            return found
+        found["stability.examples"] = np.asarray([examples for examples, _ in points])
         for kind in points[-1][1]:
             found[f"stability.{kind}"] = np.asarray([each[kind] for _, each in points])
         return found
@@ -143,3 +144,12 @@ def stability_curve(details: Mapping[str, np.ndarray], kind: str) -> tuple[np.nd
     if f"stability.{kind}" not in details:
         return None
     return details["stability.examples"], details[f"stability.{kind}"]
+
+
+def stopped_early(scores: Scores) -> tuple[int, int] | None:
+    """(examples done, examples asked for) of a sweep that ended because its rankings were stable."""
+    if "stability.asked" in scores.details:
+        asked = int(scores.details["stability.asked"][0])
+        return (scores.examples, asked) if scores.examples < asked else None
+    before = _BEFORE_DETAILS_SAID_IT.search(scores.notes)
+    return (int(before[1]), int(before[2])) if before else None

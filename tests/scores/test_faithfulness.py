@@ -14,8 +14,9 @@ from asc_core.gates import gated
 from asc_core.progress import Progress
 from asc_core.scores import sweep
 from asc_core.scores.ablation import ABLATION, ablate
+from asc_core.scores.faithfulness import _interval, faithfulness, faithfulness_in_study, report_key
+from asc_core.scores.faithfulness_report import FaithfulnessReport, faithfulness_table
 from asc_core.scores.removal import Removal, ascending, remove_in_order
-from asc_core.scores.trust import TrustReport, _interval, trust, trust_in_study, trust_key, trust_table
 from asc_core.study import Study
 from asc_core.tasks import Task
 from asc_core.values import PartValues, Plan, Scores
@@ -55,23 +56,23 @@ def application() -> tuple[Encoder, Task]:
 
 
 @pytest.fixture(scope="module")
-def truth(application: tuple[Encoder, Task]) -> Scores:
+def ground_truth(application: tuple[Encoder, Task]) -> Scores:
     return ablate(*application, parts=(*PARTS, "neuron-groups"), samples=48, groups=3)[ABLATION]
 
 
 @pytest.fixture(scope="module")
-def report(application: tuple[Encoder, Task], truth: Scores) -> TrustReport:
+def report(application: tuple[Encoder, Task], ground_truth: Scores) -> FaithfulnessReport:
     scores = sweep(*application, METHODS, samples=48)
-    negated = tuple(-row for row in truth.values.heads or ())
-    scores["reversed"] = replace(truth, method="reversed", values=PartValues(heads=negated), details={})
-    return trust(*application, scores, truth, curves=("heads", "layers", "neurons"), samples=40)
+    negated = tuple(-row for row in ground_truth.values.heads or ())
+    scores["reversed"] = replace(ground_truth, method="reversed", values=PartValues(heads=negated), details={})
+    return faithfulness(*application, scores, ground_truth, curves=("heads", "layers", "neurons"), samples=40)
 
 
-def method(report: TrustReport, name: str):
+def method(report: FaithfulnessReport, name: str):
     return next(m for m in report.methods if m.method == name)
 
 
-def test_the_truth_agrees_with_itself_wholly(report: TrustReport) -> None:
+def test_the_truth_agrees_with_itself_wholly(report: FaithfulnessReport) -> None:
     own = method(report, ABLATION)
     assert set(own.agreement) == {*PARTS, "neuron-groups"}
     for kind, found in own.agreement.items():
@@ -82,33 +83,35 @@ def test_the_truth_agrees_with_itself_wholly(report: TrustReport) -> None:
     assert (against.spearman, against.kendall) == (pytest.approx(-1), pytest.approx(-1))
 
 
-def test_methods_are_judged_on_the_parts_that_they_score(report: TrustReport, truth: Scores) -> None:
+def test_methods_are_judged_on_the_parts_that_they_score(report: FaithfulnessReport, ground_truth: Scores) -> None:
     assert set(method(report, "asc-b").agreement) == {"layers"}
-    assert set(method(report, "asc-b").areas) == {"layers"}
+    assert set(method(report, "asc-b").relative_aucs) == {"layers"}
     assert set(method(report, "fisher").agreement) == {*PARTS, "neuron-groups"}
-    assert set(method(report, "fisher").areas) == {"heads", "layers", "neurons"}
-    assert report.ceiling("heads") == pytest.approx(float(truth.details["reliability.heads"][0]) ** 0.5)
+    assert set(method(report, "fisher").relative_aucs) == {"heads", "layers", "neurons"}
+    assert report.ceiling("heads") == pytest.approx(float(ground_truth.details["reliability.heads"][0]) ** 0.5)
 
 
 def test_a_group_of_neurons_is_judged_by_the_sum_of_its_scores(
-    application: tuple[Encoder, Task], truth: Scores
+    application: tuple[Encoder, Task], ground_truth: Scores
 ) -> None:
     """Scores that are right on groups and noise inside them agree wholly."""
     generator = np.random.default_rng(0)
     neurons = []
-    for row, values in enumerate(truth.values.neurons or ()):
-        noise, groups = generator.normal(size=len(values)), truth.details[f"groups.{row}"]
+    for row, values in enumerate(ground_truth.values.neurons or ()):
+        noise, groups = generator.normal(size=len(values)), ground_truth.details[f"groups.{row}"]
         inside = np.bincount(groups, noise) / np.bincount(groups)
         neurons.append(values + noise - inside[groups])
-    scores = replace(truth, method="x", values=PartValues(neurons=tuple(neurons)), details={})
-    found = trust(*application, {"x": scores}, truth, curves=())
+    scores = replace(ground_truth, method="x", values=PartValues(neurons=tuple(neurons)), details={})
+    found = faithfulness(*application, {"x": scores}, ground_truth, curves=())
     assert method(found, "x").agreement["neuron-groups"].spearman == pytest.approx(1)
-    assert found.beliefs == {}
+    assert found.recommendations == {}
 
 
-def test_curves_equal_gated_evaluation_one_text_at_a_time(application: tuple[Encoder, Task], truth: Scores) -> None:
+def test_curves_equal_gated_evaluation_one_text_at_a_time(
+    application: tuple[Encoder, Task], ground_truth: Scores
+) -> None:
     encoder, task = application
-    order = ascending(truth, "heads")
+    order = ascending(ground_truth, "heads")
     found = remove_in_order(encoder, task, {"x": order}, points=4, samples=12, batch_tokens=40)
     assert found.removed.tolist() == [0, 4 / 12, 8 / 12, 1]
     features = task.features(task.examples("validation", 12), encoder)
@@ -137,10 +140,10 @@ def test_the_area_by_hand() -> None:
     found = removal({"a": [1, 2, 5], "b": [1, 3, 5], "free": [1, 1, 1]}, [[1, 2, 5], [1, 4, 5]])
     assert found.chance_curve.tolist() == [1, 3, 5]
     assert found.chance_curves.tolist() == [[1, 2, 5], [1, 4, 5]]
-    assert found.area("a") == pytest.approx(1.5 / 2)
-    assert found.area("b") == pytest.approx(1)
-    assert found.area("free") == 0
-    assert np.isnan(removal({"a": [1, 2, 5]}, [[1, 1, 1]]).area("a"))
+    assert found.relative_auc("a") == pytest.approx(1.5 / 2)
+    assert found.relative_auc("b") == pytest.approx(1)
+    assert found.relative_auc("free") == 0
+    assert np.isnan(removal({"a": [1, 2, 5]}, [[1, 1, 1]]).relative_auc("a"))
 
 
 def test_the_reverse_of_the_true_order_costs_more_and_random_orders_cost_one(application: tuple[Encoder, Task]) -> None:
@@ -150,56 +153,60 @@ def test_the_reverse_of_the_true_order_costs_more_and_random_orders_cost_one(app
     found = remove_in_order(
         encoder, task, {"true": true, "reverse": true[::-1], **randoms}, samples=None, random_seeds=range(12)
     )
-    assert found.area("true") < 0.9
-    assert found.area("reverse") > 1.1
-    assert np.mean([found.area(name) for name in randoms]) == pytest.approx(1, abs=0.2)
-    low, high = np.percentile(found.drawn_areas("true"), (2.5, 97.5))
-    assert low < found.area("true") < high
+    assert found.relative_auc("true") < 0.9
+    assert found.relative_auc("reverse") > 1.1
+    assert np.mean([found.relative_auc(name) for name in randoms]) == pytest.approx(1, abs=0.2)
+    low, high = np.percentile(found.drawn_relative_aucs("true"), (2.5, 97.5))
+    assert low < found.relative_auc("true") < high
 
 
-def test_the_method_to_believe_has_the_smallest_area_and_is_no_baseline(report: TrustReport) -> None:
-    for kind, belief in report.beliefs.items():
-        areas = {m.method: m.areas[kind] for m in report.methods if kind in m.areas}
+def test_the_method_to_go_by_has_the_smallest_area_and_is_no_baseline(report: FaithfulnessReport) -> None:
+    for kind, found in report.recommendations.items():
+        areas = {m.method: m.relative_aucs[kind] for m in report.methods if kind in m.relative_aucs}
         chosen = {name: area for name, area in areas.items() if name not in (ABLATION, "random")}
         assert np.isfinite(list(areas.values())).all()
         if min(chosen.values()) >= 1:
-            assert belief.method is None
+            assert found.method is None
             continue
-        assert belief.method == min(chosen, key=lambda name: chosen[name])
-        assert belief.method not in belief.as_good
-        assert any(kind in sentence and belief.method in sentence for sentence in report.verdict())
+        assert found.method == min(chosen, key=lambda name: chosen[name])
+        assert found.method not in found.indistinguishable
+        assert any(kind in sentence and found.method in sentence for sentence in report.in_words())
 
 
 def test_methods_that_the_examples_cannot_tell_apart_are_named(
-    application: tuple[Encoder, Task], truth: Scores
+    application: tuple[Encoder, Task], ground_truth: Scores
 ) -> None:
     """Twice the same order, and one against it."""
-    heads = truth.values.heads or ()
+    heads = ground_truth.values.heads or ()
     scores = {
-        name: replace(truth, method=name, values=PartValues(heads=tuple(sign * row for row in heads)), details={})
+        name: replace(
+            ground_truth, method=name, values=PartValues(heads=tuple(sign * row for row in heads)), details={}
+        )
         for name, sign in (("twin", 2), ("other twin", 3), ("against", -1))
     }
-    found = trust(*application, scores, truth, curves=("heads",), samples=40)
-    areas = {m.method: m.areas["heads"] for m in found.methods}
+    found = faithfulness(*application, scores, ground_truth, curves=("heads",), samples=40)
+    areas = {m.method: m.relative_aucs["heads"] for m in found.methods}
     assert areas["twin"] == areas["other twin"] == areas[ABLATION] < areas["against"]
-    assert found.beliefs["heads"].method == "twin"
-    assert found.beliefs["heads"].as_good == ("other twin",)
-    assert found.verdict() == ["heads: believe twin (not told apart on these examples: other twin)"]
+    assert found.recommendations["heads"].method == "twin"
+    assert found.recommendations["heads"].indistinguishable == ("other twin",)
+    assert found.in_words() == ["heads: go by twin (not told apart on these examples: other twin)"]
 
 
-def test_where_removing_at_random_costs_nothing_no_method_is_believed() -> None:
+def test_where_removing_at_random_costs_nothing_no_method_is_recommended() -> None:
     """A random model is no better than one without heads."""
     task = toy_task(validation=40)
     encoder = encoder_for(task)
-    found = trust(encoder, task, sweep(encoder, task, ["fisher"]), ablate(encoder, task, parts=("heads",))[ABLATION])
-    assert np.isnan(method(found, "fisher").areas["heads"])
-    assert found.beliefs["heads"].method is None
-    assert "costs nothing" in found.verdict()[0]
+    found = faithfulness(
+        encoder, task, sweep(encoder, task, ["fisher"]), ablate(encoder, task, parts=("heads",))[ABLATION]
+    )
+    assert method(found, "fisher").relative_aucs["heads"] is None
+    assert found.recommendations["heads"].method is None
+    assert "costs nothing" in found.in_words()[0]
 
 
-def test_the_report_is_json_and_a_table(report: TrustReport) -> None:
+def test_the_report_is_json_and_a_table(report: FaithfulnessReport) -> None:
     data = json.loads(json.dumps(report.to_json(), allow_nan=False))
-    assert trust_table(data) == report.table()
+    assert faithfulness_table(data) == report.table()
     lines = report.table().splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert {line.split("|")[1].strip() for line in lines[2:]} == {*METHODS, "reversed", ABLATION, "(ceiling)"}
@@ -214,21 +221,23 @@ def test_a_study_keeps_the_truth_and_the_report(application: tuple[Encoder, Task
     study = Study.open(tmp_path)
     sweep(encoder, task, ["fisher", "asc-b"], samples=32, study=study)
     options = {"samples": 24, "held_out": 20}
-    found = trust_in_study(encoder, task, study, **options)
-    assert study.get(trust_key(encoder.weights, task.name)) == json.loads(json.dumps(found.to_json()))
+    found = faithfulness_in_study(encoder, task, study, **options)
+    assert study.get(report_key(encoder.weights, task.name)) == json.loads(json.dumps(found.to_json()))
     assert study.scores(method=ABLATION)[0].examples == 24
     assert {m.method for m in found.methods} == {"fisher", "asc-b", ABLATION}
     said: list[str] = []
-    again = trust_in_study(encoder, task, study, progress=Progress(lambda d, t, what: said.append(what)), **options)
+    again = faithfulness_in_study(
+        encoder, task, study, progress=Progress(lambda d, t, what: said.append(what)), **options
+    )
     assert again.to_json() == found.to_json()
-    assert not any("ablating" in what for what in said), "the stored truth is taken"
+    assert not any("ablating" in what for what in said), "the stored ablation is taken"
 
 
 def test_a_cancelled_curve_goes_on_to_the_same_end(
-    application: tuple[Encoder, Task], truth: Scores, tmp_path: Path
+    application: tuple[Encoder, Task], ground_truth: Scores, tmp_path: Path
 ) -> None:
     encoder, task = application
-    study, orders = Study.open(tmp_path), {"x": ascending(truth, "heads")}
+    study, orders = Study.open(tmp_path), {"x": ascending(ground_truth, "heads")}
     progress = Progress()
     progress.report = lambda done, total, what: progress.cancel.set() if done >= total / 2 else None
     options = {"points": 4, "samples": 30, "batch_tokens": 60}
@@ -246,8 +255,8 @@ def test_a_cancelled_curve_goes_on_to_the_same_end(
 def test_answers_in_windows_count_by_example() -> None:
     task = toy_task("question-answering", train=20, validation=12)
     encoder = encoder_for(task)
-    truth = ablate(encoder, task, parts=("heads",), samples=8)[ABLATION]
-    found = remove_in_order(encoder, task, {"x": ascending(truth, "heads")}, points=3, samples=6)
+    ground_truth = ablate(encoder, task, parts=("heads",), samples=8)[ABLATION]
+    found = remove_in_order(encoder, task, {"x": ascending(ground_truth, "heads")}, points=3, samples=6)
     assert found.losses["x"].shape == (6, 3)
     assert found.windows.sum() > 6
 
@@ -255,22 +264,22 @@ def test_answers_in_windows_count_by_example() -> None:
 def test_layers_that_share_weights_have_no_curve() -> None:
     task = toy_task(validation=12)
     encoder = encoder_for(task, "albert")
-    truth = ablate(encoder, task, parts=PARTS, samples=8)[ABLATION]
+    ground_truth = ablate(encoder, task, parts=PARTS, samples=8)[ABLATION]
     scores = sweep(encoder, task, ["fisher"], samples=8)
-    found = trust(encoder, task, scores, truth, points=3, samples=8)
+    found = faithfulness(encoder, task, scores, ground_truth, points=3, samples=8)
     assert set(found.removed) == {"heads"}
     with pytest.raises(UserError, match="share weights"):
         remove_in_order(encoder, task, {"x": np.arange(3)}, "layers")
 
 
-def test_what_cannot_be_judged_is_one_sentence(application: tuple[Encoder, Task], truth: Scores) -> None:
+def test_what_cannot_be_judged_is_one_sentence(application: tuple[Encoder, Task], ground_truth: Scores) -> None:
     encoder, task = application
     with pytest.raises(UserError, match="no scores"):
-        trust(encoder, task, {}, truth)
+        faithfulness(encoder, task, {}, ground_truth)
     with pytest.raises(UserError, match="other weights"):
-        trust(encoder, task, {"x": replace(truth, method="x", weights="?")}, truth)
+        faithfulness(encoder, task, {"x": replace(ground_truth, method="x", weights="?")}, ground_truth)
     with pytest.raises(UserError, match="task other"):
-        trust(encoder, task, {"x": replace(truth, method="x", task="other")}, truth)
+        faithfulness(encoder, task, {"x": replace(ground_truth, method="x", task="other")}, ground_truth)
     with pytest.raises(UserError, match="attention"):
         remove_in_order(encoder, task, {}, "attention")
 

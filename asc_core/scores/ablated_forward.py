@@ -82,7 +82,7 @@ class Group:
     output: Any
 
 
-class SwitchedOff:
+class AblatedForward:
     """Outputs of an encoder with single parts switched off. For one thread.
 
     tokens: how many go through the layers at once, padding and copies counted.

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from asc_core.scores import sweep
 from asc_core.scores.ablation import ablate
-from asc_core.scores.origin import of_these_texts
-from asc_core.scores.trust import trust_in_study
+from asc_core.scores.data_fingerprint import is_current
+from asc_core.scores.faithfulness import faithfulness_in_study
 from asc_core.study import Study
 from tests.evaluate.toy_tasks import encoder_for, toy_task
 
@@ -21,10 +21,10 @@ def test_scores_of_texts_that_were_corrected_are_told_from_those_of_the_texts_th
     kept = study.scores()
     assert {scores.method for scores in kept} == set(found)
     for scores in kept:
-        assert of_these_texts(scores, TASK)
-        assert of_these_texts(scores, CORRECTED) == (scores.method == "magnitude")
+        assert is_current(scores, TASK)
+        assert is_current(scores, CORRECTED) == (scores.method == "magnitude")
     more = toy_task(train=41, validation=30)
-    assert not of_these_texts(found["fisher"], more), "another sample is drawn of more rows"
+    assert not is_current(found["fisher"], more), "another sample is drawn of more rows"
 
 
 def test_new_scores_are_not_judged_by_the_ablation_of_old_texts(tmp_path: Path) -> None:
@@ -34,6 +34,6 @@ def test_new_scores_are_not_judged_by_the_ablation_of_old_texts(tmp_path: Path) 
     for where, tasks in ((study, (TASK, CORRECTED)), (fresh, (CORRECTED,))):
         for task in tasks:
             sweep(encoder, task, ["fisher"], samples=20, study=where)
-            report = trust_in_study(encoder, task, where, **options)
+            report = faithfulness_in_study(encoder, task, where, **options)
         reports.append(report.to_json())
     assert reports[0] == reports[1]

@@ -80,7 +80,7 @@ def head_shares(
 
 
 @dataclass(frozen=True)
-class Needs:
+class TaskSpecificity:
     """Of every head (flat, all rows): does task A need it more than task B?
 
     difference: (heads,) mean share in A minus that in B. p: (heads,) of the permutation test. adjusted: (heads,) p for
@@ -96,7 +96,7 @@ class Needs:
     examples: tuple[int, int]
 
 
-def needs_more(
+def permutation_test(
     a: np.ndarray,
     b: np.ndarray,
     *,
@@ -104,7 +104,7 @@ def needs_more(
     correction: Literal["holm", "bh"] = "holm",
     permutations: int = PERMUTATIONS,
     seed: int = 0,
-) -> Needs:
+) -> TaskSpecificity:
     """a, b: (examples, heads) of `head_shares` on two tasks, for encoders of the same shape.
 
     greater: A needs the head more; two-sided: either does. p is (1 + permutations as extreme) / (1 + permutations)
@@ -132,7 +132,7 @@ def needs_more(
         reached += far.sum(0)
     p = (1 + reached) / (1 + permutations)
     adjusted = holm(p) if correction == "holm" else false_discovery_control(p, method="bh")
-    return Needs(a.mean(0) - b.mean(0), p, np.asarray(adjusted), alternative, correction, (len(a), len(b)))
+    return TaskSpecificity(a.mean(0) - b.mean(0), p, np.asarray(adjusted), alternative, correction, (len(a), len(b)))
 
 
 def _welch(values: np.ndarray, in_a: np.ndarray) -> np.ndarray:

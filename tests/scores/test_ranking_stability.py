@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,15 @@ from asc_core.errors import Cancelled
 from asc_core.progress import Progress
 from asc_core.scores import METHODS, sweep
 from asc_core.scores.compare import spearman
-from asc_core.scores.settling import Settling, fresh_correlation, growing_slices, stability, stability_curve
+from asc_core.scores.magnitude import chance
+from asc_core.scores.ranking_stability import (
+    EarlyStop,
+    fresh_correlation,
+    growing_slices,
+    stability,
+    stability_curve,
+    stopped_early,
+)
 from asc_core.scores.streaming import Sums
 from asc_core.study import Study
 from asc_core.values import Scores
@@ -110,11 +119,11 @@ def test_a_cancelled_watched_sweep_goes_on_to_the_same_end(tmp_path: Path) -> No
 
 def test_every_watched_ranking_has_to_settle(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"fisher": {"heads": 0.99, "neurons": 0.2, "layers": 0.9}, "update": {"heads": 0.95}}
-    monkeypatch.setattr("asc_core.scores.settling.stability", lambda method, *rest: found[method.id])
+    monkeypatch.setattr("asc_core.scores.ranking_stability.stability", lambda method, *rest: found[method.id])
     methods = [METHODS["fisher"], METHODS["update"]]
 
     def settles(at: float, batches: int = 4) -> bool:
-        return Settling(methods, tiny().shape, [4, 9], [64, 128], at).settled(batches, None)  # type: ignore[arg-type]
+        return EarlyStop(methods, tiny().shape, [4, 9], [64, 128], at).should_stop(batches, None)  # type: ignore[arg-type]
 
     assert settles(0.9), "single neurons do not count"
     assert not settles(0.92)
@@ -134,3 +143,16 @@ def test_neurons_have_a_stability_too_that_grows_with_the_sample() -> None:
 
 def test_methods_that_look_at_no_data_have_no_stability() -> None:
     assert stability(METHODS["magnitude"], Sums(), tiny().shape) == {}
+
+
+@pytest.mark.parametrize("note", ["", "3 texts were cut."])
+def test_that_a_sweep_stopped_early_is_known_from_numbers_and_in_older_scores_from_their_note(note: str) -> None:
+    encoder = tiny()
+    made = Scores("fisher", chance(encoder), encoder.shape, encoder.weights, "toy", "train", 64, notes=note)
+    early_stop = EarlyStop([], encoder.shape, [1, 2], [64, 1000], 0.95)
+    early_stop.curve = [{"examples": 64, "stability": {}}]
+    assert stopped_early(made) is None
+    assert stopped_early(replace(made, details=early_stop.details("fisher"))) == (64, 1000)
+    assert stopped_early(replace(made, notes=f"{note} {early_stop.note}")) == (64, 1000)
+    whole = replace(made, examples=1000, details=early_stop.details("fisher"))
+    assert stopped_early(whole) is None

@@ -8,7 +8,7 @@ from scipy import stats
 
 from asc_core.errors import UserError
 from asc_core.scores import sweep
-from asc_core.scores.needs import _welch, head_shares, holm, needs_more
+from asc_core.scores.task_specificity import _welch, head_shares, holm, permutation_test
 from tests.scores.toy import ToyTask
 from tests.tiny import tiny
 
@@ -38,14 +38,14 @@ def test_the_windows_of_an_example_count_together() -> None:
 
 def test_a_planted_difference_is_found_and_nothing_else() -> None:
     a, b = shares(0, 60, [4, 1, 1, 1, 1, 1]), shares(1, 80, [1, 1, 1, 1, 1, 1])
-    found = needs_more(a, b, permutations=1999)
+    found = permutation_test(a, b, permutations=1999)
     assert found.adjusted[0] < 0.05
     assert (found.adjusted[1:] > 0.5).all()
     assert found.difference[0] > 0
-    both = needs_more(b, a, alternative="two-sided", permutations=1999)
+    both = permutation_test(b, a, alternative="two-sided", permutations=1999)
     assert both.adjusted[0] < 0.05
     assert both.difference[0] < 0
-    assert needs_more(b, a, permutations=499).p[0] > 0.9
+    assert permutation_test(b, a, permutations=499).p[0] > 0.9
 
 
 def test_p_agrees_with_scipy_permutation_test() -> None:
@@ -54,7 +54,7 @@ def test_p_agrees_with_scipy_permutation_test() -> None:
     def statistic(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
         return stats.ttest_ind(x, y, axis=axis, equal_var=False).statistic
 
-    found = needs_more(a, b, permutations=9999)
+    found = permutation_test(a, b, permutations=9999)
     for head in range(3):
         expected = stats.permutation_test(
             (a[:, head], b[:, head]), statistic, n_resamples=4999, alternative="greater", vectorized=True, rng=0
@@ -74,7 +74,7 @@ def test_under_the_null_hypothesis_few_are_rejected(spread: float) -> None:
     for trial in range(60):
         a = shares(2 * trial, 30, [1.0] * 8)
         b = shares(2 * trial + 1, 90, [spread] * 8)  # the same means
-        rejected.append(needs_more(a, b, permutations=199, seed=trial, alternative="two-sided").p < 0.05)
+        rejected.append(permutation_test(a, b, permutations=199, seed=trial, alternative="two-sided").p < 0.05)
     assert 0.02 <= np.mean(rejected) <= 0.09
 
 
@@ -92,12 +92,12 @@ def test_holm_rejects_what_the_step_down_procedure_rejects(p: list[float]) -> No
 
 def test_bh_is_scipys() -> None:
     a, b = shares(0, 60, [3, 1, 1, 1]), shares(1, 60, [1, 1, 1, 1])
-    found = needs_more(a, b, correction="bh", permutations=499)
+    found = permutation_test(a, b, correction="bh", permutations=499)
     np.testing.assert_allclose(found.adjusted, stats.false_discovery_control(found.p))
 
 
 def test_what_cannot_be_tested_is_one_sentence() -> None:
     with pytest.raises(UserError, match="same shape"):
-        needs_more(np.ones((9, 3)), np.ones((9, 4)))
+        permutation_test(np.ones((9, 3)), np.ones((9, 4)))
     with pytest.raises(UserError, match="too few"):
-        needs_more(np.ones((9, 3)), np.ones((2, 3)))
+        permutation_test(np.ones((9, 3)), np.ones((2, 3)))
