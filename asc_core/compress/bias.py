@@ -89,7 +89,7 @@ def fold_means(
         gone = torch.ones(whole[place].blocks, dtype=torch.bool)
         gone[list((plan.heads if readout.kind == "attention" else plan.neurons)[place[1]])] = False
         means = columns.means[place] * gone.repeat_interleave(readout.width).to(original.device)
-        solution[-1] += (whole[place].linear.weight.double() @ means).to(solution.dtype)
+        solution[-1] += (whole[place].weight.double() @ means).to(solution.dtype)
         put(readout.linear, solution)
     return smaller
 
