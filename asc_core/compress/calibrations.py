@@ -44,8 +44,9 @@ class Calibrations:
         with making:
             found = self._known(key, moments)
             if found is None:
-                drawn = {"samples": samples, "tokens": tokens, "seed": seed}
-                found = calibrate(encoder, task, moments=moments, progress=progress, **drawn)
+                found = calibrate(
+                    encoder, task, samples=samples, tokens=tokens, seed=seed, moments=moments, progress=progress
+                )
                 self._keep(key, moments, found)
         return found
 

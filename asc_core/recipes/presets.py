@@ -33,7 +33,7 @@ class PresetOptions:
     seed: int = 0
 
     def to_budget(self, method: str, repair: str | None = None) -> CutToBudget:
-        return CutToBudget(method=method, keep=self.keep, budget=self.budget, repair=repair, seed=self.seed)  # type: ignore[arg-type]
+        return CutToBudget(method=method, keep=self.keep, budget=self.budget, repair=repair, seed=self.seed)
 
     def finetuning_after(self) -> tuple[Step, ...]:
         if not self.steps:

@@ -43,7 +43,7 @@ class Made:
     lineages: tuple[tuple[str, ...] | None, ...]
 
     def prefix_keys(self, task: Task | None) -> tuple[str, ...] | None:
-        """One key a layer for what evaluations have in common, see `evaluate.prefix_cache`; None = nothing can be reused.
+        """One key for each layer of what evaluations have in common, see `prefix_cache`; None = nothing can be reused.
 
         task: whose texts the steps were given.
         """
@@ -83,8 +83,8 @@ class Recipe:
         seed: int = 0,
     ) -> Recipe:
         """The cut, and the repair of what stays. Raises: UserError for an unknown repair."""
-        drawn = {"samples": samples, "tokens": tokens, "seed": seed}
-        step = Cut(plan=plan, repair=check_repair(repair), transfer=transfer, **drawn)
+        repair = check_repair(repair)
+        step = Cut(plan=plan, repair=repair, transfer=transfer, samples=samples, tokens=tokens, seed=seed)
         return Recipe((step,), plan.provenance.model, plan.provenance.task)
 
     def transferred(self) -> Recipe:
