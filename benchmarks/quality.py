@@ -36,7 +36,7 @@ import asc_core
 from asc_core.compress import PUBLISHED, Calibrations, Cut, StepContext, calibrate, refit
 from asc_core.compress.published import MethodInputs
 from asc_core.encoder import Encoder
-from asc_core.evaluate import Measured, measure_latency
+from asc_core.evaluate import PerExampleResult, measure_latency
 from asc_core.plan import STRATEGIES, by_budget, by_layer_drop
 from asc_core.tasks import Task
 from asc_core.values import Plan, Scores
@@ -170,7 +170,7 @@ class Checkpoint:
     def file(self, method: str, kept: float | None) -> Path:
         return WORK / f"{self.name}-{self.seed}-{method.replace(', ', '-').replace(' ', '-')}-{kept}.npz"
 
-    def measured(self, method: str, kept: float, anew: bool) -> list[Measured]:
+    def measured(self, method: str, kept: float, anew: bool) -> list[PerExampleResult]:
         """On the test split; read where it was measured before, empty where it was not and may not be now."""
         file = self.file(method, kept)
         if not (anew or file.exists()) or (self.seed and method in WITHOUT_CALIBRATION):
@@ -276,7 +276,7 @@ def timings() -> dict[str, float]:
             half, _ = refit(encoder, plan, calibration, mode)  # type: ignore[arg-type]
             taken.append(time.perf_counter() - start)
         found[name] = round(median(taken[1:]), 2)
-    round_widths = encoder.cut(by_budget(scores, cost_model, 0.5, multiple=ROUND))
+    round_widths = encoder.cut(by_budget(scores, cost_model, 0.5, round_to=ROUND))
     models = {"original": encoder, "": half, f"_multiples_of_{ROUND}": round_widths}
     for batch in (1, 32):
         latency = measure_latency(models, cost_model.lengths, batch_size=batch, repeats=TURNS)

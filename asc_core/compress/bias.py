@@ -16,9 +16,8 @@ from asc_core.compress.calibration import Calibration
 from asc_core.compress.prune import prune
 from asc_core.compress.repair import Repair, RepairOptions
 from asc_core.encoder import Encoder
-from asc_core.probes import Probe, Readout, probing
+from asc_core.probes import Probe, Readout, ReadoutKey, probing
 from asc_core.progress import Progress
-from asc_core.scores.grams import Place
 from asc_core.values import Plan
 
 
@@ -26,8 +25,8 @@ from asc_core.values import Plan
 class Columns:
     """Over the calibration's tokens, padding left out. means, variances: (kind, row) of a readout -> (columns,)."""
 
-    means: Mapping[Place, torch.Tensor]
-    variances: Mapping[Place, torch.Tensor]
+    means: Mapping[ReadoutKey, torch.Tensor]
+    variances: Mapping[ReadoutKey, torch.Tensor]
 
 
 class _Sums(Probe):
@@ -37,8 +36,8 @@ class _Sums(Probe):
     """
 
     def __init__(self) -> None:
-        self.sums: dict[Place, torch.Tensor] = {}
-        self.tokens: dict[Place, int] = {}
+        self.sums: dict[ReadoutKey, torch.Tensor] = {}
+        self.tokens: dict[ReadoutKey, int] = {}
         self.real: torch.Tensor
 
     def read(self, readout: Readout, inputs: torch.Tensor) -> None:
@@ -84,12 +83,12 @@ def fold_means(
     for number, readout in enumerate(smaller.readouts):
         place = (readout.kind, plan.layers[number // 2])
         solution = solution_of(readout.linear).clone()
-        if len(solution) == readout.linear.in_features:
+        if len(solution) == readout.columns:
             continue  # no bias
         gone = torch.ones(whole[place].blocks, dtype=torch.bool)
         gone[list((plan.heads if readout.kind == "attention" else plan.neurons)[place[1]])] = False
         means = columns.means[place] * gone.repeat_interleave(readout.width).to(original.device)
-        solution[-1] += (whole[place].linear.weight.double() @ means).to(solution.dtype)
+        solution[-1] += (whole[place].weight.double() @ means).to(solution.dtype)
         set_weight(readout.linear, solution)
     return smaller
 

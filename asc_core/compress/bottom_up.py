@@ -17,9 +17,8 @@ from asc_core import modeling
 from asc_core.compress.calibration import Calibration, CalibrationBatch, Reached, ResidualSums
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
-from asc_core.probes import Probe, Readout
-from asc_core.progress import Progress
-from asc_core.scores.grams import Place
+from asc_core.probes import Probe, Readout, ReadoutKey
+from asc_core.progress import REPAIRING, Progress
 from asc_core.scores.restart import Inputs, Restartable
 
 
@@ -43,7 +42,7 @@ class RefitSite:
         readouts: tuple[Readout, Readout],
         norms: tuple[nn.LayerNorm | None, ...],
         layer: int,
-        place: Place,
+        place: ReadoutKey,
         seen: Iterator[ReadoutBatch],
     ):
         self._readouts, self._norms = readouts, norms
@@ -81,12 +80,12 @@ def bottom_up(
     total = len(smaller.readouts) * len(hidden)
     # Of the layer whose turn it is, for each batch: what its readouts read, which a new readout does not change. Kept
     # (400 MB at most, for 65,536 tokens and 1,536 neurons), it spares the layer's other passes what it came from.
-    known: list[dict[Place, torch.Tensor]] = [{} for _ in hidden]
+    known: list[dict[ReadoutKey, torch.Tensor]] = [{} for _ in hidden]
 
     def see(number: int, readout: Readout, layer: int) -> Iterator[ReadoutBatch]:
         here, there = (readout.kind, layer), (readout.kind, layers[layer])
         for batch, (text, states) in enumerate(zip(calibration.texts, hidden, strict=True)):
-            progress.step(number * len(hidden) + batch, total, what)
+            progress.step(number * len(hidden) + batch, total, what, REPAIRING)
             probe = ResidualSums(norm_first, here, known[batch])
             with suppress(Reached), runner.idle(_feeding(runner, known[batch])):
                 runner.layer(layer, text.batch.inputs, states, probe)
@@ -105,11 +104,11 @@ def bottom_up(
                 for text, states, read in zip(calibration.texts, hidden, known, strict=True)
             ]
             known = [{} for _ in hidden]
-    progress.step(total, total, what)
+    progress.step(total, total, what, REPAIRING)
 
 
-def _feeding(runner: Restartable, known: Mapping[Place, torch.Tensor]) -> list[nn.Linear]:
-    """The linears that are not needed where it is known what these readouts read."""
+def _feeding(runner: Restartable, known: Mapping[ReadoutKey, torch.Tensor]) -> list[nn.Module]:
+    """The matrices that are not needed where it is known what these readouts read."""
     architecture, rows = modeling.architecture_of(runner.encoder.model), modeling.rows_of(runner.encoder.model)
     return [linear for kind, layer in known for linear in modeling.feeding(architecture, rows[layer], kind)]
 
@@ -117,7 +116,7 @@ def _feeding(runner: Restartable, known: Mapping[Place, torch.Tensor]) -> list[n
 class _Entering(Probe):
     """hidden: what a layer is about to read; the pass ends there. known: what readouts are made to read."""
 
-    def __init__(self, until: int, known: Mapping[Place, torch.Tensor]):
+    def __init__(self, until: int, known: Mapping[ReadoutKey, torch.Tensor]):
         self.until, self.known = until, known
         self.hidden: torch.Tensor
 
@@ -135,7 +134,7 @@ def next_input(
     layer: int,
     inputs: Inputs,
     hidden: torch.Tensor,
-    known: Mapping[Place, torch.Tensor] | None = None,
+    known: Mapping[ReadoutKey, torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """(B, T, d) what the layer above reads; also where something stands between them (DeBERTa's convolution).
 
@@ -150,22 +149,25 @@ def next_input(
 
 
 def check_fits(original: Encoder, calibration: Calibration) -> None:
-    """Raises: UserError where layers share their weights, or the calibration does not belong to the encoder."""
+    """Raises: UserError where layers share their weights, readouts are factored, or the calibration is another's."""
     if original.shape.shares_weights:
-        raise UserError("A refit needs weights of its own for each layer; in this architecture (ALBERT) layers share.")
+        raise UserError("A repair needs weights of its own for each layer; in this encoder layers share them.")
+    if not all(modeling.takes_any_values(readout.linear) for readout in original.readouts):
+        raise UserError(
+            "A repair gives readouts new values, which factored ones cannot hold: cut and repair first, then factor."
+        )
     if calibration.weights != original.weights:
         raise UserError("The calibration is of other weights than this encoder's: calibrate again.")
 
 
-def solution_of(linear: nn.Linear) -> torch.Tensor:
+def solution_of(linear: nn.Module) -> torch.Tensor:
     """(columns, d), or (columns + 1, d): the weight and, where there is one, the bias of a readout."""
-    weight = linear.weight.detach().T
-    return weight if linear.bias is None else torch.cat([weight, linear.bias.detach()[None]])
+    weight, bias = modeling.matrix(linear).detach().T, modeling.bias(linear)
+    return weight if bias is None else torch.cat([weight, bias.detach()[None]])
 
 
-def set_weight(linear: nn.Linear, solution: torch.Tensor) -> None:
+def set_weight(linear: nn.Module, solution: torch.Tensor) -> None:
     """The opposite of `solution_of`; without a last row for it the bias stays as it is."""
-    columns = linear.in_features
-    linear.weight = nn.Parameter(solution[:columns].T.contiguous(), requires_grad=False)
-    if linear.bias is not None and len(solution) > columns:
-        linear.bias = nn.Parameter(solution[columns].clone(), requires_grad=False)
+    columns = modeling.columns_of(linear)
+    bias = solution[columns].clone() if modeling.bias(linear) is not None and len(solution) > columns else None
+    modeling.put(linear, solution[:columns].T, bias)

@@ -9,20 +9,20 @@ import numpy as np
 import torch
 
 from asc_core import modeling
+from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.encoder import Encoder
-from asc_core.probes import Probe, Readout
-from asc_core.progress import Progress
-from asc_core.scores.grams import Place
+from asc_core.probes import Probe, Readout, ReadoutKey
+from asc_core.progress import CALIBRATING, Progress
 from asc_core.scores.restart import Restartable
 from asc_core.scores.sensitivity import random_projection
-from asc_core.scores.sweep_pass import BATCH_TOKENS, batches_by_length, frozen
+from asc_core.scores.sweep_pass import frozen
 from asc_core.tasks.base import Batch, Task
 
 SAMPLES = 1024
 TOKENS = 65536  # of SQuAD's long texts, 16,384 are a hundred: a refit to so few loses half as many points again
 MEMORY = 2 << 30  # bytes that the residual sums may take: the sample of a large encoder ends earlier
 HELD_OUT = 0.2
-GRADIENT_SHARE = 0.9  # with surgeon.FELT by benchmarks/results/token_weights.json
+GRADIENT_SHARE = 0.9  # with obs.GRADIENT_WEIGHT by benchmarks/results/token_weights.json
 """How much of a token's weight goes by the outputs' gradient at the readout there; the rest is alike for all. What
 only [CLS] reads at the end should not be spoiled for [CLS], but tokens with small gradients still feed layers above."""
 
@@ -39,8 +39,8 @@ class CalibrationBatch:
     batch: Batch
     held_out: torch.Tensor
     hidden: torch.Tensor
-    sums: dict[Place, torch.Tensor]
-    weights: dict[Place, torch.Tensor]
+    sums: dict[ReadoutKey, torch.Tensor]
+    weights: dict[ReadoutKey, torch.Tensor]
 
     @property
     def real(self) -> torch.Tensor:
@@ -63,7 +63,7 @@ class Calibration:
     samples: int
     tokens: int
     seed: int
-    moments: Mapping[Place, torch.Tensor]
+    moments: Mapping[ReadoutKey, torch.Tensor]
 
 
 def calibrate(
@@ -97,11 +97,11 @@ def calibrate(
     texts: list[CalibrationBatch] = []
     runner, done = Restartable(frozen(encoder)), 0
     norm_first = modeling.architecture_of(encoder.model).norm_first
-    sums: dict[Place, torch.Tensor] = {}
+    sums: dict[ReadoutKey, torch.Tensor] = {}
     for places in batches_by_length(
         features.lengths[drawn], batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048)
     ):
-        progress.step(done, len(drawn), f"calibrating on {task.name}")
+        progress.step(done, len(drawn), f"calibrating on {task.name}", CALIBRATING)
         rows = drawn[places]
         batch = task.batch(features, rows, encoder)
         probe = OutputGradientNorms(norm_first)
@@ -117,7 +117,7 @@ def calibrate(
             _add_moments(sums, probe.inputs, texts[-1])
         probe.release()
         done += len(rows)
-    progress.step(done, len(drawn), f"calibrating on {task.name}")
+    progress.step(done, len(drawn), f"calibrating on {task.name}", CALIBRATING)
     total = int(features.lengths[drawn].sum())
     return Calibration(_weighted(texts), encoder.weights, task.name, len(examples), total, seed, sums)
 
@@ -130,7 +130,7 @@ def _weighted(texts: list[CalibrationBatch]) -> tuple[CalibrationBatch, ...]:
         for place in texts[0].weights
     }
 
-    def weights(text: CalibrationBatch, place: Place) -> torch.Tensor:
+    def weights(text: CalibrationBatch, place: ReadoutKey) -> torch.Tensor:
         norms, mean = text.weights[place], means[place]
         relative = norms / mean if mean > 0 else torch.ones_like(norms)
         return ((1 - GRADIENT_SHARE) + GRADIENT_SHARE * relative) * text.real
@@ -138,7 +138,9 @@ def _weighted(texts: list[CalibrationBatch]) -> tuple[CalibrationBatch, ...]:
     return tuple(replace(text, weights={place: weights(text, place) for place in means}) for text in texts)
 
 
-def _add_moments(sums: dict[Place, torch.Tensor], inputs: dict[Place, torch.Tensor], text: CalibrationBatch) -> None:
+def _add_moments(
+    sums: dict[ReadoutKey, torch.Tensor], inputs: dict[ReadoutKey, torch.Tensor], text: CalibrationBatch
+) -> None:
     for place, x in inputs.items():
         if place not in sums:
             sums[place] = x.new_zeros(2, x.shape[-1] + 1, x.shape[-1] + 1)
@@ -156,10 +158,12 @@ class ResidualSums(Probe):
     made to read, whatever reaches them.
     """
 
-    def __init__(self, norm_first: bool, until: Place | None = None, known: Mapping[Place, torch.Tensor] | None = None):
+    def __init__(
+        self, norm_first: bool, until: ReadoutKey | None = None, known: Mapping[ReadoutKey, torch.Tensor] | None = None
+    ):
         self.norm_first, self.until, self.known = norm_first, until, known or {}
-        self.sums: dict[Place, torch.Tensor] = {}
-        self.inputs: dict[Place, torch.Tensor] = {}
+        self.sums: dict[ReadoutKey, torch.Tensor] = {}
+        self.inputs: dict[ReadoutKey, torch.Tensor] = {}
         self.residual: torch.Tensor
         self._at = -1
 
@@ -197,7 +201,7 @@ class OutputGradientNorms(ResidualSums):
 
     def __init__(self, norm_first: bool):
         super().__init__(norm_first)
-        self.gradients: dict[Place, torch.Tensor] = {}
+        self.gradients: dict[ReadoutKey, torch.Tensor] = {}
         self.source: torch.Tensor
 
     def read(self, readout: Readout, inputs: torch.Tensor) -> torch.Tensor | None:

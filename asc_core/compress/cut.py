@@ -14,7 +14,7 @@ from asc_core.compress.repair import RepairOptions
 from asc_core.compress.repairs import REPAIRS, check_repair
 from asc_core.compress.step import Step, StepContext
 from asc_core.encoder import Encoder
-from asc_core.evaluate.reuse import unchanged
+from asc_core.evaluate.prefix_cache import unchanged
 from asc_core.values import Plan
 
 RepairName = Annotated[str | None, AfterValidator(check_repair)]

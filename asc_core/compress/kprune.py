@@ -28,9 +28,8 @@ from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.plan import CostModel
 from asc_core.plan.cost import Budget
-from asc_core.probes import Readout
+from asc_core.probes import Readout, ReadoutKey
 from asc_core.progress import Progress
-from asc_core.scores.grams import Place
 from asc_core.scores.restart import Restartable
 from asc_core.scores.sweep_pass import frozen
 from asc_core.values import Plan, Provenance
@@ -111,7 +110,7 @@ class _Walk:
         """(scores by cost of the blocks of each sublayer from this one on, what this one's readout has to write)."""
         gathered, fit = _Knowledge(self.readouts[number:], torch.cat(self.batches).bincount()), Fit(bias=False)
         readout, passes = self.readouts[number], len(self.hidden)
-        layer, bias = number // 2, readout.linear.bias
+        layer, bias = number // 2, readout.bias
         for done, (text, states, reference, batches) in enumerate(
             zip(self.calibration.texts, self.hidden, self.outputs, self.batches, strict=True)
         ):
@@ -166,14 +165,14 @@ class _Knowledge:
     sizes: torch.Tensor
 
     def __post_init__(self) -> None:
-        self.gradients: dict[Place, torch.Tensor] = {}
-        self.representational: dict[Place, torch.Tensor] = {}
+        self.gradients: dict[ReadoutKey, torch.Tensor] = {}
+        self.representational: dict[ReadoutKey, torch.Tensor] = {}
 
     def scores(self, costs: list[int], tokens: int) -> list[np.ndarray]:
         found = []
         for readout, cost in zip(self.readouts, costs, strict=True):
             place = (readout.kind, readout.row)
-            written = readout.linear.weight.detach().square().mean(0)
+            written = readout.weight.detach().square().mean(0)
             columns = REPRESENTATIONAL * self.representational[place] * written / tokens
             if place in self.gradients:
                 means = self.gradients[place] / self.sizes[:, None].to(columns)
@@ -193,7 +192,7 @@ class _Gates(ResidualSums):
     """
 
     def __init__(
-        self, norm_first: bool, first: Place, gathered: _Knowledge, text: CalibrationBatch, batches: torch.Tensor
+        self, norm_first: bool, first: ReadoutKey, gathered: _Knowledge, text: CalibrationBatch, batches: torch.Tensor
     ):
         super().__init__(norm_first)
         self.first, self.gathered, self.batches = first, gathered, batches
@@ -222,7 +221,7 @@ class _Gates(ResidualSums):
         del self.source, self.before
 
     @torch.no_grad()
-    def _add(self, place: Place, seen: torch.Tensor, gradient: torch.Tensor) -> None:
+    def _add(self, place: ReadoutKey, seen: torch.Tensor, gradient: torch.Tensor) -> None:
         each = (seen * gradient).sum(1)  # (rows, columns)
         each = each.unflatten(0, (-1, self.rows_per_feature)).sum(1)
         sums = self.gathered.gradients

@@ -88,7 +88,7 @@ class Step(BaseModel, ABC):
 
         encoder: as it is before the step. Two results of one encoder whose keys are equal from the first layer up to
         some layer have equal hidden states there, so keep to None where the embeddings change.
-        `evaluate.reuse.unchanged(i)` says that a layer computes what layer i of the encoder did. A wrong key is a wrong
+        `prefix_cache.unchanged(i)` says that a layer computes what layer i of the encoder did. A wrong key is a wrong
         number that nobody sees.
         """
         return None

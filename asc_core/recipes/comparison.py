@@ -8,13 +8,13 @@ from pathlib import Path
 
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
-from asc_core.evaluate import Measured, estimate, measure
+from asc_core.evaluate import PerExampleResult, estimate, measure
 from asc_core.plan import Cost
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
 from asc_core.recipes.presets import PRESETS, PresetOptions, preset_recipe
 from asc_core.recipes.recipe import Recipe
-from asc_core.recipes.transfer_matrix_store import Kept
+from asc_core.study import Study
 from asc_core.tasks.base import Task
 from asc_core.values import Estimate
 
@@ -35,11 +35,11 @@ class ComparedPreset:
 def compare_presets(
     encoder: Encoder,
     task: Task,
-    original: Measured,
+    original: PerExampleResult,
     options: PresetOptions = PresetOptions(),
     names: Sequence[str] = COMPARABLE,
     *,
-    study: Kept | None = None,
+    study: Study | None = None,
     folder: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Iterator[ComparedPreset]:

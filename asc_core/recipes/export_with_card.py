@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from asc_core.compress.cut import Cut
-from asc_core.compress.step import Step
+from asc_core.atomic_folder import check_free
 from asc_core.encoder import Encoder
 from asc_core.evaluate import evaluate
-from asc_core.export import Card, ExportReport, check_format, export
-from asc_core.export.folder import check_free
+from asc_core.export import Card, ExportReport, check_possible, export
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
 from asc_core.recipes.recipe import Recipe
@@ -31,7 +28,7 @@ def export_with_card(
     task: Task | None = None,
     split: str = "test",
     format: str = "compact",
-    dtype: str = "float32",
+    packing: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> ExportReport:
@@ -42,13 +39,13 @@ def export_with_card(
     the one place where test is touched. Raises: UserError as `evaluate` and `export` do.
     """
     check_free(out, overwrite=overwrite)
-    check_format(format)
+    check_possible(smaller, format, packing)
     progress = progress or Progress()
     steps = [step.describe() for step in recipe.steps] if recipe is not None else []
     source = original.source if original.source.startswith("demo:") else original.name
     command = None
     if recipe is not None:
-        command = command_for(recipe, source, task, Path(out).name, format=format, dtype=dtype)
+        command = command_for(recipe, source, task, Path(out).name, format=format, packing=packing)
     if task is None:
         card, texts = Card(steps=steps, command=command), None
     else:
@@ -75,30 +72,14 @@ def export_with_card(
         out,
         format,
         plan=recipe.cut if recipe is not None else None,
-        recipe=portable(recipe).to_json() if recipe is not None else None,
+        recipe=recipe,
         card=card,
         original=original,
         texts=texts,
-        dtype=dtype,
+        packing=packing,
         overwrite=overwrite,
         progress=progress,
     )
-
-
-def portable(recipe: Recipe) -> Recipe:
-    """The same as it leaves this machine: of a model, task or plan that is a file here the last name alone."""
-
-    def named(name: str | None) -> str | None:
-        return Path(name).name if name and Path(name).expanduser().is_absolute() else name
-
-    def without_paths(step: Step) -> Step:
-        if not isinstance(step, Cut):
-            return step
-        known = step.plan.provenance
-        known = replace(known, model=named(known.model), task=named(known.task))
-        return step.model_copy(update={"plan": replace(step.plan, provenance=known)})
-
-    return Recipe(tuple(map(without_paths, recipe.steps)), named(recipe.original), named(recipe.task))
 
 
 def command_for(
@@ -108,7 +89,7 @@ def command_for(
     out: str,
     *,
     format: str = "compact",
-    dtype: str = "float32",
+    packing: str | None = None,
     folder: str = "",
 ) -> str:
     """The line that makes the same directory again, beside the `recipe.json` in it.
@@ -120,8 +101,6 @@ def command_for(
         named = named or (" --task TASK" if recipe.needs_task else "")
     else:
         named = f" --task {task.source}" + (f" --split {task.splits[0]}" if len(task.splits) == 1 else "")
-    plain = (format, dtype) == ("compact", "float32")
-    verb = "compress" if plain else "export"
-    stored = "" if plain else f" --format {format} --dtype {dtype}"
+    stored = (f" --format {format}" if format != "compact" else "") + (f" --packing {packing}" if packing else "")
     recipe_file = str(Path(folder) / RECIPE_FILE)
-    return f"asc {verb} {source} --recipe {recipe_file}{named}{stored} -o {out}"
+    return f"asc compress {source} --recipe {recipe_file}{named}{stored} -o {out}"

@@ -12,7 +12,7 @@ from asc_core.compress.calibration import SAMPLES, TOKENS
 from asc_core.compress.calibrations import Calibrations
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
-from asc_core.evaluate import Measured, estimate, measure, measuring
+from asc_core.evaluate import PerExampleResult, estimate, measure, measuring
 from asc_core.plan import Budget, Cost, CostModel, LatencyTable, by_budget, smallest_share
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
@@ -38,7 +38,7 @@ class Workbench:
     """What all cuts of one application share. repair: None = no repair. split: to measure on.
 
     seed: of the calibration texts. original: measured once. within: shares of further budgets, which all cuts stay
-    within. multiple: see `by_budget`. latency: this machine's layer times, for a budget of latency.
+    within. round_to: see `by_budget`. latency: this machine's layer times, for a budget of latency.
     Raises: UserError, Cancelled (in all methods).
     """
 
@@ -52,7 +52,7 @@ class Workbench:
     tokens: int = TOKENS
     seed: int = 0
     within: Mapping[str, float] = field(default_factory=dict)
-    multiple: int = 1
+    round_to: int = 1
     latency: LatencyTable | None = None
     progress: Progress | None = None
     calibrations: Calibrations = field(default_factory=Calibrations)
@@ -65,10 +65,10 @@ class Workbench:
     @property
     def smallest(self) -> float:
         """The least share of the budget within reach."""
-        return smallest_share(self.scores, self.cost_model, self.budget, multiple=self.multiple)
+        return smallest_share(self.scores, self.cost_model, self.budget, round_to=self.round_to)
 
     @cached_property
-    def original(self) -> Measured:
+    def original(self) -> PerExampleResult:
         return measure(self.encoder, self.task, self.split, progress=self.progress)
 
     def compressed(self, plan: Plan) -> Encoder:
@@ -83,7 +83,7 @@ class Workbench:
         most_lost: in units of the metric, see `decided`.
         """
         shares = {**self.within, self.budget: keep}
-        plan = by_budget(self.scores, self.cost_model, shares, multiple=self.multiple)
+        plan = by_budget(self.scores, self.cost_model, shares, round_to=self.round_to)
         smaller = self.compressed(plan)
         reference = None if self.task.labelled else self.original
         found: Estimate | None = None

@@ -18,13 +18,14 @@ from asc_core.compress.repairs import check_repair
 from asc_core.compress.step import Step, StepContext
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
-from asc_core.evaluate.reuse import prefix_keys
+from asc_core.evaluate.prefix_cache import prefix_keys
+from asc_core.json_files import read_json, write_json
 from asc_core.progress import Progress
 from asc_core.recipes.order import check_order
 from asc_core.recipes.registry import STEPS, current
 from asc_core.tasks.base import Task
 from asc_core.train.run import STATE_FORMAT
-from asc_core.values import Plan, read_json, write_json
+from asc_core.values import Plan
 
 RECIPE_FORMAT = "asc-recipe/1"
 
@@ -42,7 +43,7 @@ class Made:
     lineages: tuple[tuple[str, ...] | None, ...]
 
     def prefix_keys(self, task: Task | None) -> tuple[str, ...] | None:
-        """One key a layer for what evaluations have in common, see `evaluate.reuse`; None = nothing can be reused.
+        """One key for each layer of what evaluations have in common, see `prefix_cache`; None = nothing can be reused.
 
         task: whose texts the steps were given.
         """
@@ -82,8 +83,8 @@ class Recipe:
         seed: int = 0,
     ) -> Recipe:
         """The cut, and the repair of what stays. Raises: UserError for an unknown repair."""
-        asked = check_repair(repair)
-        step = Cut(plan=plan, repair=asked, transfer=transfer, samples=samples, tokens=tokens, seed=seed)
+        repair = check_repair(repair)
+        step = Cut(plan=plan, repair=repair, transfer=transfer, samples=samples, tokens=tokens, seed=seed)
         return Recipe((step,), plan.provenance.model, plan.provenance.task)
 
     def transferred(self) -> Recipe:

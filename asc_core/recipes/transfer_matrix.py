@@ -23,10 +23,10 @@ from asc_core.compress.cut import Cut, repair_key
 from asc_core.compress.step import Step, StepContext
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
-from asc_core.evaluate import Measured, estimate, measure
+from asc_core.evaluate import PerExampleResult, estimate, measure
 from asc_core.plan import by_budget
+from asc_core.plan.combined_scores import Reduction, combined_scores
 from asc_core.plan.encoder_cost import task_cost_model
-from asc_core.plan.together import Combination, together
 from asc_core.progress import Progress
 from asc_core.scores.sweep import sweep
 from asc_core.tasks.base import Task
@@ -66,7 +66,7 @@ class Cell:
 
     row: str
     column: str
-    measured: Measured
+    measured: PerExampleResult
     estimate: Estimate
     key: str
 
@@ -85,7 +85,7 @@ class TransferMatrix:
     general: Task | None = None
     base: Encoder | None = None
     then: Sequence[Step] = ()
-    known: Mapping[str, Measured] = field(default_factory=dict)
+    known: Mapping[str, PerExampleResult] = field(default_factory=dict)
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
@@ -125,7 +125,7 @@ class TransferMatrix:
     def agnostic(self) -> list[str]:
         return [MIXED, *([GENERAL] if self.general is not None else []), MAGNITUDE, RANDOM]
 
-    def original(self, column: Application) -> Measured:
+    def original(self, column: Application) -> PerExampleResult:
         """The column's whole model; computed once."""
         key = self.key(ORIGINAL, column)
         if key not in self._originals:
@@ -185,11 +185,11 @@ class TransferMatrix:
 
     @cached_property
     def _mixed_plan(self) -> Plan:
-        return self.shared_plan("weighted")
+        return self.shared_plan("sum")
 
-    def shared_plan(self, how: Combination, weights: Sequence[float] | None = None) -> Plan:
-        """One plan for all applications, see `together`."""
-        scores = together([self._scores_of(application) for application in self.applications], how, weights)
+    def shared_plan(self, reduce: Reduction, weights: Sequence[float] | None = None) -> Plan:
+        """One plan for all applications, see `combined_scores`."""
+        scores = combined_scores([self._scores_of(application) for application in self.applications], reduce, weights)
         return self._cut(scores, self.applications[0].encoder, self._texts(MIXED))
 
     @cached_property
@@ -201,7 +201,7 @@ class TransferMatrix:
         return {}
 
     @cached_property
-    def _originals(self) -> dict[str, Measured]:
+    def _originals(self) -> dict[str, PerExampleResult]:
         return {}
 
     @cached_property
@@ -236,7 +236,7 @@ class TransferMatrix:
     def _progress(self) -> Progress:
         return self.progress or Progress()
 
-    def measured(self, encoder: Encoder, column: Application) -> Measured:
+    def measured(self, encoder: Encoder, column: Application) -> PerExampleResult:
         """What a model, the column's own or one made of it, does on the column's examples."""
         reference = None
         if not column.task.labelled and encoder is not column.encoder:

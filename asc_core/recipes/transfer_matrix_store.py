@@ -2,54 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-
-from asc_core.evaluate import Measured, estimate
+from asc_core.evaluate import PerExampleResult, estimate
 from asc_core.recipes.agnosticism_gap import agnosticism_gaps
 from asc_core.recipes.transfer_matrix import ORIGINAL, Application, Cell, TransferMatrix
-from asc_core.study import KeptRecipe
+from asc_core.study import Study
 from asc_core.values import Estimate
 
 REPORTS = "application-matrices"
 
 
-class Kept(Protocol):
-    """What a matrix needs of a Study."""
-
-    def save_evaluation(
-        self,
-        weights: str,
-        recipe_key: str,
-        task: str,
-        split: str,
-        estimate: Estimate,
-        *,
-        statistics: np.ndarray | None = None,
-        numbers: np.ndarray | None = None,
-        cost: Mapping[str, Any] | None = None,
-        recipe: KeptRecipe | None = None,
-        name: str | None = None,
-    ) -> None: ...
-
-    def statistics(
-        self, weights: str, recipe_key: str, task: str, split: str
-    ) -> tuple[np.ndarray, np.ndarray] | None: ...
-
-    def set_aside_other_data(self, task: str, split: str, digest: str) -> bool: ...
-
-    def get(self, key: str, default: Any = None) -> Any: ...
-
-    def change(self, key: str, how: Callable[[Any], Any]) -> None: ...
-
-
-def cells_in_study(matrix: TransferMatrix, study: Kept) -> Iterator[Cell]:
+def cells_in_study(matrix: TransferMatrix, study: Study) -> Iterator[Cell]:
     """The matrix's cells; those that the study has are read, the others are kept as they are measured."""
     split = matrix.settings.split
-    known: dict[str, Measured] = dict(matrix.known)
+    known: dict[str, PerExampleResult] = dict(matrix.known)
     for column in matrix.applications:
         study.set_aside_other_data(column.task.name, split, column.task.data(split))
         wanted = [matrix.key(row, column) for row in matrix.rows]
@@ -59,11 +28,11 @@ def cells_in_study(matrix: TransferMatrix, study: Kept) -> Iterator[Cell]:
             found = study.statistics(column.encoder.weights, key, column.task.name, split)
             if found is not None:
                 numbers, statistics = found
-                known[key] = Measured(column.task.metric.name, split, numbers, statistics, len(numbers))
+                known[key] = PerExampleResult(column.task.metric.name, split, numbers, statistics, len(numbers))
     matrix.known = known
     names = {application.name: application for application in matrix.applications}
 
-    def keep(column: Application, key: str, measured: Measured, estimated: Estimate, name: str) -> None:
+    def keep(column: Application, key: str, measured: PerExampleResult, estimated: Estimate, name: str) -> None:
         study.save_evaluation(
             column.encoder.weights,
             key,
@@ -100,12 +69,12 @@ def report(matrix: TransferMatrix, cells: Sequence[Cell]) -> dict[str, Any]:
     }
 
 
-def keep_report(study: Kept, made: dict[str, Any]) -> None:
+def keep_report(study: Study, made: dict[str, Any]) -> None:
     """Beside earlier ones; one of the same models and settings is replaced."""
     study.change(REPORTS, lambda before: [*(one for one in before or [] if _asked(one) != _asked(made)), made])
 
 
-def reports(study: Kept) -> list[dict[str, Any]]:
+def reports(study: Study) -> list[dict[str, Any]]:
     """All that `keep_report` has kept, the latest last."""
     return list(study.get(REPORTS, []))
 

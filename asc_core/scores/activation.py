@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from asc_core.scores.collector import KIND_OF_BLOCK, Collector, Tally
+from asc_core.parts import BLOCKS, BLOCKS_OF
+from asc_core.scores.collector import Collector, Tally
+from asc_core.scores.method import FromStatistics, each_part, statistics
 from asc_core.scores.streaming import NORMAL_QUANTILE, Statistic, Sums
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from asc_core.scores.collector import BatchView, ReadoutWeights
     from asc_core.values import Shape
 
-PARTS = ("heads", "neurons")
 IN_CACHE = 1 << 19  # numbers: 2 MiB, what the second levels of two cores hold
 
 
@@ -39,7 +40,7 @@ class Activations(Collector):
 
     @torch.no_grad()
     def read(self, readout: Readout, inputs: torch.Tensor) -> None:
-        kind = KIND_OF_BLOCK[readout.kind]
+        kind = BLOCKS_OF[readout.kind]
         lengths = self.weights.squared_columns[readout.kind, readout.row].sqrt()
         sums, absolutes, squares = self._sums(inputs)
         drive, absolute, square = sums * lengths, absolutes * lengths, squares * lengths.square()
@@ -67,7 +68,7 @@ class Activations(Collector):
 
     def statistics(self) -> dict[str, Statistic]:
         found = {}
-        for kind in PARTS:
+        for kind in BLOCKS:
             for name in ("absolute", "square", "drive"):
                 found[f"{name}.{kind}"] = Statistic(self.tally.mean(f"{name}.{kind}"), "token", kind != "neurons")
         cross = self.tally.mean("drive.neurons") * self.tally.mean("square.neurons")
@@ -82,7 +83,7 @@ def power(means: Mapping[str, np.ndarray], shape: Shape) -> dict[str, np.ndarray
 def fluctuation(means: Mapping[str, np.ndarray], shape: Shape) -> dict[str, np.ndarray]:
     """Var[x_j] ||W_j||^2, summed over a head's columns. means: "square" and "drive" of heads, of neurons, or both."""
     found = {}
-    for kind in PARTS:
+    for kind in BLOCKS:
         if f"square.{kind}" in means:
             squared_means = np.square(means[f"drive.{kind}"])
             if kind == "heads":
@@ -109,3 +110,41 @@ def fluctuation_margin(sums: Sums) -> dict[str, np.ndarray]:
         - 4 * mean * rest * arrays["drive.neurons/product"]
     )
     return {"neurons": NORMAL_QUANTILE * np.sqrt(np.maximum(squares, 0)) / arrays["unit.token/sum"]}
+
+
+METHODS = (
+    FromStatistics(
+        id="wanda",
+        title="Activation times weights",
+        description="Mean over tokens of |x_j| times the L2 norm of the weights that read it; for a head the sum over "
+        "its columns.",
+        source="Wanda, Sun et al. 2023, arXiv 2306.11695, for structures (with the L1 norm of activations)",
+        parts=BLOCKS,
+        collector=Activations,
+        statistics=statistics("absolute", "token", BLOCKS),
+        combine=each_part,
+    ),
+    FromStatistics(
+        id="flap",
+        title="Fluctuation",
+        description="Variance of x_j over tokens times the squared L2 norm of the weights that read it; for a head the "
+        "sum over its columns. What a part writes on average could be folded into the bias and does not count.",
+        source="FLAP, An et al. 2023, arXiv 2312.11983, before its standardisation",
+        parts=BLOCKS,
+        collector=Activations,
+        statistics=statistics("square", "token", BLOCKS) | statistics("drive", "token", BLOCKS),
+        combine=fluctuation,
+        margins=fluctuation_margin,
+    ),
+    FromStatistics(
+        id="kprune-representational",
+        title="K-prune, representational knowledge",
+        description="Mean over tokens of x_j squared times the mean square of the weights that read it; for a head the "
+        "sum over its columns.",
+        source="K-prune, Park et al. 2023, arXiv 2308.03449, section 4.2",
+        parts=BLOCKS,
+        collector=Activations,
+        statistics=statistics("square", "token", BLOCKS),
+        combine=power,
+    ),
+)

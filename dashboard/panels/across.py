@@ -7,25 +7,26 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
+from asc_core.parts import SINGLE, headline
 from asc_core.plan import Part
 from asc_core.plan.parts import kinds_of, rows_of
 from asc_core.scores.compare import Redundancy, redundancy
-from asc_core.scores.needs import FEWEST_EXAMPLES, Needs, needs_more
+from asc_core.scores.task_specificity import FEWEST_EXAMPLES, TaskSpecificity, permutation_test
 from asc_core.study import Study
 from asc_core.values import Scores, Shape
-from dashboard import numbers, work
-from dashboard.applications import Application
+from dashboard.background import scoring_jobs
 from dashboard.charts.heatmap import needs_map
-from dashboard.frame import CHART_CONFIG, all_jobs, escape, library, scale_legend, show_failure
-from dashboard.look import colours
-from dashboard.methods import title_of
-from dashboard.panels.in_view import InView
-from dashboard.session import Session
-from dashboard.trusting import KIND_NAMES
+from dashboard.panels.selection import InView
+from dashboard.state.applications import Application
+from dashboard.state.session import Session
+from dashboard.tables.trust_report import KIND_NAMES
+from dashboard.text import numbers
+from dashboard.text.method_names import title_of
+from dashboard.widgets.page import CHART_CONFIG, all_jobs, escape, library, scale_legend, show_failure
+from dashboard.widgets.theme import colours
 
 SAMPLES = 256
 SIGNIFICANT = 0.05
-KINDS = ("heads", "attention", "ffn", "layers")
 SHOWN = 12
 
 
@@ -49,13 +50,13 @@ def panel(session: Session, view: InView) -> None:
 
 def in_common(view: InView) -> None:
     scores = [found for _, found in view.others]
-    kinds = [kind for kind in KINDS if all(kind in kinds_of(one) for one in scores)]
+    kinds = [kind for kind in SINGLE if all(kind in kinds_of(one) for one in scores)]
     if not kinds:
         return
     kind = st.segmented_control(
         "Of",
         kinds,
-        format_func=lambda k: KIND_NAMES[k].capitalize().replace("Ffn", "FFN"),
+        format_func=headline,
         key="across-kind",
         default=kinds[0],
         required=True,
@@ -143,7 +144,7 @@ def pair(applications: Sequence[Application], in_view: Application) -> tuple[App
 
 def needs_of(
     study: Study, first: Application, second: Application, scored: Sequence[tuple[Application, Scores]]
-) -> Needs | None:
+) -> TaskSpecificity | None:
     """The test, where both applications' shares are known already. scored: by any method, encoders of one shape."""
     shares = [shares_of(study, one, scores) for wanted in (first, second) for one, scores in scored if one == wanted]
     if len(shares) != 2 or any(one is None or len(one) < FEWEST_EXAMPLES for one in shares):
@@ -152,7 +153,7 @@ def needs_of(
     assert a is not None
     assert b is not None
     key = ("needs", str(study.path.absolute()), first.name, second.name, *(s.weights for _, s in scored))
-    return library().kept(key, lambda: needs_more(a, b, alternative="two-sided"))
+    return library().kept(key, lambda: permutation_test(a, b, alternative="two-sided"))
 
 
 def needs_of_part(study: Study, scored: Sequence[tuple[Application, Scores]], name: str, part: Part) -> str:
@@ -180,7 +181,7 @@ def needs_of_part(study: Study, scored: Sequence[tuple[Application, Scores]], na
 
 
 def shares_of(study: Study, application: Application, scores: Scores) -> np.ndarray | None:
-    kept = study.partial(work.shares_key(application, scores.weights, SAMPLES))
+    kept = study.partial(scoring_jobs.shares_key(application, scores.weights, SAMPLES))
     return kept[0].get("shares") if kept is not None else None
 
 
@@ -195,7 +196,7 @@ def start_button(session: Session, view: InView, first: Application, second: App
         show_failure(job)
 
     def start() -> None:
-        sharing = work.sharing(library(), session.study, (first, second), SAMPLES, jobs)
+        sharing = scoring_jobs.sharing(library(), session.study, (first, second), SAMPLES, jobs)
         jobs.start(session.id, "score", key, f"{first.title} against {second.title}", sharing)
 
     st.button(
@@ -203,7 +204,7 @@ def start_button(session: Session, view: InView, first: Application, second: App
     )
 
 
-def needs_sentence(found: Needs, first: Application, second: Application) -> str:
+def needs_sentence(found: TaskSpecificity, first: Application, second: Application) -> str:
     significant = found.adjusted < SIGNIFICANT
     more, less = int((significant & (found.difference > 0)).sum()), int((significant & (found.difference < 0)).sum())
     total, seen = len(found.p), f"{found.examples[0]:,} and {found.examples[1]:,} examples"
@@ -215,7 +216,7 @@ def needs_sentence(found: Needs, first: Application, second: Application) -> str
     )
 
 
-def needs_table(found: Needs, shape: Shape, first: Application, second: Application) -> str:
+def needs_table(found: TaskSpecificity, shape: Shape, first: Application, second: Application) -> str:
     rows = rows_of(shape, "heads")
     lines = []
     for place in np.lexsort((-np.abs(found.difference), found.adjusted))[:SHOWN]:

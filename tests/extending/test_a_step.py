@@ -12,7 +12,7 @@ from pydantic import Field
 
 from asc_core.compress import Cut, Step, StepContext
 from asc_core.encoder import Encoder
-from asc_core.evaluate.reuse import Reuse, Reusing, States, unchanged
+from asc_core.evaluate.prefix_cache import CachedRunner, PrefixCache, PrefixReuse, unchanged
 from asc_core.loading import load_encoder
 from asc_core.recipes import Recipe, registry
 from asc_core.recipes.stored import pinned_recipes, stored_recipe
@@ -77,7 +77,7 @@ def test_it_is_kept_pinned_and_found_in_a_study(tmp_path: Path) -> None:
 
 @torch.inference_mode()
 def test_nothing_is_reused_of_a_step_that_says_nothing_of_its_layers() -> None:
-    states = States()
+    states = PrefixCache()
     batch = TASK.batch(TASK.features(TASK.examples("validation", 8, 0), ENCODER), range(8), ENCODER)
 
     def right_with_reuse(recipe: Recipe) -> bool:
@@ -86,7 +86,7 @@ def test_nothing_is_reused_of_a_step_that_says_nothing_of_its_layers() -> None:
         keys, expected = made.prefix_keys(TASK), made.encoder.model(**batch.inputs).logits
         if keys is None:
             return True  # nothing is reused
-        model = Reusing(made.encoder, Reuse(states, keys), 1000)
+        model = CachedRunner(made.encoder, PrefixReuse(states, keys), 1000)
         return all(torch.allclose(model(batch.inputs).logits, expected, atol=1e-5) for _ in range(2))
 
     cut = RECIPE.steps[1:]

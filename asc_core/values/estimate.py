@@ -1,0 +1,73 @@
+"""A measured metric and how sure it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter
+
+from asc_core.values.checked import parsed
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured metric: fractions (0.842, not 84.2 %), intervals at 95 %.
+
+    difference: this model minus the original on the same examples (paired), None where no original was given.
+    examples of total: how many examples of the split are behind it. valid: when the intervals hold; "single" = for one
+    analysis of these examples, "anytime" = for any number of interim analyses, after each of which one may stop.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    metric: str
+    value: float
+    interval: tuple[float, float]
+    split: str
+    examples: int
+    total: int
+    difference: float | None = None
+    difference_interval: tuple[float, float] | None = None
+    truncated: int = 0
+    valid: Literal["single", "anytime"] = "single"
+
+    @property
+    def complete(self) -> bool:
+        return self.examples == self.total
+
+    @property
+    def half_width(self) -> float:
+        """How far the interval goes to either side at most: that of the difference, where there is one."""
+        if self.difference is not None and self.difference_interval is not None:
+            value, ends = self.difference, self.difference_interval
+        else:
+            value, ends = self.value, self.interval
+        return max(value - ends[0], ends[1] - value)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "metric": self.metric,
+            "value": self.value,
+            "interval": list(self.interval),
+            "difference": self.difference,
+            "difference_interval": list(self.difference_interval) if self.difference_interval else None,
+            "split": self.split,
+            "examples": self.examples,
+            "total": self.total,
+            "truncated": self.truncated,
+            "valid": self.valid,
+        }
+
+    @staticmethod
+    def from_json(data: Any) -> Estimate:
+        """Also of a study from before `valid` had this name. Raises: ValueError where it is none."""
+        if isinstance(data, dict) and data.get("looks") in _OLD_NAMES:
+            data = {name: value for name, value in data.items() if name != "looks"} | {
+                "valid": _OLD_NAMES[data["looks"]]
+            }
+        return parsed(_ESTIMATE, data)
+
+
+_OLD_NAMES = {"one": "single", "any": "anytime"}
+_ESTIMATE = TypeAdapter(Estimate)

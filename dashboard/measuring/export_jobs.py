@@ -1,0 +1,122 @@
+"""Exports of a study: made by jobs, kept in its folder `exports`, downloaded as one file."""
+
+from __future__ import annotations
+
+import io
+import re
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from asc_core.errors import UserError
+from asc_core.export import FORMATS, ExportReport
+from asc_core.recipes import Recipe
+from asc_core.recipes.export_with_card import RECIPE_FILE, command_for, export_with_card
+from asc_core.study import Study
+from dashboard.background.jobs import Job
+from dashboard.measuring.build import made
+from dashboard.measuring.measurements import TRAINING
+from dashboard.state.applications import Application
+from dashboard.state.loaded import Library
+
+FOLDER = "exports"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """recipe: the text of the recipe file. loading: how to load it, as Markdown."""
+
+    report: ExportReport
+    card: str
+    command: str
+    recipe: str
+    loading: str
+
+
+def folder_for(study: Study, name: str) -> Path:
+    """Raises: UserError for a name that is not a plain folder name."""
+    if not NAME.fullmatch(name):
+        raise UserError("A name has letters, digits, dots, dashes and underscores, and at most 64 of them.")
+    return study.path / FOLDER / name
+
+
+def exporting(
+    library: Library,
+    study: Study,
+    application: Application,
+    recipe: Recipe,
+    out: Path,
+    *,
+    format: str,
+    packing: str,
+    overwrite: bool,
+) -> Callable[[Job], Exported]:
+    """Apply the recipe, measure on test, write, reload in a fresh process, compare."""
+    recipe = named(application, recipe)
+
+    def work(job: Job) -> Exported:
+        job.handle.step(0, 1, "loading")
+        task = library.task(application)
+        whole = made(library, application, recipe, job.handle, study.path / TRAINING)
+        report = export_with_card(
+            whole.encoder,
+            whole.before_cut,
+            out,
+            recipe=recipe,
+            task=task,
+            format=format,
+            packing=packing,
+            overwrite=overwrite,
+            progress=job.handle,
+        )
+        again = command_for(
+            recipe, application.encoder, application.task, out.name, format=format, packing=packing, folder=str(out)
+        )
+        text = (out / RECIPE_FILE).read_text(encoding="utf-8")
+        loading = FORMATS[report.format].loading(out, str(out.absolute()))
+        return Exported(report, card_of(out), again, text, loading)
+
+    return work
+
+
+def named(application: Application, recipe: Recipe) -> Recipe:
+    """The recipe with the application's original and task as `load_encoder` and `load_task` take them."""
+    return replace(recipe, original=application.encoder, task=application.task)
+
+
+def card_of(folder: Path) -> str:
+    """The model card without its front matter. Raises: UserError if it cannot be read."""
+    try:
+        text = (folder / "README.md").read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"The model card of {folder} cannot be read: {error}.") from None
+    return text.split("\n---\n", 1)[-1].lstrip()
+
+
+def exports_of(study: Study) -> list[Path]:
+    """The finished exports of a study, newest first."""
+    found = [path.parent for path in (study.path / FOLDER).glob("*/config.json") if NAME.fullmatch(path.parent.name)]
+    return sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True)
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def zipped(folder: Path) -> io.RawIOBase:
+    """One file with the whole folder in it, written to disk; weights hardly compress, so nothing is compressed.
+
+    A raw file, since streamlit's downloads take no other kind that can be read and written.
+    """
+    archive = tempfile.TemporaryFile(suffix=".zip")  # noqa: SIM115 (whoever asked for it reads and closes it)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                file.write(path, Path(folder.name) / path.relative_to(folder))
+    raw = archive.detach()
+    raw.seek(0)
+    return raw

@@ -1,0 +1,316 @@
+"""A move: one position of all of Tune's controls, and the plan that it gives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from asc_core.compress.repairs import REPAIRS, check_repair
+from asc_core.errors import UserError
+from asc_core.plan import Budget, CostModel, Part, asc_greedy, by_budget, by_share, by_threshold, smallest_share
+from asc_core.recipes import Recipe
+from asc_core.values import Plan, Scores, Shape
+from dashboard.charts.cut import head_kept, running_rows
+
+Rule = Literal["budget", "threshold", "share", "fixed"]
+Level = Literal["blocks", "sublayers", "layers"]
+Planner = Callable[["Move"], Plan]
+RULES: dict[str, str] = {"budget": "Budget", "threshold": "Threshold", "share": "Share"}
+LEVELS = {"blocks": "heads and neurons", "sublayers": "sublayers", "layers": "whole layers"}
+REPAIR_NAMES = ("none", *REPAIRS)
+FINEST_STEP = 0.01
+
+
+@dataclass(frozen=True)
+class Move:
+    """rule: which of the controls below counts; "fixed" = a plan that came from elsewhere, by its key.
+
+    keep: share of the budget. similarity: ASC's threshold. below_heads, below_neurons, below_layers: thresholds, as the
+    share of the parts of that kind that score lower (0.4 = the threshold is the score that 40 % lie below).
+    multiple: under a budget of heads and neurons, what every FFN's width is a multiple of.
+    kept, cut: parts set by hand; kind heads, ffn or layers, where an ffn is all neurons of a row.
+    transfer: whether a fixed plan may come from other weights. repair: how the parts that stay take over.
+    """
+
+    application: str
+    method: str
+    rule: Rule = "budget"
+    budget: Budget = "flops"
+    level: Level = "blocks"
+    keep: float = 0.6
+    similarity: float = 0.9
+    below_heads: float = 0.4
+    below_neurons: float = 0.4
+    below_layers: float = 0.2
+    keep_heads: float = 0.6
+    keep_neurons: float = 0.6
+    everywhere: bool = False
+    min_heads: int = 1
+    multiple: int = 1
+    kept: frozenset[Part] = frozenset()
+    cut: frozenset[Part] = frozenset()
+    plan_key: str | None = None
+    transfer: bool = False
+    repair: str = "sequential"
+
+    @property
+    def forced(self) -> int:
+        return len(self.kept) + len(self.cut)
+
+    def released(self) -> Move:
+        return replace(self, kept=frozenset(), cut=frozenset())
+
+    def without(self, part: Part) -> Move:
+        return replace(self, kept=self.kept - {part}, cut=self.cut - {part})
+
+    def forcing(self, part: Part, keep: bool) -> Move:
+        free = self.without(part)
+        return replace(free, kept=free.kept | {part}) if keep else replace(free, cut=free.cut | {part})
+
+    @property
+    def label(self) -> str:
+        """A few characters for the history."""
+        star = "*" if self.forced else ""
+        match self.rule:
+            case "budget":
+                of = {"parameters": " parameters", "bytes": " bytes", "latency": " latency"}.get(self.budget, "")
+                round_widths = f" ×{self.multiple}" if self.multiple > 1 and self.level == "blocks" else ""
+                what = f"{self.keep:.2f}{of}{round_widths}"
+            case "threshold":
+                what = "threshold"
+            case "share":
+                what = f"{self.keep_heads:.2f}/{self.keep_neurons:.2f}"
+            case _:
+                what = "plan"
+        level = "" if self.level == "blocks" or self.rule == "fixed" else f" {self.level}"
+        repaired = "" if self.repair == "none" else f" · {self.repair}"
+        return f"{what}{level} {self.method}{star}{repaired}"
+
+    @property
+    def name(self) -> str:
+        """What a measurement of it is called in the study."""
+        cut, _, mode = self.label.partition(" · ")
+        return f"{cut}, repaired ({mode})" if mode else cut
+
+    def to_json(self) -> dict[str, Any]:
+        data = dict(self.__dict__)
+        for name in ("kept", "cut"):
+            data[name] = sorted(([part.kind, part.row, part.number] for part in getattr(self, name)), key=str)
+        return data
+
+    @staticmethod
+    def from_json(data: Any) -> Move | None:
+        """None where it is not a move: a study may come from anyone, and a lost slider position is no harm."""
+        try:
+            checked = _MoveFile.model_validate(data).model_dump()
+        except ValidationError:
+            return None
+        for name in ("kept", "cut"):
+            checked[name] = frozenset(Part(*part) for part in checked[name])
+        return Move(**checked)
+
+
+def _known_repair(name: str) -> str:
+    return name if name == "none" else check_repair(name) or "none"
+
+
+class _MoveFile(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    application: str
+    method: str
+    rule: Rule
+    budget: Budget
+    level: Literal["blocks", "sublayers", "layers"]
+    keep: float = Field(ge=0, le=1)
+    similarity: float = Field(ge=-1, le=1.1)
+    below_heads: float = Field(ge=0, le=1)
+    below_neurons: float = Field(ge=0, le=1)
+    below_layers: float = Field(ge=0, le=1)
+    keep_heads: float = Field(ge=0, le=1)
+    keep_neurons: float = Field(ge=0, le=1)
+    everywhere: bool
+    min_heads: int = Field(ge=0)
+    multiple: int = Field(ge=1, default=1)
+    kept: list[tuple[Literal["heads", "ffn", "layers"], int, int | None]]
+    cut: list[tuple[Literal["heads", "ffn", "layers"], int, int | None]]
+    plan_key: str | None
+    transfer: bool
+    repair: Annotated[str, AfterValidator(_known_repair)] = (
+        "none"  # moves that were stored before there was repair had none
+    )
+
+
+def levels_of(scores: Scores) -> list[Level]:
+    """The levels that a method's scores can be cut at, finest first."""
+    values = scores.values
+    found: list[Level] = []
+    if values.heads is not None or values.neurons is not None:
+        found.append("blocks")
+    if values.attention is not None or values.ffn is not None:
+        found.append("sublayers")
+    if values.layers is not None or scores.similarity is not None:
+        found.append("layers")
+    return found
+
+
+def fitted(move: Move, scores: Scores, repairable: bool = True) -> Move:
+    """The move with what the method cannot do replaced by what it can.
+
+    repairable: whether the task has texts to repair on; layers that share weights cannot be repaired at all.
+    """
+    shape, levels = scores.shape, levels_of(scores)
+    kept, cut = (frozenset(p for p in parts if _exists(p, shape)) for parts in (move.kept, move.cut))
+    move = replace(move, kept=kept, cut=cut, min_heads=min(move.min_heads, max(shape.heads, default=0)))
+    if levels and move.level not in levels:
+        move = replace(move, level=levels[0])
+    if move.rule == "share" and "blocks" not in levels:
+        move = replace(move, rule="budget")
+    if shape.shares_weights or not repairable:
+        move = replace(move, repair="none")
+    return move
+
+
+def within_reach(move: Move, scores: Scores, cost_model: CostModel) -> Move:
+    """The move with a budget that its method, minimum and hand-set parts can meet."""
+    if move.rule != "budget":
+        return move
+    try:
+        least = smallest_keep(move, scores, cost_model)
+    except UserError:
+        return move  # its control says why
+    return replace(move, keep=round(least, 2)) if move.keep < least and least < 1 else move
+
+
+def recipe_of(plan: Plan, repair: str, transfer: bool = False) -> Recipe:
+    """The cut and its repair. Where nothing is cut there is nothing to repair."""
+    impossible = plan.shape.shares_weights or plan == Plan.full(plan.shape)
+    return Recipe.repaired(plan, None if impossible or repair == "none" else repair, transfer)
+
+
+def plan_of(move: Move, scores: Scores, cost_model: CostModel, fixed: Plan | None = None) -> Plan:
+    """fixed: the plan that a move of rule "fixed" is about. Raises: UserError where the rule finds no plan."""
+    kept, cut = tuple(move.kept), tuple(move.cut)
+    min_heads = move.min_heads if move.level == "blocks" else 0
+    match move.rule:
+        case "budget":
+            return by_budget(
+                scores,
+                cost_model,
+                move.keep,
+                move.budget,
+                level=move.level,
+                min_heads=min_heads,
+                keep_parts=kept,
+                remove_parts=cut,
+                round_to=move.multiple,
+            )
+        case "threshold" if scores.similarity is not None and move.level == "layers":
+            return asc_greedy(scores, move.similarity, keep_parts=kept, remove_parts=cut)
+        case "threshold":
+            limits = thresholds(move, scores)
+            return by_threshold(
+                scores, limits, kinds=tuple(limits), min_heads=min_heads, keep_parts=kept, remove_parts=cut
+            )
+        case "share":
+            return by_share(
+                scores,
+                move.keep_heads if scores.values.heads is not None else None,
+                move.keep_neurons if scores.values.neurons is not None else None,
+                scope="global" if move.everywhere else "layer",
+                min_heads=min_heads,
+                keep_parts=kept,
+                remove_parts=cut,
+            )
+        case _:
+            if fixed is None:
+                raise UserError("The plan of this link is not in this study; choose a rule and a budget instead.")
+            return _edited(fixed, move)
+
+
+def thresholds(move: Move, scores: Scores) -> dict[str, float]:
+    """For every kind that the move cuts by threshold, the score below which a part goes."""
+    below = {"heads": move.below_heads, "neurons": move.below_neurons, "layers": move.below_layers}
+    kinds = ("layers",) if move.level == "layers" else ("heads", "neurons")
+    limits = {}
+    for kind in kinds:
+        values = getattr(scores.values, kind)
+        if values is not None:
+            flat = np.sort(np.concatenate(values) if kind != "layers" else np.asarray(values))
+            gone = min(math.floor(below[kind] * len(flat) + 1e-9), len(flat) - 1)
+            limits[kind] = float(flat[gone]) if below[kind] < 1 else float(np.nextafter(flat[-1], np.inf))
+    if not limits:
+        raise UserError(f"{scores.method} has no scores to set a threshold for at this level; choose another level.")
+    return limits
+
+
+def smallest_keep(move: Move, scores: Scores, cost_model: CostModel) -> float:
+    """Where the budget's slider begins: the least share within reach, rounded up to the slider's step."""
+    least = smallest_share(
+        scores,
+        cost_model,
+        move.budget,
+        level=move.level,
+        min_heads=move.min_heads if move.level == "blocks" else 0,
+        keep_parts=tuple(move.kept),
+        remove_parts=tuple(move.cut),
+        round_to=move.multiple,
+    )
+    return min(1.0, math.ceil(least / FINEST_STEP - 1e-9) * FINEST_STEP)
+
+
+def toggled(move: Move, part: Part, plan: Plan, replan: Planner) -> Move:
+    """The move after a click on a part: kept parts go, cut parts come back.
+
+    A part that was set by hand is first given back to the rule; only if the rule would leave it as it is, the hand
+    decides the other way. An FFN goes round: by the rule, all cut, all kept.
+    """
+    if part.kind == "ffn":
+        if part in move.cut:
+            return move.forcing(part, keep=True)
+        return move.without(part) if part in move.kept else move.forcing(part, keep=False)
+    now = keeps(plan, part)
+    if part in move.kept or part in move.cut:
+        free = move.without(part)
+        try:
+            if keeps(replan(free), part) != now:
+                return free
+        except UserError:
+            pass  # the rule finds no plan without this part's help
+    return move.forcing(part, keep=not now)
+
+
+def keeps(plan: Plan, part: Part) -> bool:
+    if part.kind == "heads":
+        return bool(head_kept(plan)[part.row, part.number or 0])
+    if part.kind == "ffn":
+        return part.row in running_rows(plan) and bool(plan.neurons[part.row])
+    return part.row in plan.layers
+
+
+def _exists(part: Part, shape: Shape) -> bool:
+    if part.kind == "layers":
+        return 0 <= part.row < shape.layers
+    if not 0 <= part.row < len(shape.heads):
+        return False
+    return part.kind == "ffn" or (part.number is not None and 0 <= part.number < shape.heads[part.row])
+
+
+def _edited(plan: Plan, move: Move) -> Plan:
+    for part, keep in _decisions(move.kept, move.cut):
+        if part.kind == "ffn":
+            neurons = list(plan.neurons)
+            neurons[part.row] = tuple(range(plan.shape.neurons[part.row])) if keep else ()
+            plan = replace(plan, neurons=tuple(neurons))
+        else:
+            edit = plan.restore if keep else plan.drop
+            plan = edit(part.row, head=part.number)
+    return plan
+
+
+def _decisions(kept: Iterable[Part], cut: Iterable[Part]) -> list[tuple[Part, bool]]:
+    return [(part, True) for part in kept] + [(part, False) for part in cut]
