@@ -12,8 +12,9 @@ from pathlib import Path
 
 from asc_core.errors import UserError
 from asc_core.export import FORMATS, ExportReport
+from asc_core.export.package import RECIPE_FILE
 from asc_core.recipes import Recipe
-from asc_core.recipes.export_with_card import RECIPE_FILE, command_for, export_with_card
+from asc_core.recipes.export_with_card import command_for, export_with_card
 from asc_core.study import Study
 from dashboard.background.jobs import Job
 from dashboard.measuring.build import made

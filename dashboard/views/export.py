@@ -11,8 +11,8 @@ import streamlit as st
 
 from asc_core.errors import UserError
 from asc_core.export import FORMATS
+from asc_core.export.package import RECIPE_FILE
 from asc_core.recipes import Recipe
-from asc_core.recipes.export_with_card import RECIPE_FILE
 from asc_core.recipes.stored import pinned_recipes
 from dashboard.background.jobs import Job
 from dashboard.measuring.export_jobs import (
