@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asc_core.errors import UserError
-from asc_core.export import FORMATS, ExportReport
+from asc_core.export import FORMATS, ExportReport, check_possible
 from asc_core.export.package import RECIPE_FILE
 from asc_core.recipes import Recipe
 from asc_core.recipes.deliver import deliver
@@ -64,6 +64,7 @@ def exporting(
     def work(job: Job) -> Exported:
         job.handle.step(0, 1, "loading")
         original, task = library.encoder(application), library.task(application)
+        check_possible(original, format, packing)
         smaller = made(library, application, recipe, job.handle)
         report = deliver(
             smaller,
