@@ -11,14 +11,15 @@ import typer
 from asc_core.cli.verb import (
     DeviceOption,
     JsonOption,
-    RepairMode,
     RepairOption,
     SeedOption,
     SplitOption,
     StudyOption,
+    as_choice,
     load,
     percent,
     progress_line,
+    repair_named,
     say,
     verb,
 )
@@ -28,11 +29,11 @@ ApplicationsArgument = Annotated[
 ]
 KeepOption = Annotated[float, typer.Option("--keep", min=0.01, max=1, help="Share to keep.")]
 ShareOption = Annotated[str, typer.Option("--budget", help="Of what: layer-parameters, parameters, flops or bytes.")]
-SamplesOption = Annotated[int, typer.Option("--samples", min=8, help="Training texts to look at.")]
+SamplesOption = Annotated[int, typer.Option("--samples", min=8, help="Calibration texts.")]
 
 
 def _applications(given: list[str], seed: int, device: str | None, split: str) -> list[Any]:
-    from asc_core.recipes.matrix import Application
+    from asc_core.recipes.transfer_matrix import Application
 
     made = []
     for one in given:
@@ -51,14 +52,14 @@ def matrix(
     method: Annotated[str, typer.Option("--method", "-m", help="Which scores; without labels for general text.")] = (
         "obs"
     ),
-    repair: RepairOption = RepairMode.sequential,
+    repair: RepairOption = "sequential",
     general: Annotated[
         str | None, typer.Option("--general", help="A task whose texts stand for general text (labels are not used).")
     ] = None,
     base: Annotated[
         str | None, typer.Option("--base", help="Cut this pre-trained encoder instead, and train it for each column.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Of that training.")] = 200,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of that training.")] = 200,
     split: SplitOption = "validation",
     samples: SamplesOption = 1024,
     seed: SeedOption = 0,
@@ -67,15 +68,16 @@ def matrix(
 ) -> Any:
     """Compressed for one application, measured on every other; and what it costs to know none.
 
-    Killed and repeated, it goes on. Example: asc matrix demo:nli demo:paraphrase demo:intent --study studies/demo
+    Killed and repeated, it resumes. Example: asc matrix demo:nli demo:paraphrase demo:intent --study studies/demo
     """
     import asc_core
-    from asc_core.recipes.matrix import ApplicationMatrix, Settings
-    from asc_core.recipes.matrix_store import cells_in_study, keep_report, report
+    from asc_core.compress.choose import Share
+    from asc_core.recipes.transfer_matrix import Settings, TransferMatrix
+    from asc_core.recipes.transfer_matrix_store import cells_in_study, keep_report, report
     from asc_core.train.steps import Finetune
 
-    asked = Settings(keep, budget, method, repair.mode, samples, seed, split)  # type: ignore[arg-type]
-    whole = ApplicationMatrix(
+    asked = Settings(keep, as_choice("--budget", budget, Share), method, repair_named(repair), samples, seed, split)
+    whole = TransferMatrix(
         _applications(applications, seed, device, split),
         asked,
         asc_core.load_task(general) if general else None,
@@ -110,12 +112,12 @@ def shared(
     applications: ApplicationsArgument,
     keep: KeepOption = 0.5,
     budget: ShareOption = "layer-parameters",
-    how: Annotated[
-        str, typer.Option(help="A part is kept for whom it matters to `most`, or by the `weighted` sum of all.")
-    ] = "weighted",
+    reduce: Annotated[
+        str, typer.Option(help="Scores over applications: their weighted `sum`, or `max`, where a part matters most.")
+    ] = "sum",
     points: Annotated[int, typer.Option(min=2, help="Of the trade-off from one application to the others.")] = 5,
     method: Annotated[str, typer.Option("--method", "-m", help="Which scores.")] = "obs",
-    repair: RepairOption = RepairMode.sequential,
+    repair: RepairOption = "sequential",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A folder for the plans, named by their weights.")
     ] = None,
@@ -127,16 +129,18 @@ def shared(
 ) -> Any:
     """One plan for several applications: what each loses as the weight moves from one to the others.
 
-    Example: asc shared demo:nli demo:intent --keep 0.5 --how most -o plans
+    Example: asc shared demo:nli demo:intent --keep 0.5 --reduce max -o plans
     """
-    from asc_core.recipes.matrix import ApplicationMatrix, Settings
-    from asc_core.recipes.shared import trade_off
+    from asc_core.compress.choose import Share
+    from asc_core.plan.combined_scores import Reduction
+    from asc_core.recipes.joint_plan import pareto_between_tasks
+    from asc_core.recipes.transfer_matrix import Settings, TransferMatrix
 
-    asked = Settings(keep, budget, method, repair.mode, samples, seed, split)  # type: ignore[arg-type]
+    asked = Settings(keep, as_choice("--budget", budget, Share), method, repair_named(repair), samples, seed, split)
     made = _applications(applications, seed, device, split)
-    whole = ApplicationMatrix(made, asked, progress=progress_line())
+    whole = TransferMatrix(made, asked, progress=progress_line())
     found = []
-    for point in trade_off(whole, points, how):  # type: ignore[arg-type]
+    for point in pareto_between_tasks(whole, points, as_choice("--reduce", reduce, Reduction)):
         weights = {application.name: weight for application, weight in zip(made, point.weights, strict=True)}
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
@@ -148,4 +152,4 @@ def shared(
         say(as_json, "; ".join(losses))
         estimates = {name: e.to_json() for name, e in zip(weights, point.estimates, strict=True)}
         found.append({"weights": weights, "plan": point.plan.key, "estimates": estimates})
-    return {"settings": asdict(asked), "how": how, "points": found}
+    return {"settings": asdict(asked), "reduce": reduce, "points": found}

@@ -9,9 +9,8 @@ import functools
 import json
 import sys
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -48,32 +47,16 @@ PackingOption = Annotated[
     ),
 ]
 DtypeOption = Annotated[str | None, typer.Option("--dtype", hidden=True, help="The old name of --packing.")]
-BatchOption = Annotated[int, typer.Option("--latency-batch", min=1, help="Texts a batch, for budgets of latency.")]
-MultipleOption = Annotated[
-    int, typer.Option(min=1, help="Every layer keeps a multiple of so many neurons: sizes that the hardware likes.")
+BatchOption = Annotated[int, typer.Option("--latency-batch", min=1, help="Batch size that latency budgets are for.")]
+RoundToOption = Annotated[
+    int, typer.Option("--round-to", min=1, help="Round FFN widths to multiples of so many neurons, for the hardware.")
 ]
 TransferOption = Annotated[
     bool, typer.Option("--transfer", help="Use a plan made from other weights of the same shape.")
 ]
 
 
-class RepairMode(StrEnum):
-    """How what stays is repaired after a cut."""
-
-    none = "none"
-    one_shot = "one-shot"
-    sequential = "sequential"
-    mask_tuning = "mask-tuning"
-    reconstruction = "reconstruction"
-    bias = "bias"
-
-    @property
-    def mode(self) -> Any:
-        """As `Recipe.repaired` takes it."""
-        return None if self is RepairMode.none else self.value
-
-
-RepairOption = Annotated[RepairMode, typer.Option("--repair", help="As for `asc compress`.")]
+RepairOption = Annotated[str, typer.Option("--repair", help="As for `asc compress`.")]
 
 
 def verb(function: Callable[..., Any]) -> Callable[..., None]:
@@ -121,6 +104,21 @@ def load(encoder: str, task: str, seed: int, device: str | None, split: str | No
     from asc_core import load_encoder, load_task
 
     return load_encoder(encoder, device=device), load_task(task, split_seed=seed, split=split)
+
+
+def as_choice(option: str, value: str, choices: Any) -> Any:
+    """An option's value as one of a Literal's, or of several joined by |. Raises: UserError that names them."""
+    known = [value for each in get_args(choices) for value in get_args(each) or (each,)]
+    if value not in known:
+        raise UserError(f"{option} is one of {', '.join(known)}, not {value!r}.")
+    return value
+
+
+def repair_named(name: str) -> str | None:
+    """As `Cut` takes it. Raises: UserError for an unknown one."""
+    from asc_core.compress.repairs import check_repair
+
+    return None if name == "none" else check_repair(name)
 
 
 def percent(value: float) -> str:

@@ -20,8 +20,8 @@ import torch
 from torch.nn import functional
 
 from asc_core import modeling
-from asc_core.compress.bottom_up import check_fits, next_input, put
-from asc_core.compress.calibration import Calibration, ResidualSums, Texts
+from asc_core.compress.bottom_up import check_fits, next_input, set_weight
+from asc_core.compress.calibration import Calibration, CalibrationBatch, ResidualSums
 from asc_core.compress.fit import Fit
 from asc_core.compress.reconstruct import least_squares
 from asc_core.encoder import Encoder
@@ -110,7 +110,7 @@ class _Walk:
         """(scores by cost of the blocks of each sublayer from this one on, what this one's readout has to write)."""
         gathered, fit = _Knowledge(self.readouts[number:], torch.cat(self.batches).bincount()), Fit(bias=False)
         readout, passes = self.readouts[number], len(self.hidden)
-        layer, bias = number // 2, readout.linear.bias
+        layer, bias = number // 2, readout.bias
         for done, (text, states, reference, batches) in enumerate(
             zip(self.calibration.texts, self.hidden, self.outputs, self.batches, strict=True)
         ):
@@ -135,7 +135,7 @@ class _Walk:
         columns = torch.from_numpy(staying).repeat_interleave(readout.width).nonzero()[:, 0].to(fit.cross.device)
         solution = torch.zeros_like(fit.cross)
         solution[columns] = least_squares(fit.moments[columns][:, columns], fit.cross[columns])
-        put(readout.linear, solution)
+        set_weight(readout.linear, solution)
         layer = number // 2
         if readout.kind == "ffn" and layer + 1 < self.runner.layers:
             self.hidden = [
@@ -172,7 +172,7 @@ class _Knowledge:
         found = []
         for readout, cost in zip(self.readouts, costs, strict=True):
             place = (readout.kind, readout.row)
-            written = readout.linear.weight.detach().square().mean(0)
+            written = readout.weight.detach().square().mean(0)
             columns = REPRESENTATIONAL * self.representational[place] * written / tokens
             if place in self.gradients:
                 means = self.gradients[place] / self.sizes[:, None].to(columns)
@@ -191,7 +191,9 @@ class _Gates(ResidualSums):
     begins. before: the residual stream there.
     """
 
-    def __init__(self, norm_first: bool, first: ReadoutKey, gathered: _Knowledge, text: Texts, batches: torch.Tensor):
+    def __init__(
+        self, norm_first: bool, first: ReadoutKey, gathered: _Knowledge, text: CalibrationBatch, batches: torch.Tensor
+    ):
         super().__init__(norm_first)
         self.first, self.gathered, self.batches = first, gathered, batches
         self.real, self.rows_per_feature = text.real, text.batch.rows_per_feature

@@ -4,7 +4,7 @@ from asc_core.export.card import Card
 from asc_core.export.convert import convert
 from asc_core.export.formats import FORMATS, Format, Written
 from asc_core.export.package import ExportReport, check_possible, export
-from asc_core.export.packings import PACKINGS, Packing
+from asc_core.modeling import PACKINGS, Packing
 
 __all__ = [
     "FORMATS",

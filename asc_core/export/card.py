@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import torch
 import transformers
 
+from asc_core import modeling
 from asc_core.export.comparison import Comparison
 from asc_core.export.formats.format import Written
-from asc_core.export.packings import Packing, packing_named, packing_of
+from asc_core.modeling import Packing
 from asc_core.values import Cost, Estimate, Plan
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def _interval(interval: tuple[float, float]) -> str:
 def _cost(card: Card, encoder: Encoder, original: Encoder | None, written: Written, packing: Packing) -> Iterator[str]:
     parameters = bytes_ = None
     if original is not None:
-        parameters, bytes_ = original.parameters, _bytes_as_stored(original)
+        parameters, bytes_ = original.parameters, modeling.count(original.model, original.packing).bytes
     elif card.original_cost is not None:
         parameters, bytes_ = card.original_cost.parameters, card.original_cost.bytes
     yield "| | this model | original | ratio |"
@@ -176,16 +177,11 @@ def _cost(card: Card, encoder: Encoder, original: Encoder | None, written: Writt
         yield f"| {what} | {here:{style}} | {known} |"
 
 
-def _bytes_as_stored(encoder: Encoder) -> int:
-    packing = packing_named(packing_of(encoder))
-    return sum(map(packing.bytes, encoder.model.parameters()))
-
-
 def _parts(encoder: Encoder) -> Iterator[str]:
     shape = encoder.shape
-    record = getattr(encoder.model.config, "asc_cut", None)
-    heads = record["heads"] if record else [list(range(n)) for n in shape.heads]
-    numbers = record["layers"] if record and not shape.shares_weights else range(len(shape.heads))
+    origin = modeling.origin(encoder.model.config)
+    heads = origin.heads
+    numbers = range(len(shape.heads)) if shape.shares_weights else origin.layers
     if shape.shares_weights:
         yield f"{shape.layers} layers run on {len(shape.heads)} set(s) of weights.\n"
     yield f"| {'weights' if shape.shares_weights else 'layer'} | heads (numbers in the original) | neurons |"

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
-from transformers import PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig
 
 from asc_core import modeling
 from asc_core.encoder import CLASS_ENDINGS, HEADS
-from asc_core.export.packings import Packing
 from asc_core.export.weights import write_weights
+from asc_core.modeling import Packing
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder
@@ -47,9 +47,9 @@ class Payload:
 
 def plain_config(encoder: Encoder, **values: Any) -> Any:
     """The configuration of an ordinary checkpoint of this encoder's architecture. values: what is different in it."""
-    config_class = type(modeling.AutoConfig.for_model(encoder.architecture))
+    config_class = type(AutoConfig.for_model(encoder.architecture))
     data = encoder.model.config.to_dict() | {"model_type": encoder.architecture} | values
-    for name in ("asc_cut", "asc_ties", "auto_map"):
+    for name in ("asc", "auto_map"):
         data.pop(name, None)
     config = config_class.from_dict(data)
     config.architectures = [modeling.uncut_class(encoder.architecture, HEADS[encoder.head]).__name__]
@@ -86,7 +86,7 @@ def _loading(auto: str, code: list[str], folder: str) -> Iterator[str]:
     yield f"tokenizer = AutoTokenizer.from_pretrained({folder}{trust})"
     yield "```"
     if code:
-        yield f"`trust_remote_code=True` runs `{code[0]}` beside the weights. With ASC Studio it is not needed:"
+        yield f"`trust_remote_code=True` runs `{code[0]}` and what it names. With ASC Studio it is not needed:"
         yield "```python"
         yield "import asc_core.encoder  # makes the model's class known to transformers"
         yield f"from transformers import {auto}, AutoTokenizer"

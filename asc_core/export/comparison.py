@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from asc_core.errors import UserError
 from asc_core.export.answer.with_transformers import Batch, Text, outputs_of, tokens_of
 from asc_core.export.fresh_process import run_alone
-from asc_core.export.packings import Packing
+from asc_core.modeling import Packing
 from asc_core.progress import Progress
 
 if TYPE_CHECKING:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asc_core.atomic_folder import new_folder
+from asc_core.encoder import packing_named
 from asc_core.errors import UserError
 from asc_core.export.card import Card, model_card
 from asc_core.export.comparison import compare_folder
 from asc_core.export.formats import FORMATS, Format
-from asc_core.export.packings import Packing, packing_named, packing_of
 from asc_core.export.tokenizer_files import write_tokenizer
 from asc_core.json_files import write_json
+from asc_core.modeling import Packing
 from asc_core.progress import Progress
 from asc_core.values import Plan
 
@@ -131,7 +132,7 @@ def check_possible(encoder: Encoder, format: str, packing: str | None = None) ->
     """
     if format not in FORMATS:
         raise UserError(f"There is no format {format!r}; choose {' or '.join(FORMATS)}.")
-    form, packed = FORMATS[format], packing_named(packing or packing_of(encoder))
+    form, packed = FORMATS[format], packing_named(packing or encoder.packing)
     if packed.name not in form.packings:
         others = [other.name for other in FORMATS.values() if packed.name in other.packings]
         raise UserError(

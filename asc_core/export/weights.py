@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor, isfinite
 
 from asc_core.errors import UserError
-from asc_core.export.packings import Packing
+from asc_core.modeling import Packing
 
 
 def ties_of(state: Mapping[str, Tensor]) -> dict[str, str]:

@@ -10,7 +10,7 @@ al. 2020, arXiv 2002.10957, section 3.2). Labels are not needed.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from asc_core.evaluate.predictions import predict
 from asc_core.probes import Probe, probing
 from asc_core.progress import Progress
 from asc_core.tasks.base import Batch, Features, Task
-from asc_core.train.run import Objective, Run, Settings, Trained, learning_rate
+from asc_core.train.options import TrainingOptions
+from asc_core.train.run import Objective, Run, Settings, Trained
 
 NEVER = -1e4  # a logit, at padding; what is finite has finite gradients
 OUTPUTS = ("logits", "start_logits", "end_logits", "slot_logits")
@@ -59,15 +60,10 @@ def distil(
     *,
     steps: int = 200,
     terms: Terms = Terms(),
-    lr: float | None = None,
-    batch_size: int = 32,
-    lora_rank: int | None = None,
-    seed: int = 0,
-    patience: int | None = 2,
-    warmup: float = 0.1,
-    limit: int | None = None,
     progress: Progress | None = None,
     resume: bool = True,
+    keep: Callable[[Encoder], None] | None = None,
+    **training: Any,
 ) -> Trained:
     """Train a copy of `student` towards `teacher` on the task's train split; the best state on validation is kept.
 
@@ -78,10 +74,9 @@ def distil(
     no longer a number; Cancelled within one batch.
     """
     terms.check()
-    rate = learning_rate(lr, lora_rank)
-    settings = Settings(steps, rate, batch_size, lora_rank, seed, patience, warmup, steps, limit, from_start=True)
+    settings = Settings(TrainingOptions.of(training), steps, steps, from_start=True)
     objective = Teaching(teacher, student, task, terms)
-    run = Run(student, task, objective, settings, None if out is None else Path(out), progress or Progress())
+    run = Run(student, task, objective, settings, None if out is None else Path(out), progress or Progress(), keep)
     run.train(resume)
     return run.finish(student.source, save_tokenizer=True, merged=True)
 
@@ -119,8 +114,8 @@ class Teaching(Objective):
 
     def loss(self, encoder: Encoder, task: Task, batch: Batch) -> torch.Tensor:
         terms, mask = self.terms, batch.mask.bool()
-        wanted = Seen(self.teacher, self.related)
-        seen = Seen(encoder, self.related)
+        wanted = ForwardPass(self.teacher, self.related)
+        seen = ForwardPass(encoder, self.related)
         with torch.no_grad():
             wanted.look(batch)
         seen.look(batch)
@@ -138,7 +133,7 @@ class Teaching(Objective):
         return total
 
 
-class Seen(Probe):
+class ForwardPass(Probe):
     """One forward pass. output: the model's. states: (B, T, d) after each layer. values: (B, T, heads * d_h) of the
     last layer, where they were asked for."""
 
@@ -149,7 +144,7 @@ class Seen(Probe):
         self.states: list[torch.Tensor] = []
 
     def look(self, batch: Batch) -> None:
-        handle = self._value_linear().register_forward_hook(self._keep) if self.related else None
+        handle = self._values()[0].register_forward_hook(self._keep) if self.related else None
         try:
             with probing(self):
                 self.output = self.encoder.model(**batch.inputs)
@@ -160,18 +155,12 @@ class Seen(Probe):
     def leave(self, layer: int, before: torch.Tensor, after: torch.Tensor) -> None:
         self.states.append(after)
 
-    def _value_linear(self) -> nn.Module:
-        """What makes the values, or queries, keys and values side by side."""
-        row = modeling.rows_of(self.encoder.model)[self.encoder.shape.rows[-1]]
-        paths = modeling.ARCHITECTURES[self.encoder.architecture].feeders
-        named = [path for path in paths if path.rpartition(".")[2].startswith(("v", "Wqkv"))]
-        found = modeling.submodule(row, named[-1])
-        assert found is not None
-        return found
+    def _values(self) -> tuple[nn.Module, slice]:
+        encoder = self.encoder
+        return modeling.value_rows(encoder.model, modeling.rows_of(encoder.model)[encoder.shape.rows[-1]])
 
     def _keep(self, module: nn.Module, args: Any, output: torch.Tensor) -> None:
-        stacked = modeling.ARCHITECTURES[self.encoder.architecture].stacked
-        self.values = output.chunk(stacked, dim=-1)[-1]
+        self.values = output[..., self._values()[1]]
 
 
 def soft_targets(
@@ -248,7 +237,6 @@ def matching_layers(student: Encoder, teacher: Encoder) -> tuple[int, ...]:
 
 def _recorded(encoder: Encoder) -> tuple[list[int], int]:
     """(its layers in numbers of the uncut model, how many that has)"""
-    record = getattr(encoder.model.config, "asc_cut", None)
-    if record is None:
-        return list(range(encoder.shape.layers)), encoder.shape.layers
-    return list(record["layers"]), record["dense"]["num_hidden_layers"]
+    record = getattr(encoder.model.config, "asc", None)
+    depth = record["dense"].get("num_hidden_layers") if record else None
+    return list(modeling.origin(encoder.model.config).layers), depth or encoder.shape.layers

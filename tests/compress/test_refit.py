@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asc_core import modeling
-from asc_core.compress import Refit, calibrate, prune, refit
+from asc_core.compress import Cut, calibrate, prune, refit
 from asc_core.compress.calibration import Calibration, ResidualSums
 from asc_core.compress.refit import MODES, Fit, Mode
 from asc_core.encoder import Encoder
@@ -76,7 +76,7 @@ def test_neurons_that_others_can_replace_are_replaced_exactly(mode: Mode) -> Non
     encoder = tiny()
     readout = encoder.readouts[1]
     with torch.no_grad():  # neuron 1 does what neuron 0 does: its work can move there without loss
-        feeder = modeling.submodule(encoder._rows[0], modeling.ARCHITECTURES["bert"].ffn_in)
+        feeder = modeling.feeding(modeling.ARCHITECTURES["bert"], encoder._rows[0], "ffn")[0]
         feeder.weight[1], feeder.bias[1] = feeder.weight[0], feeder.bias[0]
     plan = Plan.full(encoder.shape).drop(0, neuron=1)
     calibration = calibrate(encoder, TASK, moments=True)
@@ -85,7 +85,7 @@ def test_neurons_that_others_can_replace_are_replaced_exactly(mode: Mode) -> Non
     wanted = logits(encoder, inputs)
     assert float((logits(cut, inputs) - wanted).abs().max()) > 1e-2
     assert float((logits(repaired, inputs) - wanted).abs().max()) < 2e-3
-    assert readout.linear.weight.shape[1] == encoder.shape.neurons[0]
+    assert readout.weight.shape[1] == encoder.shape.neurons[0]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -117,13 +117,13 @@ def test_removed_layers_and_emptied_sublayers_are_fitted_around() -> None:
 
 def test_a_recipe_with_a_refit_comes_back_from_its_file_and_makes_the_same_model() -> None:
     encoder = tiny()
-    step = Refit(plan=half(encoder).to_json(), samples=40, tokens=300, seed=1)
+    step = Cut(plan=half(encoder), repair="sequential", samples=40, tokens=300, seed=1)
     recipe = Recipe((step,), "x", "toy")
     again = Recipe.from_json(recipe.to_json())
     assert again == recipe
-    assert recipe.plan is not None
-    assert recipe.key != Recipe.of(recipe.plan).key
-    assert recipe.key != Recipe((step.model_copy(update={"mode": "one-shot"}),)).key
+    assert recipe.cut is not None
+    assert recipe.key != Recipe.of(recipe.cut).key
+    assert recipe.key != Recipe((step.model_copy(update={"repair": "one-shot"}),)).key
     first, second = recipe.apply(encoder, TASK), again.apply(encoder, TASK)
     torch.testing.assert_close(logits(first, padded_batch()), logits(second, padded_batch()), atol=0, rtol=0)
     with pytest.raises(UserError, match="needs the task"):

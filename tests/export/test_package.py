@@ -84,7 +84,7 @@ def test_dense_logits_equal_gated_logits_or_are_refused(
     torch.testing.assert_close(logits(again, inputs), expected, atol=1e-4, rtol=0)
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["model_type"] == name
-    assert "asc_cut" not in config
+    assert "asc" not in config
     assert "auto_map" not in config
 
 
@@ -141,7 +141,7 @@ def test_an_uncut_encoder_becomes_an_ordinary_checkpoint(tmp_path: Path) -> None
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["model_type"] == "xlm-roberta"
     assert config["architectures"] == ["XLMRobertaForSequenceClassification"]
-    assert "modeling_asc.py" not in report.files
+    assert not [name for name in report.files if name.endswith(".py")]
 
 
 def test_intents_and_slots_have_no_dense_format(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_intents_and_slots_have_no_dense_format(tmp_path: Path) -> None:
 def test_uncut_intents_and_slots_bring_their_class(tmp_path: Path) -> None:
     encoder = tiny(head="intent-slots")
     again = reloaded(encoder, tmp_path / "out")
-    assert (tmp_path / "out" / "modeling_asc.py").exists()
+    assert (tmp_path / "out" / "compact.py").exists()
     torch.testing.assert_close(logits(again, padded_batch()), logits(encoder, padded_batch()), atol=1e-4, rtol=0)
 
 
@@ -242,14 +242,20 @@ def test_the_model_in_memory_is_not_touched(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda c: c.pop("asc_cut"), "no asc_cut"),
-        (lambda c: c.update(asc_cut=[1]), "no asc_cut"),
-        (lambda c: c["asc_cut"].update(heads=[["0"]]), "does not fit"),
-        (lambda c: c["asc_cut"].update(layers=[0, 1, 9]), "depth"),
-        (lambda c: c["asc_cut"].update(dense={"num_hidden_layers": 3, "__class__": 1}), "does not fit"),
-        (lambda c: c["asc_cut"]["dense"].update(layer_types=5), "does not fit"),
-        (lambda c: c["asc_cut"]["neurons"].__setitem__(0, 10**9), "does not fit"),
-        (lambda c: c["asc_cut"]["heads"].__setitem__(0, [1]), "do not fit"),
+        (lambda c: c.pop("asc"), "no asc that says"),
+        (lambda c: c.update(asc=[1]), "no asc that says"),
+        (lambda c: c["asc"].update(format=3), "format 3"),
+        (lambda c: c["asc"].update(structures={}), "no list"),
+        (lambda c: c["asc"]["structures"].append({"kind": "magic"}), "'magic' is none of"),
+        (lambda c: c["asc"]["structures"].append({"kind": ["cut"]}), "is none of"),
+        (lambda c: c["asc"]["structures"][0].update(more=1), "has not the fields"),
+        (lambda c: c["asc"]["structures"][0].update(heads=[["0"]]), "does not fit"),
+        (lambda c: c["asc"]["structures"][0].update(layers=[0, 1, 9]), "depth"),
+        (lambda c: c["asc"].update(dense={"num_hidden_layers": 3, "__class__": 1}), "does not fit"),
+        (lambda c: c["asc"]["dense"].update(num_hidden_layers=2), "depth"),
+        (lambda c: c["asc"]["dense"].update(num_hidden_layers="3"), "does not fit"),
+        (lambda c: c["asc"]["structures"][0]["neurons"].__setitem__(0, 10**9), "does not fit"),
+        (lambda c: c["asc"]["structures"][0]["heads"].__setitem__(0, [1]), "do not fit"),
     ],
 )
 def test_a_record_of_the_cut_that_was_tampered_with_is_refused(change: Any, says: str, tmp_path: Path) -> None:

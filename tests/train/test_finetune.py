@@ -102,7 +102,7 @@ def _feeders(encoder: Encoder, row: int) -> list[str]:
     from asc_core import modeling
 
     layer = modeling.rows_of(encoder.model)[row]
-    paths = modeling.ARCHITECTURES[encoder.architecture].feeders
+    paths = [feeder.path for feeder in modeling.ARCHITECTURES[encoder.architecture].attention_feeders]
     return [path for path in paths if modeling.submodule(layer, path) is not None]
 
 
@@ -230,7 +230,7 @@ def test_a_cut_encoder_can_be_trained_stored_and_loaded(task: Task, tmp_path: Pa
         folder.save_checkpoint(small, tmp_path / "base")
         small.tokenizer.save_pretrained(tmp_path / "base")
         again = load_adapter(tmp_path / "out", base=tmp_path / "base", device="cpu")
-    assert again.model.config.asc_cut == small.model.config.asc_cut
+    assert again.model.config.asc == small.model.config.asc
     assert again.shape == small.shape
     assert torch.allclose(logits(again, padded_batch()), logits(result.encoder, padded_batch()), atol=1e-5)
     assert same_weights(whole, encoder_for(task))  # the cut shares parameters with the encoder that it was cut from
@@ -329,3 +329,29 @@ def test_cancelling_takes_effect_within_one_step(task: Task) -> None:
     with pytest.raises(Cancelled):
         finetune(encoder_for(task), task, progress=progress, **FAST)
     assert steps == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [({"lr": 2.0}, "lr = 2.0"), ({"batch_size": 0}, "batch_size = 0"), ({"epochs": 0}, "epochs = 0"),
+     ({"warmup": 1.0}, "warmup"), ({"learning": 1}, "learning")],
+)  # fmt: skip
+def test_options_that_make_no_sense_are_refused(task: Task, change: dict[str, float], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        finetune(encoder_for(task), task, **change)  # type: ignore[arg-type]
+
+
+def test_what_must_hold_of_the_weights_is_put_back_after_every_step(task: Task) -> None:
+    encoder = encoder_for(task)
+    calls: list[int] = []
+
+    def without_its_first_readout(training: Encoder) -> None:
+        calls.append(1)
+        with torch.no_grad():
+            training.readouts[0].linear.weight.zero_()
+
+    without_its_first_readout(encoder)
+    found = finetune(encoder, task, max_steps=4, keep=without_its_first_readout, **FAST).encoder
+    assert len(calls) == 1 + 4
+    assert not found.readouts[0].linear.weight.any()
+    assert not torch.equal(found.readouts[1].linear.weight, encoder.readouts[1].linear.weight)

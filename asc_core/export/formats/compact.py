@@ -15,19 +15,17 @@ from asc_core.encoder import HEADS
 from asc_core.export.answer import script
 from asc_core.export.checkpoint import Payload, auto_class_of, loading, plain_config
 from asc_core.export.formats.format import Written
-from asc_core.export.packings import PACKINGS, Packing
 from asc_core.export.weights import ties_of
+from asc_core.modeling import PACKINGS, Packing
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder
-
-MODELING_FILE = "modeling_asc.py"
 
 
 class Compact:
     name = "compact"
     title = "Compact"
-    about = "as small as the cut, loads with transformers and one file of code"
+    about = "as small as it is, loads with transformers and the code beside it"
     tolerance = 1e-4
     packings = tuple(PACKINGS)
     answer = script("with_transformers.py")
@@ -44,7 +42,7 @@ class Compact:
         return Written(
             written,
             request,
-            needs="It needs one file of code, which lies beside the weights.",
+            needs="It needs the few files of code that lie beside the weights.",
             limitations=(
                 "The original's class cannot hold these weights: load them with the one that comes with them, as "
                 "above.",
@@ -59,35 +57,24 @@ class Compact:
 def payload_of(encoder: Encoder) -> Payload:
     """What goes into the directory.
 
-    An encoder from which nothing is cut becomes an ordinary checkpoint that needs no code of ours, unless its class is
-    ours (intents and slots), or it shares tensors that the ordinary class would not share again.
+    An encoder without structures becomes an ordinary checkpoint that needs no code of ours, unless its class is ours
+    (intents and slots). A tensor of several names is stored once where its class shares it again.
     """
     state = encoder.model.state_dict()
+    known = getattr(encoder.model, "all_tied_weights_keys", None) or {}
     ties = ties_of(dict(encoder.model.named_parameters(remove_duplicate=False)))
-    known = getattr(encoder.model, "all_tied_weights_keys", {})
-    if not is_cut(encoder) and encoder.head != "intent-slots" and ties.keys() <= known.keys():
+    ties = {name: other for name, other in ties.items() if name in known}
+    if not modeling.needs_compact_class(encoder.model.config) and encoder.head != "intent-slots":
         return Payload(plain_config(encoder), state, ties)
-    classes = modeling.compact_classes(encoder.architecture)
-    model_class = classes[HEADS[encoder.head]]
     auto = "AutoModel" if encoder.head == "intent-slots" else HEADS[encoder.head]
-    data = encoder.model.config.to_dict() | {"model_type": modeling.COMPACT + encoder.architecture, "asc_ties": ties}
-    if data.get("asc_cut") is None:
-        data["asc_cut"] = modeling.whole(encoder.model)
-    config_class: Any = classes["AutoConfig"]
+    model_class = modeling.compact_class(encoder.architecture, HEADS[encoder.head])
+    config_class: Any = modeling.compact_class(encoder.architecture, "AutoConfig")
+    data = encoder.model.config.to_dict() | {"model_type": modeling.COMPACT + encoder.architecture}
+    if not data.get("asc"):
+        data["asc"] = modeling.NO_STRUCTURES
     config = config_class.from_dict(data)
     config.architectures = [model_class.__name__]
-    module = MODELING_FILE.removesuffix(".py")
-    config.auto_map = {
-        name: f"{module}.{made.__name__}"
-        for name, made in (
-            ("AutoConfig", classes["AutoConfig"]),
-            ("AutoModel", classes["AutoModel"]),
-            (auto, model_class),
-        )
-    }
-    source = Path(modeling.__file__).read_text(encoding="utf-8")
-    return Payload(config, state, ties, {MODELING_FILE: source})
-
-
-def is_cut(encoder: Encoder) -> bool:
-    return getattr(encoder.model.config, "asc_cut", None) is not None
+    named = {"AutoConfig": config_class, "AutoModel": modeling.compact_class(encoder.architecture, "AutoModel")}
+    named[auto] = model_class
+    config.auto_map = {name: f"{modeling.ENTRY_MODULE}.{made.__name__}" for name, made in named.items()}
+    return Payload(config, state, ties, modeling.sources())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from asc_core.export.packings import Packing
+from asc_core.modeling import Packing
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder

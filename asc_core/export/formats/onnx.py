@@ -24,7 +24,7 @@ from asc_core.errors import UserError
 from asc_core.export.answer import script
 from asc_core.export.checkpoint import plain_config
 from asc_core.export.formats.format import Written
-from asc_core.export.packings import Packing
+from asc_core.modeling import Packing
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder

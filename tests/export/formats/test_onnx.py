@@ -66,7 +66,7 @@ def test_the_folder_holds_what_a_stranger_needs_and_no_code_of_ours(exported: tu
     }  # fmt: skip
     config = json.loads((report.path / "config.json").read_text())
     assert config["model_type"] == "bert"
-    assert not {"asc_cut", "asc_ties", "auto_map"} & config.keys()
+    assert not {"asc", "auto_map"} & config.keys()
     assert config["id2label"] == {"0": "bad", "1": "good", "2": "other"}
     card = (report.path / "README.md").read_text()
     for line in ("library_name: onnx", "neither torch nor transformers", "intra_op_num_threads", "onnxruntime 1."):
