@@ -153,7 +153,8 @@ def export(
     say(as_json, checked(report))
     return {
         "path": str(out),
-        "format": format,
+        "format": report.format,
+        "packing": report.packing,
         "bytes": report.bytes,
         "max_difference": report.max_difference,
         "files": list(report.files),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asc_core.errors import UserError
-from asc_core.export import FORMATS, ExportReport
+from asc_core.export import FORMATS, ExportReport, check_possible
 from asc_core.export.package import RECIPE_FILE
 from asc_core.recipes import Recipe
 from asc_core.recipes.export_with_card import command_for, export_with_card
@@ -61,6 +61,7 @@ def exporting(
     def work(job: Job) -> Exported:
         job.handle.step(0, 1, "loading")
         task = library.task(application)
+        check_possible(library.encoder(application), format, packing)
         whole = made(library, application, recipe, job.handle, study.path / TRAINING)
         report = export_with_card(
             whole.encoder,

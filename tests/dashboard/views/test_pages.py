@@ -655,7 +655,7 @@ def test_the_page_offers_every_format(
     assert "Bag of words: the mean of word vectors, for who needs nothing better" in offered
     app.radio(key="export-format").set_value("onnx").run()
     packings = next(group for group in app.button_group if group.key == "export-packing-onnx")
-    assert [option.content for option in packings.options] == ["float32"]
+    assert packings.options == ["float32"]
 
 
 def test_an_export_needs_a_plain_name(scored: Study, open_page: Open) -> None:
