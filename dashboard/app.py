@@ -5,7 +5,7 @@ import sys
 
 import streamlit as st
 
-from dashboard.look import MARK, style
+from dashboard.widgets.theme import MARK, style
 
 
 @st.cache_resource(show_spinner=False)

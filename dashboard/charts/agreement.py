@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from asc_core.values import Scores
 from dashboard.charts.grid import grid
-from dashboard.charts.look import styled
+from dashboard.charts.layout import styled
 from dashboard.charts.palette import Palette, colour_at
 
 

@@ -11,11 +11,11 @@ from plotly.subplots import make_subplots
 
 from asc_core.plan import Part, threshold_of, undecided
 from asc_core.values import Plan, Scores, Shape
-from dashboard import numbers
 from dashboard.charts.grid import grid, interval_at, interval_grids, part_name, parts, ranks, value_at
 from dashboard.charts.heatmap import centre, column_place
-from dashboard.charts.look import styled
+from dashboard.charts.layout import styled
 from dashboard.charts.palette import Palette, colour_at
+from dashboard.text import numbers
 
 BINS = 32
 EMPTY = "rgba(0,0,0,0)"

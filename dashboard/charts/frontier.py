@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from asc_core.evaluate.foresight import Curve
+from asc_core.evaluate.loss_prediction import LossCurve
 from asc_core.values import Estimate
-from dashboard import numbers
-from dashboard.charts.look import styled
+from dashboard.charts.layout import styled
 from dashboard.charts.palette import Palette, rgba
+from dashboard.text import numbers
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def metric_against_budget(
     budget: str,
     colours: Palette,
     height: int = 224,
-    foreseen: Curve | None = None,
+    foreseen: LossCurve | None = None,
 ) -> go.Figure:
     """Complete measurements are filled, partial ones hollow; whiskers are 95 % intervals of the metric.
 
@@ -99,7 +99,7 @@ def metric_against_budget(
     return figure
 
 
-def _foretold(curve: Curve, original: Estimate, colours: Palette) -> list[go.Scatter]:
+def _foretold(curve: LossCurve, original: Estimate, colours: Palette) -> list[go.Scatter]:
     """The band, and the line in it."""
     x = (100 * curve.keep).tolist()
     differences = (curve.low, curve.difference, curve.high)

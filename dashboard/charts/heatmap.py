@@ -16,7 +16,6 @@ from plotly.subplots import make_subplots
 from asc_core.plan import Part
 from asc_core.scores.compare import lowest
 from asc_core.values import Scores, Shape
-from dashboard import numbers
 from dashboard.charts.grid import (
     COLUMNS,
     Grid,
@@ -29,8 +28,9 @@ from dashboard.charts.grid import (
     shades,
     value_at,
 )
-from dashboard.charts.look import styled
+from dashboard.charts.layout import styled
 from dashboard.charts.palette import Palette, Scale
+from dashboard.text import numbers
 
 FFN_GAP = 0.55
 COLUMN_WIDTH = {"ffn": 1.35, "layers": 1.35}

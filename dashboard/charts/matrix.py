@@ -8,10 +8,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from asc_core.values import Estimate
-from dashboard import numbers
 from dashboard.charts.agreement import readable_on
-from dashboard.charts.look import styled
+from dashboard.charts.layout import styled
 from dashboard.charts.palette import Palette, colour_at
+from dashboard.text import numbers
 
 ROW_HEIGHT = 46
 

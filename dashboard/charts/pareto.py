@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from asc_core.values import Estimate
 from dashboard.charts.frontier import BUDGET_NAMES, ORIGINAL, Measured, points_of
-from dashboard.charts.look import styled
+from dashboard.charts.layout import styled
 from dashboard.charts.palette import Palette
 
 

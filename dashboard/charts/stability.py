@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.charts.look import styled
+from dashboard.charts.layout import styled
 from dashboard.charts.palette import Palette
-from dashboard.methods import title_of
-from dashboard.settled import ENOUGH, Stability
+from dashboard.tables.ranking_stability import ENOUGH, Stability
+from dashboard.text.method_names import title_of
 
 
 def stability_chart(

@@ -7,25 +7,26 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
+from asc_core.parts import SINGLE, headline
 from asc_core.plan import Part
 from asc_core.plan.parts import kinds_of, rows_of
 from asc_core.scores.compare import Redundancy, redundancy
 from asc_core.scores.needs import FEWEST_EXAMPLES, Needs, needs_more
 from asc_core.study import Study
 from asc_core.values import Scores, Shape
-from dashboard import numbers, work
-from dashboard.applications import Application
+from dashboard.background import scoring_jobs
 from dashboard.charts.heatmap import needs_map
-from dashboard.frame import CHART_CONFIG, all_jobs, escape, library, scale_legend, show_failure
-from dashboard.look import colours
-from dashboard.methods import title_of
-from dashboard.panels.in_view import InView
-from dashboard.session import Session
-from dashboard.trusting import KIND_NAMES
+from dashboard.panels.selection import InView
+from dashboard.state.applications import Application
+from dashboard.state.session import Session
+from dashboard.tables.trust_report import KIND_NAMES
+from dashboard.text import numbers
+from dashboard.text.method_names import title_of
+from dashboard.widgets.page import CHART_CONFIG, all_jobs, escape, library, scale_legend, show_failure
+from dashboard.widgets.theme import colours
 
 SAMPLES = 256
 SIGNIFICANT = 0.05
-KINDS = ("heads", "attention", "ffn", "layers")
 SHOWN = 12
 
 
@@ -49,13 +50,13 @@ def panel(session: Session, view: InView) -> None:
 
 def in_common(view: InView) -> None:
     scores = [found for _, found in view.others]
-    kinds = [kind for kind in KINDS if all(kind in kinds_of(one) for one in scores)]
+    kinds = [kind for kind in SINGLE if all(kind in kinds_of(one) for one in scores)]
     if not kinds:
         return
     kind = st.segmented_control(
         "Of",
         kinds,
-        format_func=lambda k: KIND_NAMES[k].capitalize().replace("Ffn", "FFN"),
+        format_func=headline,
         key="across-kind",
         default=kinds[0],
         required=True,
@@ -180,7 +181,7 @@ def needs_of_part(study: Study, scored: Sequence[tuple[Application, Scores]], na
 
 
 def shares_of(study: Study, application: Application, scores: Scores) -> np.ndarray | None:
-    kept = study.partial(work.shares_key(application, scores.weights, SAMPLES))
+    kept = study.partial(scoring_jobs.shares_key(application, scores.weights, SAMPLES))
     return kept[0].get("shares") if kept is not None else None
 
 
@@ -195,7 +196,7 @@ def start_button(session: Session, view: InView, first: Application, second: App
         show_failure(job)
 
     def start() -> None:
-        sharing = work.sharing(library(), session.study, (first, second), SAMPLES, jobs)
+        sharing = scoring_jobs.sharing(library(), session.study, (first, second), SAMPLES, jobs)
         jobs.start(session.id, "score", key, f"{first.title} against {second.title}", sharing)
 
     st.button(

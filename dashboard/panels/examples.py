@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import streamlit as st
 
+from asc_core.parts import SINGLE, headline
 from dashboard.charts.stability import stability_chart
-from dashboard.frame import CHART_CONFIG, escape
-from dashboard.look import colours
-from dashboard.methods import ABLATIONS, title_of
-from dashboard.panels.in_view import InView
-from dashboard.session import Session
-from dashboard.settled import ENOUGH, Stability, stability_of
-from dashboard.trusting import KIND_NAMES
+from dashboard.panels.selection import InView
+from dashboard.state.session import Session
+from dashboard.tables.ranking_stability import ENOUGH, Stability, stability_of
+from dashboard.tables.trust_report import KIND_NAMES
+from dashboard.text.method_names import ABLATIONS, title_of
+from dashboard.widgets.page import CHART_CONFIG, escape
+from dashboard.widgets.theme import colours
 
-KINDS = ("heads", "attention", "ffn", "layers", "neurons")
+KINDS = (*SINGLE, "neurons")
 FAR = 100
 
 
@@ -33,7 +34,7 @@ def panel(session: Session, view: InView) -> None:
     kind = st.segmented_control(
         "Of",
         list(known),
-        format_func=lambda k: KIND_NAMES[k].capitalize().replace("Ffn", "FFN"),
+        format_func=headline,
         key="examples-kind",
         default=next(iter(known)),
         required=True,

@@ -10,34 +10,37 @@ import streamlit as st
 from asc_core.errors import UserError
 from asc_core.recipes import Recipe
 from asc_core.values import Plan, Scores
-from dashboard import exploring, foreseeing, numbers
-from dashboard.applications import Application
-from dashboard.bench import Bench, shares
+from dashboard.background.jobs import Job
 from dashboard.charts.frontier import metric_against_budget
-from dashboard.charts.strip import strip
-from dashboard.frame import (
+from dashboard.charts.prediction_strip import strip
+from dashboard.measuring import budget_sweep, predicted_loss
+from dashboard.measuring.measurements import Bench, shares
+from dashboard.state.applications import Application
+from dashboard.state.cut_settings import Move, plan_of, smallest_keep
+from dashboard.state.session import Session
+from dashboard.text import numbers
+from dashboard.widgets.page import (
     CHART_CONFIG,
     SECONDS_BETWEEN_LOOKS,
     all_jobs,
     progress_text,
     show_failure,
 )
-from dashboard.jobs import Job
-from dashboard.look import colours
-from dashboard.moves import Move, plan_of, smallest_keep
-from dashboard.session import Session
+from dashboard.widgets.theme import colours
 
 SECONDS_BETWEEN_POINTS = 1.0
 
 
 def foretold(move: Move, bench: Bench, plan: Plan, scores: Scores) -> None:
     """What this position is expected to cost, before it is measured; under a budget's slider, of all positions."""
-    budget = foreseeing.budget_of(move)
-    curve = foreseeing.curve_of(bench, foreseeing.series_of(move), budget)
+    budget = predicted_loss.budget_of(move)
+    curve = predicted_loss.curve_of(bench, predicted_loss.series_of(move), budget)
     drawn = ""
     if curve is not None and move.rule == "budget":
         drawn = strip(curve, smallest_keep(move, scores, bench.cost_model))
-    st.html(drawn + foreseeing.told(bench, curve, shares(bench.cost_model.cost(plan), bench.cost_model.dense)[budget]))
+    st.html(
+        drawn + predicted_loss.told(bench, curve, shares(bench.cost_model.cost(plan), bench.cost_model.dense)[budget])
+    )
 
 
 def exploring_job(session: Session, application: Application) -> Job | None:
@@ -55,8 +58,8 @@ def frontier(session: Session, bench: Bench, recipe: Recipe, plan: Plan) -> None
     def draw() -> None:
         measured = bench.all_measured()
         here = next((replace(one, kept=kept) for one in measured if one.key == recipe.key), None)
-        budget = foreseeing.budget_of(move)
-        curve = foreseeing.curve_of(bench, foreseeing.series_of(move), budget, measured=measured)
+        budget = predicted_loss.budget_of(move)
+        curve = predicted_loss.curve_of(bench, predicted_loss.series_of(move), budget, measured=measured)
         figure = metric_against_budget(
             measured, bench.original(), here, kept[budget], budget, colours(), foreseen=curve
         )
@@ -83,7 +86,7 @@ def explore(session: Session, bench: Bench, scores: Scores) -> None:
         width="content",
     )
     try:
-        least = smallest_keep(exploring.at_budget(move, 1.0), scores, bench.cost_model)
+        least = smallest_keep(budget_sweep.at_budget(move, 1.0), scores, bench.cost_model)
     except UserError as error:
         st.caption(str(error))
         return
@@ -140,11 +143,11 @@ def outcome(job: Job) -> None:
         show_failure(job)
     elif job.state == "cancelled":
         st.caption(f"{job.title} was stopped; what was measured is kept, and it can go on.")
-    elif isinstance(job.result, exploring.Found):
+    elif isinstance(job.result, budget_sweep.Found):
         st.caption(sentence(job.result))
 
 
-def sentence(found: exploring.Found) -> str:
+def sentence(found: budget_sweep.Found) -> str:
     limit = f"{100 * found.most_lost:g} point{'s' * (found.most_lost != 0.01)}"
     on = f"{found.examples:,} {found.split} examples, {found.measured} cuts measured"
     if found.move is None or found.estimate is None or found.estimate.difference_interval is None:
@@ -160,8 +163,11 @@ def sentence(found: exploring.Found) -> str:
 
 def start_frontier(session: Session, bench: Bench, scores: Scores, least: float) -> None:
     assert session.move is not None
-    job_work = exploring.whole_frontier(
-        bench, session.move, partial(plan_of, scores=scores, cost_model=bench.cost_model), exploring.budgets_over(least)
+    job_work = budget_sweep.whole_frontier(
+        bench,
+        session.move,
+        partial(plan_of, scores=scores, cost_model=bench.cost_model),
+        budget_sweep.budgets_over(least),
     )
     key = f"frontier|{bench.application.name}"
     all_jobs().start(session.id, "explore", key, "Whole frontier", job_work, alone=True)
@@ -170,14 +176,14 @@ def start_frontier(session: Session, bench: Bench, scores: Scores, least: float)
 def start_auto(session: Session, bench: Bench, scores: Scores, least: float, most_lost: float) -> None:
     assert session.move is not None
     planned = partial(plan_of, scores=scores, cost_model=bench.cost_model)
-    job_work = exploring.smallest(bench, session.move, planned, least, most_lost)
+    job_work = budget_sweep.smallest(bench, session.move, planned, least, most_lost)
     all_jobs().start(session.id, "explore", f"auto|{bench.application.name}", "Auto", job_work, alone=True)
 
 
 def take_found(session: Session, application: Application) -> None:
     """What Auto has found becomes the current move, once."""
     job = exploring_job(session, application)
-    if job is not None and isinstance(job.result, exploring.Found) and job.number not in session.taken:
+    if job is not None and isinstance(job.result, budget_sweep.Found) and job.number not in session.taken:
         session.taken.add(job.number)
         if job.result.move is not None:
             session.go(job.result.move)

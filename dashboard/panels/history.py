@@ -9,8 +9,8 @@ from typing import Literal
 import streamlit as st
 
 from asc_core.values import Plan
-from dashboard.moves import Move
-from dashboard.session import Session, move_of_pin, pin
+from dashboard.state.cut_settings import Move
+from dashboard.state.session import Session, move_of_pin, pin
 
 SHOWN_MOVES = 8
 

@@ -6,12 +6,13 @@ from functools import partial
 
 import streamlit as st
 
+from asc_core.parts import BY_NAME
 from asc_core.plan.parts import kinds_of
-from dashboard.doubt import cut_in_view
-from dashboard.methods import title_of
-from dashboard.panels.in_view import InView
-from dashboard.parts_table import NAMES, csv_of, parts_table
-from dashboard.session import Session
+from dashboard.panels.selection import InView
+from dashboard.state.session import Session
+from dashboard.tables.parts import NAMES, csv_of, parts_table
+from dashboard.tables.undecided import cut_in_view
+from dashboard.text.method_names import title_of
 
 HEIGHT = 420
 
@@ -28,7 +29,7 @@ def panel(session: Session, view: InView) -> None:
         chosen = st.pills(
             "Parts",
             [kind for kind in NAMES if kind in there],
-            format_func=lambda kind: f"{NAMES[kind]}s",
+            format_func=lambda kind: BY_NAME[kind].many,
             selection_mode="multi",
             default=[kind for kind in NAMES if kind in there and kind != "neurons"] or list(there),
             key="parts-kinds",

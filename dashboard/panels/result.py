@@ -6,12 +6,12 @@ import streamlit as st
 
 from asc_core.recipes import Recipe
 from asc_core.values import Plan
-from dashboard.bench import Bench, tight_enough
-from dashboard.frame import SECONDS_BETWEEN_LOOKS, all_jobs, show_failure
-from dashboard.jobs import Job
-from dashboard.repairing import calibrating, mode_of, needs_calibration
-from dashboard.session import Session, keep_move
-from dashboard.verdict import costs, headline
+from dashboard.background.jobs import Job
+from dashboard.measuring.build import calibrating, mode_of, needs_calibration
+from dashboard.measuring.measurements import Bench, tight_enough
+from dashboard.state.session import Session, keep_move
+from dashboard.widgets.page import SECONDS_BETWEEN_LOOKS, all_jobs, show_failure
+from dashboard.widgets.result_card import costs, headline
 
 SECONDS_BETWEEN_ESTIMATES = 0.1
 REACHES = {

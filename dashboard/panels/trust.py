@@ -6,17 +6,19 @@ from collections.abc import Mapping
 
 import streamlit as st
 
+from asc_core.parts import headline
 from asc_core.scores.ablation import ABLATION
 from asc_core.study import Study
-from dashboard import numbers, work
-from dashboard.applications import Application
+from dashboard.background import scoring_jobs
 from dashboard.charts.removal import loss_curves
-from dashboard.frame import CHART_CONFIG, all_jobs, escape, library, load, show_failure
-from dashboard.look import colours
-from dashboard.methods import LABELS, title_of
-from dashboard.panels.in_view import InView
-from dashboard.session import Session
-from dashboard.trusting import KIND_NAMES, Effort, Interval, Judged, Report, report_of, verdict
+from dashboard.panels.selection import InView
+from dashboard.state.applications import Application
+from dashboard.state.session import Session
+from dashboard.tables.trust_report import KIND_NAMES, Effort, Interval, Judged, Report, report_of, verdict
+from dashboard.text import numbers
+from dashboard.text.method_names import LABELS, title_of
+from dashboard.widgets.page import CHART_CONFIG, all_jobs, escape, library, load, show_failure
+from dashboard.widgets.theme import colours
 
 EXAMPLES = (64, 128, 256, 512)
 USUAL_EXAMPLES = 256
@@ -46,7 +48,7 @@ def kind_choice(report: Report) -> str:
     kind = st.segmented_control(
         "Of",
         report.kinds,
-        format_func=lambda k: KIND_NAMES[k].capitalize().replace("Ffn", "FFN"),
+        format_func=headline,
         key="trust-kind",
         default=report.kinds[0],
         required=True,
@@ -198,7 +200,7 @@ def measure_form(session: Session, view: InView, kind: str) -> None:
     if job is not None:
         st.html("<div class='asc-small'>Being measured: the bar at the top says how far it is.</div>")
         return
-    unfinished = work.kept_settings(session.study, work.judging_setting(application))
+    unfinished = scoring_jobs.kept_settings(session.study, scoring_jobs.judging_setting(application))
     usual = unfinished.get("samples", USUAL_EXAMPLES)
     examples = st.selectbox(
         "Examples",
@@ -207,7 +209,7 @@ def measure_form(session: Session, view: InView, kind: str) -> None:
         key=f"trust-examples-{application.title}",
         help="So many to switch parts off on, and as many others to remove parts on. More narrow every interval.",
     )
-    pace = work.kept_settings(session.study, work.pace_setting(application))
+    pace = scoring_jobs.kept_settings(session.study, scoring_jobs.pace_setting(application))
     scores = next(iter(view.own.values()))
     effort = Effort.of(
         scores.shape, methods, examples, examples, truth_known(session.study, scores.weights, view, examples)
@@ -233,7 +235,7 @@ def measure_form(session: Session, view: InView, kind: str) -> None:
             session,
             application.name,
             "Seeing how long it takes",
-            work.pacing(library(), session.study, application),
+            scoring_jobs.pacing(library(), session.study, application),
             "pace",
         )
 
@@ -241,7 +243,7 @@ def measure_form(session: Session, view: InView, kind: str) -> None:
 def start(session: Session, application: Application, examples: int, effort: Effort) -> None:
     jobs, key = all_jobs(), judging_key(session.study, application)
     if jobs.running("score", key) is None:
-        judging = work.judging(library(), session.study, application, examples, examples, effort, jobs)
+        judging = scoring_jobs.judging(library(), session.study, application, examples, examples, effort, jobs)
         jobs.start(session.id, "score", key, f"Trust on {application.title}", judging)
 
 
@@ -259,7 +261,7 @@ def truth_known(study: Study, weights: str, view: InView, examples: int) -> bool
 
 
 def seconds_a_text(pace: Mapping[str, object]) -> float:
-    """What `work.pacing` has measured; a study may come from anyone."""
+    """What `scoring_jobs.pacing` has measured; a study may come from anyone."""
     seconds = pace.get("seconds")
     return float(seconds) if isinstance(seconds, int | float) else 0.0
 

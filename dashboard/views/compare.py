@@ -10,14 +10,18 @@ import streamlit as st
 from asc_core.recipes.contest import ENTRANTS, Entry
 from asc_core.recipes.matrix_store import reports
 from asc_core.recipes.ready import READY, Knobs
-from dashboard import numbers
-from dashboard.applications import Application, applications_of
-from dashboard.bench import Bench
+from dashboard.background.jobs import Job
+from dashboard.background.scoring_jobs import opening
 from dashboard.charts.frontier import BUDGET_NAMES, Measured
 from dashboard.charts.matrix import matrix_heatmap
 from dashboard.charts.pareto import pareto
-from dashboard.comparing import cells_of, contest_work, matrix_work, settings_for, title_of
-from dashboard.frame import (
+from dashboard.measuring.comparisons import cells_of, contest_work, matrix_work, settings_for, title_of
+from dashboard.measuring.measurements import Bench
+from dashboard.state.applications import Application, applications_of
+from dashboard.state.cut_settings import recipe_of
+from dashboard.state.session import Session, application_in_view, move_of_pin
+from dashboard.text import numbers
+from dashboard.widgets.page import (
     CHART_CONFIG,
     all_jobs,
     errors_in_page,
@@ -29,11 +33,7 @@ from dashboard.frame import (
     this_session,
     write_address,
 )
-from dashboard.jobs import Job
-from dashboard.look import colours
-from dashboard.moves import recipe_of
-from dashboard.session import Session, application_in_view, move_of_pin
-from dashboard.work import opening
+from dashboard.widgets.theme import colours
 
 LANE = "explore"
 MATRIX, CONTEST = "matrix", "contest"

@@ -11,9 +11,8 @@ import streamlit as st
 
 from asc_core.errors import UserError
 from asc_core.values import Plan
-from dashboard import numbers
-from dashboard.applications import Application, applications_of
-from dashboard.exports import (
+from dashboard.background.jobs import Job
+from dashboard.measuring.export_jobs import (
     FORMATS,
     RECIPE_FILE,
     Exported,
@@ -24,7 +23,11 @@ from dashboard.exports import (
     size_of,
     zipped,
 )
-from dashboard.frame import (
+from dashboard.state.applications import Application, applications_of
+from dashboard.state.cut_settings import Move, Repair, recipe_of
+from dashboard.state.session import Session, move_of_pin, move_of_plan
+from dashboard.text import numbers
+from dashboard.widgets.page import (
     all_jobs,
     errors_in_page,
     escape,
@@ -34,9 +37,6 @@ from dashboard.frame import (
     this_session,
     write_address,
 )
-from dashboard.jobs import Job
-from dashboard.moves import Move, Repair, recipe_of
-from dashboard.session import Session, move_of_pin, move_of_plan
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,18 @@ import streamlit as st
 from asc_core.plan import CostModel, Part
 from asc_core.scores.ablation import ABLATION
 from asc_core.values import Plan, Scores
-from dashboard import numbers, work
-from dashboard.applications import Application, applications_of
+from dashboard.background import scoring_jobs
 from dashboard.charts.agreement import agreement_matrix, rank_agreement
 from dashboard.charts.grid import grid, interval_at, interval_grids, part_name, ranks, value_at
 from dashboard.charts.heatmap import Maps, Panel, difference, redundant_for, side_by_side
-from dashboard.doubt import Cut, cut_in_view
-from dashboard.frame import (
+from dashboard.panels import across, examples, parts, trust
+from dashboard.panels.selection import InView
+from dashboard.state.applications import Application, applications_of
+from dashboard.state.session import Session
+from dashboard.tables.undecided import Cut, cut_in_view
+from dashboard.text import numbers
+from dashboard.text.method_names import LABELS, description_of, in_order, title_of
+from dashboard.widgets.page import (
     CHART_CONFIG,
     errors_in_page,
     escape,
@@ -27,11 +32,7 @@ from dashboard.frame import (
     this_session,
     write_address,
 )
-from dashboard.look import colours
-from dashboard.methods import LABELS, description_of, in_order, title_of
-from dashboard.panels import across, examples, parts, trust
-from dashboard.panels.in_view import InView
-from dashboard.session import Session
+from dashboard.widgets.theme import colours
 
 VIEWS = {"all": "Side by side", "difference": "Difference", "shared": "Redundant"}
 READING = {
@@ -83,8 +84,8 @@ def newest_by_method(session: Session) -> dict[str, list[tuple[Application, Scor
     study, index = session.study, session.study.score_index()
     found: dict[str, list[tuple[Application, Scores]]] = {}
     for application in applications_of(study):
-        weights = study.get(work.weights_setting(application))
-        for (task, method), entry in work.newest_scores(index, weights).items():
+        weights = study.get(scoring_jobs.weights_setting(application))
+        for (task, method), entry in scoring_jobs.newest_scores(index, weights).items():
             if task == application.name:
                 found.setdefault(method, []).append((application, read_scores(study, entry)))
     return {method: found[method] for method in in_order(found)}
@@ -310,7 +311,7 @@ def savings(session: Session, application: Application, part: Part) -> None:
     """What cutting this part alone would save; needs the application's encoder and texts, loaded in the background."""
     cost_model = library().known_cost_model(application)
     if cost_model is None:
-        load(session, application.name, "Counting", work.opening(library(), session.study, application))
+        load(session, application.name, "Counting", scoring_jobs.opening(library(), session.study, application))
         return
     plan = without(cost_model, part)
     if plan is None:

@@ -8,9 +8,12 @@ import streamlit as st
 
 from asc_core.scores import METHODS
 from asc_core.study import Study
-from dashboard import numbers, work
-from dashboard.applications import Application, Facts, applications_of, remove
-from dashboard.frame import (
+from dashboard.background import scoring_jobs
+from dashboard.state.applications import Application, Facts, applications_of, remove
+from dashboard.state.session import Session
+from dashboard.tables.ranking_stability import ENOUGH, stopped_early
+from dashboard.text import numbers
+from dashboard.widgets.page import (
     all_jobs,
     errors_in_page,
     escape,
@@ -23,8 +26,6 @@ from dashboard.frame import (
     this_session,
     write_address,
 )
-from dashboard.session import Session
-from dashboard.settled import ENOUGH, stopped_early
 
 SAMPLES = (128, 256, 512, 1024, 2048)
 USUAL_METHODS = ("michel", "fisher", "obs", "update", "asc-b")
@@ -123,7 +124,7 @@ def begin(
     for application in applications:
         key = scoring_key(session.study, application, methods, samples)
         if jobs.running("score", key) is None:
-            job_work = work.scoring(library(), session.study, application, methods, samples, jobs, stop_at)
+            job_work = scoring_jobs.scoring(library(), session.study, application, methods, samples, jobs, stop_at)
             jobs.start(session.id, "score", key, f"Scoring {application.title}", job_work)
         elif jobs.last(session.id, "score", key) is None:
             session.messages.append(f"{application.title} is being scored like this in another window already.")
@@ -133,7 +134,7 @@ def further_button(
     session: Session, application: Application, own: dict[str, tuple[int, int]], being_scored: bool
 ) -> None:
     """Goes on to the end with what has stopped early."""
-    watched = work.kept_settings(session.study, work.watched_setting(application))
+    watched = scoring_jobs.kept_settings(session.study, scoring_jobs.watched_setting(application))
     methods, samples = list(own), max(total for _, total in own.values())
     asked, of = watched.get("methods"), watched.get("samples")
     if isinstance(asked, list) and isinstance(of, int) and sorted(map(str, asked)) == sorted(methods):
@@ -169,16 +170,16 @@ def last_failures(session: Session) -> None:
 
 def facts_in_background(session: Session, applications: list[Application]) -> None:
     """Counting the examples of each application reads all its data: not while the page waits."""
-    missing = [a for a in applications if work.known_facts(library(), session.study, a) is None]
+    missing = [a for a in applications if scoring_jobs.known_facts(library(), session.study, a) is None]
     if missing:
         key = "|".join(a.name for a in missing)
-        load(session, key, "Looking at the data", work.describing(library(), session.study, missing))
+        load(session, key, "Looking at the data", scoring_jobs.describing(library(), session.study, missing))
 
 
 def stopped(study: Study, index: list[dict[str, Any]]) -> dict[tuple[str, str], tuple[int, int]]:
     """(task, method) -> (examples done, examples there are) of newest scores whose sweep ended early."""
     found = {}
-    for (task, method), entry in work.newest_scores(index, None).items():
+    for (task, method), entry in scoring_jobs.newest_scores(index, None).items():
         early = stopped_early(read_scores(study, entry)) if entry["examples"] else None
         if early is not None:
             found[task, method] = early
@@ -191,7 +192,7 @@ def card(
     index: list[dict[str, Any]],
     early: dict[tuple[str, str], tuple[int, int]],
 ) -> None:
-    facts = work.known_facts(library(), session.study, application)
+    facts = scoring_jobs.known_facts(library(), session.study, application)
     text = heading(application, facts) + body(application, facts) + figures(application, facts)
     st.html(f"<div class='asc-card'>{text}</div>")
     entries = [entry for entry in index if entry["task"] == application.name]
@@ -296,7 +297,7 @@ def add_form(session: Session) -> None:
         st.error("Name both an encoder and a task.", icon=":material/error:")
         return
     if sent:
-        job_work = work.adding(library(), session.study, encoder.strip(), task.strip())
+        job_work = scoring_jobs.adding(library(), session.study, encoder.strip(), task.strip())
         jobs.start(session.id, "load", "add", "Adding", job_work)
     job = jobs.last(session.id, "load", "add")
     if job is not None and job.active:

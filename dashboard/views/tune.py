@@ -13,12 +13,19 @@ from asc_core.plan import CostModel, Part
 from asc_core.scores import METHODS
 from asc_core.scores.origin import of_these_texts
 from asc_core.values import Plan, Scores
-from dashboard import work
-from dashboard.applications import Application, applications_of
-from dashboard.bench import Bench, timing, with_known_times
+from dashboard.background import scoring_jobs
 from dashboard.charts.cut import ByHand, cut_map, score_histogram
-from dashboard.controls import controls
-from dashboard.frame import (
+from dashboard.measuring.measurements import Bench, timing, with_known_times
+from dashboard.panels.frontier import explore, foretold, frontier, take_found
+from dashboard.panels.history import history
+from dashboard.panels.other_tasks import other_applications
+from dashboard.panels.result import result
+from dashboard.state.applications import Application, applications_of
+from dashboard.state.cut_settings import Move, fitted, plan_of, recipe_of, toggled, within_reach
+from dashboard.state.session import Session, application_in_view
+from dashboard.text.method_names import title_of
+from dashboard.widgets.cut_controls import controls
+from dashboard.widgets.page import (
     CHART_CONFIG,
     errors_in_page,
     library,
@@ -28,14 +35,7 @@ from dashboard.frame import (
     this_session,
     write_address,
 )
-from dashboard.look import colours
-from dashboard.methods import title_of
-from dashboard.moves import Move, fitted, plan_of, recipe_of, toggled, within_reach
-from dashboard.panels.frontier import explore, foretold, frontier, take_found
-from dashboard.panels.history import history
-from dashboard.panels.others import other_applications
-from dashboard.panels.result import result
-from dashboard.session import Session, application_in_view
+from dashboard.widgets.theme import colours
 
 MAP_HEIGHT = 318
 PREFERRED = ("obs", "michel", "fisher")  # by benchmarks/results/quality.json and trust.md
@@ -114,10 +114,10 @@ def page() -> None:
 def scores_of(session: Session, application: Application) -> dict[str, Scores]:
     """method -> newest scores of this application's own weights, in the order of the registry."""
     study = session.study
-    weights = study.get(work.weights_setting(application))
+    weights = study.get(scoring_jobs.weights_setting(application))
     entries = {
         method: entry
-        for (task, method), entry in work.newest_scores(study.score_index(), weights).items()
+        for (task, method), entry in scoring_jobs.newest_scores(study.score_index(), weights).items()
         if task == application.name
     }
     order = [m for m in METHODS if m in entries] + sorted(m for m in entries if m not in METHODS)
@@ -141,7 +141,7 @@ def opened(session: Session, application: Application) -> CostModel | None:
     known = library().known_cost_model(application)
     if known is not None:
         return known
-    job_work = work.opening(library(), session.study, application)
+    job_work = scoring_jobs.opening(library(), session.study, application)
     load(session, application.name, f"Opening {application.title}", job_work)
     return None
 

@@ -12,9 +12,11 @@ from streamlit.testing.v1 import AppTest
 from asc_core.scores import sweep
 from asc_core.study import Study
 from asc_core.values import Scores
-from dashboard import applications, frame, session, work
-from dashboard.jobs import Jobs
-from dashboard.library import Library
+from dashboard.background import scoring_jobs
+from dashboard.background.jobs import Jobs
+from dashboard.state import applications, session
+from dashboard.state.loaded import Library
+from dashboard.widgets import page
 from tests.tiny import save_checkpoint, tiny
 
 APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
@@ -72,9 +74,9 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_demo: None, shared
     monkeypatch.setenv(session.FOLDER_VARIABLE, str(tmp_path / "studies" / "mine"))
     st.cache_resource.clear()
     st.cache_data.clear()
-    monkeypatch.setattr(frame, "library", lambda: shared_library)
+    monkeypatch.setattr(page, "library", lambda: shared_library)
     yield Study.open(tmp_path / "studies" / "mine")
-    frame.all_jobs().shutdown()
+    page.all_jobs().shutdown()
     st.cache_resource.clear()
 
 
@@ -93,7 +95,7 @@ def scores(checkpoint: Path, task_file: Path, shared_library: Library) -> list[S
 @pytest.fixture
 def scored(study: Study, added: applications.Application, scores: list[Scores]) -> Study:
     """The study after scoring."""
-    study.set(work.weights_setting(added), scores[0].weights)
+    study.set(scoring_jobs.weights_setting(added), scores[0].weights)
     for one in scores:
         study.save_scores(one)
     return study
@@ -132,7 +134,7 @@ def jobs_of(app: AppTest) -> list:
 
 
 def all_of(app: AppTest) -> list:
-    jobs: Jobs = frame.all_jobs()
+    jobs: Jobs = page.all_jobs()
     return jobs.of(app.session_state[session.KEY].id)
 
 

@@ -1,0 +1,125 @@
+"""Hidden states that evaluations have in common are computed once: a prefix cache, over layers.
+
+Two cuts of one original that begin alike (a head of the fifth layer is toggled, the layers below stay) hand the same
+hidden states to the first layer in which they differ. So what each layer of an evaluated model has read is kept, batch
+by batch, within a bound, and the next evaluation begins where its model is new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from asc_core.encoder import Encoder
+from asc_core.evaluate.fast_forward import FastForward
+from asc_core.values import Plan
+
+MOST_BYTES = 512 << 20
+
+Key = tuple[str, str]
+
+
+class PrefixCache:
+    """Tensors by key, those used last, at most so many bytes. Safe for any number of threads."""
+
+    def __init__(self, most_bytes: int = MOST_BYTES):
+        self.most_bytes, self.bytes = most_bytes, 0
+        self._kept: OrderedDict[Key, torch.Tensor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Key) -> torch.Tensor | None:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def put(self, key: Key, states: torch.Tensor) -> None:
+        size = states.nbytes
+        with self._lock:
+            if key in self._kept or size > self.most_bytes:
+                return
+            self._kept[key] = states
+            self.bytes += size
+            while self.bytes > self.most_bytes:
+                self.bytes -= self._kept.popitem(last=False)[1].nbytes
+
+
+@dataclass(frozen=True)
+class PrefixReuse:
+    """One model's use of a cache. keys: for each of its layers, see `prefix_keys`."""
+
+    cache: PrefixCache
+    keys: tuple[str, ...]
+
+
+def prefix_keys(weights: str, plan: Plan, repair: Sequence[Any] = ()) -> tuple[str, ...]:
+    """One key for each kept layer: everything that decides what the layer reads but the text.
+
+    Two cuts have equal keys as far as the layers below are equal.
+
+    Args:
+        weights: fingerprint of the original.
+        plan: what is cut from it.
+        repair: what decides how the remaining weights were re-fitted, where a layer's repair depends on nothing above
+            it (as in `refit`). It plays no part below the first cut: there is nothing to repair.
+    """
+    keys: list[str] = []
+    below: list[Any] = []
+    cut, shape = False, plan.shape
+    for place, layer in enumerate(plan.layers):
+        key = [weights, below, list(repair) if cut else []]
+        keys.append(hashlib.sha256(json.dumps(key).encode()).hexdigest())
+        heads, neurons = plan.heads[layer], plan.neurons[layer]
+        whole = len(heads) == shape.heads[layer] and len(neurons) == shape.neurons[layer]
+        cut = cut or not whole or place != layer
+        below.append([layer, "all"] if whole else [layer, heads, neurons])
+    return tuple(keys)
+
+
+class CachedRunner:
+    """Runs a model on batches, from the highest layer whose input is known. For one evaluation in one thread."""
+
+    def __init__(self, encoder: Encoder, reuse: PrefixReuse, tokens: int):
+        """tokens: of all batches. Where not all layers' states fit into the bound, every second (third ...) is kept.
+
+        Raises: ValueError where layers share weights, or there is not one key for each layer.
+        """
+        if encoder.shape.shares_weights or len(reuse.keys) != encoder.shape.layers:
+            raise ValueError(f"{len(reuse.keys)} prefix keys for {encoder.shape.layers} layers")
+        self._runner, self._reuse = FastForward(encoder), reuse
+        every = tokens * encoder.shape.hidden * 4 * max(1, encoder.shape.layers - 1)
+        self._stride = max(1, math.ceil(every / reuse.cache.most_bytes))
+        self._recorded = False
+
+    def __call__(self, inputs: dict[str, torch.Tensor]) -> Any:
+        batch, cache, keys = _digest(inputs), self._reuse.cache, self._reuse.keys
+        start, hidden = 0, None
+        if self._recorded:
+            for layer in range(len(keys) - 1, 0, -1):
+                hidden = cache.get((keys[layer], batch))
+                if hidden is not None:
+                    start = layer
+                    break
+        output, seen = self._runner.record(inputs, start=start, hidden=hidden)
+        self._recorded = True
+        for layer in range(start + 1, len(seen)):
+            if layer % self._stride == 0:
+                cache.put((keys[layer], batch), seen[layer])
+        return output
+
+
+def _digest(inputs: dict[str, torch.Tensor]) -> str:
+    content = hashlib.sha256()
+    for name in sorted(inputs):
+        tensor = inputs[name]
+        content.update(f"{name}{tuple(tensor.shape)}".encode())
+        content.update(tensor.cpu().contiguous().numpy().tobytes())
+    return content.hexdigest()

@@ -1,0 +1,119 @@
+"""Many budgets in one piece of work: a whole frontier, and the smallest model that loses little.
+
+What was measured before, here or by the slider, is not measured again; so work that was cancelled goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from asc_core.progress import Progress
+from asc_core.recipes.frontier import decided, smallest_percent
+from asc_core.values import Estimate
+from dashboard.background.jobs import Job
+from dashboard.measuring.measurements import Bench
+from dashboard.state.cut_settings import Move, Planner, recipe_of
+from dashboard.state.session import keep_move
+
+POINTS = 10
+MOST_STEPS = 7  # halvings of a hundred percents until one is left
+
+
+@dataclass(frozen=True)
+class Found:
+    """move: the smallest cut that is sure to lose at most so much of the metric; None where no cut is.
+
+    measured: how many cuts were looked at. split, examples: on what.
+    """
+
+    move: Move | None
+    estimate: Estimate | None
+    most_lost: float
+    measured: int
+    split: str
+    examples: int
+
+
+def budgets_over(least: float, points: int = POINTS) -> list[float]:
+    """Shares to keep, in the slider's steps: 0.1, 0.2, ... 1.0 of the way from the least to everything."""
+    ends = [least + (1 - least) * step / points for step in range(1, points + 1)]
+    return sorted({round(keep, 2) for keep in ends})
+
+
+def at_budget(move: Move, keep: float) -> Move:
+    """The same method, level, repair and hand-set parts at another budget."""
+    return replace(move, rule="budget", keep=keep, plan_key=None)
+
+
+def whole_frontier(bench: Bench, move: Move, plan_of: Planner, budgets: Sequence[float]) -> Callable[[Job], int]:
+    """Measures the budgets and returns how many there were; each is in the study as soon as it is complete."""
+
+    def work(job: Job) -> int:
+        for done, keep in enumerate(budgets):
+            _measured(bench, at_budget(move, keep), plan_of, _within(job, done, len(budgets), keep))
+        job.handle.step(len(budgets), len(budgets), "measured")
+        return len(budgets)
+
+    return work
+
+
+def smallest(bench: Bench, move: Move, plan_of: Planner, least: float, most_lost: float) -> Callable[[Job], Found]:
+    """Bisects over the slider's steps for the smallest model that loses at most `most_lost`, in units of the metric.
+
+    A cut counts when the lower end of its paired 95 % interval says so; it is measured until that is decided, by
+    intervals that hold whenever one stops. Each is for one cut: of several near the limit the best-looking one is
+    chosen, so it is to be confirmed on another split, as an export does.
+    """
+
+    def work(job: Job) -> Found:
+        looked_at = 0
+
+        def tried(percent: int) -> tuple[Move, Estimate] | None:
+            nonlocal looked_at
+            cut = at_budget(move, percent / 100)
+            report = _within(job, looked_at, max(looked_at + 1, MOST_STEPS), cut.keep)
+            found = _measured(bench, cut, plan_of, report, lambda e: decided(e, most_lost) is not None)
+            looked_at += 1
+            return (cut, found) if decided(found, most_lost) else None
+
+        best = smallest_percent(least, tried)
+        examples = bench.original_outcome(job.handle).total
+        chosen, estimate = best if best is not None else (None, None)
+        return Found(chosen, estimate, most_lost, looked_at, bench.split, examples)
+
+    return work
+
+
+def _measured(
+    bench: Bench,
+    move: Move,
+    plan_of: Planner,
+    progress: Progress,
+    enough: Callable[[Estimate], bool] = lambda _: False,
+) -> Estimate:
+    plan = plan_of(move)
+    if plan.key == bench.whole.key:
+        bench.original_outcome(progress)
+        return _nothing_lost(bench)
+    recipe = recipe_of(plan, move.repair)
+    stored = bench.stored(recipe)
+    if stored is not None and (stored.complete or enough(stored)):
+        return stored
+    keep_move(bench.study, plan, move)
+    return bench.measured(recipe, move, progress, enough=enough)
+
+
+def _nothing_lost(bench: Bench) -> Estimate:
+    original = bench.original()
+    assert original is not None
+    return replace(original, difference=0.0, difference_interval=(0.0, 0.0))
+
+
+def _within(job: Job, done: int, total: int, keep: float) -> Progress:
+    """The progress of one of several measurements, as the whole work's."""
+
+    def report(part: int, parts: int, what: str) -> None:
+        job.handle.step(done, total, f"{what} at {100 * keep:.0f} % kept; measured")
+
+    return Progress(report, job.handle.cancel)

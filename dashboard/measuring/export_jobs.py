@@ -1,0 +1,145 @@
+"""Exports of a study: made by jobs, kept in its folder `exports`, downloaded as one file."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from asc_core.errors import UserError
+from asc_core.export import ExportReport
+from asc_core.recipes import Recipe
+from asc_core.recipes.deliver import deliver
+from asc_core.study import Study
+from asc_core.values import Plan
+from dashboard.background.jobs import Job
+from dashboard.measuring.build import made, mode_of
+from dashboard.state.applications import Application
+from dashboard.state.cut_settings import Repair, recipe_of
+from dashboard.state.loaded import Library
+
+FOLDER = "exports"
+RECIPE_FILE = "recipe.json"
+FORMATS = {
+    "compact": "Compact: as small as the cut, loads with transformers and one file of code",
+    "dense": "Dense: loads with the original's own class everywhere, cut parts are zeros",
+}
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """recipe: the text of the recipe file."""
+
+    report: ExportReport
+    card: str
+    command: str
+    recipe: str
+
+
+def folder_for(study: Study, name: str) -> Path:
+    """Raises: UserError for a name that is not a plain folder name."""
+    if not NAME.fullmatch(name):
+        raise UserError("A name has letters, digits, dots, dashes and underscores, and at most 64 of them.")
+    return study.path / FOLDER / name
+
+
+def exporting(
+    library: Library,
+    study: Study,
+    application: Application,
+    plan: Plan,
+    out: Path,
+    *,
+    format: str,
+    dtype: str,
+    overwrite: bool,
+    repair: Repair,
+    transfer: bool,
+) -> Callable[[Job], Exported]:
+    """Cut, repair, measure on test, write, reload in a fresh process, compare. The folder gets the recipe as a file."""
+    recipe = portable(application, plan, repair, transfer)
+
+    def work(job: Job) -> Exported:
+        job.handle.step(0, 1, "loading")
+        original, task = library.encoder(application), library.task(application)
+        smaller = made(library, application, recipe, job.handle)
+        report = deliver(
+            smaller,
+            original,
+            out,
+            recipe=recipe,
+            task=task,
+            format=format,
+            dtype=dtype,
+            overwrite=overwrite,
+            progress=job.handle,
+        )
+        text = json.dumps(recipe.to_json()) + "\n"
+        (out / RECIPE_FILE).write_text(text, encoding="utf-8")
+        again = command(application, out, format, dtype, mode_of(recipe) is not None)
+        return Exported(report, card_of(out), again, text)
+
+    return work
+
+
+def portable(application: Application, plan: Plan, repair: Repair, transfer: bool) -> Recipe:
+    """The recipe as it goes into a file: it names the original as `load_encoder` takes it, and the task."""
+    named = replace(plan, provenance=replace(plan.provenance, model=application.encoder))
+    return replace(recipe_of(named, repair, transfer), original=application.encoder, task=application.task)
+
+
+def command(application: Application, out: Path, format: str, dtype: str, repaired: bool) -> str:
+    """The lines that make the same directory again from the original."""
+    stored = "" if dtype == "float32" else f" --dtype {dtype}"
+    if repaired:
+        first = (
+            f"asc compress {application.encoder} --recipe {out / RECIPE_FILE} --task {application.task} -o {out.name}"
+        )
+        other = format != "compact" or stored
+        then = f"\nasc export {out.name} --task {application.task} --format {format}{stored} -o {out.name}-{format}"
+        return first + (then if other else "")
+    return (
+        f"asc export {application.encoder} --plan {out / 'plan.json'} --task {application.task} "
+        f"--format {format}{stored} -o {out.name}"
+    )
+
+
+def card_of(folder: Path) -> str:
+    """The model card without its front matter. Raises: UserError if it cannot be read."""
+    try:
+        text = (folder / "README.md").read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"The model card of {folder} cannot be read: {error}.") from None
+    return text.split("\n---\n", 1)[-1].lstrip()
+
+
+def exports_of(study: Study) -> list[Path]:
+    """The finished exports of a study, newest first."""
+    found = [path.parent for path in (study.path / FOLDER).glob("*/config.json") if NAME.fullmatch(path.parent.name)]
+    return sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True)
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def zipped(folder: Path) -> io.RawIOBase:
+    """One file with the whole folder in it, written to disk; weights hardly compress, so nothing is compressed.
+
+    A raw file, since streamlit's downloads take no other kind that can be read and written.
+    """
+    archive = tempfile.TemporaryFile(suffix=".zip")  # noqa: SIM115 (whoever asked for it reads and closes it)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                file.write(path, Path(folder.name) / path.relative_to(folder))
+    raw = archive.detach()
+    raw.seek(0)
+    return raw

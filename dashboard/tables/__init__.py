@@ -1,0 +1,1 @@
+"""Facts about scores as values, before anything is drawn."""

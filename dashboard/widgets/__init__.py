@@ -1,0 +1,1 @@
+"""What pages are put together from: the page's frame, controls, HTML cards, the theme."""

@@ -1,0 +1,187 @@
+"""What every page stands in: this window's session, the process's jobs and library, messages, and running work."""
+
+from __future__ import annotations
+
+import html
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import streamlit as st
+from streamlit import runtime
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from asc_core.errors import UserError
+from asc_core.study import Study
+from asc_core.values import Scores
+from dashboard.background.jobs import Job, Jobs, Work, active
+from dashboard.charts.palette import Scale
+from dashboard.state import session as sessions
+from dashboard.state.loaded import Library
+from dashboard.state.session import Session
+
+SECONDS_BETWEEN_LOOKS = 0.4
+CHART_CONFIG = {"displayModeBar": False}
+
+
+@st.cache_resource(show_spinner=False)
+def all_jobs() -> Jobs:
+    return Jobs()
+
+
+@st.cache_resource(show_spinner=False)
+def library() -> Library:
+    return Library()
+
+
+def this_session() -> Session:
+    """The window's session; where its study cannot be opened the page says so and ends here."""
+    try:
+        session = sessions.current(st.session_state, st.query_params.to_dict())
+    except UserError as error:
+        st.error(str(error), icon=":material/error:")
+        st.stop()
+    all_jobs().enter(session.id, session.folder, _connected())
+    for message in session.messages:
+        st.warning(message, icon=":material/info:")
+    session.messages.clear()
+    return session
+
+
+def _connected() -> Callable[[], bool]:
+    """Whether the browser window that is being drawn is still there; outside a server it always is."""
+    context = get_script_run_ctx(suppress_warning=True)
+    if context is None or not runtime.exists():
+        return lambda: True
+    return partial(runtime.get_instance().is_active_session, context.session_id)
+
+
+@contextmanager
+def errors_in_page() -> Iterator[None]:
+    """The user's mistakes in one sentence, ours with the details folded away. Streamlit's own signals pass."""
+    try:
+        yield
+    except UserError as error:
+        st.error(str(error), icon=":material/error:")
+    except Exception as error:
+        st.error(f"Something went wrong on this page ({type(error).__name__}). Nothing that was saved is lost.")
+        with st.expander("Details"):
+            st.code(traceback.format_exc())
+
+
+def write_address(session: Session) -> None:
+    """A view is a link: what is in view is in the address bar."""
+    wanted = sessions.address(session)
+    if st.query_params.to_dict() != wanted:
+        st.query_params.from_dict(wanted)
+
+
+def show_failure(job: Job) -> None:
+    st.error(job.error or "It failed.", icon=":material/error:")
+    if job.details:
+        with st.expander("Details"):
+            st.code(job.details)
+
+
+def load(session: Session, key: str, title: str, work: Work, place: str = "loading") -> None:
+    """Work that the page cannot do without: start it, show how far it is, draw the page again when it has ended.
+
+    Called only while its result is missing; so work that has ended before is begun anew. place: where on the page, in
+    case that it waits for several things.
+    """
+    jobs = all_jobs()
+    job = jobs.last(session.id, "load", key)
+    if job is not None and job.state == "failed":
+        show_failure(job)
+        if not st.button("Try again", key=f"{place}-again", icon=":material/refresh:"):
+            return
+    if job is None or not job.active:
+        job = jobs.start(session.id, "load", key, title, work)
+    poll(job, place)
+
+
+def poll(job: Job, key: str) -> None:
+    """The progress of a job; the page is drawn again when it has ended."""
+
+    def look() -> None:
+        all_jobs().touch(job.session)
+        if not job.active:
+            st.rerun()
+        st.progress(job.share, text=progress_text(job))
+
+    with st.container(key=key):
+        st.fragment(look, run_every=SECONDS_BETWEEN_LOOKS)()
+
+
+def progress_text(job: Job) -> str:
+    if job.cancelling:
+        return f"{job.title}: stopping"
+    if job.state == "waiting":
+        return f"{job.title}: waiting for its turn"
+    done, total, what = job.progress
+    left = job.seconds_left
+    rest = f", {_duration(left)} left" if left is not None and left > 2 else ""
+    counted = f" {done:,} of {total:,}" if total > 3 else ""
+    return f"{job.title}: {what.removeprefix('scoring ')}{counted}{rest}"
+
+
+def running_work(session: Session, lanes: tuple[str, ...] = ("score", "export", "explore")) -> None:
+    """A line for each piece of long work of this window, with a way to stop it, and one for all that wait their turn.
+
+    Nothing where there is none.
+    """
+    jobs = all_jobs()
+
+    def look() -> None:
+        jobs.touch(session.id)
+        running = active(job for lane in lanes for job in jobs.of(session.id, lane))
+        if not running:
+            st.rerun()
+        waiting = [job for job in running[::-1] if job.state == "waiting" and not job.cancelling]
+        for job in (job for job in running[::-1] if job.state != "waiting"):
+            bar, stop = st.columns([8, 1], vertical_alignment="center")
+            bar.progress(job.share, text=progress_text(job))
+            stop.button("Cancel", key=f"cancel-{job.number}", on_click=job.cancel, disabled=job.cancelling)
+        if waiting:
+            names, stop = st.columns([8, 1], vertical_alignment="center")
+            names.caption(f"Then: {', '.join(job.title for job in waiting)}")
+            stop.button("Cancel", key="cancel-waiting", on_click=_cancel, args=(waiting,))
+
+    with st.container():  # also where there is none: what stands below keeps its place, and tabs their choice
+        if active(job for lane in lanes for job in jobs.of(session.id, lane)):
+            with st.container(key="running-work", border=True):
+                st.fragment(look, run_every=SECONDS_BETWEEN_LOOKS)()
+
+
+def _cancel(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        job.cancel()
+
+
+def scale_legend(scale: Scale, ends: tuple[str, str]) -> None:
+    """One colour scale for all maps above it."""
+    stops = ", ".join(f"{colour} {100 * place:.0f}%" for place, colour in scale)
+    bar = f"<i style='background:linear-gradient(90deg,{stops})'></i>"
+    st.html(f"<div class='asc-scale'><span>{escape(ends[0])}</span>{bar}<span>{escape(ends[1])}</span></div>")
+
+
+def read_scores(study: Study, entry: Mapping[str, Any]) -> Scores:
+    """The scores of an entry of the study's index; kept in memory. Raises: UserError."""
+
+    def read() -> Scores:
+        found = study.scores(task=entry["task"], method=entry["method"], weights=entry["weights"])
+        return next(s for s in found if (s.split, s.examples, s.seed, s.labels) == wanted)
+
+    wanted = tuple(entry[name] for name in ("split", "examples", "seed", "labels"))
+    key = ("scores", str(study.path.absolute()), *(entry[name] for name in ("weights", "task", "method", "created")))
+    return library().kept((*key, *wanted), read)
+
+
+def escape(text: str) -> str:
+    return html.escape(text, quote=True)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,104 @@
+"""The measured effect of a cut beside the original's figures, as HTML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from asc_core.plan import Cost
+from asc_core.values import Estimate
+from dashboard.text import numbers
+from dashboard.widgets.page import escape
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds for a batch of `batch` texts, measured in turns here.
+
+    original: the median. ratio: the median of original over cut in each turn; above 1 is faster than the original.
+    """
+
+    original: float
+    ratio: float
+    batch: int
+
+    @property
+    def cut(self) -> float:
+        """As the ratio has it: a median of the cut's own times would be of other moments than the original's."""
+        return self.original / self.ratio
+
+
+def headline(estimate: Estimate | None, original: Estimate | None, running: bool, doing: str = "") -> str:
+    """The metric, the paired difference, and how many examples are behind them. doing: while there is none yet."""
+    if estimate is None:
+        what = "the cut" if original is not None else "the cut, and once the original"
+        waiting = (escape(doing) or f"measuring {what}") if running else "not measured"
+        return (
+            "<p class='asc-kicker'>measured</p><div class='asc-value asc-quiet'>…</div>"
+            f"<div class='asc-difference asc-quiet'>{waiting}</div>{_bar(0.0)}"
+        )
+    kicker = f"{escape(estimate.metric)} · {escape(estimate.split)} split"
+    value = (
+        f"<div class='asc-value asc-number' data-testid='asc-metric'>{numbers.percent(estimate.value)}"
+        f"<small>{numbers.interval_of_percent(estimate.interval)}</small></div>"
+    )
+    seen = f"n = {estimate.examples:,} of {estimate.total:,}"
+    state = "complete" if estimate.complete else ("tightening" if running else "tight enough")
+    cut_texts = f", {estimate.truncated:,} truncated" if estimate.truncated else ""
+    sure = "95 % at every look: stop when you like" if estimate.looks == "any" else "95 %, one look"
+    return (
+        f"<p class='asc-kicker'>{kicker}</p>{value}{_difference(estimate, original)}"
+        f"{_bar(estimate.examples / max(estimate.total, 1))}"
+        f"<div class='asc-small asc-quiet asc-number' title='{sure}'>{seen} · {state}{cut_texts}</div>"
+    )
+
+
+def _difference(estimate: Estimate, original: Estimate | None) -> str:
+    if estimate.difference is None or estimate.difference_interval is None:
+        return ""
+    of = (
+        f" to the original's {numbers.percent(original.value)}"
+        if original is not None and estimate.complete
+        else (" to the original on the same examples")
+    )
+    return (
+        f"<div class='asc-difference asc-number'><b>{numbers.points(estimate.difference)}</b> points "
+        f"{numbers.interval_of_points(estimate.difference_interval)}<span class='asc-quiet'>{of}</span></div>"
+    )
+
+
+def costs(cost: Cost, dense: Cost, speed: Speed | None, measuring_speed: bool) -> str:
+    """A table: this cut, the original, the ratio."""
+    rows = [
+        ("FLOPs a text", numbers.amount(cost.flops), numbers.amount(dense.flops), cost.flops / dense.flops),
+        (
+            "parameters",
+            numbers.amount(cost.parameters),
+            numbers.amount(dense.parameters),
+            cost.parameters / dense.parameters,
+        ),
+        ("file", numbers.size(cost.bytes), numbers.size(dense.bytes), cost.bytes / dense.bytes),
+    ]
+    lines = [_row(name, own, whole, numbers.percent(ratio, 0)) for name, own, whole, ratio in rows]
+    if speed is not None:
+        lines.append(
+            _row(
+                "latency", numbers.milliseconds(speed.cut), numbers.milliseconds(speed.original), f"{speed.ratio:.2f}×"
+            )
+        )
+    else:
+        lines.append(_row("latency", "measuring" if measuring_speed else "-", "", ""))
+    note = (
+        f"latency: median of a batch of {speed.batch}, both in turns on this machine"
+        if speed
+        else "FLOPs: encoder layers, mean unpadded text"
+    )
+    head = "<tr><th></th><th>this cut</th><th>original</th><th>ratio</th></tr>"
+    return f"<table class='asc-costs'>{head}{''.join(lines)}</table><div class='asc-small asc-quiet'>{note}</div>"
+
+
+def _row(name: str, own: str, whole: str, ratio: str) -> str:
+    return f"<tr><td>{name}</td><td>{own}</td><td class='asc-quiet'>{whole}</td><td class='asc-ratio'>{ratio}</td></tr>"
+
+
+def _bar(share: float) -> str:
+    return f"<div class='asc-bar'><i style='width:{100 * share:.1f}%'></i></div>"

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from asc_core.errors import UserError
+from dashboard.background import jobs as jobs_module
+from dashboard.background.jobs import KEPT_FINISHED_PER_SESSION, Job, Jobs
+
+
+@pytest.fixture
+def jobs() -> Iterator[Jobs]:
+    made = Jobs()
+    for session in ("a", "b"):
+        made.touch(session)
+    yield made
+    made.shutdown()
+
+
+def until_cancelled(job: Job) -> None:
+    for step in range(10_000):
+        job.handle.step(step, 10_000, "steps")
+        job.handle.cancel.wait(0.01)
+
+
+def test_a_job_shows_progress_then_its_result(jobs: Jobs) -> None:
+    go_on = threading.Event()
+
+    def work(job: Job) -> str:
+        job.handle.step(3, 4, "texts")
+        job.show("first")
+        go_on.wait(5)
+        return "all"
+
+    job = jobs.start("a", "evaluate", "key", "title", work)
+    while job.latest is None:
+        assert not job.wait(0.01)
+    assert (job.state, job.progress, job.share, job.latest) == ("running", (3, 4, "texts"), 0.75, "first")
+    go_on.set()
+    assert job.wait(5)
+    assert (job.state, job.result, job.error) == ("done", "all", None)
+
+
+def test_a_cancelled_job_ends_soon_and_keeps_no_result(jobs: Jobs) -> None:
+    job = jobs.start("a", "evaluate", "key", "title", until_cancelled)
+    job.cancel()
+    assert job.wait(1)
+    assert (job.state, job.result, job.error) == ("cancelled", None, None)
+
+
+def test_a_job_that_was_cancelled_while_it_waited_never_begins(jobs: Jobs) -> None:
+    begun: list[int] = []
+    first = jobs.start("a", "score", "one", "title", until_cancelled)
+    second = jobs.start("a", "score", "two", "title", lambda job: begun.append(1))
+    second.cancel()
+    first.cancel()
+    assert second.wait(2)
+    assert second.state == "cancelled"
+    assert begun == []
+
+
+def test_a_user_error_is_one_sentence_and_our_own_mistake_keeps_its_traceback(jobs: Jobs) -> None:
+    def refuse(job: Job) -> None:
+        raise UserError("data.tsv has no column 'label'.")
+
+    def fail(job: Job) -> None:
+        raise ZeroDivisionError("oops")
+
+    refused, failed = (jobs.start("a", "load", "k", "t", work) for work in (refuse, fail))
+    assert refused.wait(5)
+    assert failed.wait(5)
+    assert (refused.state, refused.error, refused.details) == ("failed", "data.tsv has no column 'label'.", None)
+    assert failed.state == "failed"
+    assert "ZeroDivisionError" in (failed.details or "")
+
+
+def test_a_newer_evaluation_ends_the_older_one_of_the_same_session_only(jobs: Jobs) -> None:
+    other = jobs.start("b", "evaluate", "theirs", "title", until_cancelled)
+    older = jobs.start("a", "evaluate", "older", "title", until_cancelled)
+    newer = jobs.start("a", "evaluate", "newer", "title", lambda job: 1, alone=True)
+    assert older.wait(2)
+    assert older.state == "cancelled"
+    assert newer.wait(2)
+    assert newer.result == 1
+    assert other.active
+    assert not other.cancelling
+
+
+def test_a_session_sees_its_own_jobs_newest_first(jobs: Jobs) -> None:
+    first = jobs.start("a", "load", "1", "t", lambda job: None)
+    second = jobs.start("a", "load", "2", "t", lambda job: None)
+    jobs.start("b", "load", "3", "t", lambda job: None)
+    assert jobs.of("a") == [second, first]
+    assert jobs.last("a", "load", "1") is first
+
+
+def test_work_that_is_already_being_done_is_found_by_another_session(jobs: Jobs) -> None:
+    job = jobs.start("a", "score", "study/nli", "t", until_cancelled)
+    assert jobs.running("score", "study/nli") is job
+    job.cancel()
+    assert jobs.running("score", "study/nli") is None
+
+
+def test_scoring_does_not_hold_up_an_evaluation(jobs: Jobs) -> None:
+    jobs.start("a", "score", "long", "t", until_cancelled)
+    assert jobs.start("a", "evaluate", "quick", "t", lambda job: 7).wait(2)
+
+
+def test_old_results_are_forgotten(jobs: Jobs) -> None:
+    for number in range(KEPT_FINISHED_PER_SESSION + 5):
+        assert jobs.start("a", "load", str(number), "t", lambda job: None).wait(2)
+    jobs.start("a", "load", "last", "t", lambda job: None).wait(2)
+    assert len(jobs.of("a")) <= KEPT_FINISHED_PER_SESSION + 1
+
+
+def test_a_session_that_was_not_heard_of_for_long_is_gone(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not jobs.gone("a")
+    assert jobs.gone("never seen")
+    monkeypatch.setattr(jobs_module, "SECONDS_UNTIL_A_SESSION_IS_GONE", -1.0)
+    assert jobs.gone("a")
+
+
+def test_the_end_of_the_process_ends_its_jobs() -> None:
+    script = """
+from dashboard.background.jobs import Jobs
+
+def for_ever(job):
+    while True:
+        job.handle.check()
+        job.handle.cancel.wait(0.01)
+
+jobs = Jobs()
+job = jobs.start("a", "score", "key", "title", for_ever)
+while job.state != "running":
+    job.wait(0.01)
+print("started")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "started\n"
+
+
+def test_a_new_window_takes_over_what_a_closed_one_has_left(jobs: Jobs, tmp_path: Path) -> None:
+    open_windows = {"closed", "elsewhere", "open"}
+    for window, study in (("closed", "demo"), ("elsewhere", "other"), ("open", "demo")):
+        jobs.enter(window, tmp_path / study, lambda window=window: window in open_windows)  # type: ignore[misc]
+    begun = {window: jobs.start(window, "score", window, "t", until_cancelled) for window in open_windows}
+    ended = jobs.start("closed", "load", "k", "t", lambda job: None)
+    assert ended.wait(2)
+    jobs.enter("second", tmp_path / "demo", lambda: True)
+    assert not jobs.of("second")
+    open_windows -= {"closed", "elsewhere"}
+    jobs.enter("second", tmp_path / "demo", lambda: True)
+    assert not jobs.of("second")  # only a new window does
+    jobs.enter("reloaded", tmp_path / "demo", lambda: True)
+    assert jobs.of("reloaded") == [begun["closed"]]  # not another study's, not a window's that is there, nothing ended
+    assert jobs.of("open") == [begun["open"]]
+
+
+def test_a_reloaded_page_shows_and_ends_its_work(jobs: Jobs, tmp_path: Path) -> None:
+    jobs.enter("before", tmp_path, lambda: False)
+    job = jobs.start("before", "explore", "frontier|nli", "t", until_cancelled)
+    jobs.enter("after", tmp_path, lambda: True)
+    assert jobs.last("after", "explore") is job
+    jobs.cancel("after", "explore")
+    assert job.wait(2)
+    assert job.state == "cancelled"

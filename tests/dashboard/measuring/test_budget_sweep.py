@@ -1,0 +1,141 @@
+"""Whole frontiers and Auto, on a bench whose measurements are made up: no model behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asc_core.errors import Cancelled
+from asc_core.progress import Progress
+from asc_core.recipes import Recipe
+from asc_core.recipes.frontier import decided
+from asc_core.study import Study
+from asc_core.values import Estimate, Plan
+from dashboard.background.jobs import Job
+from dashboard.measuring.budget_sweep import budgets_over, smallest, whole_frontier
+from dashboard.state.cut_settings import Move, plan_of, smallest_keep
+from tests.dashboard.synthetic import SHAPE, cost_model, estimate, scores
+
+MOVE = Move("nli", "fisher")
+
+
+@dataclass
+class MadeUpBench:
+    """A cut that keeps a share k of the FLOPs loses `lost(k)`, give or take `width`; asked: shares, in order."""
+
+    study: Study
+    lost: Callable[[float], float]
+    width: float = 0.001
+    split: str = "validation"
+    asked: list[float] = field(default_factory=list)
+    stopped: int = 0
+    kept: dict[str, Estimate] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> Plan:
+        return Plan.full(SHAPE)
+
+    def original_outcome(self, progress: Progress) -> Any:
+        progress.step(0, 1, "measuring")
+        return type("Outcome", (), {"total": 100})
+
+    def original(self) -> Estimate:
+        return estimate(0.9)
+
+    def stored(self, recipe: Recipe) -> Estimate | None:
+        return self.kept.get(recipe.key)
+
+    def measured(
+        self, recipe: Recipe, move: Move, progress: Progress, show: Any = None, enough: Any = lambda _: False
+    ) -> Estimate:
+        progress.step(0, 1, "measuring")
+        assert recipe.plan is not None
+        model = cost_model()
+        keep = model.cost(recipe.plan).flops / model.dense.flops
+        self.asked.append(keep)
+        for examples, width in ((64, 3 * self.width), (100, self.width)):
+            lost = self.lost(keep)
+            found = replace(
+                estimate(0.9 - lost, examples), difference=-lost, difference_interval=(-lost - width, -lost + width)
+            )
+            if examples < 100 and enough(found):
+                self.stopped += 1
+                return found
+        self.kept[recipe.key] = found
+        return found
+
+
+def planned(move: Move) -> Plan:
+    return plan_of(move, scores(), cost_model())
+
+
+def job() -> Job:
+    return Job("me", "explore", "k", "Exploring")
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return Study.open(tmp_path / "study")
+
+
+LEAST = smallest_keep(MOVE, scores(), cost_model())
+
+
+def test_ten_budgets_reach_from_the_least_to_everything() -> None:
+    assert budgets_over(0.0) == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+    assert budgets_over(0.5)[0] == 0.55
+    assert len(budgets_over(0.95)) == len(set(budgets_over(0.95)))
+    assert all(0.95 <= keep <= 1 for keep in budgets_over(0.95))
+
+
+def test_a_frontier_that_was_cancelled_goes_on(study: Study) -> None:
+    bench = MadeUpBench(study, lambda keep: 0.1 * (1 - keep))
+    budgets = budgets_over(LEAST)
+    work, first = whole_frontier(bench, MOVE, planned, budgets), job()  # type: ignore[arg-type]
+    measured = bench.measured
+
+    def cancels_after_three(*args: Any, **options: Any) -> Estimate:
+        if len(bench.asked) == 3:
+            first.cancel()
+        return measured(*args, **options)
+
+    bench.measured = cancels_after_three  # type: ignore[method-assign]
+    with pytest.raises(Cancelled):
+        work(first)
+    assert len(bench.asked) == 3
+    bench.measured = measured  # type: ignore[method-assign]
+    work(job())
+    assert len(bench.asked) == len(set(bench.asked)) == len({planned(replace(MOVE, keep=k)).key for k in budgets}) - 1
+
+
+@pytest.mark.parametrize("limit", [0.01, 0.02, 0.05])
+def test_auto_finds_the_smallest_by_the_lower_end_of_the_interval(limit: float, study: Study) -> None:
+    bench = MadeUpBench(study, lambda keep: 0.1 * (1 - keep))
+    found = smallest(bench, MOVE, planned, LEAST, limit)(job())  # type: ignore[arg-type]
+    assert found.move is not None
+    assert len(bench.asked) <= found.measured <= 7
+    qualifying = [
+        percent
+        for percent in range(round(100 * LEAST), 100)
+        if 0.1 * (1 - kept_by(percent / 100)) + bench.width <= limit + 1e-12
+    ]
+    assert found.move.keep == pytest.approx(qualifying[0] / 100)
+    assert found.estimate is not None
+    assert decided(found.estimate, limit) is True
+    assert bench.stopped, "what is decided is not measured to the end"
+
+
+def kept_by(keep: float) -> float:
+    model = cost_model()
+    return model.cost(planned(replace(MOVE, keep=keep))).flops / model.dense.flops
+
+
+def test_auto_says_when_nothing_qualifies(study: Study) -> None:
+    bench = MadeUpBench(study, lambda keep: 0.2)
+    found = smallest(bench, MOVE, planned, LEAST, 0.01)(job())  # type: ignore[arg-type]
+    assert found.move is None
+    assert found.examples == 100

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from asc_core.errors import Cancelled, UserError
+from asc_core.progress import Progress
+from dashboard.state import loaded as library_module
+from dashboard.state.applications import Application
+from dashboard.state.loaded import Library
+
+
+def test_threads_that_want_the_same_encoder_wait_for_one_loading_of_it() -> None:
+    loaded: list[str] = []
+    gate = threading.Event()
+
+    def load(source: str) -> Any:
+        loaded.append(source)
+        gate.wait(5)
+        return object()
+
+    library = Library(encoder=load)
+    application = Application("a", "folder", "task")
+    with ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(library.encoder, application) for _ in range(4)]
+        gate.set()
+        assert len({id(future.result()) for future in futures}) == 1
+    assert loaded == ["folder"]
+    assert library.known_encoder(application) is library.encoder(application)
+
+
+def test_a_failure_is_not_remembered() -> None:
+    answers: list[Any] = [UserError("broken"), "loaded"]
+
+    def load(source: str) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    library = Library(task=load)
+    application = Application("a", "folder", "task")
+    with pytest.raises(UserError, match="broken"):
+        library.task(application)
+    assert library.task(application) == "loaded"
+
+
+def test_few_encoders_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library_module, "ENCODERS_IN_MEMORY", 2)
+    library = Library(encoder=lambda source: source)  # type: ignore[arg-type, return-value]
+    applications = [Application(n, n, n) for n in "abc"]
+    for application in applications:
+        library.encoder(application)
+    assert [library.known_encoder(a) for a in applications] == [None, "b", "c"]
+
+
+def test_a_calibration_serves_every_cut_and_few_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[str, bool]] = []
+
+    def calibrate(encoder: str, task: str, *, moments: bool, progress: Progress) -> object:
+        progress.step(0, 1, "calibrating")
+        made.append((encoder, moments))
+        return object()
+
+    monkeypatch.setattr(library_module, "calibrate", calibrate)
+    library = Library(encoder=lambda source: source, task=lambda source: source)  # type: ignore[arg-type, return-value]
+    first, *others = [Application(n, n, n) for n in "abc"]
+    stopped = Progress()
+    stopped.cancel.set()
+    with pytest.raises(Cancelled):
+        library.calibration(first, False, stopped)
+    library.calibration(first, False, Progress())
+    library.calibration(first, False, Progress())
+    assert made == [("a", False)]
+    assert library.known_calibration(first, True) is None
+    full = library.calibration(first, True, Progress())
+    assert library.calibration(first, False, Progress()) is full
+    assert made == [("a", False), ("a", True)]
+    for other in others:
+        library.calibration(other, False, Progress())
+    assert [library.known_calibration(a, False) is None for a in (first, *others)] == [True, False, False]
+
+
+def test_what_is_forgotten_is_loaded_again() -> None:
+    loads: list[str] = []
+    library = Library(task=lambda source: loads.append(source) or len(loads))  # type: ignore[arg-type, func-returns-value, return-value]
+    application, other = Application("a", "e", "t"), Application("b", "e2", "t2")
+    library.task(application)
+    library.task(other)
+    library.forget(application)
+    library.task(application)
+    library.task(other)
+    assert loads == ["t", "t2", "t"]
