@@ -338,7 +338,7 @@ def _scores(
             examples=examples,
             seed=seed,
             labels="gold",
-            notes=work.features.remarks(len(work.examples)),
+            notes=" ".join(work.features.remarks(len(work.examples))),
             texts=texts,
             details=details | _reliabilities(parts, changes, examples, seed),
         )

@@ -99,7 +99,7 @@ def surgeon_scores(
         examples=len(work.examples),
         seed=seed,
         labels="none",
-        notes=work.features.remarks(len(work.examples)),
+        notes=" ".join(work.features.remarks(len(work.examples))),
         texts=origin(task, split, samples, seed),
     )
     if study is not None:

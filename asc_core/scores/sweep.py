@@ -105,7 +105,7 @@ def sweep(
         if method.from_weights is not None:
             scores[method.id] = replace(empty, values=method.from_weights(encoder, seed))
         else:
-            remarks = work.features.remarks(len(work.examples))
+            remarks = " ".join(work.features.remarks(len(work.examples)))
             gathered = replace(empty, examples=len(work.examples), notes=remarks, texts=texts)
             if settling is not None:
                 notes = " ".join(filter(None, (remarks, settling.note)))

@@ -16,6 +16,8 @@ from torch.nn import functional
 
 from asc_core.tasks import metrics, tokens
 from asc_core.tasks.base import Batch, Examples, Features, Reader, Row, Targets
+from asc_core.tasks.cells import unpacked
+from asc_core.tasks.doubts import doubts_of_classes
 from asc_core.tasks.labels import LabelSet, Match
 from asc_core.tasks.metrics import Measure
 from asc_core.tasks.table_task import (
@@ -26,8 +28,10 @@ from asc_core.tasks.table_task import (
     class_targets,
     output_of,
 )
+from asc_core.tasks.tag_schemes import scheme_of
 
 IGNORED = -100
+ENTITY_METRICS = ("entity-f1", "slot-f1")
 
 
 class WordTask(TableTask):
@@ -41,7 +45,7 @@ class WordTask(TableTask):
         raise NotImplementedError
 
     def _all_tags(self, column: str) -> Iterator[Any]:
-        for tags in self._values(column):
+        for tags in map(unpacked, self._values(column)):
             if not isinstance(tags, str) and isinstance(tags, Sequence):  # other rows are complained of when asked for
                 yield from tags
 
@@ -97,9 +101,36 @@ class WordTask(TableTask):
             decided.append(words)
         return decided
 
-    def _gold_tags(self, examples: Examples) -> list[list[str]]:
-        names = self._tags.names
-        return [[names[tag] for tag in self._check_tags(row)] for row in examples.rows]
+    def _tag_names(
+        self, examples: Examples, model_names: Sequence[str], match: Match | None
+    ) -> tuple[dict[str, list[Any]], str]:
+        """(the names of the model's outputs and the gold tags of each example, entities in one spelling; a note)"""
+        names = self._names_of_outputs(model_names, match)
+        if match is None:
+            return {"tag_names": [names] * len(examples)}, ""
+        scheme = scheme_of(names)
+        spelled = [scheme.spelled[name] for name in names]
+        if len(set(spelled)) < len(set(names)):  # two tags of one meaning: leave them apart
+            spelled = names
+        gold = [[spelled[int(match.to_model[tag])] for tag in self._check_tags(row)] for row in examples.rows]
+        note = scheme.note if self.metric.name in ENTITY_METRICS else ""
+        return {"tag_names": [spelled] * len(examples), "gold_tags": gold}, note
+
+    def _read(self, row: Row) -> tuple[Row, Sequence[str]]:
+        """Words and tags as lists, where a table has them as text."""
+        changed = {
+            column: found
+            for column in (self.setup.texts[0], self.tag_column if self.labelled else None)
+            if column is not None and (found := unpacked(row.get(column))) is not row.get(column)
+        }
+        return ({**row, **changed} if changed else row), ()
+
+    def _tag_doubts(
+        self, decided: Sequence[np.ndarray], targets: Sequence[np.ndarray], features: Features
+    ) -> tuple[str, ...]:
+        """decided, targets: of each feature the model's tag of each word, and the right output of each token."""
+        gold = np.concatenate([target[target != IGNORED] for target in targets])
+        return tuple(doubts_of_classes(np.concatenate(list(decided)), gold, features.extra["output_names"][0], "tags"))
 
     def _word_batch(
         self, features: Features, rows: Sequence[int] | np.ndarray, reader: Reader
@@ -110,9 +141,9 @@ class WordTask(TableTask):
         return inputs, torch.from_numpy(begins).to(reader.device)
 
     def _names_of_outputs(self, model_names: Sequence[str], match: Match | None) -> list[str]:
-        """The name of each of the model's outputs, in the task's spelling where the task has it."""
+        """The name of each of the model's outputs, in the task's spelling where the task has names."""
         names = list(model_names)
-        if match is not None:
+        if match is not None and not self._tags.indices:
             for index, output in enumerate(match.to_model):
                 names[int(output)] = self._tags.names[index]
         return names
@@ -145,16 +176,13 @@ class Tagging(WordTask):
         match = self._match(self._tags, reader.labels, reader) if self.labelled else None
         ids, firsts, truncated = self._word_features(examples, reader)
         targets = None if match is None else self._tag_targets(examples, firsts, match)
-        names = self._names_of_outputs(reader.labels, match)
-        return Features(
-            ids,
-            None,
-            np.arange(len(ids)),
-            targets,
-            truncated,
-            {"firsts": firsts, "tag_names": [names] * len(ids)},
-            (match.note,) if match is not None and match.note else (),
-        )
+        named, scheme = self._tag_names(examples, reader.labels, match)
+        extra = {"firsts": firsts, "output_names": [reader.labels] * len(ids), **named}
+        notes = [note for note in (match.note if match is not None else "", scheme) if note]
+        return Features(ids, None, np.arange(len(ids)), targets, truncated, extra, (*examples.notes, *notes))
+
+    def doubts(self, predictions: Sequence[Any], features: Features) -> tuple[str, ...]:
+        return () if features.targets is None else self._tag_doubts(predictions, features.targets, features)
 
     def batch(self, features: Features, rows: Sequence[int] | np.ndarray, reader: Reader) -> Batch:
         inputs, begins = self._word_batch(features, rows, reader)
@@ -182,7 +210,7 @@ class Tagging(WordTask):
         return self._word_tags(predictions, features, examples)
 
     def _gold(self, features: Features, examples: Examples) -> list[list[str]]:
-        return self._gold_tags(examples)
+        return list(features.extra["gold_tags"])
 
 
 Frame = tuple[str | int, list[str]]
@@ -235,15 +263,25 @@ class IntentSlots(WordTask):
         extra: dict[str, list[Any]] = {"firsts": firsts}
         if not self.labelled:
             extra["tag_names"] = [slot_names] * len(ids)
-            return Features(ids, None, np.arange(len(ids)), None, truncated, extra)
+            return Features(ids, None, np.arange(len(ids)), None, truncated, extra, examples.notes)
         intents = self._match(self._intents, reader.labels, reader)
         slots = self._match(self._tags, slot_names, reader, "slot label")
         column = str(self.setup.label)
         wanted = [int(intents.to_model[check_label(self._intents, row[column], column)]) for row in examples.rows]
         targets = list(zip(wanted, self._tag_targets(examples, firsts, slots), strict=True))
-        extra["tag_names"] = [self._names_of_outputs(slot_names, slots)] * len(ids)
-        notes = tuple(note for note in (intents.note, slots.note) if note)
-        return Features(ids, None, np.arange(len(ids)), targets, truncated, extra, notes)
+        named, scheme = self._tag_names(examples, slot_names, slots)
+        extra |= {"output_names": [slot_names] * len(ids), "intent_names": [reader.labels] * len(ids), **named}
+        notes = [note for note in (intents.note, slots.note, scheme) if note]
+        return Features(ids, None, np.arange(len(ids)), targets, truncated, extra, (*examples.notes, *notes))
+
+    def doubts(self, predictions: Sequence[Any], features: Features) -> tuple[str, ...]:
+        if features.targets is None:
+            return ()
+        decided = np.asarray([int(np.argmax(p[0])) for p in predictions])
+        gold = np.asarray([target[0] for target in features.targets])
+        of_intents = doubts_of_classes(decided, gold, features.extra["intent_names"][0])
+        slots = [target[1] for target in features.targets]
+        return (*of_intents, *self._tag_doubts([p[1] for p in predictions], slots, features))
 
     def batch(self, features: Features, rows: Sequence[int] | np.ndarray, reader: Reader) -> Batch:
         inputs, begins = self._word_batch(features, rows, reader)
@@ -291,7 +329,7 @@ class IntentSlots(WordTask):
     def _gold(self, features: Features, examples: Examples) -> list[Frame]:
         assert features.targets is not None
         intents = [int(target[0]) for target in features.targets]
-        return list(zip(intents, self._gold_tags(examples), strict=True))
+        return list(zip(intents, features.extra["gold_tags"], strict=True))
 
 
 def _of_part(measure: Measure, part: int) -> Measure:

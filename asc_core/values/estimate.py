@@ -13,7 +13,8 @@ class Estimate:
 
     difference: this model minus the original on the same examples (paired), None where no original was given.
     examples of total: how many examples of the split are behind it. looks: what the intervals are for; "one" look at
-    these examples, or "any" number of looks on the way to here, at whose pleasure one may have stopped.
+    these examples, or "any" number of looks on the way to here, at whose pleasure one may have stopped. notes: what a
+    user should know of it, in sentences: what had to be guessed while reading, and what looks wrong.
     """
 
     metric: str
@@ -26,6 +27,7 @@ class Estimate:
     difference_interval: tuple[float, float] | None = None
     truncated: int = 0
     looks: Literal["one", "any"] = "one"
+    notes: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -52,6 +54,7 @@ class Estimate:
             "total": self.total,
             "truncated": self.truncated,
             "looks": self.looks,
+            "notes": list(self.notes),
         }
 
     @staticmethod
@@ -60,5 +63,10 @@ class Estimate:
             return tuple(value) if value is not None else None
 
         return Estimate(
-            **{**data, "interval": pair(data["interval"]), "difference_interval": pair(data["difference_interval"])}
+            **{
+                **data,
+                "interval": pair(data["interval"]),
+                "difference_interval": pair(data["difference_interval"]),
+                "notes": tuple(data.get("notes", ())),
+            }
         )

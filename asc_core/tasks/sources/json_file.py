@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from asc_core.errors import UserError
 from asc_core.tasks.sources.clinc import KEYS, clinc_table, is_clinc

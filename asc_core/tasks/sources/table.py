@@ -21,7 +21,8 @@ class Table:
     """The rows of one split.
 
     origin: file or dataset, for messages. places: where each row stands in it ("line 12"), None = by row number.
-    class_names: for columns that hold class indices, the names of the classes.
+    class_names: for columns that hold class indices, the names of the classes. notes: sentences on what had to be
+    guessed while reading, such as an encoding.
     """
 
     rows: Sequence[Row]
@@ -29,6 +30,7 @@ class Table:
     columns: tuple[str, ...]
     places: Sequence[str] | None = None
     class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
