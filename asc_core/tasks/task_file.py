@@ -72,6 +72,7 @@ class TaskFile(BaseModel):
     no_answer: bool | None = None
     answer_tokens: int | None = Field(default=None, ge=1)
     separator: str = Field(default=",", min_length=1)
+    words: Literal["joined", "apart"] | None = None
     data: Data
 
 
@@ -117,6 +118,7 @@ def task_from_content(
         no_answer=file.no_answer,
         answer_tokens=file.answer_tokens,
         separator=file.separator,
+        words=file.words,
     )
     if not setup.texts:
         raise UserError(f"{origin}: texts is missing; name the column(s) that hold the text, texts = [...].")
