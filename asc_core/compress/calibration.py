@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from asc_core import modeling
+from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.encoder import Encoder
 from asc_core.probes import Probe, Readout, ReadoutKey
-from asc_core.progress import Progress
+from asc_core.progress import CALIBRATING, Progress
 from asc_core.scores.restart import Restartable
 from asc_core.scores.sensitivity import random_projection
-from asc_core.scores.sweep_pass import BATCH_TOKENS, batches_by_length, frozen
+from asc_core.scores.sweep_pass import frozen
 from asc_core.tasks.base import Batch, Task
 
 SAMPLES = 1024
 TOKENS = 65536  # of SQuAD's long texts, 16,384 are a hundred: a refit to so few loses half as many points again
 MEMORY = 2 << 30  # bytes that the residual sums may take: the sample of a large encoder ends earlier
 HELD_OUT = 0.2
-FELT = 0.9  # with surgeon.FELT by benchmarks/results/token_weights.json
+FELT = 0.9  # with obs.GRADIENT_WEIGHT by benchmarks/results/token_weights.json
 """How much of a token's weight goes by how strongly the outputs feel the readout there; the rest is alike for all. What
 only [CLS] reads at the end should not be spoiled for [CLS], but tokens that are felt little still feed layers above."""
 
@@ -100,7 +101,7 @@ def calibrate(
     for places in batches_by_length(
         features.lengths[drawn], batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048)
     ):
-        progress.step(done, len(drawn), f"calibrating on {task.name}")
+        progress.step(done, len(drawn), f"calibrating on {task.name}", CALIBRATING)
         rows = drawn[places]
         batch = task.batch(features, rows, encoder)
         probe = FeltSums(norm_first)
@@ -116,20 +117,21 @@ def calibrate(
             _add_moments(sums, probe.inputs, texts[-1])
         probe.release()
         done += len(rows)
-    progress.step(done, len(drawn), f"calibrating on {task.name}")
-    _balance(texts)
+    progress.step(done, len(drawn), f"calibrating on {task.name}", CALIBRATING)
     total = int(features.lengths[drawn].sum())
-    return Calibration(tuple(texts), encoder.weights, task.name, len(examples), total, seed, sums)
+    return Calibration(_balanced(texts), encoder.weights, task.name, len(examples), total, seed, sums)
 
 
-def _balance(texts: list[Texts]) -> None:
+def _balanced(texts: Sequence[Texts]) -> tuple[Texts, ...]:
     """Turn what is felt into weights, over all texts."""
     tokens = sum(float(text.real.sum()) for text in texts)
+    weights: list[dict[ReadoutKey, torch.Tensor]] = [{} for _ in texts]
     for place in texts[0].weights:
         mean = sum(float((text.weights[place] * text.real).sum()) for text in texts) / tokens
-        for text in texts:
+        for text, mine in zip(texts, weights, strict=True):
             felt = text.weights[place] / mean if mean > 0 else torch.ones_like(text.weights[place])
-            text.weights[place] = ((1 - FELT) + FELT * felt) * text.real
+            mine[place] = ((1 - FELT) + FELT * felt) * text.real
+    return tuple(replace(text, weights=mine) for text, mine in zip(texts, weights, strict=True))
 
 
 def _add_moments(sums: dict[ReadoutKey, torch.Tensor], inputs: dict[ReadoutKey, torch.Tensor], text: Texts) -> None:

@@ -137,14 +137,14 @@ class Features:
         """(features,) tokens of each feature, padding not counted."""
         return np.fromiter((len(ids) for ids in self.input_ids), dtype=np.int64, count=len(self))
 
-    def remarks(self, examples: int) -> tuple[str, ...]:
+    def remarks(self, examples: int) -> str:
         """All that a user should know of how this many examples were read and tokenised, in sentences."""
         said = list(self.notes)
         if self.truncated:
             said.append(f"{self.truncated} of {examples} examples were truncated.")
         if len(self) != examples:
             said.append(f"{len(self)} windows of {examples} examples, each counted as one.")
-        return tuple(said)
+        return " ".join(said)
 
     def of_examples(self, indices: np.ndarray) -> Features:
         """The features of some examples, whose `example` then counts within `indices`."""

@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.plan import CostModel
-from asc_core.progress import Progress
+from asc_core.progress import ABLATING, Progress
 from asc_core.scores import sweep
-from asc_core.scores.needs import head_shares
-from asc_core.scores.sweep_pass import BATCH_TOKENS, batches_by_length
-from asc_core.scores.trust import TrustReport, trust_in_study
+from asc_core.scores.faithfulness import faithfulness_in_study
+from asc_core.scores.faithfulness_report import FaithfulnessReport
+from asc_core.scores.task_specificity import head_shares
 from asc_core.study import Study
 from asc_core.tasks import Task
 from asc_core.values import Scores
@@ -75,10 +76,11 @@ def patient(job: Job, jobs: Jobs) -> Progress:
     """The job's progress, waiting while a cut is measured: both at once would be slow, and a latency would be wrong."""
 
     def report(done: int, total: int, what: str) -> None:
-        job.handle.step(done, total, what)
+        job.handle.step(done, total, what, progress.phase)
         jobs.give_way(job, URGENT)
 
-    return Progress(report, job.handle.cancel)
+    progress = Progress(report, job.handle.cancel)
+    return progress
 
 
 def scoring(
@@ -136,13 +138,13 @@ def pacing(library: Library, study: Study, application: Application) -> Callable
 
 def judging(
     library: Library, study: Study, application: Application, samples: int, held_out: int, effort: Effort, jobs: Jobs
-) -> Callable[[Job], TrustReport]:
-    """`trust_in_study`; goes on where an earlier run with the same numbers of examples was stopped.
+) -> Callable[[Job], FaithfulnessReport]:
+    """`faithfulness_in_study`; goes on where an earlier run with the same numbers of examples was stopped.
 
     effort: what its progress is measured by.
     """
 
-    def work(job: Job) -> TrustReport:
+    def work(job: Job) -> FaithfulnessReport:
         progress = patient(job, jobs)
         progress.step(0, round(effort.total), "loading")
         encoder, task = library.encoder(application), library.task(application)
@@ -150,10 +152,13 @@ def judging(
         study.set(judging_setting(application), {"samples": samples, "held_out": held_out})
 
         def report(done: int, total: int, what: str) -> None:
-            phase = what.partition(" on ")[0] if " on " in what else "switching parts off"
-            progress.step(round(effort.done(done, total, what)), round(effort.total), phase)
+            phase = measuring.phase
+            said = "switching parts off" if phase == ABLATING else phase
+            progress.step(round(effort.done(done, total, phase)), round(effort.total), said, phase)
 
-        found = trust_in_study(
+        measuring = Progress(report, job.handle.cancel)
+
+        found = faithfulness_in_study(
             encoder,
             task,
             study,
@@ -161,7 +166,7 @@ def judging(
             held_out=held_out,
             split=calibration_split(task),
             curve_split="validation" if "validation" in task.splits else task.splits[0],
-            progress=Progress(report, job.handle.cancel),
+            progress=measuring,
         )
         study.set(judging_setting(application), None)
         return found

@@ -239,7 +239,7 @@ class Bench:
 
 def tight_enough(estimate: Estimate, reach: float | None) -> bool:
     """Whether nothing more is to be measured."""
-    return estimate.complete or (reach is not None and estimate.reach <= reach)
+    return estimate.complete or (reach is not None and estimate.half_width <= reach)
 
 
 def costs_json(cost: Cost) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from asc_core.parts import SINGLE, headline
+from asc_core.scores.ablation import ABLATIONS
 from dashboard.charts.stability import stability_chart
 from dashboard.panels.selection import InView
 from dashboard.state.session import Session
 from dashboard.tables.ranking_stability import ENOUGH, Stability, stability_of
 from dashboard.tables.trust_report import KIND_NAMES
-from dashboard.text.method_names import ABLATIONS, title_of
+from dashboard.text.method_names import title_of
 from dashboard.widgets.page import CHART_CONFIG, escape
 from dashboard.widgets.theme import colours
 

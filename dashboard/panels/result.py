@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from asc_core.progress import CALIBRATING, REPAIRING
 from asc_core.recipes import Recipe
 from asc_core.values import Plan
 from dashboard.background.jobs import Job
@@ -107,11 +108,11 @@ def doing_now(job: Job | None) -> str:
     """What precedes the first estimate, in words."""
     if job is None:
         return ""
-    done, total, what = job.progress
+    done, total, _ = job.progress
     share = f", {100 * done / total:.0f} %" if total > 1 else ""
-    if what.startswith("calibrating") or job.lane == "calibrate":
+    if job.handle.phase == CALIBRATING or job.lane == "calibrate":
         return f"calibrating the repair, once for all cuts{share}"
-    return f"repairing{share}" if what == "refitting" else ""
+    return f"repairing{share}" if job.handle.phase == REPAIRING else ""
 
 
 def calibration(session: Session, bench: Bench, recipe: Recipe) -> Job:

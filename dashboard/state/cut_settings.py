@@ -199,16 +199,16 @@ def plan_of(move: Move, scores: Scores, cost_model: CostModel, fixed: Plan | Non
                 move.budget,
                 level=move.level,
                 min_heads=min_heads,
-                forced_kept=kept,
-                forced_cut=cut,
-                multiple=move.multiple,
+                keep_parts=kept,
+                remove_parts=cut,
+                round_to=move.multiple,
             )
         case "threshold" if scores.similarity is not None and move.level == "layers":
-            return asc_greedy(scores, move.similarity, forced_kept=kept, forced_cut=cut)
+            return asc_greedy(scores, move.similarity, keep_parts=kept, remove_parts=cut)
         case "threshold":
             limits = thresholds(move, scores)
             return by_threshold(
-                scores, limits, kinds=tuple(limits), min_heads=min_heads, forced_kept=kept, forced_cut=cut
+                scores, limits, kinds=tuple(limits), min_heads=min_heads, keep_parts=kept, remove_parts=cut
             )
         case "share":
             return by_share(
@@ -217,8 +217,8 @@ def plan_of(move: Move, scores: Scores, cost_model: CostModel, fixed: Plan | Non
                 move.keep_neurons if scores.values.neurons is not None else None,
                 scope="global" if move.everywhere else "layer",
                 min_heads=min_heads,
-                forced_kept=kept,
-                forced_cut=cut,
+                keep_parts=kept,
+                remove_parts=cut,
             )
         case _:
             if fixed is None:
@@ -250,9 +250,9 @@ def smallest_keep(move: Move, scores: Scores, cost_model: CostModel) -> float:
         move.budget,
         level=move.level,
         min_heads=move.min_heads if move.level == "blocks" else 0,
-        forced_kept=tuple(move.kept),
-        forced_cut=tuple(move.cut),
-        multiple=move.multiple,
+        keep_parts=tuple(move.kept),
+        remove_parts=tuple(move.cut),
+        round_to=move.multiple,
     )
     return min(1.0, math.ceil(least / FINEST_STEP - 1e-9) * FINEST_STEP)
 

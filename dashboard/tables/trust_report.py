@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ValidationError, model_validator
 
 from asc_core.parts import BY_NAME, NEURON_GROUPS, SINGLE
-from asc_core.scores.ablation import parts_of
+from asc_core.progress import removing
+from asc_core.scores.ablation import ABLATIONS, parts_of
+from asc_core.scores.faithfulness import report_key
+from asc_core.scores.methods import is_reference
 from asc_core.scores.removal import POINTS, RANDOM_SEEDS
-from asc_core.scores.trust import BASELINES, trust_key
 from asc_core.study import Study
 from asc_core.values import Shape
 from dashboard.text import numbers
-from dashboard.text.method_names import ABLATIONS, in_order, title_of
+from dashboard.text.method_names import in_order, title_of
 
 Interval = tuple[float, float]
 NAMED = 3
@@ -44,7 +46,7 @@ class Judged(BaseModel):
 
     @property
     def baseline(self) -> bool:
-        return self.method in BASELINES
+        return is_reference(self.method)
 
 
 class Seen(BaseModel):
@@ -58,7 +60,7 @@ class Belief(BaseModel):
 
 
 class Report(BaseModel):
-    """`TrustReport.to_json`, as a study keeps it."""
+    """`FaithfulnessReport.to_json`, as a study keeps it."""
 
     task: str
     weights: str
@@ -111,7 +113,7 @@ class Report(BaseModel):
 
 def report_of(study: Study, weights: str | None, task: str) -> Report | None:
     """None where nothing was measured, or what is stored is no such report (another version's)."""
-    stored = study.get(trust_key(weights, task)) if weights else None
+    stored = study.get(report_key(weights, task)) if weights else None
     try:
         return Report.model_validate(stored) if stored is not None else None
     except ValidationError:
@@ -200,11 +202,11 @@ class Effort:
         layers = held_out * orders * removable / 2  # on average half of the layers are left
         return Effort(0.0 if truth_known else 1 + samples * sum(upwards), heads, layers)
 
-    def done(self, done: int, total: int, what: str) -> float:
+    def done(self, done: int, total: int, phase: str) -> float:
         """How much of all this, from what a phase reports of itself."""
         share = done / total if total else 0.0
-        if "removing layers" in what:
+        if phase == removing("layers"):
             return self.ablation + self.heads + share * self.layers
-        if "removing heads" in what:
+        if phase == removing("heads"):
             return self.ablation + share * self.heads
         return share * self.ablation

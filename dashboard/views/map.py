@@ -8,10 +8,11 @@ import streamlit as st
 
 from asc_core.plan import CostModel, Part
 from asc_core.scores.ablation import ABLATION
+from asc_core.scores.methods import offered
 from asc_core.values import Plan, Scores
 from dashboard.background import scoring_jobs
 from dashboard.charts.agreement import agreement_matrix, rank_agreement
-from dashboard.charts.grid import grid, interval_at, interval_grids, part_name, ranks, value_at
+from dashboard.charts.grid import COLUMNS, grid, interval_at, interval_grids, part_name, ranks, value_at
 from dashboard.charts.heatmap import Maps, Panel, difference, redundant_for, side_by_side
 from dashboard.panels import across, examples, parts, trust
 from dashboard.panels.selection import InView
@@ -52,7 +53,6 @@ PANELS = {
 }
 OF_PANEL = {"trust": trust.panel, "parts": parts.panel, "examples": examples.panel, "across": across.panel}
 LOW_SHARE = 0.3
-PREFERRED = ("michel", "fisher")  # what benchmarks/results/trust.md believes
 
 
 def page() -> None:
@@ -94,7 +94,7 @@ def newest_by_method(session: Session) -> dict[str, list[tuple[Application, Scor
 def controls(session: Session, scored: dict[str, list[tuple[Application, Scores]]]) -> str:
     methods = list(scored)
     if session.method not in methods:
-        session.method = next((m for m in PREFERRED if m in methods), methods[0])
+        session.method = next(iter(offered(methods, parts=COLUMNS)), methods[0])
     if st.session_state.get("map-method") not in methods:
         st.session_state["map-method"] = session.method
     choice, view, colour, low = st.columns([4, 6, 3, 4], vertical_alignment="bottom")

@@ -7,11 +7,14 @@ from typing import Any
 import streamlit as st
 
 from asc_core.scores import METHODS
+from asc_core.scores.method import OwnPass
+from asc_core.scores.methods import offered
+from asc_core.scores.ranking_stability import stopped_early
 from asc_core.study import Study
 from dashboard.background import scoring_jobs
 from dashboard.state.applications import Application, Facts, applications_of, remove
 from dashboard.state.session import Session
-from dashboard.tables.ranking_stability import ENOUGH, stopped_early
+from dashboard.tables.ranking_stability import ENOUGH
 from dashboard.text import numbers
 from dashboard.widgets.page import (
     all_jobs,
@@ -28,7 +31,6 @@ from dashboard.widgets.page import (
 )
 
 SAMPLES = (128, 256, 512, 1024, 2048)
-USUAL_METHODS = ("michel", "fisher", "obs", "update", "asc-b")
 CARDS_A_LINE = 3
 
 
@@ -73,11 +75,11 @@ def score_panel(session: Session, applications: list[Application], index: list[d
     methods_column.multiselect(
         "Methods",
         list(METHODS),
-        default=[m for m in USUAL_METHODS if m in METHODS],
+        default=offered(),
         format_func=lambda m: METHODS[m].title,
         key="score-methods",
-        help="All chosen methods share one pass over the texts, so several cost hardly more than one; only optimal "
-        "brain surgeon needs a pass of its own.",
+        help="The chosen methods share one pass over the texts, so several cost hardly more than one; only these need "
+        f"a pass of their own: {', '.join(m.title for m in METHODS.values() if isinstance(m, OwnPass))}.",
     )
     samples_column.selectbox(
         "Examples", SAMPLES, index=SAMPLES.index(512), key="score-samples", format_func=numbers.thousands

@@ -10,8 +10,8 @@ import streamlit as st
 
 from asc_core.errors import UserError
 from asc_core.plan import CostModel, Part
-from asc_core.scores import METHODS
-from asc_core.scores.origin import of_these_texts
+from asc_core.scores.data_fingerprint import is_current
+from asc_core.scores.methods import offered
 from asc_core.values import Plan, Scores
 from dashboard.background import scoring_jobs
 from dashboard.charts.cut import ByHand, cut_map, score_histogram
@@ -23,7 +23,7 @@ from dashboard.panels.result import result
 from dashboard.state.applications import Application, applications_of
 from dashboard.state.cut_settings import Move, fitted, plan_of, recipe_of, toggled, within_reach
 from dashboard.state.session import Session, application_in_view
-from dashboard.text.method_names import title_of
+from dashboard.text.method_names import in_order, title_of
 from dashboard.widgets.cut_controls import controls
 from dashboard.widgets.page import (
     CHART_CONFIG,
@@ -38,7 +38,6 @@ from dashboard.widgets.page import (
 from dashboard.widgets.theme import colours
 
 MAP_HEIGHT = 318
-PREFERRED = ("obs", "michel", "fisher")  # by benchmarks/results/quality.json and trust.md
 
 
 def page() -> None:
@@ -63,9 +62,7 @@ def page() -> None:
             "before. Earlier results stay in the study, as of another application, and are no longer shown.",
             icon=":material/difference:",
         )
-    outdated = [
-        method for method, scores in scored.items() if not of_these_texts(scores, bench.library.task(application))
-    ]
+    outdated = [method for method, scores in scored.items() if not is_current(scores, bench.library.task(application))]
     if outdated:
         st.warning(
             f"The training texts of {application.title} have changed since it was scored "
@@ -120,8 +117,7 @@ def scores_of(session: Session, application: Application) -> dict[str, Scores]:
         for (task, method), entry in scoring_jobs.newest_scores(study.score_index(), weights).items()
         if task == application.name
     }
-    order = [m for m in METHODS if m in entries] + sorted(m for m in entries if m not in METHODS)
-    return {method: read_scores(study, entries[method]) for method in order}
+    return {method: read_scores(study, entries[method]) for method in in_order(entries)}
 
 
 def no_scores(session: Session, application: Application) -> None:
@@ -161,7 +157,7 @@ def timed(session: Session, application: Application, costs: CostModel) -> CostM
 def current_move(session: Session, bench: Bench, scored: dict[str, Scores]) -> Move:
     move, application = session.move, bench.application
     if move is None or move.application != application.name or move.method not in scored:
-        preferred = next((m for m in PREFERRED if m in scored), next(iter(scored)))
+        preferred = next(iter(offered(scored)), next(iter(scored)))
         method = session.method if session.method in scored else preferred
         move = replace(move or Move(application.name, method), application=application.name, method=method)
         if move.rule == "fixed" and (session.move is None or session.move.application != application.name):

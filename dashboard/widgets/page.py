@@ -14,6 +14,7 @@ from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from asc_core.errors import UserError
+from asc_core.progress import SCORING
 from asc_core.study import Study
 from asc_core.values import Scores
 from dashboard.background.jobs import Job, Jobs, Work, active
@@ -123,8 +124,9 @@ def progress_text(job: Job) -> str:
     done, total, what = job.progress
     left = job.seconds_left
     rest = f", {_duration(left)} left" if left is not None and left > 2 else ""
+    said = "" if job.handle.phase == SCORING else f" {what}"  # the title says what is scored
     counted = f" {done:,} of {total:,}" if total > 3 else ""
-    return f"{job.title}: {what.removeprefix('scoring ')}{counted}{rest}"
+    return f"{job.title}:{said}{counted}{rest}"
 
 
 def running_work(session: Session, lanes: tuple[str, ...] = ("score", "export", "explore")) -> None:

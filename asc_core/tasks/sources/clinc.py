@@ -13,7 +13,9 @@ KEYS = {"train": "train", "validation": "val", "test": "test"}
 
 
 def is_clinc(data: Any) -> bool:
-    return isinstance(data, dict) and any(isinstance(data.get(key), list) for key in KEYS.values())
+    """Lists of lists under its names of splits; lists of objects are rows of another kind."""
+    lists = [data[key] for key in KEYS.values() if isinstance(data.get(key), list)] if isinstance(data, dict) else []
+    return bool(lists) and any(entries and not isinstance(entries[0], dict) for entries in lists)
 
 
 def clinc_table(path: Path, data: dict[str, Any], split: str, oos: bool) -> Table:
@@ -23,7 +25,7 @@ def clinc_table(path: Path, data: dict[str, Any], split: str, oos: bool) -> Tabl
     rows: list[Row] = []
     places: list[str] = []
     for part in (key, f"oos_{key}") if oos else (key,):
-        for index, entry in enumerate(data.get(part, [])):
+        for index, entry in enumerate(_entries(path, data, part)):
             place = f"{part}[{index}]"
             if not (isinstance(entry, list) and len(entry) == 2 and all(isinstance(e, str) for e in entry)):
                 raise UserError(f"{path}, {place} is not a pair [text, intent].")
@@ -32,3 +34,10 @@ def clinc_table(path: Path, data: dict[str, Any], split: str, oos: bool) -> Tabl
             rows.append({"text": entry[0], "intent": entry[1], "label": entry[1]})
             places.append(place)
     return Table(rows, str(path), ("text", "intent", "label"), places)
+
+
+def _entries(path: Path, data: dict[str, Any], part: str) -> list[Any]:
+    entries = data.get(part, [])
+    if not isinstance(entries, list):
+        raise UserError(f"{path}, {part!r} is not a list of pairs [text, intent].")
+    return entries

@@ -180,9 +180,7 @@ def _check_swallowed(
         return
     starts = {line for line, _ in over_lines}
     for column in (len(names) - 1, 0):
-        values = Counter(
-            str(row[names[column]]) for row, line in zip(rows, places, strict=True) if line not in starts
-        )
+        values = Counter(str(row[names[column]]) for row, line in zip(rows, places, strict=True) if line not in starts)
         if not 0 < len(values) <= FEW_VALUES:
             continue
         for line, last in over_lines:

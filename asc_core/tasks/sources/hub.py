@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from asc_core.errors import UserError
+from asc_core.errors import UserError, first_line
 from asc_core.tasks.sources.table import Table
 
 
@@ -51,8 +51,3 @@ def hub_table(dataset: Any, origin: str) -> Table:
         if getattr(feature, "names", None):
             names[column] = tuple(feature.names)
     return Table(dataset, origin, tuple(dataset.column_names), None, names)
-
-
-def first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".")[:300] if lines else "no reason given"

@@ -56,9 +56,7 @@ def _rows(
     if isinstance(data, list) and options.columns and all(isinstance(row, list) for row in data):
         return _named(path, data, options.columns), None, ()
     if not isinstance(data, dict) or not data:
-        raise UserError(
-            f"{path} is neither SQuAD nor CLINC JSON, nor a list of objects; use JSONL, one object a line."
-        )
+        raise UserError(f"{path} is neither SQuAD nor CLINC JSON, nor a list of objects; use JSONL, one object a line.")
     names = [name for name in (*SPLIT_NAMES.get(split, ()), split) if _is_records(data.get(name))]
     if names:
         return data[names[0]], [f"{names[0]}[{i}]" for i in range(len(data[names[0]]))], ()
@@ -68,7 +66,11 @@ def _rows(
     records = [key for key, value in lists.items() if value and _is_records(value)]
     if len(records) == 1:
         (key,) = records
-        return lists[key], [f"{key}[{i}]" for i in range(len(lists[key]))], (f"{path}: the rows under {key!r} were read.",)
+        return (
+            lists[key],
+            [f"{key}[{i}]" for i in range(len(lists[key]))],
+            (f"{path}: the rows under {key!r} were read.",),
+        )
     if records:
         raise UserError(
             f"{path} has rows under {', '.join(map(repr, records))}: name one with `records = ...` under [data]."

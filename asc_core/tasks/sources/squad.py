@@ -10,6 +10,12 @@ from asc_core.tasks.base import Row
 from asc_core.tasks.sources.table import Table
 
 
+def is_squad(data: Any) -> bool:
+    """Articles under "data", rather than rows."""
+    articles = data.get("data") if isinstance(data, dict) else None
+    return isinstance(articles, list) and any(isinstance(a, dict) and "paragraphs" in a for a in articles)
+
+
 def squad_table(path: Path, articles: list[Any]) -> Table:
     rows: list[Row] = []
     places: list[str] = []

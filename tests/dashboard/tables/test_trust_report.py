@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asc_core.scores.trust import trust_key
+from asc_core.progress import ABLATING, removing
+from asc_core.scores.faithfulness import report_key
 from asc_core.study import Study
 from dashboard.charts.palette import DARK, LIGHT, Palette
 from dashboard.charts.removal import loss_curves
@@ -109,7 +110,7 @@ def test_methods_scored_after_the_report_are_missing_from_it() -> None:
 @pytest.mark.parametrize("stored", [None, "x", {}, {"methods": []}, 3])
 def test_what_is_no_report_counts_as_none(stored: Any, tmp_path: Path) -> None:
     study = Study.open(tmp_path / "study")
-    study.set(trust_key("w", "nli"), stored)
+    study.set(report_key("w", "nli"), stored)
     assert report_of(study, "w", "nli") is None
     assert report_of(study, None, "nli") is None
 
@@ -127,9 +128,9 @@ def test_what_is_no_report_counts_as_none(stored: Any, tmp_path: Path) -> None:
 )
 def test_a_report_that_does_not_fit_together_counts_as_none(changed: dict[str, Any], tmp_path: Path) -> None:
     study = Study.open(tmp_path / "study")
-    study.set(trust_key("w", "nli"), report().model_dump())
+    study.set(report_key("w", "nli"), report().model_dump())
     assert report_of(study, "w", "nli") == report()
-    study.set(trust_key("w", "nli"), report().model_dump() | changed)
+    study.set(report_key("w", "nli"), report().model_dump() | changed)
     assert report_of(study, "w", "nli") is None
 
 
@@ -153,9 +154,7 @@ def test_more_methods_and_more_examples_take_longer() -> None:
 def test_progress_runs_from_nothing_to_all_without_going_back() -> None:
     effort = Effort.of(SHAPE, 3, 64, 64)
     steps = [
-        effort.done(done, 4, what)
-        for what in ("ablating nli", "removing heads on nli", "removing layers on nli")
-        for done in range(5)
+        effort.done(done, 4, phase) for phase in (ABLATING, removing("heads"), removing("layers")) for done in range(5)
     ]
     assert steps[0] == 0
     assert steps[-1] == pytest.approx(effort.total)

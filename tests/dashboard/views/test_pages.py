@@ -18,6 +18,7 @@ import torch
 from streamlit.runtime.download_data_util import convert_data_to_bytes_and_infer_mime
 from streamlit.testing.v1 import AppTest
 
+from asc_core.export import FORMATS
 from asc_core.loading import load_encoder
 from asc_core.plan import Part
 from asc_core.progress import Progress
@@ -38,6 +39,7 @@ from dashboard.state.session import Session
 from dashboard.widgets import page
 from tests.dashboard.conftest import APP, LABELS, html_of, settled, write_task
 from tests.dashboard.synthetic import estimate
+from tests.extending.test_a_format import BagOfWords
 from tests.tiny import save_checkpoint, tiny
 
 pytestmark = pytest.mark.slow  # whole pages, minutes in all
@@ -263,7 +265,7 @@ def test_trust_that_was_cancelled_can_go_on(scored: Study, open_page: Open, monk
     app = open_page("map")
     app.selectbox(key="trust-examples-words").set_value(64)
     app.run()
-    monkeypatch.setattr(scoring_jobs, "trust_in_study", never_ends)
+    monkeypatch.setattr(scoring_jobs, "faithfulness_in_study", never_ends)
     app.button(key="trust-measure-words").click()
     app.run()
     assert "Being measured" in html_of(app)
@@ -617,7 +619,8 @@ def test_a_cut_is_exported_checked_and_packed(scored: Study, open_page: Open) ->
     recipe = Recipe.load(folder / "recipe.json")
     assert recipe.key == recipe_of(plan, "sequential").key
     library = page.library()
-    application = Application("words", str(recipe.original), str(recipe.task))
+    assert (Path(str(recipe.original)).name, recipe.task) == (recipe.original, "words.toml")  # no paths of here
+    (application,) = applications.applications_of(scored)
     again = recipe.apply(library.encoder(application), library.task(application)).model.state_dict()
     exported = load_encoder(str(folder)).model.state_dict()
     assert all(torch.allclose(exported[name], again[name], atol=1e-5) for name in again)
@@ -632,6 +635,20 @@ def test_a_cut_is_exported_checked_and_packed(scored: Study, open_page: Open) ->
         assert {"half/config.json", "half/model.safetensors", "half/README.md", "half/recipe.json"} <= set(
             file.namelist()
         )
+
+
+def test_the_page_offers_every_format(
+    scored: Study, open_page: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FORMATS, "bag", BagOfWords(tmp_path / "with_numpy.py"))
+    app = open_page("tune")
+    app.switch_page("views/export.py").run()
+    offered = app.radio(key="export-format").options
+    assert offered == [f"{form.title}: {form.about}" for form in FORMATS.values()]
+    assert "Bag of words: the mean of word vectors, for who needs nothing better" in offered
+    app.radio(key="export-format").set_value("onnx").run()
+    packings = next(group for group in app.button_group if group.key == "export-packing-onnx")
+    assert [option.content for option in packings.options] == ["float32"]
 
 
 def test_an_export_needs_a_plain_name(scored: Study, open_page: Open) -> None:
