@@ -54,7 +54,9 @@ def columns_table(path: Path, lines: list[str], options: FileOptions, notes: tup
     if not texts[-1]:
         texts.pop()
         starts.pop()
-    numbered = width > 2 and all(_NUMBER.fullmatch(cells[0]) and text[0][0] in "01" for text in texts for cells in text)
+    numbered = width > 2 and all(
+        _NUMBER.fullmatch(cells[0]) and text[0][0][:1] in ("0", "1") for text in texts for cells in text
+    )
     names = options.columns or _names(width, int(numbered), universal)
     if options.columns is None:
         shown = ", ".join(f"{i + 1} = {name}" for i, name in enumerate(names) if name in ("tokens", "tags"))
