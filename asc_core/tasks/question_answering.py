@@ -78,6 +78,9 @@ class QuestionAnswering(TableTask):
             )
         return {**row, column: {"text": texts, "answer_start": starts}}, tuple(dict.fromkeys(said))
 
+    def _shown_labels(self, rows: Sequence[Row]) -> None:
+        """A question may be answered in several ways."""
+
     def _span(self, row: Row) -> tuple[int, int] | None:
         """(first, one past the last) character of the first answer, None where there is none. Raises: _BadRow."""
         column = str(self.setup.label)
@@ -116,13 +119,12 @@ class QuestionAnswering(TableTask):
             in_context = np.asarray([s == 1 for s in encoding.sequence_ids])
             offsets.append(np.where(in_context[:, None], np.asarray(encoding.offsets, dtype=np.int32), -1))
         example = np.asarray(encoded["overflow_to_sample_mapping"], dtype=np.int64)
+        notes = (*examples.notes, *tokens.unknown(reader, ids, contexts))
         targets = None
         if self.labelled:
             spans = [self._span(row) for row in examples.rows]
             targets = [token_span(spans[e], o) for e, o in zip(example, offsets, strict=True)]
-        return Features(
-            ids, types if types_wanted else None, example, targets, truncated, {"offsets": offsets}, examples.notes
-        )
+        return Features(ids, types if types_wanted else None, example, targets, truncated, {"offsets": offsets}, notes)
 
     def _stride(self, window: int) -> int:
         """Tokens by which windows of `window` context tokens overlap. Raises: UserError if that is too many."""

@@ -54,8 +54,9 @@ class SentenceSimilarity(TableTask):
             scores = [check_number(row, str(self.setup.label)) for row in examples.rows]
             targets = [np.float32((score - low) / (high - low)) for score in scores]
         both = [np.concatenate(pair) for pair in zip(a, b, strict=True)]
+        notes = (*examples.notes, *tokens.unknown(reader, both, [*first[:50], *second[:50]]))
         lengths = {"first_length": [len(x) for x in a]}
-        return Features(both, None, np.arange(len(both)), targets, len({*a_cut, *b_cut}), lengths, examples.notes)
+        return Features(both, None, np.arange(len(both)), targets, len({*a_cut, *b_cut}), lengths, notes)
 
     def batch(self, features: Features, rows: Sequence[int] | np.ndarray, reader: Reader) -> Batch:
         texts = []

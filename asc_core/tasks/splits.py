@@ -70,6 +70,14 @@ class Splits:
             return self._cut[split]
         return self._loaded(split)
 
+    def read_train(self) -> Table | None:
+        """All of train as it was given, where it was read already, so that looking at it costs little."""
+        return self._tables.get("train") if self._only is None else None
+
+    def is_given(self, split: str) -> bool:
+        """Whether a split was given, rather than cut from train."""
+        return split in self._loaders
+
     def given_tables(self) -> list[Table]:
         """All splits as they were given, before anything is cut: for what is the same in all (names of classes)."""
         return [self._loaded(split) for split in self._loaders]

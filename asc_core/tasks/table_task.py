@@ -16,8 +16,9 @@ import torch
 from asc_core.errors import UserError
 from asc_core.tasks import tokens
 from asc_core.tasks.base import Examples, Features, Metric, Reader, Row, Targets, Task
-from asc_core.tasks.labels import LabelSet, Match, is_scalar, match, show
+from asc_core.tasks.labels import LabelSet, Match, as_text, is_scalar, match, show
 from asc_core.tasks.metrics import Measure, check_offered
+from asc_core.tasks.oddities import oddities, text_key
 from asc_core.tasks.splits import Splits
 
 Labels = Mapping[str, str] | Sequence[str]
@@ -93,7 +94,29 @@ class TableTask(Task):
             rows.append(row)
             said.update(how)
         counted = [f"{table.origin}: {what} ({n} of {len(rows)} examples)." for what, n in said.items()]
-        return Examples(rows, split, numbers, (*table.notes, *counted))
+        odd = oddities(
+            rows,
+            lambda i: table.where(int(numbers[i])),
+            self.setup.texts,
+            self._shown_labels(rows),
+            self._train_keys(split),
+        )
+        return Examples(rows, split, numbers, (*table.notes, *counted, *odd))
+
+    def _train_keys(self, split: str) -> set[tuple[str, ...]] | None:
+        """Of the texts in train; None where this is train or cut from it, or where train was not read yet."""
+        table, texts = self._splits.read_train(), self.setup.texts
+        if table is None or not self._splits.is_given(split) or split == "train" or not {*texts} <= {*table.columns}:
+            return None
+        columns = [table.column(column) for column in texts]
+        return {text_key(dict(zip(texts, cells, strict=True)), texts) for cells in zip(*columns, strict=True)}
+
+    def _shown_labels(self, rows: Sequence[Row]) -> list[str] | None:
+        """The label of each example as text, where an example has one."""
+        column = self.setup.label
+        if not self.labelled or not isinstance(column, str):
+            return None
+        return [as_text(row.get(column)) for row in rows]
 
     def _read(self, row: Row) -> tuple[Row, Sequence[str]]:
         """(the row with its cells in the form that this kind works with, what had to be guessed for that).
@@ -229,6 +252,11 @@ def check_label(labels: LabelSet, value: Any, column: str) -> int:
             f"the field {column!r} holds {_brief(value)}, not one label; name the field inside it, or correct it."
         )
     index = labels.index(value)
+    if index is None and not as_text(value):
+        raise _BadRow(
+            f"the field {column!r} is empty; fill it in, remove the row, or leave such rows out with "
+            f'drop = {{ {column} = [""] }} under [data].'
+        )
     if index is None:
         raise _BadRow(
             f"the field {column!r} holds {_brief(value)}, which is none of the task's labels {show(labels.names)}; "

@@ -70,7 +70,9 @@ class WordTask(TableTask):
         apart, note = self.setup.words == "apart", ""
         if self.setup.words is None:
             apart, note = words_apart(self, examples, reader, match, limit)
-        return *tokens.tokenise_words(reader, texts, limit, apart), note
+        ids, firsts, truncated = tokens.tokenise_words(reader, texts, limit, apart)
+        unknown = tokens.unknown(reader, ids, [" ".join(words) for words in texts[:50]])
+        return ids, firsts, truncated, " ".join(filter(None, (note, *unknown)))
 
     def _tag_targets(self, examples: Examples, firsts: list[np.ndarray], match: Match) -> list[np.ndarray]:
         """The model's output for each token that begins a word, IGNORED for the others."""
@@ -132,6 +134,9 @@ class WordTask(TableTask):
             if column is not None and (found := unpacked(row.get(column))) is not row.get(column)
         }
         return ({**row, **changed} if changed else row), ()
+
+    def _shown_labels(self, rows: Sequence[Row]) -> list[str] | None:
+        return [" ".join(map(str, row[str(self.tag_column)])) for row in rows] if self.labelled else None
 
     def _tag_doubts(
         self, decided: Sequence[np.ndarray], targets: Sequence[np.ndarray], features: Features

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from asc_core.tasks.base import Features, Reader
 
 
+UNKNOWN_SHARE = 0.05  # of the tokens, from which on they are spoken of
 CHARACTERS_A_TOKEN = 32  # that a token covers at most, in all but odd texts
 
 
@@ -148,6 +149,31 @@ def _firsts_joined(encoding: Any, words: Sequence[str], text: str) -> np.ndarray
         if word > last:
             first[token], last = word, word
     return first
+
+
+def unknown(reader: Reader, ids: Sequence[np.ndarray], texts: Sequence[str]) -> tuple[str, ...]:
+    """What is to be said where the tokenizer does not know much of the texts.
+
+    ids: tokens of each feature. texts: some of those they are from, to find examples in.
+    """
+    mark = reader.tokenizer.unk_token_id
+    total = sum(map(len, ids))
+    if mark is None or not total:
+        return ()
+    share = sum(int((x == mark).sum()) for x in ids) / total
+    if share < UNKNOWN_SHARE:
+        return ()
+    words: dict[str, None] = {}
+    for word in (word[:40] for text in texts[:50] for word in text[:2000].split()):
+        if word not in words and mark in reader.tokenizer(word, add_special_tokens=False, verbose=False)["input_ids"]:
+            words[word] = None
+        if len(words) == 5:
+            break
+    such = f", such as {', '.join(words)}" if words else ""
+    return (
+        f"The tokenizer of {reader.name} does not know {100 * share:.0f} % of the tokens{such}: is it the one that the "
+        "model was trained with, and is the language of the texts the model's?",
+    )
 
 
 def pad(arrays: Sequence[np.ndarray], value: int, length: int | None = None) -> np.ndarray:
