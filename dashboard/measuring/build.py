@@ -11,8 +11,8 @@ from asc_core.progress import Progress
 from asc_core.recipes import Recipe
 from asc_core.tasks import Task
 from dashboard.background.jobs import Job
-from dashboard.state.applications import Application
-from dashboard.state.loaded import Library
+from dashboard.state.application import Application
+from dashboard.state.loaded import LoadedModels
 
 
 def mode_of(recipe: Recipe) -> Mode | None:
@@ -21,7 +21,7 @@ def mode_of(recipe: Recipe) -> Mode | None:
     return step.mode if isinstance(step, Refit) else None
 
 
-def how_repaired(recipe: Recipe, task: Task) -> list[Any]:
+def repair_cache_key(recipe: Recipe, task: Task) -> list[Any]:
     """What decides about a layer's repair beside the plan up to it; empty where there is none."""
     step = recipe.steps[0]
     if not isinstance(step, Refit):
@@ -30,28 +30,28 @@ def how_repaired(recipe: Recipe, task: Task) -> list[Any]:
     return [step.mode, step.norms, step.samples, step.tokens, step.seed, texts]
 
 
-def needs_calibration(library: Library, application: Application, recipe: Recipe) -> bool:
+def needs_calibration(models: LoadedModels, application: Application, recipe: Recipe) -> bool:
     """Whether making the recipe's model would have to begin with the pass over the calibration texts."""
     mode = mode_of(recipe)
-    return mode is not None and library.known_calibration(application, mode == "one-shot") is None
+    return mode is not None and models.cached_calibration(application, mode == "one-shot") is None
 
 
-def calibrating(library: Library, application: Application, mode: Mode) -> Callable[[Job], None]:
-    """The pass over the texts alone, so that a newer move does not throw away what was done of it."""
+def calibrate_job(models: LoadedModels, application: Application, mode: Mode) -> Callable[[Job], None]:
+    """The pass over the texts alone, so that newer settings do not throw away what was done of it."""
 
     def work(job: Job) -> None:
-        job.handle.step(0, 1, "calibrating")
-        library.calibration(application, mode == "one-shot", job.handle)
+        job.progress.step(0, 1, "calibrating")
+        models.calibration(application, mode == "one-shot", job.progress)
 
     return work
 
 
-def made(library: Library, application: Application, recipe: Recipe, progress: Progress) -> Encoder:
+def build(models: LoadedModels, application: Application, recipe: Recipe, progress: Progress) -> Encoder:
     """The model of a recipe whose only step is a cut, with or without repair. Raises: UserError, Cancelled."""
-    encoder, mode, plan = library.encoder(application), mode_of(recipe), recipe.plan
+    encoder, mode, plan = models.encoder(application), mode_of(recipe), recipe.plan
     if mode is None or plan is None:
-        return recipe.apply(encoder, library.task(application), progress)
-    calibration = library.calibration(application, mode == "one-shot", progress)
+        return recipe.apply(encoder, models.task(application), progress)
+    calibration = models.calibration(application, mode == "one-shot", progress)
     step = recipe.steps[0]
     assert isinstance(step, Refit)
     return refit(encoder, plan, calibration, mode, step.transfer, progress, step.norms)[0]

@@ -18,10 +18,10 @@ from asc_core.recipes.deliver import deliver
 from asc_core.study import Study
 from asc_core.values import Plan
 from dashboard.background.jobs import Job
-from dashboard.measuring.build import made, mode_of
-from dashboard.state.applications import Application
+from dashboard.measuring.build import build, mode_of
+from dashboard.state.application import Application
 from dashboard.state.cut_settings import Repair, recipe_of
-from dashboard.state.loaded import Library
+from dashboard.state.loaded import LoadedModels
 
 FOLDER = "exports"
 RECIPE_FILE = "recipe.json"
@@ -49,8 +49,8 @@ def folder_for(study: Study, name: str) -> Path:
     return study.path / FOLDER / name
 
 
-def exporting(
-    library: Library,
+def export_job(
+    models: LoadedModels,
     study: Study,
     application: Application,
     plan: Plan,
@@ -66,9 +66,9 @@ def exporting(
     recipe = portable(application, plan, repair, transfer)
 
     def work(job: Job) -> Exported:
-        job.handle.step(0, 1, "loading")
-        original, task = library.encoder(application), library.task(application)
-        smaller = made(library, application, recipe, job.handle)
+        job.progress.step(0, 1, "loading")
+        original, task = models.encoder(application), models.task(application)
+        smaller = build(models, application, recipe, job.progress)
         report = deliver(
             smaller,
             original,
@@ -78,7 +78,7 @@ def exporting(
             format=format,
             dtype=dtype,
             overwrite=overwrite,
-            progress=job.handle,
+            progress=job.progress,
         )
         text = json.dumps(recipe.to_json()) + "\n"
         (out / RECIPE_FILE).write_text(text, encoding="utf-8")

@@ -5,19 +5,20 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard.charts.stability import stability_chart
-from dashboard.panels.selection import InView
+from dashboard.panels.selection import MapSelection
 from dashboard.state.session import Session
 from dashboard.tables.ranking_stability import ENOUGH, Stability, stability_of
-from dashboard.tables.trust_report import KIND_NAMES
+from dashboard.text.markup import escape
 from dashboard.text.method_names import ABLATIONS, title_of
-from dashboard.widgets.page import CHART_CONFIG, escape
+from dashboard.text.names import KIND_NAMES, kind_title
+from dashboard.widgets.page import CHART_CONFIG
 from dashboard.widgets.theme import colours
 
 KINDS = ("heads", "attention", "ffn", "layers", "neurons")
 FAR = 100
 
 
-def panel(session: Session, view: InView) -> None:
+def panel(session: Session, view: MapSelection) -> None:
     known = {
         kind: [
             s for method, scores in view.own.items() if method not in ABLATIONS and (s := stability_of(scores, kind))
@@ -33,7 +34,7 @@ def panel(session: Session, view: InView) -> None:
     kind = st.segmented_control(
         "Of",
         list(known),
-        format_func=lambda k: KIND_NAMES[k].capitalize().replace("Ffn", "FFN"),
+        format_func=kind_title,
         key="examples-kind",
         default=next(iter(known)),
         required=True,
@@ -48,7 +49,7 @@ def panel(session: Session, view: InView) -> None:
         st.html(
             "<div class='asc-small asc-quiet'>Stability: the rank correlation to be expected with the ranking from as "
             "many other examples. Filled points were watched during the sweep, hollow ones are estimated "
-            "from the scores' intervals, mostly a little low; dotted lines are foretold from the last point.</div>"
+            "from the scores' intervals, mostly a little low; dotted lines are predicted from the last point.</div>"
         )
     with right:
         st.html(table(known[kind], view.method))
@@ -91,6 +92,6 @@ def table(found: list[Stability], method: str) -> str:
 
 
 def rounded(number: int) -> str:
-    """Two figures: it is foretold."""
+    """Two figures: it is a prediction."""
     step = 10 ** max(0, len(str(number)) - 2)
     return f"{-(-number // step) * step:,}"

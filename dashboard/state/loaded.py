@@ -19,14 +19,14 @@ from asc_core.plan import CostModel
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
 from asc_core.tasks import Task, load_task
-from dashboard.state.applications import Application, Facts, describe
+from dashboard.state.application import Application, Facts, describe
 
 Value = TypeVar("Value")
 ENCODERS_IN_MEMORY, OTHERS_IN_MEMORY = 8, 256
 CALIBRATIONS_IN_MEMORY = 2  # each takes up to `calibration.MEMORY`
 
 
-class Library:
+class LoadedModels:
     """Safe for any number of threads; two that want the same thing wait for one loading of it."""
 
     def __init__(self, encoder: Callable[[str], Encoder] = load_encoder, task: Callable[[str], Task] = load_task):
@@ -62,7 +62,7 @@ class Library:
 
         A pass over the texts the first time. Raises: UserError, Cancelled.
         """
-        known = self.known_calibration(application, moments)
+        known = self.cached_calibration(application, moments)
         if known is not None:
             return known
         key = self._calibration_key(application, moments)
@@ -73,7 +73,7 @@ class Library:
                 self._calibrations.pop(self._calibration_key(application, False), None)
         return made
 
-    def known_calibration(self, application: Application, moments: bool) -> Calibration | None:
+    def cached_calibration(self, application: Application, moments: bool) -> Calibration | None:
         full = self._calibrations.get(self._calibration_key(application, True))
         return (
             full if full is not None or moments else self._calibrations.get(self._calibration_key(application, False))
@@ -83,17 +83,17 @@ class Library:
     def _calibration_key(application: Application, moments: bool) -> Hashable:
         return ("calibration", application.encoder, application.task, moments)
 
-    def kept(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """Anything else that should be made once for a key."""
+    def memo(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """Anything else that should be made once for a key, then kept in memory."""
         return self._once(self._others, key, make)
 
-    def known_facts(self, application: Application) -> Facts | None:
+    def cached_facts(self, application: Application) -> Facts | None:
         return self._others.get(("facts", application.task))
 
-    def known_cost_model(self, application: Application) -> CostModel | None:
+    def cached_cost_model(self, application: Application) -> CostModel | None:
         return self._others.get(("cost", application.encoder, application.task))
 
-    def known_encoder(self, application: Application) -> Encoder | None:
+    def cached_encoder(self, application: Application) -> Encoder | None:
         return self._encoders.get(("encoder", application.encoder))
 
     def forget(self, application: Application) -> None:

@@ -16,22 +16,24 @@ from dashboard.measuring.export_jobs import (
     FORMATS,
     RECIPE_FILE,
     Exported,
-    exporting,
+    export_job,
     exports_of,
     folder_for,
     portable,
     size_of,
     zipped,
 )
-from dashboard.state.applications import Application, applications_of
-from dashboard.state.cut_settings import Move, Repair, recipe_of
-from dashboard.state.session import Session, move_of_pin, move_of_plan
+from dashboard.state.application import Application
+from dashboard.state.applications import applications_of
+from dashboard.state.cut_settings import CutSettings, Repair, recipe_of
+from dashboard.state.pins import settings_of_pin, settings_of_plan
+from dashboard.state.session import Session
 from dashboard.text import numbers
+from dashboard.text.markup import escape
 from dashboard.widgets.page import (
     all_jobs,
     errors_in_page,
-    escape,
-    library,
+    models,
     running_work,
     show_failure,
     this_session,
@@ -81,23 +83,23 @@ def page() -> None:
 def candidates_of(session: Session) -> list[Candidate]:
     """The cut in view on Tune, then the pinned ones."""
     study = session.study
-    named: dict[str, tuple[Plan, Move | None]] = {}
+    named: dict[str, tuple[Plan, CutSettings | None]] = {}
     if session.plan_key is not None:
         plan = study.plan(session.plan_key)
         if plan is not None:
-            move = session.move or move_of_plan(study, plan.key, session.application, "")
-            label = session.move.label if session.move is not None else "from a link"
-            named[f"in view: {label}"] = (plan, move)
+            settings = session.settings or settings_of_plan(study, plan.key, session.application, "")
+            label = session.settings.label if session.settings is not None else "from a link"
+            named[f"in view: {label}"] = (plan, settings)
     for name, plan in study.pins.items():
         application = plan.provenance.task or session.application
-        named[name] = (plan, move_of_pin(study, name, plan, application, ""))
+        named[name] = (plan, settings_of_pin(study, name, plan, application, ""))
     known = {application.name: application for application in applications_of(study)}
     found = []
-    for title, (plan, move) in named.items():
-        target = known.get(move.application if move is not None else plan.provenance.task or "")
+    for title, (plan, settings) in named.items():
+        target = known.get(settings.application if settings is not None else plan.provenance.task or "")
         if target is not None:
-            repair: Repair = move.repair if move is not None else "none"
-            found.append(Candidate(title, plan, target, repair, move is not None and move.transfer))
+            repair: Repair = settings.repair if settings is not None else "none"
+            found.append(Candidate(title, plan, target, repair, settings is not None and settings.transfer))
     return found
 
 
@@ -126,8 +128,8 @@ def form(session: Session, candidates: list[Candidate]) -> None:
             out = folder_for(session.study, name.strip())
             if out.exists() and not overwrite:
                 raise UserError(f"There is an export called {name.strip()} already: choose another name or replace it.")
-            work = exporting(
-                library(),
+            work = export_job(
+                models(),
                 session.study,
                 chosen.application,
                 chosen.plan,
@@ -156,7 +158,7 @@ def summary(session: Session, chosen: Candidate) -> None:
         if (row["recipe_key"], row["task"]) == (recipe.key, chosen.application.name):
             e = row["estimate"]
             change = (
-                f", {numbers.points(e.difference)} {numbers.interval_of_points(e.difference_interval)} points"
+                f", {numbers.points(e.difference)} {numbers.interval_of_points(e.difference_interval)} pp"
                 if e.difference is not None and e.difference_interval is not None
                 else ""
             )
@@ -215,7 +217,7 @@ def report(job: Job) -> None:
             download(folder, "export-download", primary=True)
             recipe_button(done.recipe, "export-report-recipe")
         st.caption(f"Folder: {folder.absolute()}")
-    card, again, load = st.tabs(["Model card", "Make it again", "Load it"])
+    card, again, load = st.tabs(["Model card", "Reproduce", "Load it"])
     with card, st.container(height=420, key="export-card"):
         st.markdown(done.card)
     with again:

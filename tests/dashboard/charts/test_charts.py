@@ -17,13 +17,14 @@ from asc_core.plan import Part, by_share, threshold_of
 from asc_core.values import PartValues, Plan, Scores, Shape
 from dashboard.charts.agreement import agreement_matrix, rank_agreement, readable_on
 from dashboard.charts.cut import ByHand, cut_map, score_histogram
-from dashboard.charts.frontier import Measured, metric_against_budget
+from dashboard.charts.frontier import metric_against_budget
 from dashboard.charts.grid import Grid, grid, ranks, shades
 from dashboard.charts.heatmap import Panel, centre, difference, needs_map, redundant_for, side_by_side
 from dashboard.charts.matrix import matrix_heatmap
 from dashboard.charts.palette import DARK, LIGHT, Palette, colour_at
 from dashboard.charts.pareto import pareto, unbeaten
-from dashboard.charts.prediction_strip import strip
+from dashboard.measuring.measured_cut import MeasuredCut
+from dashboard.widgets.prediction import strip
 from tests.dashboard.synthetic import SHAPE, SHARED, UNEVEN, estimate, scores
 
 PALETTES = pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])
@@ -263,7 +264,9 @@ def test_a_method_that_scores_sublayers_only_has_no_histogram() -> None:
 
 
 def test_measured_points_are_in_percent_with_their_intervals() -> None:
-    half = Measured("k", "0.50 fisher", {"flops": 0.5, "parameters": 0.8, "bytes": 0.8}, estimate(0.8, difference=-0.1))
+    half = MeasuredCut(
+        "k", "0.50 fisher", {"flops": 0.5, "parameters": 0.8, "bytes": 0.8}, estimate(0.8, difference=-0.1)
+    )
     figure = metric_against_budget([half], estimate(0.9), None, 0.6, "flops", LIGHT)
     original, points = (t for t in figure.data if t.x is not None)
     assert (original.x[0], original.y[0]) == (100, 90)
@@ -278,7 +281,7 @@ def test_measured_points_are_in_percent_with_their_intervals() -> None:
 
 def test_a_partial_measurement_is_hollow_and_here_is_not_drawn_twice() -> None:
     kept = {"flops": 0.5, "parameters": 0.8, "bytes": 0.8}
-    here = Measured("k", "cut", kept, estimate(0.8, examples=64))
+    here = MeasuredCut("k", "cut", kept, estimate(0.8, examples=64))
     figure = metric_against_budget([here], None, here, 0.5, "flops", LIGHT)
     (points,) = figure.data
     assert points.marker.color == (LIGHT.page,)
@@ -287,7 +290,7 @@ def test_a_partial_measurement_is_hollow_and_here_is_not_drawn_twice() -> None:
 
 def test_repaired_cuts_have_another_shape_and_here_keeps_it() -> None:
     kept = {"flops": 0.5, "parameters": 0.8, "bytes": 0.8}
-    plain, repaired = (Measured(key, key, kept, estimate(0.8), key == "repaired") for key in ("plain", "repaired"))
+    plain, repaired = (MeasuredCut(key, key, kept, estimate(0.8), key == "repaired") for key in ("plain", "repaired"))
     figure = metric_against_budget([plain, repaired], None, None, 0.5, "flops", LIGHT)
     assert {t.customdata[0][0]: t.marker.symbol for t in figure.data} == {"plain": "triangle-up", "repaired": "circle"}
     for here in (plain, repaired):
@@ -399,8 +402,8 @@ def test_every_cell_of_the_matrix_says_what_is_lost_and_missing_ones_that_they_a
     assert heat.zmin == -heat.zmax  # no change has the colour of no change
 
 
-def candidate(key: str, kept: float, value: float) -> Measured:
-    return Measured(key, key, {"flops": kept, "parameters": kept, "bytes": kept}, replace(estimate(), value=value))
+def candidate(key: str, kept: float, value: float) -> MeasuredCut:
+    return MeasuredCut(key, key, {"flops": kept, "parameters": kept, "bytes": kept}, replace(estimate(), value=value))
 
 
 def test_what_is_unbeaten_is_found_by_looking_at_all_pairs() -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from asc_core.errors import Cancelled, UserError
 from asc_core.progress import Progress
-from dashboard.state import loaded as library_module
-from dashboard.state.applications import Application
-from dashboard.state.loaded import Library
+from dashboard.state import loaded as loaded_module
+from dashboard.state.application import Application
+from dashboard.state.loaded import LoadedModels
 
 
 def test_threads_that_want_the_same_encoder_wait_for_one_loading_of_it() -> None:
@@ -22,14 +22,14 @@ def test_threads_that_want_the_same_encoder_wait_for_one_loading_of_it() -> None
         gate.wait(5)
         return object()
 
-    library = Library(encoder=load)
+    models = LoadedModels(encoder=load)
     application = Application("a", "folder", "task")
     with ThreadPoolExecutor(4) as pool:
-        futures = [pool.submit(library.encoder, application) for _ in range(4)]
+        futures = [pool.submit(models.encoder, application) for _ in range(4)]
         gate.set()
         assert len({id(future.result()) for future in futures}) == 1
     assert loaded == ["folder"]
-    assert library.known_encoder(application) is library.encoder(application)
+    assert models.cached_encoder(application) is models.encoder(application)
 
 
 def test_a_failure_is_not_remembered() -> None:
@@ -41,20 +41,20 @@ def test_a_failure_is_not_remembered() -> None:
             raise answer
         return answer
 
-    library = Library(task=load)
+    models = LoadedModels(task=load)
     application = Application("a", "folder", "task")
     with pytest.raises(UserError, match="broken"):
-        library.task(application)
-    assert library.task(application) == "loaded"
+        models.task(application)
+    assert models.task(application) == "loaded"
 
 
 def test_few_encoders_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library_module, "ENCODERS_IN_MEMORY", 2)
-    library = Library(encoder=lambda source: source)  # type: ignore[arg-type, return-value]
+    monkeypatch.setattr(loaded_module, "ENCODERS_IN_MEMORY", 2)
+    models = LoadedModels(encoder=lambda source: source)  # type: ignore[arg-type, return-value]
     applications = [Application(n, n, n) for n in "abc"]
     for application in applications:
-        library.encoder(application)
-    assert [library.known_encoder(a) for a in applications] == [None, "b", "c"]
+        models.encoder(application)
+    assert [models.cached_encoder(a) for a in applications] == [None, "b", "c"]
 
 
 def test_a_calibration_serves_every_cut_and_few_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,32 +65,32 @@ def test_a_calibration_serves_every_cut_and_few_stay_in_memory(monkeypatch: pyte
         made.append((encoder, moments))
         return object()
 
-    monkeypatch.setattr(library_module, "calibrate", calibrate)
-    library = Library(encoder=lambda source: source, task=lambda source: source)  # type: ignore[arg-type, return-value]
+    monkeypatch.setattr(loaded_module, "calibrate", calibrate)
+    models = LoadedModels(encoder=lambda source: source, task=lambda source: source)  # type: ignore[arg-type, return-value]
     first, *others = [Application(n, n, n) for n in "abc"]
     stopped = Progress()
     stopped.cancel.set()
     with pytest.raises(Cancelled):
-        library.calibration(first, False, stopped)
-    library.calibration(first, False, Progress())
-    library.calibration(first, False, Progress())
+        models.calibration(first, False, stopped)
+    models.calibration(first, False, Progress())
+    models.calibration(first, False, Progress())
     assert made == [("a", False)]
-    assert library.known_calibration(first, True) is None
-    full = library.calibration(first, True, Progress())
-    assert library.calibration(first, False, Progress()) is full
+    assert models.cached_calibration(first, True) is None
+    full = models.calibration(first, True, Progress())
+    assert models.calibration(first, False, Progress()) is full
     assert made == [("a", False), ("a", True)]
     for other in others:
-        library.calibration(other, False, Progress())
-    assert [library.known_calibration(a, False) is None for a in (first, *others)] == [True, False, False]
+        models.calibration(other, False, Progress())
+    assert [models.cached_calibration(a, False) is None for a in (first, *others)] == [True, False, False]
 
 
 def test_what_is_forgotten_is_loaded_again() -> None:
     loads: list[str] = []
-    library = Library(task=lambda source: loads.append(source) or len(loads))  # type: ignore[arg-type, func-returns-value, return-value]
+    models = LoadedModels(task=lambda source: loads.append(source) or len(loads))  # type: ignore[arg-type, func-returns-value, return-value]
     application, other = Application("a", "e", "t"), Application("b", "e2", "t2")
-    library.task(application)
-    library.task(other)
-    library.forget(application)
-    library.task(application)
-    library.task(other)
+    models.task(application)
+    models.task(other)
+    models.forget(application)
+    models.task(application)
+    models.task(other)
     assert loads == ["t", "t2", "t"]

@@ -26,14 +26,14 @@ from asc_core.recipes.matrix_store import keep_report, reports
 from asc_core.scores import METHODS
 from asc_core.study import Study
 from asc_core.values import Plan, Scores
-from dashboard.background import scoring_jobs
+from dashboard.background import trust_jobs
 from dashboard.measuring.export_jobs import exports_of, zipped
-from dashboard.measuring.measurements import with_known_times
+from dashboard.measuring.latency import with_known_times
 from dashboard.state import applications
 from dashboard.state import session as sessions
-from dashboard.state.applications import Application
-from dashboard.state.cut_settings import Move, recipe_of
-from dashboard.state.loaded import Library
+from dashboard.state.application import Application
+from dashboard.state.cut_settings import CutSettings, recipe_of
+from dashboard.state.loaded import LoadedModels
 from dashboard.state.session import Session
 from dashboard.widgets import page
 from tests.dashboard.conftest import APP, LABELS, html_of, settled, write_task
@@ -51,7 +51,7 @@ def session_of(app: AppTest) -> Session:
 
 def click(app: AppTest, chart: str, *cells: list) -> AppTest:
     """As if these cells of a chart had been clicked; cells as in `customdata`."""
-    key = session_of(app).fresh_key(chart)
+    key = session_of(app).chart_key(chart)
     app.session_state[key] = {"selection": {"points": [{"customdata": cell} for cell in cells], "point_indices": []}}
     return settled(app.run())
 
@@ -263,7 +263,7 @@ def test_trust_that_was_cancelled_can_go_on(scored: Study, open_page: Open, monk
     app = open_page("map")
     app.selectbox(key="trust-examples-words").set_value(64)
     app.run()
-    monkeypatch.setattr(scoring_jobs, "trust_in_study", never_ends)
+    monkeypatch.setattr(trust_jobs, "trust_in_study", never_ends)
     app.button(key="trust-measure-words").click()
     app.run()
     assert "Being measured" in html_of(app)
@@ -271,7 +271,7 @@ def test_trust_that_was_cancelled_can_go_on(scored: Study, open_page: Open, monk
     next(b for b in app.button if b.label == "Cancel").click()
     settled(app.run())
     assert job.state == "cancelled"
-    assert app.button(key="trust-measure-words").label.startswith("Go on measuring")
+    assert app.button(key="trust-measure-words").label.startswith("Resume measuring")
     assert app.selectbox(key="trust-examples-words").value == 64
     monkeypatch.undo()
 
@@ -332,8 +332,8 @@ def add_another(study: Study, checkpoint: Path, folder: Path) -> Application:
 
     (folder / "other").mkdir()
     other = applications.add(study, str(checkpoint), str(write_task(folder / "other", "others")), "others")
-    library = page.library()
-    sweep(library.encoder(other), library.task(other), ["fisher"], samples=16, seed=1, study=study)
+    models = page.models()
+    sweep(models.encoder(other), models.task(other), ["fisher"], samples=16, seed=1, study=study)
     return other
 
 
@@ -393,7 +393,7 @@ def test_every_rule_and_method_gives_a_measured_cut(scored: Study, open_page: Op
         settled(app.run())
         assert not app.exception
         assert "complete" in html_of(app)
-        assert session_of(app).move.rule == rule  # type: ignore[union-attr]
+        assert session_of(app).settings.rule == rule  # type: ignore[union-attr]
 
 
 def test_a_click_cuts_a_head_by_hand_and_the_slider_respects_it(scored: Study, open_page: Open) -> None:
@@ -402,20 +402,20 @@ def test_a_click_cuts_a_head_by_hand_and_the_slider_respects_it(scored: Study, o
     app = click(app, "tune-map", [0, "heads", 0, head])
     assert not app.exception
     assert head not in current_plan(app, scored).heads[0]
-    assert app.button(key="tune-release").label == "Release 1"
+    assert app.button(key="tune-release").label == "Clear 1 manual edit"
     control(app.slider, "tune-keep").set_value(90)
     settled(app.run())
     assert head not in current_plan(app, scored).heads[0]
     app.button(key="tune-release").click()
     settled(app.run())
-    assert session_of(app).move.forced == 0  # type: ignore[union-attr]
+    assert session_of(app).settings.forced == 0  # type: ignore[union-attr]
 
 
 def test_a_box_drawn_over_cells_changes_all_of_them(scored: Study, open_page: Open) -> None:
     app = click(open_page("tune"), "tune-map", [0, "heads", 0, 0], [0, "heads", 0, 1], [0, "layers", 2, None])
-    move = session_of(app).move
-    assert move is not None
-    assert move.kept | move.cut == {Part("heads", 0, 0), Part("heads", 0, 1), Part("layers", 2)}
+    settings = session_of(app).settings
+    assert settings is not None
+    assert settings.kept | settings.cut == {Part("heads", 0, 0), Part("heads", 0, 1), Part("layers", 2)}
 
 
 def test_a_link_shows_the_same_view_in_another_window(scored: Study, open_page: Open) -> None:
@@ -451,9 +451,9 @@ def test_a_pinned_cut_comes_back(scored: Study, open_page: Open) -> None:
     settled(app.run())
     app.button(key="tune-pinned-0").click()
     settled(app.run())
-    move = session_of(app).move
-    assert move is not None
-    assert (current_plan(app, scored), move.repair) == (plan, "sequential")
+    settings = session_of(app).settings
+    assert settings is not None
+    assert (current_plan(app, scored), settings.repair) == (plan, "sequential")
 
 
 def test_every_repair_is_measured_for_itself_and_undone(scored: Study, open_page: Open) -> None:
@@ -489,8 +489,8 @@ def test_what_cannot_be_repaired_is_measured_as_it_is(
     path = write_task(tmp_path, "words")
     path.write_text(path.read_text().replace('train = "train.tsv"\n', ""))
     application = applications.add(study, str(checkpoint), str(path), "words")
-    library = page.library()
-    sweep(library.encoder(application), library.task(application), ["fisher"], split="validation", study=study)
+    models = page.models()
+    sweep(models.encoder(application), models.task(application), ["fisher"], split="validation", study=study)
     app = open_page("tune")
     assert not app.exception
     repair = control(app.segmented_control, "tune-repair")
@@ -499,14 +499,14 @@ def test_what_cannot_be_repaired_is_measured_as_it_is(
 
 
 def test_calibrating_can_be_stopped_and_begun_again(
-    scored: Study, open_page: Open, monkeypatch: pytest.MonkeyPatch, shared_library: Library
+    scored: Study, open_page: Open, monkeypatch: pytest.MonkeyPatch, shared_models: LoadedModels
 ) -> None:
     def never_ends(*_: Any, progress: Progress, **__: Any) -> None:
         while True:
             progress.step(1, 10, "calibrating on words")
             progress.cancel.wait(0.01)
 
-    shared_library._calibrations.clear()
+    shared_models._calibrations.clear()
     app = AppTest.from_file(str(APP), default_timeout=60).run()
     monkeypatch.setattr("dashboard.state.loaded.calibrate", never_ends)
     app.switch_page("views/tune.py").run()
@@ -540,7 +540,7 @@ def test_a_whole_frontier_is_measured_and_drawn(scored: Study, open_page: Open) 
     assert all(name.endswith("repaired (sequential)") for name in names)
     figure = json.loads(app.get("plotly_chart")[-1].proto.spec)
     assert sum(len(trace.get("customdata", [])) for trace in figure["data"]) == len(names) + 1
-    assert any(trace.get("fill") == "tonexty" for trace in figure["data"]), "what lies between them is foretold"
+    assert any(trace.get("fill") == "tonexty" for trace in figure["data"]), "what lies between them is predicted"
 
 
 @pytest.mark.parametrize(("points", "qualifies"), [(100.0, True), (0.0, False)])
@@ -548,32 +548,32 @@ def test_auto_finds_the_smallest_that_loses_little_or_says_that_there_is_none(
     points: float, qualifies: bool, scored: Study, open_page: Open
 ) -> None:
     app = open_page("tune")
-    before = session_of(app).move
+    before = session_of(app).settings
     app.number_input(key="tune-auto-lost").set_value(points)
     app.run()
     app.button(key="tune-auto-find").click()
     settled(app.run())
     assert not app.exception
     text = html_of(app)
-    move = session_of(app).move
-    assert move is not None
+    settings = session_of(app).settings
+    assert settings is not None
     if qualifies:
         assert control(app.slider, "tune-keep").value == control(app.slider, "tune-keep").min
-        assert "Smallest that is sure to lose at most 100 points" in text
+        assert "Smallest that is sure to lose at most 100 pp" in text
         assert "complete" in text
         app.button(key="tune-undo").click()
         settled(app.run())
-        assert session_of(app).move == before, "what was found is taken once"
+        assert session_of(app).settings == before, "what was found is taken once"
     else:
-        assert "No cut with this method and repair is sure to lose at most 0 points" in text
-        assert move == before
+        assert "No cut with this method and repair is sure to lose at most 0 pp" in text
+        assert settings == before
 
 
 def test_tune_prefers_scores_that_foresee_the_repair(scored: Study, added: Application, open_page: Open) -> None:
     from asc_core.scores import sweep
 
-    library = page.library()
-    sweep(library.encoder(added), library.task(added), ["obs"], samples=16, study=scored)
+    models = page.models()
+    sweep(models.encoder(added), models.task(added), ["obs"], samples=16, study=scored)
     app = open_page("tune")
     assert not app.exception
     assert control(app.selectbox, "tune-method").value == "obs"
@@ -616,9 +616,9 @@ def test_a_cut_is_exported_checked_and_packed(scored: Study, open_page: Open) ->
     (folder,) = exports_of(scored)
     recipe = Recipe.load(folder / "recipe.json")
     assert recipe.key == recipe_of(plan, "sequential").key
-    library = page.library()
+    models = page.models()
     application = Application("words", str(recipe.original), str(recipe.task))
-    again = recipe.apply(library.encoder(application), library.task(application)).model.state_dict()
+    again = recipe.apply(models.encoder(application), models.task(application)).model.state_dict()
     exported = load_encoder(str(folder)).model.state_dict()
     assert all(torch.allclose(exported[name], again[name], atol=1e-5) for name in again)
     assert folder.name == "half"
@@ -716,8 +716,8 @@ def test_a_pin_that_was_not_measured_is_named_beside_the_candidates(scored: Stud
     settled(open_page("tune"))  # measures a cut that has no name
     assert "Pin a cut on Tune" in html_of(open_page("compare"))
     (application,) = applications.applications_of(scored)
-    move = Move(application.name, "fisher")
-    sessions.pin(scored, "in haste", Plan.full(page.library().encoder(application).shape).drop(0, head=0), move)
+    settings = CutSettings(application.name, "fisher")
+    sessions.pin(scored, "in haste", Plan.full(page.models().encoder(application).shape).drop(0, head=0), settings)
     app = open_page("compare")
     assert not app.exception
     assert any("not measured yet: in haste" in caption.value for caption in app.caption)
@@ -740,13 +740,13 @@ def test_a_budget_of_latency_measures_this_machine_once_and_cuts_by_it(scored: S
     assert not app.exception
     assert control(app.slider, "tune-keep").label == "latency kept"
     (application,) = applications.applications_of(scored)
-    costs = with_known_times(page.library(), scored, application, page.library().cost_model(application))
+    costs = with_known_times(page.models(), scored, application, page.models().cost_model(application))
     assert costs is not None
     session = session_of(app)
     (row,) = [r for r in scored.evaluations() if r["plan_key"] == session.plan_key]
     assert costs.dense.latency is not None
-    assert session.move is not None
-    assert row["cost"]["latency"] <= session.move.keep * costs.dense.latency + 1e-8  # what is within reach here
+    assert session.settings is not None
+    assert row["cost"]["latency"] <= session.settings.keep * costs.dense.latency + 1e-8  # what is within reach here
     again = open_page("tune")
     control(again.selectbox, "tune-budget").set_value("latency")
     assert not any("how long layers take" in job.title for job in page.all_jobs().of(session_of(again).id))
