@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -125,6 +127,20 @@ class Encoder:
     def labels(self) -> tuple[str, ...]:
         names = self.model.config.id2label or {}
         return tuple(str(names[i]) for i in sorted(names, key=int))
+
+    @property
+    def slot_labels(self) -> tuple[str, ...]:
+        names = getattr(self.model.config, "slot_id2label", None) or {}
+        return tuple(str(names[i]) for i in sorted(names, key=int))
+
+    @property
+    def type_vocab_size(self) -> int:
+        """Texts of one input that it tells apart by token types; 0 where it takes none, whatever its config says."""
+        takes_them = "token_type_ids" in inspect.signature(self.model.forward).parameters
+        return int(getattr(self.model.config, "type_vocab_size", 0) or 0) if takes_them else 0
+
+    def forward(self, inputs: Mapping[str, torch.Tensor]) -> Any:
+        return self.model(**inputs)
 
     @property
     def parameters(self) -> int:

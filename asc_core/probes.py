@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
+ReadoutKey = tuple[str, int]  # kind and row of a readout
+
 
 @dataclass(frozen=True)
 class Readout:

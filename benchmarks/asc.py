@@ -43,7 +43,7 @@ import asc_core
 from asc_core import demo
 from asc_core.demo.encoder import encoder_folder
 from asc_core.encoder import Encoder
-from asc_core.evaluate import Measured
+from asc_core.evaluate import PerExampleResult
 from asc_core.recipes import Recipe, matrix, price
 from asc_core.recipes.ready import Knobs, ready_recipe
 from asc_core.tasks import Task
@@ -114,7 +114,7 @@ class Application:
         start, recipe = self.recipe(method, size, seed)
         return recipe.apply(start, self.task, folder=WORK / "recipes" / f"{self.name}-{method}-{size}-{seed}")
 
-    def measured(self, method: str, size: float, seeds: int, only_read: bool) -> list[Measured]:
+    def measured(self, method: str, size: float, seeds: int, only_read: bool) -> list[PerExampleResult]:
         """On the test split, one for each seed."""
         found = []
         for seed in range(seeds):
@@ -174,7 +174,7 @@ def of_most_seeds(made: list[dict[str, Any]], before: list[dict[str, Any]]) -> l
     return [of_sizes[size] for size in sorted(of_sizes, reverse=True)]
 
 
-def row_of(measured: list[Measured], dense: np.ndarray, task: Task) -> dict[str, Any]:
+def row_of(measured: list[PerExampleResult], dense: np.ndarray, task: Task) -> dict[str, Any]:
     """Mean and spread over seeds; what is lost, with the interval over test examples of the mean over seeds."""
     values = [task.metric.value(outcome.statistics) for outcome in measured]
     low, high = difference_interval(dense, statistics(measured), task)
@@ -187,7 +187,7 @@ def row_of(measured: list[Measured], dense: np.ndarray, task: Task) -> dict[str,
     }
 
 
-class Outcomes(dict[str, Measured]):
+class Outcomes(dict[str, PerExampleResult]):
     """Cells of a matrix on disk, by key."""
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -204,7 +204,7 @@ def matrices(applications: dict[str, Application], sizes: list[float], seeds: in
     apps = [matrix.Application(name, one.encoder, one.task) for name, one in applications.items()]
     made = []
     for size in sizes:
-        of_seeds: dict[tuple[str, str], list[Measured]] = {}
+        of_seeds: dict[tuple[str, str], list[PerExampleResult]] = {}
         for seed in range(seeds):
             asked = matrix.Settings(keep=size, seed=seed, split="test")
             asked_for = matrix.ApplicationMatrix(apps, asked, general_text(), known=Outcomes())
@@ -224,7 +224,7 @@ def matrices(applications: dict[str, Application], sizes: list[float], seeds: in
     return made
 
 
-def summarised(whole: Any, of_seeds: dict[tuple[str, str], list[Measured]], size: float) -> dict[str, Any]:
+def summarised(whole: Any, of_seeds: dict[tuple[str, str], list[PerExampleResult]], size: float) -> dict[str, Any]:
     """cells: row -> column -> mean metric over seeds. prices: of not knowing the application."""
     means = [
         replace(cell, measured=replace(cell.measured, statistics=statistics(of_seeds[cell.row, cell.column])))

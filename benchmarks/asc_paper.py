@@ -19,7 +19,7 @@ from asc_core import modeling
 from asc_core.compress.choose import CutBySimilarity
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
-from asc_core.evaluate import Measured, measure_latency
+from asc_core.evaluate import PerExampleResult, measure_latency
 from asc_core.loading import load_encoder
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.recipes import Recipe
@@ -50,7 +50,7 @@ def rows(application: Application, shelf: Sequence[str]) -> Iterator[dict[str, A
     work = application.file("ASC", 0.5, 0).parent
     metric = task.metric
 
-    def row(what: str, model: Encoder, measured: list[Measured], size: float, **more: Any) -> dict[str, Any]:
+    def row(what: str, model: Encoder, measured: list[PerExampleResult], size: float, **more: Any) -> dict[str, Any]:
         values = [metric.value(one.statistics) for one in measured]
         spread = round(summary.stdev(values), 4) if len(values) > 1 else None
         times = measure_latency({"original": dense, "cut": model}, task_cost_model(dense, task).lengths, BATCH, TURNS)
@@ -58,7 +58,7 @@ def rows(application: Application, shelf: Sequence[str]) -> Iterator[dict[str, A
         return found | {"size": round(size, 3), "speed_up": round(times["cut"].ratio, 2)} | more
 
     yield row("uncut", dense, outcomes(work / f"{name}-original.npz", lambda: [dense], task), 1.0)
-    done: dict[tuple[int, ...], list[Measured]] = {}
+    done: dict[tuple[int, ...], list[PerExampleResult]] = {}
     for threshold in THRESHOLDS:
         plan = CutBySimilarity(threshold=threshold, samples=512).plan(dense, task)
         gone = [layer + 1 for layer in range(plan.shape.layers) if layer not in plan.layers]

@@ -40,9 +40,9 @@ import torch
 import asc_core
 from asc_core.encoder import Encoder
 from asc_core.errors import Cancelled
-from asc_core.evaluate import Measured, evaluating, measure
+from asc_core.evaluate import PerExampleResult, evaluating, measure
 from asc_core.evaluate.features import tokenised
-from asc_core.evaluate.pace import pace_of
+from asc_core.evaluate.throughput import throughput_of
 from asc_core.gates import gated
 from asc_core.plan import by_budget
 from asc_core.plan.encoder_cost import task_cost_model
@@ -84,7 +84,7 @@ def peak(seconds: float = 0.5) -> float:
     return best
 
 
-def anytime(cut: Encoder, task: Task, original: Measured) -> dict[str, float]:
+def anytime(cut: Encoder, task: Task, original: PerExampleResult) -> dict[str, float]:
     start = time.perf_counter()
     found: dict[str, float] = {}
     for estimate in evaluating(cut, task, against=original):
@@ -129,7 +129,7 @@ def _inputs(encoder: Encoder, task: Task, features: Any) -> Iterator[dict[str, l
         yield {name: tensor[0].tolist() for name, tensor in batch.inputs.items()}
 
 
-def cancel_seconds(cut: Encoder, task: Task, original: Measured) -> float:
+def cancel_seconds(cut: Encoder, task: Task, original: PerExampleResult) -> float:
     """From `cancel` being set, in the middle of an evaluation, to its end."""
     progress, ended = Progress(), threading.Event()
     moment = 0.0
@@ -154,7 +154,7 @@ def cancel_seconds(cut: Encoder, task: Task, original: Measured) -> float:
 
 def engine(encoder: Encoder, task: Task, plan: Plan, turns: int) -> dict[str, Any]:
     original = measure(encoder, task)
-    pace = pace_of(encoder)
+    throughput = throughput_of(encoder)
     cut = encoder.cut(plan)
     measure(cut, task)
     model = task_cost_model(encoder, task)
@@ -162,7 +162,7 @@ def engine(encoder: Encoder, task: Task, plan: Plan, turns: int) -> dict[str, An
     changed = _changed(encoder, cut, task)
     print(
         f"{len(original)} examples, {original.mean_length:.1f} tokens each, {100 * changed:.1f} % of answers changed; "
-        f"batches of {pace.tokens if pace else '?'} tokens by measuring"
+        f"batches of {throughput.batch_tokens if throughput else '?'} tokens by measuring"
     )
     rows: list[dict[str, float]] = []
     for turn in range(turns):

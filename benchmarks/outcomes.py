@@ -14,19 +14,21 @@ from pathlib import Path
 import numpy as np
 
 from asc_core.encoder import Encoder
-from asc_core.evaluate import Measured, measure
+from asc_core.evaluate import PerExampleResult, measure
 from asc_core.recipes.price import mean_difference
 from asc_core.tasks import Task
 
 
-def outcomes(file: Path, build: Callable[[], Sequence[Encoder]], task: Task, split: str = "test") -> list[Measured]:
+def outcomes(
+    file: Path, build: Callable[[], Sequence[Encoder]], task: Task, split: str = "test"
+) -> list[PerExampleResult]:
     """Of each model on a split; read from `file` (.npz) where they were measured before."""
     if file.exists():
         with np.load(file) as stored:
             arrays = {name: stored[name] for name in stored.files}
         metadata = json.loads(str(arrays.pop("metadata")))
         return [
-            Measured.from_arrays({n.split("|", 1)[1]: a for n, a in arrays.items() if n.startswith(f"{i}|")}, m)
+            PerExampleResult.from_arrays({n.split("|", 1)[1]: a for n, a in arrays.items() if n.startswith(f"{i}|")}, m)
             for i, m in enumerate(metadata)
         ]
     start = time.perf_counter()
@@ -36,7 +38,7 @@ def outcomes(file: Path, build: Callable[[], Sequence[Encoder]], task: Task, spl
     return found
 
 
-def store(file: Path, found: Sequence[Measured]) -> None:
+def store(file: Path, found: Sequence[PerExampleResult]) -> None:
     """Where `outcomes` reads it."""
     flat: dict[str, np.ndarray] = {}
     metadata = []
@@ -80,11 +82,13 @@ def unpack(file: Path, work: Path) -> None:
             found = []
             for i, metadata in enumerate(models):
                 values = packed[f"{name}|{i}"].astype(np.float64)
-                found.append(Measured.from_arrays({"numbers": np.arange(len(values)), "statistics": values}, metadata))
+                found.append(
+                    PerExampleResult.from_arrays({"numbers": np.arange(len(values)), "statistics": values}, metadata)
+                )
             store(work / f"{name}.npz", found)
 
 
-def statistics(found: Sequence[Measured]) -> np.ndarray:
+def statistics(found: Sequence[PerExampleResult]) -> np.ndarray:
     """(examples, k) of the metric's statistics, mean over models: a metric that is a mean is then the mean metric."""
     return np.mean([outcome.statistics for outcome in found], axis=0)
 

@@ -37,7 +37,7 @@ from asc_core.compress import PUBLISHED, calibrate, cut_and_repair, refit
 from asc_core.compress.published import Ground
 from asc_core.compress.repaired import Repaired
 from asc_core.encoder import Encoder
-from asc_core.evaluate import Measured, measure_latency
+from asc_core.evaluate import PerExampleResult, measure_latency
 from asc_core.plan import STRATEGIES, by_budget, by_layer_drop
 from asc_core.tasks import Task
 from asc_core.values import Plan, Scores
@@ -171,7 +171,7 @@ class Checkpoint:
     def file(self, method: str, kept: float | None) -> Path:
         return WORK / f"{self.name}-{self.seed}-{method.replace(', ', '-').replace(' ', '-')}-{kept}.npz"
 
-    def measured(self, method: str, kept: float, anew: bool) -> list[Measured]:
+    def measured(self, method: str, kept: float, anew: bool) -> list[PerExampleResult]:
         """On the test split; read where it was measured before, empty where it was not and may not be now."""
         file = self.file(method, kept)
         if not (anew or file.exists()) or (self.seed and method in WITHOUT_CALIBRATION):

@@ -6,7 +6,6 @@ representation_ratio  all methods without labels (layers and sublayers on all to
 all_ratio             all of one loss, with per-example gradients
 further_loss_ratio    what each further loss adds
 attention_ratio       methods that read attention probabilities, alone
-gram_ratio            what Gram matrices of the readouts' inputs for the refit (on about 4,096 tokens) add
 memory_ratio_4096_to_64  peak memory of a whole process that sweeps 4,096 examples, to one that sweeps 64
 ablation_speedup      72 forwards to exact ablation of all heads; more in benchmarks/ablation.py
 textpruner_*          with --textpruner: see benchmarks/against_textpruner/compare.py
@@ -35,7 +34,6 @@ from asc_core.loading import load_encoder
 from asc_core.scores import METHODS, Method, sweep
 from asc_core.scores.attention import Attention
 from asc_core.scores.collector import Collector
-from asc_core.scores.grams import GramSums, SampledInputs, add_inputs
 from asc_core.scores.sensitivity import SampledGateGradients
 from asc_core.scores.streaming import Sums
 from asc_core.scores.sweep_pass import BATCH_TOKENS, SweepPass, batches_by_length
@@ -43,8 +41,6 @@ from asc_core.tasks import Task, load_task
 from benchmarks import ablation
 from benchmarks.against_textpruner.compare import compare
 from benchmarks.machine import keep
-
-GRAM_TOKENS, SWEEP_EXAMPLES = 4096, 1024  # as `grams` has them by default
 
 
 def set_up() -> tuple[Encoder, Task]:
@@ -70,12 +66,6 @@ def collectors_of(methods: list[Method]) -> list[type[Collector]]:
     return list(dict.fromkeys(m.collector for m in methods if m.collector is not None))
 
 
-def add_grams(sweep: SweepPass, group: Any, grams: GramSums, last: bool) -> None:
-    add_inputs(sweep, group, grams)
-    if last:
-        grams.totals()
-
-
 def time_ratios(encoder: Encoder, task: Task, examples: int, turns: int) -> dict[str, float]:
     sample = task.examples("train", examples, 0)
     usual = [m for m in METHODS.values() if m.asked == "by default"]
@@ -84,11 +74,9 @@ def time_ratios(encoder: Encoder, task: Task, examples: int, turns: int) -> dict
         "all_ratio": collectors_of(usual),
         "further_loss_ratio": [*collectors_of(usual), SampledGateGradients],
         "attention_ratio": [Attention],
-        "gram_ratio": [SampledInputs],
     }
     passes = {name: SweepPass(encoder, task, sample, made, "gold", seed=0) for name, made in of.items()}
     features = passes["all_ratio"].features
-    passes["gram_ratio"].token_share = min(1.0, GRAM_TOKENS / (SWEEP_EXAMPLES * features.lengths.mean()))
     groups = batches_by_length(features.lengths, BATCH_TOKENS[encoder.device.type])
     inputs = [task.batch(features, rows, encoder).inputs for rows in groups]
     print(
@@ -96,12 +84,9 @@ def time_ratios(encoder: Encoder, task: Task, examples: int, turns: int) -> dict
         f"{encoder.device.type}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
     sums = {name: Sums() for name in of}
-    grams = GramSums()
 
     def work(name: str, group: Any) -> Callable[[], object]:
-        if name != "gram_ratio":
-            return partial(passes[name].add, group, sums[name])
-        return partial(add_grams, passes[name], group, grams, group is groups[-1])
+        return partial(passes[name].add, group, sums[name])
 
     forwards: list[float] = []
     ratios: dict[str, list[float]] = {name: [] for name in of}
@@ -122,7 +107,6 @@ def time_ratios(encoder: Encoder, task: Task, examples: int, turns: int) -> dict
     for name, values in ratios.items():
         print(f"{name} {median(values):.3f}, from {min(values):.3f} to {max(values):.3f}")
     found["further_loss_ratio"] -= found["all_ratio"]
-    found["gram_ratio"] -= 1
     return {name: round(value, 3) for name, value in found.items()}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asc_core.evaluate import Measured
+from asc_core.evaluate import PerExampleResult
 from asc_core.tasks import Task
 from asc_core.tasks.base import Metric
 from benchmarks.asc import of_most_seeds, with_committed
@@ -17,8 +17,8 @@ from benchmarks.quality import OURS, compared
 from tests.scores.toy import ToyTask
 
 
-def measured(statistics: np.ndarray) -> Measured:
-    return Measured("accuracy", "test", np.arange(len(statistics)), statistics, len(statistics), 3, 17.25)
+def measured(statistics: np.ndarray) -> PerExampleResult:
+    return PerExampleResult("accuracy", "test", np.arange(len(statistics)), statistics, len(statistics), 3, 17.25)
 
 
 def test_packed_outcomes_come_back_as_they_were(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_what_lies_there_already_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_a_part_of_a_split_is_not_packed(tmp_path: Path) -> None:
-    part = Measured("accuracy", "test", np.arange(4), np.ones((4, 1)), total=9)
+    part = PerExampleResult("accuracy", "test", np.arange(4), np.ones((4, 1)), total=9)
     store(_in(tmp_path / "a") / "part.npz", [part])
     with pytest.raises(ValueError, match="whole split"):
         pack(tmp_path / "a", tmp_path / "packed.npz")

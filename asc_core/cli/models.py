@@ -61,7 +61,7 @@ def evaluate(
     if within is None:
         estimate = asc_core.evaluate(loaded, application, split, **options)
     else:
-        *_, estimate = evaluating(loaded, application, split, within=within / 100, **options)
+        *_, estimate = evaluating(loaded, application, split, stop_at_half_width=within / 100, **options)
     cost = task_cost_model(loaded, application).dense
     low, high = estimate.interval
     say(

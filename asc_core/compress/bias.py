@@ -17,9 +17,8 @@ from asc_core.compress.calibration import Calibration
 from asc_core.compress.prune import prune
 from asc_core.compress.repaired import Repaired
 from asc_core.encoder import Encoder
-from asc_core.probes import Probe, Readout, probing
+from asc_core.probes import Probe, Readout, ReadoutKey, probing
 from asc_core.progress import Progress
-from asc_core.scores.grams import Place
 from asc_core.values import Plan
 
 
@@ -27,8 +26,8 @@ from asc_core.values import Plan
 class Columns:
     """Over the calibration's tokens, padding left out. means, variances: (kind, row) of a readout -> (columns,)."""
 
-    means: Mapping[Place, torch.Tensor]
-    variances: Mapping[Place, torch.Tensor]
+    means: Mapping[ReadoutKey, torch.Tensor]
+    variances: Mapping[ReadoutKey, torch.Tensor]
 
 
 class _Sums(Probe):
@@ -38,8 +37,8 @@ class _Sums(Probe):
     """
 
     def __init__(self) -> None:
-        self.sums: dict[Place, torch.Tensor] = {}
-        self.tokens: dict[Place, int] = {}
+        self.sums: dict[ReadoutKey, torch.Tensor] = {}
+        self.tokens: dict[ReadoutKey, int] = {}
         self.real: torch.Tensor
 
     def read(self, readout: Readout, inputs: torch.Tensor) -> None:

@@ -17,9 +17,8 @@ from asc_core import modeling
 from asc_core.compress.calibration import Calibration, Reached, ResidualSums, Texts
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
-from asc_core.probes import Probe, Readout
+from asc_core.probes import Probe, Readout, ReadoutKey
 from asc_core.progress import Progress
-from asc_core.scores.grams import Place
 from asc_core.scores.restart import Inputs, Restartable
 
 
@@ -43,7 +42,7 @@ class Site:
         readouts: tuple[Readout, Readout],
         norms: tuple[nn.LayerNorm | None, ...],
         layer: int,
-        place: Place,
+        place: ReadoutKey,
         seen: Iterator[Seen],
     ):
         self._readouts, self._norms = readouts, norms
@@ -81,7 +80,7 @@ def bottom_up(
     total = len(smaller.readouts) * len(hidden)
     # Of the layer whose turn it is, for each batch: what its readouts read, which a new readout does not change. Kept
     # (400 MB at most, for 65,536 tokens and 1,536 neurons), it spares the layer's other passes what it came from.
-    known: list[dict[Place, torch.Tensor]] = [{} for _ in hidden]
+    known: list[dict[ReadoutKey, torch.Tensor]] = [{} for _ in hidden]
 
     def see(number: int, readout: Readout, layer: int) -> Iterator[Seen]:
         here, there = (readout.kind, layer), (readout.kind, layers[layer])
@@ -108,7 +107,7 @@ def bottom_up(
     progress.step(total, total, what)
 
 
-def _feeding(runner: Restartable, known: Mapping[Place, torch.Tensor]) -> list[nn.Linear]:
+def _feeding(runner: Restartable, known: Mapping[ReadoutKey, torch.Tensor]) -> list[nn.Linear]:
     """The linears that are not needed where it is known what these readouts read."""
     architecture, rows = modeling.architecture_of(runner.encoder.model), modeling.rows_of(runner.encoder.model)
     return [linear for kind, layer in known for linear in modeling.feeding(architecture, rows[layer], kind)]
@@ -117,7 +116,7 @@ def _feeding(runner: Restartable, known: Mapping[Place, torch.Tensor]) -> list[n
 class _Entering(Probe):
     """hidden: what a layer is about to read; the pass ends there. known: what readouts are made to read."""
 
-    def __init__(self, until: int, known: Mapping[Place, torch.Tensor]):
+    def __init__(self, until: int, known: Mapping[ReadoutKey, torch.Tensor]):
         self.until, self.known = until, known
         self.hidden: torch.Tensor
 
@@ -135,7 +134,7 @@ def next_input(
     layer: int,
     inputs: Inputs,
     hidden: torch.Tensor,
-    known: Mapping[Place, torch.Tensor] | None = None,
+    known: Mapping[ReadoutKey, torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """(B, T, d) what the layer above reads; also where something stands between them (DeBERTa's convolution).
 

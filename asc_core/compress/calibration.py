@@ -10,9 +10,8 @@ import torch
 
 from asc_core import modeling
 from asc_core.encoder import Encoder
-from asc_core.probes import Probe, Readout
+from asc_core.probes import Probe, Readout, ReadoutKey
 from asc_core.progress import Progress
-from asc_core.scores.grams import Place
 from asc_core.scores.restart import Restartable
 from asc_core.scores.sensitivity import random_projection
 from asc_core.scores.sweep_pass import BATCH_TOKENS, batches_by_length, frozen
@@ -39,8 +38,8 @@ class Texts:
     batch: Batch
     held_out: torch.Tensor
     hidden: torch.Tensor
-    sums: dict[Place, torch.Tensor]
-    weights: dict[Place, torch.Tensor]
+    sums: dict[ReadoutKey, torch.Tensor]
+    weights: dict[ReadoutKey, torch.Tensor]
 
     @property
     def real(self) -> torch.Tensor:
@@ -63,7 +62,7 @@ class Calibration:
     samples: int
     tokens: int
     seed: int
-    moments: Mapping[Place, torch.Tensor]
+    moments: Mapping[ReadoutKey, torch.Tensor]
 
 
 def calibrate(
@@ -97,7 +96,7 @@ def calibrate(
     texts: list[Texts] = []
     runner, done = Restartable(frozen(encoder)), 0
     norm_first = modeling.architecture_of(encoder.model).norm_first
-    sums: dict[Place, torch.Tensor] = {}
+    sums: dict[ReadoutKey, torch.Tensor] = {}
     for places in batches_by_length(
         features.lengths[drawn], batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048)
     ):
@@ -133,7 +132,7 @@ def _balance(texts: list[Texts]) -> None:
             text.weights[place] = ((1 - FELT) + FELT * felt) * text.real
 
 
-def _add_moments(sums: dict[Place, torch.Tensor], inputs: dict[Place, torch.Tensor], text: Texts) -> None:
+def _add_moments(sums: dict[ReadoutKey, torch.Tensor], inputs: dict[ReadoutKey, torch.Tensor], text: Texts) -> None:
     for place, x in inputs.items():
         if place not in sums:
             sums[place] = x.new_zeros(2, x.shape[-1] + 1, x.shape[-1] + 1)
@@ -151,10 +150,12 @@ class ResidualSums(Probe):
     made to read, whatever reaches them.
     """
 
-    def __init__(self, norm_first: bool, until: Place | None = None, known: Mapping[Place, torch.Tensor] | None = None):
+    def __init__(
+        self, norm_first: bool, until: ReadoutKey | None = None, known: Mapping[ReadoutKey, torch.Tensor] | None = None
+    ):
         self.norm_first, self.until, self.known = norm_first, until, known or {}
-        self.sums: dict[Place, torch.Tensor] = {}
-        self.inputs: dict[Place, torch.Tensor] = {}
+        self.sums: dict[ReadoutKey, torch.Tensor] = {}
+        self.inputs: dict[ReadoutKey, torch.Tensor] = {}
         self.residual: torch.Tensor
         self._at = -1
 
@@ -192,7 +193,7 @@ class FeltSums(ResidualSums):
 
     def __init__(self, norm_first: bool):
         super().__init__(norm_first)
-        self.felt: dict[Place, torch.Tensor] = {}
+        self.felt: dict[ReadoutKey, torch.Tensor] = {}
         self.source: torch.Tensor
 
     def read(self, readout: Readout, inputs: torch.Tensor) -> torch.Tensor | None:

@@ -28,9 +28,8 @@ from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.plan import CostModel
 from asc_core.plan.cost import Budget
-from asc_core.probes import Readout
+from asc_core.probes import Readout, ReadoutKey
 from asc_core.progress import Progress
-from asc_core.scores.grams import Place
 from asc_core.scores.restart import Restartable
 from asc_core.scores.sweep_pass import frozen
 from asc_core.values import Plan, Provenance
@@ -166,8 +165,8 @@ class _Knowledge:
     sizes: torch.Tensor
 
     def __post_init__(self) -> None:
-        self.gradients: dict[Place, torch.Tensor] = {}
-        self.representational: dict[Place, torch.Tensor] = {}
+        self.gradients: dict[ReadoutKey, torch.Tensor] = {}
+        self.representational: dict[ReadoutKey, torch.Tensor] = {}
 
     def scores(self, costs: list[int], tokens: int) -> list[np.ndarray]:
         found = []
@@ -192,7 +191,7 @@ class _Gates(ResidualSums):
     begins. before: the residual stream there.
     """
 
-    def __init__(self, norm_first: bool, first: Place, gathered: _Knowledge, text: Texts, batches: torch.Tensor):
+    def __init__(self, norm_first: bool, first: ReadoutKey, gathered: _Knowledge, text: Texts, batches: torch.Tensor):
         super().__init__(norm_first)
         self.first, self.gathered, self.batches = first, gathered, batches
         self.real, self.rows_per_feature = text.real, text.batch.rows_per_feature
@@ -220,7 +219,7 @@ class _Gates(ResidualSums):
         del self.source, self.before
 
     @torch.no_grad()
-    def _add(self, place: Place, seen: torch.Tensor, gradient: torch.Tensor) -> None:
+    def _add(self, place: ReadoutKey, seen: torch.Tensor, gradient: torch.Tensor) -> None:
         each = (seen * gradient).sum(1)  # (rows, columns)
         each = each.unflatten(0, (-1, self.rows_per_feature)).sum(1)
         sums = self.gathered.gradients

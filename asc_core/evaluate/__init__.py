@@ -3,11 +3,11 @@
 from asc_core.evaluate.estimates import estimate, evaluate, evaluating
 from asc_core.evaluate.latency import Latency, measure_latency
 from asc_core.evaluate.layer_times import known_layer_times, layer_times
-from asc_core.evaluate.measured import Measured, measure, measuring
+from asc_core.evaluate.per_example import PerExampleResult, measure, measuring
 
 __all__ = [
     "Latency",
-    "Measured",
+    "PerExampleResult",
     "estimate",
     "evaluate",
     "evaluating",

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.evaluate.batches import BatchLimits
 from asc_core.evaluate.intervals import difference_interval, value_interval
-from asc_core.evaluate.looks import alpha_of_look
-from asc_core.evaluate.measured import Measured, measure, measuring
-from asc_core.evaluate.reuse import Reuse
+from asc_core.evaluate.per_example import PerExampleResult, measure, measuring
+from asc_core.evaluate.prefix_cache import PrefixReuse
+from asc_core.evaluate.sequential import alpha_spent
 from asc_core.progress import Progress
-from asc_core.tasks.base import Metric, Task
+from asc_core.tasks.base import Metric, Reader, Task
 from asc_core.values import Estimate
 
 
 def evaluate(
-    encoder: Encoder,
+    encoder: Reader,
     task: Task,
     split: str = "validation",
     *,
-    against: Encoder | Measured | None = None,
+    against: Reader | PerExampleResult | None = None,
     limit: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -29,13 +28,26 @@ def evaluate(
 ) -> Estimate:
     """The metric on a split, with a 95 % interval.
 
-    against: the original model, or its stored outcome on at least these examples; then the estimate has the paired
-    difference to it. A task without labels needs it. limit: that many examples, drawn by seed.
-    Raises: UserError where a task without labels is not given the original, and as `measure` does; Cancelled within
-    one batch.
+    Args:
+        encoder: the model.
+        task: what it is measured on; without labels quality is agreement with the original.
+        split: train, validation or test, as far as the task has them.
+        against: the original model, or its stored result on at least these examples; then the estimate has the paired
+            difference to it. A task without labels needs it.
+        limit: that many examples, drawn by seed; all by default.
+        seed: of that draw, and of the order in which examples are measured.
+        progress: told how far it is; may cancel.
+        limits: of a batch; by default what was measured to be fast on this machine.
+
+    Returns:
+        The value, its interval, and with `against` the difference and its interval.
+
+    Raises:
+        UserError: where a task without labels is not given the original, and as `measure` does.
+        Cancelled: within one batch.
     """
     _check(task, against)
-    if isinstance(against, Encoder):
+    if against is not None and not isinstance(against, PerExampleResult):
         against = measure(against, task, split, limit=limit, seed=seed, progress=progress, limits=limits)
     reference = None if task.labelled else against
     measured = measure(
@@ -45,29 +57,34 @@ def evaluate(
 
 
 def evaluating(
-    encoder: Encoder,
+    encoder: Reader,
     task: Task,
     split: str = "validation",
     *,
-    against: Encoder | Measured | None = None,
+    against: Reader | PerExampleResult | None = None,
     limit: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
     limits: BatchLimits | None = None,
-    reuse: Reuse | None = None,
-    within: float | None = None,
+    reuse: PrefixReuse | None = None,
+    stop_at_half_width: float | None = None,
 ) -> Iterator[Estimate]:
-    """The same as estimates that tighten: soon (after 64 examples at least), then after about twice as many each
-    time: see `looks_at`.
+    """As `evaluate`, in estimates that tighten: after 64 examples at least, then after about twice as many each time.
 
-    An original that is given as an encoder is measured first; give its stored outcome where the first estimate has to
-    come at once. within: end as soon as the interval reaches at most so far to either side (0.03 = 3 points): that of
-    the difference, or of the metric where there is no original. By default it ends after all examples, with the value
-    that `evaluate` gives and a wider interval, since the intervals of all looks are right together, at 95 %, whenever
-    one stops: see `looks`.
+    By default it ends after all examples, with the value that `evaluate` gives and a wider interval, since the
+    intervals of all interim analyses are valid together, at 95 %, whenever one stops: see `sequential`.
+
+    Args:
+        against: as in `evaluate`. An original that is given as an encoder is measured first; give its stored result
+            where the first estimate has to come at once.
+        reuse: where to find and to keep hidden states that other cuts have in common with this one.
+        stop_at_half_width: end as soon as the interval's half-width is at most this (0.03 = 3 percentage points): of
+            the difference, or of the metric where there is no original.
+
+    Raises: as `evaluate` does.
     """
     _check(task, against)
-    if isinstance(against, Encoder):
+    if against is not None and not isinstance(against, PerExampleResult):
         against = measure(against, task, split, limit=limit, seed=seed, progress=progress, limits=limits)
     reference = None if task.labelled else against
     growing = measuring(
@@ -76,16 +93,16 @@ def evaluating(
     for measured in growing:
         found = estimate(measured, task.metric, against)
         yield found
-        if within is not None and found.reach <= within:
+        if stop_at_half_width is not None and found.reach <= stop_at_half_width:
             return
 
 
-def estimate(measured: Measured, metric: Metric, against: Measured | None = None) -> Estimate:
-    """What an outcome says of the metric, and of the difference to the original's on the same examples.
+def estimate(measured: PerExampleResult, metric: Metric, against: PerExampleResult | None = None) -> Estimate:
+    """What a result says of the metric, and of the difference to the original's on the same examples.
 
-    The intervals of an outcome that was looked at before, in slices, are those of `looks`.
+    The intervals of a result that was analysed before, in slices, are those of `sequential`.
     """
-    alpha = alpha_of_look(len(measured), measured.total, measured.before)
+    alpha = alpha_spent(len(measured), measured.total, measured.before)
     statistics = measured.statistics
     difference = difference_ends = None
     value = metric.value(statistics)
@@ -107,7 +124,7 @@ def estimate(measured: Measured, metric: Metric, against: Measured | None = None
     )
 
 
-def _check(task: Task, against: Encoder | Measured | None) -> None:
+def _check(task: Task, against: Reader | PerExampleResult | None) -> None:
     if not task.labelled and against is None:
         raise UserError(
             f"The task {task.name} has no labels, so quality is agreement with the original model: say which one it is "

@@ -7,8 +7,7 @@ import weakref
 from collections import OrderedDict
 from typing import Any
 
-from asc_core.encoder import Encoder
-from asc_core.tasks.base import Examples, Features, Task
+from asc_core.tasks.base import Examples, Features, Reader, Task
 
 KEPT_PER_TASK = 8
 
@@ -18,23 +17,21 @@ _lock = threading.Lock()
 
 
 def tokenised(
-    encoder: Encoder, task: Task, split: str, limit: int | None = None, seed: int = 0
+    reader: Reader, task: Task, split: str, limit: int | None = None, seed: int = 0
 ) -> tuple[Examples, Features]:
     """The examples of a split and their features; those used last are kept as long as the task lives."""
-    config = encoder.model.config
-    slots = tuple((getattr(config, "slot_id2label", None) or {}).values())
-    reads = (encoder.architecture, encoder.head, encoder.labels, slots, encoder.max_length)
-    key = (split, limit, seed if limit is not None else 0, id(encoder.tokenizer), *reads)
+    reads = (reader.head, reader.labels, reader.slot_labels, reader.max_length, reader.type_vocab_size)
+    key = (split, limit, seed if limit is not None else 0, id(reader.tokenizer), *reads)
     with _lock:
         kept = _kept.setdefault(task, OrderedDict())
         found = kept.get(key)
-        if found is not None and found[0]() is encoder.tokenizer:
+        if found is not None and found[0]() is reader.tokenizer:
             kept.move_to_end(key)
             return found[1:]
     examples = task.examples(split, limit, seed)
-    features = task.features(examples, encoder)
+    features = task.features(examples, reader)
     with _lock:
-        kept[key] = (weakref.ref(encoder.tokenizer), examples, features)
+        kept[key] = (weakref.ref(reader.tokenizer), examples, features)
         while len(kept) > KEPT_PER_TASK:
             kept.popitem(last=False)
     return examples, features

@@ -54,10 +54,23 @@ def layer_times(
 ) -> LatencyTable:
     """Measure, or read from the study, what `CostModel.with_latency` takes.
 
-    lengths: (n,) tokens of a task's features; texts are as in `measure_latency`. repeats: turns, in each of which
-    every width is timed once on the same texts; fewer (but 3) where `seconds` are over. study: where it is kept, under
-    encoder shape, device, threads, batch size and mean length; again: measure though it is there.
-    Raises: Cancelled between two passes; UserError as the study does.
+    Args:
+        encoder: the uncut model.
+        lengths: (n,) tokens of a task's features; texts are as in `measure_latency`.
+        batch_size: of one forward pass.
+        repeats: turns, in each of which every width is timed once on the same texts.
+        seconds: after so many there are fewer turns, though 3 at least.
+        seed: of texts and order.
+        study: where the table is kept, under encoder shape, device, threads, batch size and mean length.
+        again: measure though it is there.
+        progress: told how far it is; may cancel.
+
+    Returns:
+        Nanoseconds of a layer by its number of heads and of neurons, on this machine.
+
+    Raises:
+        Cancelled: between two passes.
+        UserError: as the study does.
     """
     lengths = np.asarray(lengths)
     known = (

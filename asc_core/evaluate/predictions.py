@@ -12,37 +12,37 @@ import torch
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.evaluate.batches import BatchLimits, by_length
-from asc_core.evaluate.lean import Lean
-from asc_core.evaluate.pace import Exploration, limits_of, pace_of
+from asc_core.evaluate.fast_forward import FastForward
+from asc_core.evaluate.throughput import BatchSizeTuner, batch_limits_of, throughput_of
 from asc_core.probes import between_layers
 from asc_core.progress import Progress
-from asc_core.tasks.base import Features, Task
+from asc_core.tasks.base import Features, Reader, Task
 
 
 def predict(
-    encoder: Encoder,
+    encoder: Reader,
     task: Task,
     features: Features,
     progress: Progress | None = None,
     limits: BatchLimits | None = None,
-    run: Callable[[dict[str, torch.Tensor]], Any] | None = None,
+    forward: Callable[[dict[str, torch.Tensor]], Any] | None = None,
 ) -> list[Any]:
     """One prediction a feature, in the features' order.
 
     limits: of a batch; by default the size that was measured to be the fastest here, which is found out on the first
-    occasion. run: gives the model's output, `Lean` by default.
+    occasion. forward: gives the model's output; by default an encoder runs as `FastForward`, any other reader as it is.
     A batch that does not fit into memory is halved, and so is every later one of that size.
     Raises: Cancelled between two layers; UserError where a single feature does not fit into memory.
     """
     progress = progress or Progress()
     predictions: list[Any] = [None] * len(features)
-    exploration = None
-    if limits is None and pace_of(encoder) is None:
-        exploration = Exploration(encoder, features.lengths)
-        exploration = exploration if exploration.worthwhile else None
-    chosen = exploration.batches() if exploration else by_length(features.lengths, limits or limits_of(encoder))
+    tuner = None
+    if limits is None and isinstance(encoder, Encoder) and throughput_of(encoder) is None:
+        tuner = BatchSizeTuner(encoder, features.lengths)
+        tuner = tuner if tuner.worthwhile else None
+    chosen = tuner.batches() if tuner else by_length(features.lengths, limits or batch_limits_of(encoder))
     waiting = chosen[::-1]
-    run = run or Lean(encoder)
+    forward = forward or runner(encoder)
     fits = float("inf")  # tokens
     done = 0
     with torch.inference_mode(), between_layers(progress.check):
@@ -54,9 +54,9 @@ def predict(
                 waiting += _halves(rows)
                 continue
             try:
-                with exploration.timing(rows) if exploration else nullcontext():
+                with tuner.timing(rows) if tuner else nullcontext():
                     batch = task.batch(features, rows, encoder)
-                    found = task.predict(run(batch.inputs), batch)
+                    found = task.predict(forward(batch.inputs), batch)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -75,9 +75,13 @@ def predict(
                 predictions[row] = prediction
             done += len(rows)
     progress.step(done, len(features), "features evaluated")
-    if exploration:
-        exploration.conclude()
+    if tuner:
+        tuner.remember_best()
     return predictions
+
+
+def runner(reader: Reader) -> Callable[[dict[str, torch.Tensor]], Any]:
+    return FastForward(reader) if isinstance(reader, Encoder) else reader.forward
 
 
 def is_out_of_memory(error: BaseException) -> bool:

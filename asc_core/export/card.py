@@ -15,8 +15,7 @@ import torch
 import transformers
 
 from asc_core.export.check import Checked
-from asc_core.plan.cost import Cost
-from asc_core.values import Estimate, Plan
+from asc_core.values import Cost, Estimate, Plan
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder

@@ -14,8 +14,8 @@ from asc_core.errors import UserError
 from asc_core.export import unpickle
 from asc_core.export.check import run_alone
 from asc_core.export.folder import is_disk_full
+from asc_core.json_files import read_json
 from asc_core.progress import Progress
-from asc_core.values import read_json
 
 # What transformers and peft call pickled weights, and what they call the same in safetensors.
 _SINGLE = {"pytorch_model.bin": "model.safetensors", "adapter_model.bin": "adapter_model.safetensors"}

@@ -1,17 +1,17 @@
 """Which parts go: plans from thresholds, kept shares and budgets, and what a plan costs."""
 
 from asc_core.plan.budgets import ONE_SCALE, by_budget, smallest_share
-from asc_core.plan.cost import BUDGETS, COUNTED, Budget, Cost, CostModel
+from asc_core.plan.cost import BUDGETS, COUNTED, Budget, CostModel
 from asc_core.plan.latency import LatencyTable
 from asc_core.plan.layer_drop import STRATEGIES, by_layer_drop
 from asc_core.plan.margins import threshold_of, undecided
-from asc_core.plan.parts import KINDS, Part, Parts
+from asc_core.plan.parts import Part, Parts
 from asc_core.plan.thresholds import asc_greedy, by_share, by_threshold, redundant_layers
+from asc_core.values import Cost
 
 __all__ = [
     "BUDGETS",
     "COUNTED",
-    "KINDS",
     "ONE_SCALE",
     "STRATEGIES",
     "Budget",

@@ -18,13 +18,12 @@ from typing import Literal
 import numpy as np
 
 from asc_core.errors import UserError
+from asc_core.parts import BLOCKS, BLOCKS_OF, SUBLAYERS
 from asc_core.plan.cost import COUNTED, Budget, CostModel, WidthCosts
 from asc_core.plan.depth import layers_within, smallest_depth
 from asc_core.plan.knapsack import Items, fill
 from asc_core.plan.ladders import Ladder, climb
 from asc_core.plan.parts import (
-    BLOCKS,
-    SUBLAYER_OF,
     Hand,
     Masks,
     Parts,
@@ -41,7 +40,7 @@ from asc_core.plan.thresholds import minimum_note
 from asc_core.values import Plan, Scores
 
 Level = Literal["blocks", "sublayers", "layers"]
-LEVELS: dict[str, tuple[str, ...]] = {"blocks": BLOCKS, "sublayers": tuple(SUBLAYER_OF), "layers": ("layers",)}
+LEVELS: dict[str, tuple[str, ...]] = {"blocks": BLOCKS, "sublayers": SUBLAYERS, "layers": ("layers",)}
 
 ONE_SCALE = frozenset({"fisher", "ablation", "obs"})
 """Methods whose score means the same on a head and on a neuron, so that they can be added up and traded as they are."""
@@ -220,7 +219,7 @@ class _Question:
         shape = self.scores.shape
         layers = self.hand.layers(np.ones(shape.layers, dtype=bool))
         used = np.isin(np.arange(len(shape.heads)), np.asarray(shape.rows)[layers])
-        choosable = {SUBLAYER_OF.get(kind, kind) for kind in self.kinds}
+        choosable = {BLOCKS_OF.get(kind, kind) for kind in self.kinds}
         kept = {}
         for blocks in BLOCKS:
             cut = getattr(self.hand.cut, blocks)
@@ -261,7 +260,7 @@ def _parts_within(
     unit = question.cost_model.unit_costs(budget, base.layers)
     groups, members = [], []
     for kind in question.kinds:
-        blocks = SUBLAYER_OF.get(kind, kind)
+        blocks = BLOCKS_OF.get(kind, kind)
         free = np.flatnonzero(~base.kept[blocks] & ~getattr(question.hand.cut, blocks))
         values, costs = flat_scores(scores, kind), np.asarray(getattr(unit, blocks))[rows_of(shape, blocks)[free]]
         if kind == blocks:
@@ -288,7 +287,7 @@ def _widths_within(
     one_scale = _on_one_scale(question, one_scale)
     ladders, members = [], []
     for kind in question.kinds:
-        blocks = SUBLAYER_OF.get(kind, kind)
+        blocks = BLOCKS_OF.get(kind, kind)
         values = flat_scores(question.scores, kind)
         for row, place in enumerate(slices(shape, blocks)):
             kept, cut = base.kept[blocks][place], getattr(question.hand.cut, blocks)[place]

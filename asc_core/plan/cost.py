@@ -17,28 +17,12 @@ import numpy as np
 
 from asc_core.errors import UserError
 from asc_core.plan.latency import LatencyTable
-from asc_core.values import Plan, Shape
+from asc_core.values import Cost, Plan, Shape
 
 Counted = Literal["flops", "parameters", "bytes"]
 Budget = Literal["flops", "parameters", "bytes", "latency"]
 COUNTED: tuple[str, ...] = get_args(Counted)
 BUDGETS: tuple[str, ...] = get_args(Budget)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """parameters: of the whole model, with embeddings and task head. encoder_parameters: of the layers alone.
-
-    flops: of the encoder's layers for one text of the task, unpadded, on average (2 per multiply-add; embeddings,
-    norms, activations, softmax and task head are not counted). bytes: of the weights in a file. latency: seconds of a
-    batch as foretold by the latency table, None without one.
-    """
-
-    parameters: int
-    encoder_parameters: int
-    flops: float
-    bytes: int
-    latency: float | None = None
 
 
 @dataclass(frozen=True)

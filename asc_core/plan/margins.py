@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from asc_core.errors import UserError
-from asc_core.plan.parts import BLOCKS, SUBLAYER_OF, Masks, flat_scores, kinds_of, rows_of, slices
+from asc_core.parts import BLOCKS, BLOCKS_OF
+from asc_core.plan.parts import Masks, flat_scores, kinds_of, rows_of, slices
 from asc_core.values import PartValues, Plan, Scores
 
 
@@ -67,7 +68,7 @@ def _cut(scores: Scores, plan: Plan, kind: str) -> tuple[np.ndarray, np.ndarray,
     if kind in BLOCKS:
         rows = rows_of(shape, kind)
         return flat, getattr(masks, kind), np.where(used[rows], rows, -1)
-    kept = np.array([len(row) > 0 for row in getattr(plan, SUBLAYER_OF[kind])])
+    kept = np.array([len(row) > 0 for row in getattr(plan, BLOCKS_OF[kind])])
     return flat, kept, np.where(used, np.arange(len(used)), -1)
 
 

@@ -13,11 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from asc_core.errors import UserError
+from asc_core.parts import BLOCKS, BLOCKS_OF, KINDS, SUBLAYERS
 from asc_core.values import Plan, Scores, Shape
-
-BLOCKS = ("heads", "neurons")
-SUBLAYER_OF = {"attention": "heads", "ffn": "neurons"}
-KINDS = (*BLOCKS, *SUBLAYER_OF, "layers")
 
 
 class Part(NamedTuple):
@@ -189,7 +186,7 @@ def kinds_of(scores: Scores) -> tuple[str, ...]:
 def usual_kinds(scores: Scores) -> tuple[str, ...]:
     """What a method's scores are usually cut by: heads and neurons where it has them, else sublayers, else layers."""
     have = kinds_of(scores)
-    for level in (BLOCKS, tuple(SUBLAYER_OF), ("layers",)):
+    for level in (BLOCKS, SUBLAYERS, ("layers",)):
         if any(kind in have for kind in level):
             return tuple(kind for kind in level if kind in have)
     raise UserError(f"The method {scores.method} has no scores at all; choose another method.")
@@ -230,7 +227,7 @@ def _masks(shape: Shape, parts: Parts, removed: bool) -> Masks:
     masks = Masks.of(shape, False)
     for part in parts:
         kind, row, number = Part(*part)
-        blocks = SUBLAYER_OF.get(kind, kind)
+        blocks = BLOCKS_OF.get(kind, kind)
         if blocks not in (*BLOCKS, "layers"):
             raise UserError(f"There are no parts called {kind!r}; choose from {', '.join(KINDS)}.")
         rows = shape.layers if blocks == "layers" else len(shape.heads)
@@ -240,7 +237,7 @@ def _masks(shape: Shape, parts: Parts, removed: bool) -> Masks:
             masks.layers[row] = True
             continue
         count, start = getattr(shape, blocks)[row], starts(shape, blocks)[row]
-        if number is None or kind in SUBLAYER_OF:
+        if number is None or kind in BLOCKS_OF:
             getattr(masks, blocks)[start : start + count] = True
         elif 0 <= number < count:
             getattr(masks, blocks)[start + number] = True

@@ -12,9 +12,8 @@ from typing import Literal
 import numpy as np
 
 from asc_core.errors import UserError
+from asc_core.parts import BLOCKS, BLOCKS_OF
 from asc_core.plan.parts import (
-    BLOCKS,
-    SUBLAYER_OF,
     Hand,
     Parts,
     best,
@@ -128,8 +127,8 @@ def by_threshold(
             if not (above | hand.holding).any():
                 raise UserError(f"A threshold of {value:g} removes every layer; the highest score is {flat.max():g}.")
             layers = above
-        elif kind in SUBLAYER_OF:
-            keep[SUBLAYER_OF[kind]] &= above[rows_of(shape, SUBLAYER_OF[kind])]
+        elif kind in BLOCKS_OF:
+            keep[BLOCKS_OF[kind]] &= above[rows_of(shape, BLOCKS_OF[kind])]
         else:
             keep[kind] &= above
     if min_heads:

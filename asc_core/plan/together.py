@@ -15,12 +15,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from asc_core.errors import UserError
+from asc_core.parts import BLOCKS, WHOLE
 from asc_core.values import PartValues, Scores
 
 Combination = Literal["most", "weighted"]
 COMBINATIONS: tuple[str, ...] = get_args(Combination)
-BLOCKS = ("heads", "neurons")
-WHOLE = ("attention", "ffn", "layers")
 
 
 def together(scores: Sequence[Scores], how: Combination = "most", weights: Sequence[float] | None = None) -> Scores:

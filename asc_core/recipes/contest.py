@@ -8,7 +8,7 @@ from pathlib import Path
 
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
-from asc_core.evaluate import Measured, estimate, measure
+from asc_core.evaluate import PerExampleResult, estimate, measure
 from asc_core.plan import Cost
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
@@ -35,7 +35,7 @@ class Entry:
 def contest(
     encoder: Encoder,
     task: Task,
-    original: Measured,
+    original: PerExampleResult,
     knobs: Knobs = Knobs(),
     names: Sequence[str] = ENTRANTS,
     *,

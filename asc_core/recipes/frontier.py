@@ -14,7 +14,7 @@ from asc_core.compress.repaired import Repaired
 from asc_core.compress.repairs import RepairName
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
-from asc_core.evaluate import Measured, estimate, measure, measuring
+from asc_core.evaluate import PerExampleResult, estimate, measure, measuring
 from asc_core.plan import Budget, Cost, CostModel, LatencyTable, by_budget, smallest_share
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
@@ -81,7 +81,7 @@ class Workbench:
         )
 
     @cached_property
-    def original(self) -> Measured:
+    def original(self) -> PerExampleResult:
         return measure(self.encoder, self.task, self.split, progress=self.progress)
 
     def compressed(self, plan: Plan) -> Encoder:

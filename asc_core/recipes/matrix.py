@@ -24,7 +24,7 @@ from asc_core.compress.repairs import RepairName, cut_and_repair, decides
 from asc_core.compress.step import Around, Step
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
-from asc_core.evaluate import Measured, estimate, measure
+from asc_core.evaluate import PerExampleResult, estimate, measure
 from asc_core.plan import by_budget
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.plan.together import Combination, together
@@ -67,7 +67,7 @@ class Cell:
 
     row: str
     column: str
-    measured: Measured
+    measured: PerExampleResult
     estimate: Estimate
     key: str
 
@@ -86,7 +86,7 @@ class ApplicationMatrix:
     general: Task | None = None
     base: Encoder | None = None
     then: Sequence[Step] = ()
-    known: Mapping[str, Measured] = field(default_factory=dict)
+    known: Mapping[str, PerExampleResult] = field(default_factory=dict)
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
@@ -126,7 +126,7 @@ class ApplicationMatrix:
     def agnostic(self) -> list[str]:
         return [MIXED, *([GENERAL] if self.general is not None else []), MAGNITUDE, RANDOM]
 
-    def original(self, column: Application) -> Measured:
+    def original(self, column: Application) -> PerExampleResult:
         """The column's whole model; computed once."""
         key = self.key(ORIGINAL, column)
         if key not in self._originals:
@@ -215,7 +215,7 @@ class ApplicationMatrix:
         return {}
 
     @cached_property
-    def _originals(self) -> dict[str, Measured]:
+    def _originals(self) -> dict[str, PerExampleResult]:
         return {}
 
     @cached_property
@@ -250,7 +250,7 @@ class ApplicationMatrix:
     def _progress(self) -> Progress:
         return self.progress or Progress()
 
-    def measured(self, encoder: Encoder, column: Application) -> Measured:
+    def measured(self, encoder: Encoder, column: Application) -> PerExampleResult:
         """What a model, the column's own or one made of it, does on the column's examples."""
         reference = None
         if not column.task.labelled and encoder is not column.encoder:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from asc_core.evaluate import Measured, estimate
+from asc_core.evaluate import PerExampleResult, estimate
 from asc_core.recipes.matrix import ORIGINAL, Application, ApplicationMatrix, Cell
 from asc_core.recipes.price import prices
 from asc_core.values import Estimate
@@ -47,7 +47,7 @@ class Kept(Protocol):
 def cells_in_study(matrix: ApplicationMatrix, study: Kept) -> Iterator[Cell]:
     """The matrix's cells; those that the study has are read, the others are kept as they are measured."""
     split = matrix.settings.split
-    known: dict[str, Measured] = dict(matrix.known)
+    known: dict[str, PerExampleResult] = dict(matrix.known)
     for column in matrix.applications:
         study.set_aside_other_data(column.task.name, split, column.task.data(split))
         wanted = [matrix.key(row, column) for row in matrix.rows]
@@ -57,11 +57,11 @@ def cells_in_study(matrix: ApplicationMatrix, study: Kept) -> Iterator[Cell]:
             found = study.statistics(column.encoder.weights, key, column.task.name, split)
             if found is not None:
                 numbers, statistics = found
-                known[key] = Measured(column.task.metric.name, split, numbers, statistics, len(numbers))
+                known[key] = PerExampleResult(column.task.metric.name, split, numbers, statistics, len(numbers))
     matrix.known = known
     names = {application.name: application for application in matrix.applications}
 
-    def keep(column: Application, key: str, measured: Measured, estimated: Estimate, name: str) -> None:
+    def keep(column: Application, key: str, measured: PerExampleResult, estimated: Estimate, name: str) -> None:
         study.save_evaluation(
             column.encoder.weights,
             key,

@@ -17,11 +17,12 @@ from asc_core.compress.repairs import RepairName, cut_and_repair
 from asc_core.compress.step import Around, Step
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
+from asc_core.json_files import read_json, write_json
 from asc_core.progress import Progress
 from asc_core.recipes.registry import STEPS
 from asc_core.tasks.base import Task
 from asc_core.train.run import STATE_FORMAT
-from asc_core.values import Plan, read_json, write_json
+from asc_core.values import Plan
 
 RECIPE_FORMAT = "asc-recipe/1"
 

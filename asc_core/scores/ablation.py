@@ -17,6 +17,7 @@ import torch
 
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
+from asc_core.parts import ABLATED, NEURON_GROUPS, SUBLAYERS
 from asc_core.progress import Progress
 from asc_core.scores.neuron_groups import GROUPS, neuron_groups
 from asc_core.scores.origin import origin
@@ -28,7 +29,6 @@ from asc_core.tasks.base import Examples, Features, Metric, Task
 from asc_core.values import PartValues, Scores, Shape
 
 ABLATION, ABLATION_METRIC = "ablation", "ablation-metric"
-PARTS = ("heads", "attention", "ffn", "layers", "neuron-groups")
 SPLIT_HALVES = 50
 _STATE_VERSION = 1
 
@@ -37,7 +37,7 @@ def ablate(
     encoder: Encoder,
     task: Task,
     *,
-    parts: Sequence[str] = PARTS,
+    parts: Sequence[str] = ABLATED,
     split: str = "train",
     samples: int | None = 256,
     seed: int = 0,
@@ -51,7 +51,7 @@ def ablate(
     Both are such that higher = contributes more: the loss without the part less the dense one; the dense metric less
     the one without it. Either may be negative: the task does better without the part.
 
-    parts: which kinds of `PARTS`. Single neurons get the value of their group divided by its size ("neuron-groups",
+    parts: which kinds of `ABLATED`. Single neurons get the value of their group divided by its size ("neuron-groups",
     `groups` of them a row, see `neuron_groups`). A part of weights that several layers share is switched off in all of
     them. batch_tokens: tokens that go through the layers at once, padding counted; results do not depend on it beyond
     rounding. samples, split, study, progress: as in `sweep`; an ablation that was cancelled or killed goes on with the
@@ -69,7 +69,7 @@ def ablate(
     settings = (encoder.weights, task.name, texts, split, seed, work.tokens, list(parts), groups)
     key = json.dumps(["ablation", _STATE_VERSION, *settings])
     state = _State.restore(study.partial(key) if study is not None else None)
-    if "neuron-groups" in parts and not state.groups:
+    if NEURON_GROUPS in parts and not state.groups:
         inputs = (task.batch(work.features, rows, encoder).inputs for rows in work.batches)
         state.groups = neuron_groups(encoder, inputs, groups, seed)
     listed = parts_of(encoder.shape, parts, state.groups)
@@ -88,10 +88,10 @@ def parts_of(shape: Shape, kinds: Sequence[str], groups: Sequence[np.ndarray] = 
     for row, heads in enumerate(shape.heads):
         if "heads" in kinds:
             found += [Part("heads", row, head, (head,)) for head in range(heads)]
-        found += [Part(kind, row) for kind in ("attention", "ffn") if kind in kinds]
-        if "neuron-groups" in kinds:
+        found += [Part(kind, row) for kind in SUBLAYERS if kind in kinds]
+        if NEURON_GROUPS in kinds:
             count = int(groups[row].max()) + 1 if groups[row].size else 0
-            found += [Part("neuron-groups", row, g, tuple(np.flatnonzero(groups[row] == g))) for g in range(count)]
+            found += [Part(NEURON_GROUPS, row, g, tuple(np.flatnonzero(groups[row] == g))) for g in range(count)]
     if "layers" in kinds:
         found += [Part("layers", layer) for layer in range(shape.layers)]
     return sorted(found, key=lambda part: part.first_layer(shape.rows))
@@ -119,8 +119,8 @@ class Work:
         batch_tokens: int | None,
     ) -> Work:
         for kind in kinds:
-            if kind not in PARTS:
-                raise UserError(f"There is no kind of part {kind!r}; there are: {', '.join(PARTS)}.")
+            if kind not in ABLATED:
+                raise UserError(f"There is no kind of part {kind!r}; there are: {', '.join(ABLATED)}.")
         if not task.labelled:
             raise UserError(
                 f"Ablation measures the loss, and the task {task.name} has no labels: name its label field."
@@ -356,7 +356,7 @@ def _reliabilities(parts: Sequence[Part], changes: Weighted, examples: int, seed
 
 def _values(parts: Sequence[Part], numbers: np.ndarray, shape: Shape, groups: Sequence[np.ndarray]) -> PartValues:
     """One number a part, put where it belongs. A neuron has the share of its group's number that falls on it."""
-    table: Mapping[str, dict[tuple[int, int], float]] = {kind: {} for kind in PARTS}
+    table: Mapping[str, dict[tuple[int, int], float]] = {kind: {} for kind in ABLATED}
     for part, number in zip(parts, numbers, strict=True):
         table[part.kind][part.place, part.index] = float(number)
 
@@ -369,10 +369,10 @@ def _values(parts: Sequence[Part], numbers: np.ndarray, shape: Shape, groups: Se
         heads = tuple(
             np.asarray([table["heads"][row, head] for head in range(count)]) for row, count in enumerate(shape.heads)
         )
-    if table["neuron-groups"]:
+    if table[NEURON_GROUPS]:
         sizes = [np.bincount(group) for group in groups]
         neurons = tuple(
-            np.asarray([table["neuron-groups"][row, int(g)] / sizes[row][g] for g in group])
+            np.asarray([table[NEURON_GROUPS][row, int(g)] / sizes[row][g] for g in group])
             for row, group in enumerate(groups)
         )
     return PartValues(heads, neurons, places("attention"), places("ffn"), places("layers"))

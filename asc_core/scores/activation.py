@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from asc_core.scores.collector import KIND_OF_BLOCK, Collector, Tally
+from asc_core.parts import BLOCKS, BLOCKS_OF
+from asc_core.scores.collector import Collector, Tally
 from asc_core.scores.streaming import NORMAL_QUANTILE, Statistic, Sums
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from asc_core.scores.collector import BatchView, ReadoutWeights
     from asc_core.values import Shape
 
-PARTS = ("heads", "neurons")
 IN_CACHE = 1 << 19  # numbers: 2 MiB, what the second levels of two cores hold
 
 
@@ -39,7 +39,7 @@ class Activations(Collector):
 
     @torch.no_grad()
     def read(self, readout: Readout, inputs: torch.Tensor) -> None:
-        kind = KIND_OF_BLOCK[readout.kind]
+        kind = BLOCKS_OF[readout.kind]
         lengths = self.weights.squared_columns[readout.kind, readout.row].sqrt()
         sums, absolutes, squares = self._sums(inputs)
         drive, absolute, square = sums * lengths, absolutes * lengths, squares * lengths.square()
@@ -67,7 +67,7 @@ class Activations(Collector):
 
     def statistics(self) -> dict[str, Statistic]:
         found = {}
-        for kind in PARTS:
+        for kind in BLOCKS:
             for name in ("absolute", "square", "drive"):
                 found[f"{name}.{kind}"] = Statistic(self.tally.mean(f"{name}.{kind}"), "token", kind != "neurons")
         cross = self.tally.mean("drive.neurons") * self.tally.mean("square.neurons")
@@ -82,7 +82,7 @@ def power(means: Mapping[str, np.ndarray], shape: Shape) -> dict[str, np.ndarray
 def fluctuation(means: Mapping[str, np.ndarray], shape: Shape) -> dict[str, np.ndarray]:
     """Var[x_j] ||W_j||^2, summed over a head's columns. means: "square" and "drive" of heads, of neurons, or both."""
     found = {}
-    for kind in PARTS:
+    for kind in BLOCKS:
         if f"square.{kind}" in means:
             squared_means = np.square(means[f"drive.{kind}"])
             if kind == "heads":

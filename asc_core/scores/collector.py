@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from asc_core.encoder import Encoder
     from asc_core.tasks.base import Batch, Targets
 
-KIND_OF_BLOCK = {"attention": "heads", "ffn": "neurons"}
 TOKEN_SHARE = 1 / 16
 MIN_TOKENS = 2
 SAMPLED_FEATURES = 256  # that a collector may keep something of, one by one

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from asc_core import modeling
+from asc_core.parts import BLOCKS_OF
 from asc_core.progress import Progress
-from asc_core.scores.collector import KIND_OF_BLOCK
 from asc_core.scores.sensitivity import GateGradients
 from asc_core.scores.sweep_pass import BATCH_TOKENS, SweepPass, batches_by_length
 
@@ -74,7 +74,7 @@ def gate_gradients(
         progress.step(done, len(lengths), f"gradients of {task.name}")
         view, (collector,) = work.observe(rows)
         assert isinstance(collector, GateGradients)
-        here = {kind: collector.tally.by_place(kind) for kind in KIND_OF_BLOCK.values()}
+        here = {kind: collector.tally.by_place(kind) for kind in BLOCKS_OF.values()}
         if watch is not None:
             here["feeders"] = [view.per_feature(sums) for sums in watch.taken()]
         for kind, values in here.items():

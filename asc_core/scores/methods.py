@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from asc_core.errors import UserError
+from asc_core.parts import BLOCKS, KINDS
 from asc_core.scores import activation, magnitude, representation
 from asc_core.scores.activation import Activations
 from asc_core.scores.alignment import PooledStates, alignment_of_layers
@@ -27,7 +28,6 @@ from asc_core.values import PartValues, Shape
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder
 
-ALL_PARTS = ("heads", "neurons", "attention", "ffn", "layers")
 Means = Mapping[str, np.ndarray]
 
 
@@ -107,7 +107,7 @@ def _normalised_by_layer(means: Means, shape: Shape) -> dict[str, np.ndarray]:
     return scores
 
 
-def _statistics(prefix: str, unit: str, parts: Sequence[str] = ALL_PARTS) -> dict[str, str]:
+def _statistics(prefix: str, unit: str, parts: Sequence[str] = KINDS) -> dict[str, str]:
     return {f"{prefix}.{part}": unit for part in parts}
 
 
@@ -147,7 +147,7 @@ METHODS: dict[str, Method] = {
             "output against its input (block influence). Heads and neurons on a sample of the tokens.",
             "ShortGPT, arXiv 2403.03853; sublayers: What Matters in Transformers, arXiv 2406.15786",
             "none",
-            ALL_PARTS,
+            KINDS,
             Updates,
             _statistics("update", "token"),
             _each_part,
@@ -159,7 +159,7 @@ METHODS: dict[str, Method] = {
             "tokens. Heads and neurons on a sample of the tokens.",
             "as `update`, with the magnitude that a cosine ignores",
             "none",
-            ALL_PARTS,
+            KINDS,
             Updates,
             _statistics("update-norm", "token"),
             _each_part,
@@ -194,7 +194,7 @@ METHODS: dict[str, Method] = {
             "Mean over examples of |dL/dm|, m a gate on the part; not normalised by layer.",
             "Michel et al. 2019, arXiv 1905.10650, equation 3",
             "gold or own",
-            ALL_PARTS,
+            KINDS,
             GateGradients,
             _statistics("michel", "feature"),
             _each_part,
@@ -230,7 +230,7 @@ METHODS: dict[str, Method] = {
             "all heads of the encoder, row by row.",
             "Kwon et al. 2022, arXiv 2204.09656",
             "gold or own",
-            ALL_PARTS,
+            KINDS,
             GateGradients,
             _statistics("fisher", "feature"),
             _each_part,
@@ -244,7 +244,7 @@ METHODS: dict[str, Method] = {
             "do harm.",
             "Optimal Brain Damage, LeCun et al. 1989; Molchanov et al. 2019, arXiv 1906.10771, equation 6, signed",
             "gold or own",
-            ALL_PARTS,
+            KINDS,
             GateGradients,
             _statistics("taylor2", "feature"),
             _each_part,
@@ -257,7 +257,7 @@ METHODS: dict[str, Method] = {
             "(the package takes the absolute value batch by batch). Computed without gradients of weights.",
             "TextPruner, Yang et al. 2022, arXiv 2203.15996",
             "gold or own",
-            ALL_PARTS,
+            KINDS,
             GateGradients,
             _statistics("gradient", "feature"),
             _absolute,
@@ -271,7 +271,7 @@ METHODS: dict[str, Method] = {
             "them.",
             "TextPruner, Yang et al. 2022, arXiv 2203.15996, section 3.2",
             "own",
-            ALL_PARTS,
+            KINDS,
             ArgmaxGateGradients,
             _statistics("gradient-argmax", "feature"),
             _absolute,
@@ -286,7 +286,7 @@ METHODS: dict[str, Method] = {
             "outputs themselves, as in the paper, the gradient of an unpruned model is 0.) Temperature 1.",
             "K-prune, Park et al. 2023, arXiv 2308.03449, section 4.2",
             "own",
-            ALL_PARTS,
+            KINDS,
             SampledGateGradients,
             _statistics("fisher-sampled", "feature"),
             _half,
@@ -313,9 +313,9 @@ METHODS: dict[str, Method] = {
             "columns.",
             "Wanda, Sun et al. 2023, arXiv 2306.11695, for structures (with the L1 norm of activations)",
             "none",
-            activation.PARTS,
+            BLOCKS,
             Activations,
-            _statistics("absolute", "token", activation.PARTS),
+            _statistics("absolute", "token", BLOCKS),
             _each_part,
         ),
         Method(
@@ -325,9 +325,9 @@ METHODS: dict[str, Method] = {
             "over its columns. What a part writes on average could be folded into the bias and does not count.",
             "FLAP, An et al. 2023, arXiv 2312.11983, before its standardisation",
             "none",
-            activation.PARTS,
+            BLOCKS,
             Activations,
-            _statistics("square", "token", activation.PARTS) | _statistics("drive", "token", activation.PARTS),
+            _statistics("square", "token", BLOCKS) | _statistics("drive", "token", BLOCKS),
             activation.fluctuation,
             margins=activation.fluctuation_margin,
         ),
@@ -338,9 +338,9 @@ METHODS: dict[str, Method] = {
             "over its columns.",
             "K-prune, Park et al. 2023, arXiv 2308.03449, section 4.2",
             "none",
-            activation.PARTS,
+            BLOCKS,
             Activations,
-            _statistics("square", "token", activation.PARTS),
+            _statistics("square", "token", BLOCKS),
             activation.power,
         ),
         Method(
@@ -385,7 +385,7 @@ METHODS: dict[str, Method] = {
             "L2 norm of the weights that go away with the part. Looks at no data.",
             "Han et al. 2015, arXiv 1506.02626, for structures",
             "none",
-            ALL_PARTS,
+            KINDS,
             from_weights=magnitude.magnitude,
         ),
         Method(
@@ -394,7 +394,7 @@ METHODS: dict[str, Method] = {
             "Numbers drawn by seed: what any other method must beat.",
             "baseline",
             "none",
-            ALL_PARTS,
+            KINDS,
             from_weights=magnitude.chance,
         ),
     )

@@ -19,7 +19,8 @@ import torch
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.gates import gated
-from asc_core.plan.parts import BLOCKS, flat_scores, slices
+from asc_core.parts import BLOCKS, REMOVABLE
+from asc_core.plan.parts import flat_scores, slices
 from asc_core.progress import Progress
 from asc_core.scores.origin import origin
 from asc_core.scores.resume import SECONDS_BETWEEN_SAVES, PartialStore
@@ -31,7 +32,6 @@ from asc_core.values import Plan, Scores, Shape
 POINTS = 10
 RANDOM_SEEDS = (0, 1, 2)
 REPLICATES = 1000
-REMOVABLE = ("heads", "neurons", "layers")
 _STATE_VERSION = 1
 
 

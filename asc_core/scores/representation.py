@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from asc_core.scores.collector import KIND_OF_BLOCK, Collector, Tally
+from asc_core.parts import BLOCKS_OF
+from asc_core.scores.collector import Collector, Tally
 from asc_core.scores.streaming import Statistic
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Updates(Collector):
         else:
             squared = x.square() * self.weights.squared_columns[readout.kind, readout.row]
         norm = torch.linalg.vecdot(residual, residual).unsqueeze(-1)
-        kind = KIND_OF_BLOCK[readout.kind]
+        kind = BLOCKS_OF[readout.kind]
         self._add(kind, readout.row, self.view.sum_sample, change(norm, along, squared.clamp_min(0)))
 
     def _add(self, kind: str, place: int, total: object, values: tuple[torch.Tensor, torch.Tensor]) -> None:

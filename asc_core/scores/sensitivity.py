@@ -11,11 +11,10 @@ from typing import Any
 
 import torch
 
+from asc_core.parts import BLOCKS_OF, KINDS
 from asc_core.probes import Readout
-from asc_core.scores.collector import KIND_OF_BLOCK, BatchView, Collector, ReadoutWeights, Tally
+from asc_core.scores.collector import BatchView, Collector, ReadoutWeights, Tally
 from asc_core.scores.streaming import Statistic
-
-PARTS = ("heads", "neurons", "attention", "ffn", "layers")
 
 
 def random_projection(output: Any, mask: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -88,7 +87,7 @@ class GateGradients(Collector):
         else:
             gradients = product.sum(1)
         gradients = self.view.per_feature(gradients)
-        self.tally.add(KIND_OF_BLOCK[readout.kind], readout.row, gradients)
+        self.tally.add(BLOCKS_OF[readout.kind], readout.row, gradients)
         self.tally.add(readout.kind, readout.row, gradients.sum(1, keepdim=True))
 
     @torch.no_grad()
@@ -99,7 +98,7 @@ class GateGradients(Collector):
     def statistics(self) -> dict[str, Statistic]:
         self.source = None  # its hook refers back to us: the cycle would keep memory until garbage is collected
         found = {"michel-token.heads": Statistic(self.tally.total("per-token.heads"), "token")}
-        for kind in PARTS:
+        for kind in KINDS:
             g = self.tally.total(kind)
             for name, values in (
                 ("michel", g.abs()),
@@ -121,7 +120,7 @@ class SampledGateGradients(GateGradients):
         self.source = None
         return {
             f"fisher-sampled.{kind}": Statistic(self.tally.total(kind).square(), "feature", kind != "neurons")
-            for kind in PARTS
+            for kind in KINDS
         }
 
 
@@ -136,7 +135,7 @@ class ArgmaxGateGradients(GateGradients):
     def statistics(self) -> dict[str, Statistic]:
         self.source = None
         return {
-            f"gradient-argmax.{kind}": Statistic(self.tally.total(kind), "feature", kind != "neurons") for kind in PARTS
+            f"gradient-argmax.{kind}": Statistic(self.tally.total(kind), "feature", kind != "neurons") for kind in KINDS
         }
 
 

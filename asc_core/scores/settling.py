@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
+from asc_core.parts import SINGLE
 from asc_core.scores.margins import margins_of
 from asc_core.scores.methods import Method
 from asc_core.scores.streaming import NORMAL_QUANTILE, Sums
@@ -26,7 +27,6 @@ from asc_core.values import Shape
 
 FIRST_SLICE = 64
 GROWTH = 2
-KINDS = ("heads", "attention", "ffn", "layers")  # a ranking of thousands of neurons has near ties for ever
 FEWEST_PARTS = 3
 _NORMAL_DRAWS = 20
 
@@ -104,7 +104,8 @@ class Settling:
         found = {m.id: stability(m, sums, self.shape) for m in self.methods}
         self.curve = [point for point in self.curve if point["examples"] < examples]
         self.curve.append({"examples": examples, "stability": found})
-        watched = [value for each in found.values() for kind, value in each.items() if kind in KINDS]
+        # A ranking of thousands of neurons has near ties for ever.
+        watched = [value for each in found.values() for kind, value in each.items() if kind in SINGLE]
         return bool(watched) and min(watched) >= self.stop_at and self.stop_at < 1
 
     @property

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from asc_core.parts import BLOCKS_OF
 from asc_core.progress import Progress
-from asc_core.scores.collector import KIND_OF_BLOCK
-from asc_core.scores.grams import GramSums, Place
+from asc_core.scores.grams import GramSums
 from asc_core.scores.origin import origin
 from asc_core.scores.sensitivity import GateGradients
 from asc_core.scores.sweep_pass import BATCH_TOKENS, SweepPass, batches_by_length
@@ -29,7 +29,7 @@ from asc_core.values import PartValues, Scores, Shape
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder
-    from asc_core.probes import Readout
+    from asc_core.probes import Readout, ReadoutKey
     from asc_core.scores.collector import BatchView, ReadoutWeights
     from asc_core.scores.resume import PartialStore
     from asc_core.scores.streaming import Statistic
@@ -119,8 +119,8 @@ class OutputGradients(GateGradients):
 
     def __init__(self, view: BatchView, weights: ReadoutWeights):
         super().__init__(view, weights)
-        self.inputs: dict[Place, list[torch.Tensor]] = {}
-        self.gradients: dict[Place, list[torch.Tensor]] = {}
+        self.inputs: dict[ReadoutKey, list[torch.Tensor]] = {}
+        self.gradients: dict[ReadoutKey, list[torch.Tensor]] = {}
 
     def read(self, readout: Readout, inputs: torch.Tensor) -> torch.Tensor | None:
         begins = self.source is None
@@ -232,10 +232,10 @@ def rising(removal: Removal) -> np.ndarray:
     return values
 
 
-def _values(removals: Mapping[Place, Removal], shape: Shape) -> PartValues:
+def _values(removals: Mapping[ReadoutKey, Removal], shape: Shape) -> PartValues:
     rows = range(len(shape.heads))
     found: dict[str, Any] = {}
     for kind in ("attention", "ffn"):
-        found[KIND_OF_BLOCK[kind]] = tuple(rising(removals[kind, row]) for row in rows)
+        found[BLOCKS_OF[kind]] = tuple(rising(removals[kind, row]) for row in rows)
         found[kind] = np.array([removals[kind, row].lost[-1] for row in rows])
     return PartValues(**found)

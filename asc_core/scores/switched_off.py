@@ -18,12 +18,11 @@ from torch.nn import functional
 
 from asc_core.encoder import Encoder
 from asc_core.gates import Gates
+from asc_core.parts import READOUT_OF, SUBLAYERS
 from asc_core.probes import Probe, Readout
 from asc_core.scores.first_token import first_token_only, reads_first_token_only
 from asc_core.scores.restart import Inputs, Restartable
 from asc_core.tasks.base import Batch, Features, Task
-
-SITES = {"heads": "attention", "attention": "attention", "ffn": "ffn", "neuron-groups": "ffn"}
 
 
 @dataclass(frozen=True)
@@ -32,14 +31,12 @@ class Part:
 
     kind: "heads", "attention", "ffn", "neuron-groups" or "layers". place: its row; a layer's number in the order of
     execution. index: which head or group. blocks: the blocks of the row's readout that it consists of, None = all.
-    along: a part of a later row that is switched off together with it.
     """
 
     kind: str
     place: int
     index: int = 0
     blocks: tuple[int, ...] | None = None
-    along: Part | None = None
 
     def first_layer(self, rows: Sequence[int]) -> int:
         """The first layer that it takes part in. rows: of the encoder's shape."""
@@ -138,8 +135,8 @@ class SwitchedOff:
         """(parts * b, T, d) what a layer writes with each part switched off; a layer itself writes its input."""
         chosen = [self.parts[i] for i in parts]
         written: list[torch.Tensor] = [hidden] * len(chosen)
-        for site in ("attention", "ffn"):
-            here = [i for i, part in enumerate(chosen) if SITES.get(part.kind) == site]
+        for site in SUBLAYERS:
+            here = [i for i, part in enumerate(chosen) if READOUT_OF.get(part.kind) == site]
             if here:
                 copies = self.restartable.layer(layer, inputs, hidden, _FanOut(site, [chosen[i] for i in here]))
                 for i, copy in zip(here, copies, strict=True):
@@ -147,16 +144,15 @@ class SwitchedOff:
         return torch.cat(written)
 
     def _later(self, parts: range, copies: int) -> Probe | None:
-        """Gates for what is switched off in the layers above: parts along, and shared weights that run again."""
+        """Gates for what is switched off in the layers above, where shared weights run again."""
         shape = self.encoder.shape
         gates: dict[tuple[str, int], torch.Tensor] = {}
-        for i, first in enumerate(self.parts[p] for p in parts):
-            for part in ([first] if shape.shares_weights else []) + ([first.along] if first.along else []):
-                if part.kind == "layers":
-                    continue
-                key = (SITES[part.kind], part.place)
-                if key not in gates:
-                    blocks = (shape.heads if key[0] == "attention" else shape.neurons)[part.place]
-                    gates[key] = torch.ones(len(parts), blocks, device=self.encoder.device)
-                gates[key][i, slice(None) if part.blocks is None else list(part.blocks)] = 0
+        for i, part in enumerate(self.parts[p] for p in parts if shape.shares_weights):
+            if part.kind == "layers":
+                continue
+            key = (READOUT_OF[part.kind], part.place)
+            if key not in gates:
+                blocks = (shape.heads if key[0] == "attention" else shape.neurons)[part.place]
+                gates[key] = torch.ones(len(parts), blocks, device=self.encoder.device)
+            gates[key][i, slice(None) if part.blocks is None else list(part.blocks)] = 0
         return Gates({key: gate.repeat_interleave(copies, 0) for key, gate in gates.items()}) if gates else None

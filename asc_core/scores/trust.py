@@ -19,6 +19,7 @@ import numpy as np
 
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
+from asc_core.parts import ABLATED, NEURON_GROUPS, SINGLE
 from asc_core.plan.parts import flat_scores, kinds_of, slices
 from asc_core.progress import Progress
 from asc_core.scores.ablation import ABLATION, ABLATION_METRIC, ablate
@@ -29,9 +30,6 @@ from asc_core.scores.resume import PartialStore
 from asc_core.tasks.base import Task
 from asc_core.values import Scores
 
-NEURON_GROUPS = "neuron-groups"
-SINGLE_PARTS = ("heads", "attention", "ffn", "layers")
-KINDS = (*SINGLE_PARTS, NEURON_GROUPS)
 CURVES = ("heads", "layers")
 FEWEST_PARTS = 3
 BASELINES = (ABLATION, ABLATION_METRIC, "random")  # in the table, but nothing to choose
@@ -253,7 +251,7 @@ def trust_in_study(
     kept = [s for s in study.scores(task=task.name, weights=encoder.weights) if of_these_texts(s, task)]
     found = {s.method: s for s in reversed(kept)}  # the newest last
     scores = {name: s for name, s in found.items() if name not in (ABLATION, ABLATION_METRIC)}
-    parts = SINGLE_PARTS + ((NEURON_GROUPS,) if neuron_groups else ())
+    parts = SINGLE + ((NEURON_GROUPS,) if neuron_groups else ())
     examples = len(task.examples(split, samples, seed))
     asked = (ABLATION, split, examples, seed)
     truth = next((s for s in kept if (s.method, s.split, s.examples, s.seed) == asked and _has(s, parts)), None)
@@ -311,7 +309,7 @@ def _method(
     seed: int,
 ) -> MethodTrust:
     found = {}
-    for kind in KINDS:
+    for kind in ABLATED:
         own, true = _comparable(scores, truth, kind), _comparable(truth, truth, kind)
         if own is not None and true is not None and len(true) >= FEWEST_PARTS:
             found[kind] = agreement_of(own, true, top_share, seed)
@@ -382,7 +380,7 @@ def trust_table(report: Mapping[str, Any]) -> str:
     """Markdown of `TrustReport.to_json()`: what a study or a results file holds."""
     curves = list(report["removed"])
     present = {kind for method in report["methods"] for kind in method["agreement"]}
-    kinds = [kind for kind in KINDS if kind in present]
+    kinds = [kind for kind in ABLATED if kind in present]
     header = ["method", "labels", *(f"area {k}" for k in curves)]
     for kind in kinds:
         header += [f"rho {kind}", f"tau {kind}", f"top {kind}"] if kind == "heads" else [f"rho {kind}"]

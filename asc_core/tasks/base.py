@@ -11,16 +11,53 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 
-if TYPE_CHECKING:
-    from asc_core.encoder import Encoder
-
 Targets = Literal["gold", "sampled", "argmax"]
 Row = Mapping[str, Any]
+
+
+class Reader(Protocol):
+    """All that a task needs of a model: whatever reads token ids and answers can be evaluated, an `Encoder` or not.
+
+    name, source: for messages. tokenizer: as transformers has it, None where there is none. head: as in `Task`.
+    labels, slot_labels: names of its outputs, in their order. max_length: tokens that fit, special ones included.
+    type_vocab_size: how many texts of one input it tells apart by token types, 0 where it takes none. device: where
+    its inputs are put.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def tokenizer(self) -> Any: ...
+
+    @property
+    def head(self) -> str: ...
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    @property
+    def slot_labels(self) -> tuple[str, ...]: ...
+
+    @property
+    def max_length(self) -> int: ...
+
+    @property
+    def type_vocab_size(self) -> int: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def forward(self, inputs: Mapping[str, torch.Tensor]) -> Any:
+        """The head's output for `Batch.inputs`: an object with `logits`, `last_hidden_state`, ..., as transformers'."""
 
 
 @dataclass(frozen=True)
@@ -201,12 +238,12 @@ class Task(ABC):
         return [self.kind, self.max_length, self.metric.name]
 
     @abstractmethod
-    def features(self, examples: Examples, encoder: Encoder) -> Features:
+    def features(self, examples: Examples, reader: Reader) -> Features:
         """Tokenise. Raises: UserError where the task's labels and the model's `id2label` do not match (shows both)."""
 
     @abstractmethod
-    def batch(self, features: Features, rows: Sequence[int] | np.ndarray, encoder: Encoder) -> Batch:
-        """Pad some features to the longest of them, on the encoder's device."""
+    def batch(self, features: Features, rows: Sequence[int] | np.ndarray, reader: Reader) -> Batch:
+        """Pad some features to the longest of them, on the reader's device."""
 
     @abstractmethod
     def loss(

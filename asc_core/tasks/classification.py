@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from asc_core.errors import UserError
 from asc_core.tasks import metrics, tokens
-from asc_core.tasks.base import Batch, Examples, Features, Row, Targets
+from asc_core.tasks.base import Batch, Examples, Features, Reader, Row, Targets
 from asc_core.tasks.labels import LabelSet, as_text, show
 from asc_core.tasks.metrics import Measure
 from asc_core.tasks.table_task import (
@@ -25,9 +25,6 @@ from asc_core.tasks.table_task import (
     number_targets,
     output_of,
 )
-
-if TYPE_CHECKING:
-    from asc_core.encoder import Encoder
 
 
 class TextTask(TableTask):
@@ -45,22 +42,22 @@ class TextTask(TableTask):
         """The gold label of a row, in the task's order of classes. Raises: _BadRow."""
         raise NotImplementedError
 
-    def _targets_for(self, encoder: Encoder, examples: Examples) -> tuple[list[Any], dict[str, list[Any]], str]:
+    def _targets_for(self, reader: Reader, examples: Examples) -> tuple[list[Any], dict[str, list[Any]], str]:
         """(targets in the model's order of classes, extra, note)"""
         raise NotImplementedError
 
-    def features(self, examples: Examples, encoder: Encoder) -> Features:
-        limit = self._limit(encoder)
+    def features(self, examples: Examples, reader: Reader) -> Features:
+        limit = self._limit(reader)
         columns = [[row[c] for row in examples.rows] for c in self.setup.texts]
-        targets, extra, note = self._targets_for(encoder, examples) if self.labelled else (None, {}, "")
-        ids, types, cut = tokens.tokenise(encoder, columns[0], columns[1] if len(columns) > 1 else None, limit)
+        targets, extra, note = self._targets_for(reader, examples) if self.labelled else (None, {}, "")
+        ids, types, cut = tokens.tokenise(reader, columns[0], columns[1] if len(columns) > 1 else None, limit)
         return Features(ids, types, np.arange(len(ids)), targets, len(cut), extra, (note,) if note else ())
 
-    def batch(self, features: Features, rows: Sequence[int] | np.ndarray, encoder: Encoder) -> Batch:
+    def batch(self, features: Features, rows: Sequence[int] | np.ndarray, reader: Reader) -> Batch:
         targets = None
         if features.targets is not None:
-            targets = torch.as_tensor(np.asarray([features.targets[i] for i in rows])).to(encoder.device)
-        return Batch(tokens.feature_inputs(features, rows, encoder), targets)
+            targets = torch.as_tensor(np.asarray([features.targets[i] for i in rows])).to(reader.device)
+        return Batch(tokens.feature_inputs(features, rows, reader), targets)
 
     def predict(self, output: Any, batch: Batch) -> list[Any]:
         """The logits of each feature, (C,) float32."""
@@ -83,8 +80,8 @@ class Classification(TextTask):
         column = str(self.setup.label)
         return check_label(self._label_names, row.get(column), column)
 
-    def _targets_for(self, encoder: Encoder, examples: Examples) -> tuple[list[Any], dict[str, list[Any]], str]:
-        match = self._match(self._label_names, encoder.labels, encoder)
+    def _targets_for(self, reader: Reader, examples: Examples) -> tuple[list[Any], dict[str, list[Any]], str]:
+        match = self._match(self._label_names, reader.labels, reader)
         targets = [int(match.to_model[self._target(row)]) for row in examples.rows]
         return targets, {"to_task": [match.to_task] * len(targets)}, match.note
 
@@ -176,11 +173,11 @@ class MultiLabel(TextTask):
                 target[check_label(self._label_names, name, str(self.setup.label))] = 1
         return target
 
-    def _targets_for(self, encoder: Encoder, examples: Examples) -> tuple[list[Any], dict[str, list[Any]], str]:
-        match = self._match(self._label_names, encoder.labels, encoder)
+    def _targets_for(self, reader: Reader, examples: Examples) -> tuple[list[Any], dict[str, list[Any]], str]:
+        match = self._match(self._label_names, reader.labels, reader)
         targets = []
         for row in examples.rows:
-            target = np.zeros(len(encoder.labels), dtype=np.float32)
+            target = np.zeros(len(reader.labels), dtype=np.float32)
             target[match.to_model] = self._target(row)
             targets.append(target)
         return targets, {}, match.note
@@ -223,11 +220,11 @@ class Regression(TextTask):
     def _target(self, row: Row) -> float:
         return check_number(row, str(self.setup.label))
 
-    def _targets_for(self, encoder: Encoder, examples: Examples) -> tuple[list[Any], dict[str, list[Any]], str]:
-        if len(encoder.labels) != 1:
+    def _targets_for(self, reader: Reader, examples: Examples) -> tuple[list[Any], dict[str, list[Any]], str]:
+        if len(reader.labels) != 1:
             raise UserError(
-                f"The task {self.name} is a regression and needs a head with one output; {encoder.name} has "
-                f"{len(encoder.labels)}: {list(encoder.labels)[:20]}."
+                f"The task {self.name} is a regression and needs a head with one output; {reader.name} has "
+                f"{len(reader.labels)}: {list(reader.labels)[:20]}."
             )
         return [np.float32(self._target(row)) for row in examples.rows], {}, ""
 

@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asc_core.encoder import Encoder
-    from asc_core.tasks.base import Task
+    from asc_core.tasks.base import Reader, Task
 
 
-def head_fits(encoder: Encoder, task: Task) -> bool:
+def head_fits(reader: Reader, task: Task) -> bool:
     """By the kind of head and the names of its classes, in any order."""
-    if encoder.head != task.head:
+    if reader.head != task.head:
         return False
     if task.kind == "regression":
-        return len(encoder.labels) == 1
-    slots = getattr(encoder.model.config, "slot_id2label", None) or {}
-    return _same(task.labels, encoder.labels) and _same(task.slot_labels, list(slots.values()))
+        return len(reader.labels) == 1
+    return _same(task.labels, reader.labels) and _same(task.slot_labels, reader.slot_labels)
 
 
 def _same(wanted: Sequence[str], there: Sequence[str]) -> bool:

@@ -12,7 +12,7 @@ import re
 import string
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,12 +20,9 @@ from torch.nn import functional
 
 from asc_core.errors import UserError
 from asc_core.tasks import metrics, tokens
-from asc_core.tasks.base import Batch, Examples, Features, Row, Targets
+from asc_core.tasks.base import Batch, Examples, Features, Reader, Row, Targets
 from asc_core.tasks.metrics import Measure
 from asc_core.tasks.table_task import TableTask, bad_row, check_text, class_targets, output_of
-
-if TYPE_CHECKING:
-    from asc_core.encoder import Encoder
 
 QUESTION_TOKENS = 64  # longer questions are cut, as in the BERT and SQuAD reference code
 N_BEST = 20
@@ -76,9 +73,9 @@ class QuestionAnswering(TableTask):
             start = min(places, key=lambda place: abs(place - start))
         return start, start + len(text)
 
-    def features(self, examples: Examples, encoder: Encoder) -> Features:
-        tokenizer = tokens.tokenizer_of(encoder, fast=True)
-        limit = self._limit(encoder)
+    def features(self, examples: Examples, reader: Reader) -> Features:
+        tokenizer = tokens.tokenizer_of(reader, fast=True)
+        limit = self._limit(reader)
         questions = [row[self.setup.texts[0]].strip() for row in examples.rows]
         contexts = [row[self.setup.texts[1]] for row in examples.rows]
         space = limit - tokenizer.num_special_tokens_to_add(pair=True)
@@ -94,7 +91,7 @@ class QuestionAnswering(TableTask):
             return_attention_mask=False,
             verbose=False,
         )
-        types_wanted = tokens.takes_token_types(encoder)
+        types_wanted = tokens.takes_token_types(reader)
         ids, types, offsets = [], [], []
         for encoding in encoded.encodings:
             ids.append(np.asarray(encoding.ids, dtype=np.int32))
@@ -120,14 +117,14 @@ class QuestionAnswering(TableTask):
             )
         return self.setup.stride
 
-    def batch(self, features: Features, rows: Sequence[int] | np.ndarray, encoder: Encoder) -> Batch:
-        inputs = tokens.feature_inputs(features, rows, encoder)
+    def batch(self, features: Features, rows: Sequence[int] | np.ndarray, reader: Reader) -> Batch:
+        inputs = tokens.feature_inputs(features, rows, reader)
         offsets = features.extra["offsets"]
         context = tokens.pad([offsets[i][:, 0] >= 0 for i in rows], 0).astype(bool)  # (B, T)
         targets = None
         if features.targets is not None:
-            targets = torch.as_tensor(np.asarray([features.targets[i] for i in rows])).to(encoder.device)  # (B, 2)
-        return Batch(inputs, targets, {"context": torch.from_numpy(context).to(encoder.device)})
+            targets = torch.as_tensor(np.asarray([features.targets[i] for i in rows])).to(reader.device)  # (B, 2)
+        return Batch(inputs, targets, {"context": torch.from_numpy(context).to(reader.device)})
 
     def loss(
         self, output: Any, batch: Batch, targets: Targets = "gold", generator: torch.Generator | None = None

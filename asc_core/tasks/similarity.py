@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,12 +12,9 @@ from torch.nn import functional
 
 from asc_core.errors import UserError
 from asc_core.tasks import metrics, tokens
-from asc_core.tasks.base import Batch, Examples, Features, Row, Targets
+from asc_core.tasks.base import Batch, Examples, Features, Reader, Row, Targets
 from asc_core.tasks.metrics import Measure
 from asc_core.tasks.table_task import TableTask, as_number, check_number, check_text, number_targets, output_of
-
-if TYPE_CHECKING:
-    from asc_core.encoder import Encoder
 
 
 class SentenceSimilarity(TableTask):
@@ -45,11 +42,11 @@ class SentenceSimilarity(TableTask):
             raise UserError(f"{self.setup.origin}: all scores in {column!r} are {low:g}; there is nothing to rank.")
         return low, high
 
-    def features(self, examples: Examples, encoder: Encoder) -> Features:
-        limit = self._limit(encoder)
+    def features(self, examples: Examples, reader: Reader) -> Features:
+        limit = self._limit(reader)
         first, second = ([row[c] for row in examples.rows] for c in self.setup.texts)
-        a, _, a_cut = tokens.tokenise(encoder, first, None, limit)
-        b, _, b_cut = tokens.tokenise(encoder, second, None, limit)
+        a, _, a_cut = tokens.tokenise(reader, first, None, limit)
+        b, _, b_cut = tokens.tokenise(reader, second, None, limit)
         targets = None
         if self.labelled:
             low, high = self._scale
@@ -59,15 +56,15 @@ class SentenceSimilarity(TableTask):
         lengths = {"first_length": [len(x) for x in a]}
         return Features(both, None, np.arange(len(both)), targets, len({*a_cut, *b_cut}), lengths)
 
-    def batch(self, features: Features, rows: Sequence[int] | np.ndarray, encoder: Encoder) -> Batch:
+    def batch(self, features: Features, rows: Sequence[int] | np.ndarray, reader: Reader) -> Batch:
         texts = []
         for i in rows:
             length = features.extra["first_length"][i]
             texts += [features.input_ids[i][:length], features.input_ids[i][length:]]
         targets = None
         if features.targets is not None:
-            targets = torch.as_tensor(np.asarray([features.targets[i] for i in rows])).to(encoder.device)
-        return Batch(tokens.model_inputs(texts, None, encoder), targets, rows_per_feature=2)
+            targets = torch.as_tensor(np.asarray([features.targets[i] for i in rows])).to(reader.device)
+        return Batch(tokens.model_inputs(texts, None, reader), targets, rows_per_feature=2)
 
     def loss(
         self, output: Any, batch: Batch, targets: Targets = "gold", generator: torch.Generator | None = None

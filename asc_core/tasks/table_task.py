@@ -7,20 +7,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from asc_core.errors import UserError
 from asc_core.tasks import tokens
-from asc_core.tasks.base import Examples, Features, Metric, Row, Targets, Task
+from asc_core.tasks.base import Examples, Features, Metric, Reader, Row, Targets, Task
 from asc_core.tasks.labels import LabelSet, Match, match, show
 from asc_core.tasks.metrics import Measure, check_offered
 from asc_core.tasks.splits import Splits
-
-if TYPE_CHECKING:
-    from asc_core.encoder import Encoder
 
 Labels = Mapping[str, str] | Sequence[str]
 
@@ -150,8 +147,8 @@ class TableTask(Task):
         """The original's decisions in the form of gold labels."""
         return decided
 
-    def _limit(self, encoder: Encoder) -> int:
-        return tokens.length_limit(self.setup.max_length, self.default_length, encoder, self.name)
+    def _limit(self, reader: Reader) -> int:
+        return tokens.length_limit(self.setup.max_length, self.default_length, reader, self.name)
 
     def _values(self, table_column: str) -> Iterable[Any]:
         for table in self._splits.given_tables():
@@ -166,8 +163,8 @@ class TableTask(Task):
             return LabelSet.declare(first.class_names[column])
         return LabelSet.discover(values())
 
-    def _match(self, labels: LabelSet, model_names: Sequence[str], encoder: Encoder, what: str = "label") -> Match:
-        return match(labels, model_names, self.name, encoder.name, what)
+    def _match(self, labels: LabelSet, model_names: Sequence[str], reader: Reader, what: str = "label") -> Match:
+        return match(labels, model_names, self.name, reader.name, what)
 
     def _need_labels(self, targets: Targets) -> None:
         if targets == "gold" and not self.labelled:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from asc_core.tasks import metrics, tokens
-from asc_core.tasks.base import Batch, Examples, Features, Row, Targets
+from asc_core.tasks.base import Batch, Examples, Features, Reader, Row, Targets
 from asc_core.tasks.labels import LabelSet, Match
 from asc_core.tasks.metrics import Measure
 from asc_core.tasks.table_task import (
@@ -26,9 +26,6 @@ from asc_core.tasks.table_task import (
     class_targets,
     output_of,
 )
-
-if TYPE_CHECKING:
-    from asc_core.encoder import Encoder
 
 IGNORED = -100
 
@@ -59,9 +56,9 @@ class WordTask(TableTask):
             raise bad_row(f"there are {len(words)} words and {len(values)} tags in {column!r}; give each word one tag.")
         return [check_label(self._tags, value, column) for value in values]
 
-    def _word_features(self, examples: Examples, encoder: Encoder) -> tuple[list[np.ndarray], list[np.ndarray], int]:
+    def _word_features(self, examples: Examples, reader: Reader) -> tuple[list[np.ndarray], list[np.ndarray], int]:
         texts = [row[self.setup.texts[0]] for row in examples.rows]
-        return tokens.tokenise_words(encoder, texts, self._limit(encoder))
+        return tokens.tokenise_words(reader, texts, self._limit(reader))
 
     def _tag_targets(self, examples: Examples, firsts: list[np.ndarray], match: Match) -> list[np.ndarray]:
         """The model's output for each token that begins a word, IGNORED for the others."""
@@ -105,12 +102,12 @@ class WordTask(TableTask):
         return [[names[tag] for tag in self._check_tags(row)] for row in examples.rows]
 
     def _word_batch(
-        self, features: Features, rows: Sequence[int] | np.ndarray, encoder: Encoder
+        self, features: Features, rows: Sequence[int] | np.ndarray, reader: Reader
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        inputs = tokens.feature_inputs(features, rows, encoder)
+        inputs = tokens.feature_inputs(features, rows, reader)
         firsts = features.extra["firsts"]
         begins = tokens.pad([firsts[i] >= 0 for i in rows], 0).astype(bool)
-        return inputs, torch.from_numpy(begins).to(encoder.device)
+        return inputs, torch.from_numpy(begins).to(reader.device)
 
     def _names_of_outputs(self, model_names: Sequence[str], match: Match | None) -> list[str]:
         """The name of each of the model's outputs, in the task's spelling where the task has it."""
@@ -144,11 +141,11 @@ class Tagging(WordTask):
         if self.labelled:
             self._check_tags(row)
 
-    def features(self, examples: Examples, encoder: Encoder) -> Features:
-        match = self._match(self._tags, encoder.labels, encoder) if self.labelled else None
-        ids, firsts, truncated = self._word_features(examples, encoder)
+    def features(self, examples: Examples, reader: Reader) -> Features:
+        match = self._match(self._tags, reader.labels, reader) if self.labelled else None
+        ids, firsts, truncated = self._word_features(examples, reader)
         targets = None if match is None else self._tag_targets(examples, firsts, match)
-        names = self._names_of_outputs(encoder.labels, match)
+        names = self._names_of_outputs(reader.labels, match)
         return Features(
             ids,
             None,
@@ -159,11 +156,11 @@ class Tagging(WordTask):
             (match.note,) if match is not None and match.note else (),
         )
 
-    def batch(self, features: Features, rows: Sequence[int] | np.ndarray, encoder: Encoder) -> Batch:
-        inputs, begins = self._word_batch(features, rows, encoder)
+    def batch(self, features: Features, rows: Sequence[int] | np.ndarray, reader: Reader) -> Batch:
+        inputs, begins = self._word_batch(features, rows, reader)
         targets = None
         if features.targets is not None:
-            targets = torch.from_numpy(tokens.pad([features.targets[i] for i in rows], IGNORED)).to(encoder.device)
+            targets = torch.from_numpy(tokens.pad([features.targets[i] for i in rows], IGNORED)).to(reader.device)
         return Batch(inputs, targets, {"begins": begins})
 
     def loss(
@@ -232,15 +229,15 @@ class IntentSlots(WordTask):
             check_label(self._intents, row.get(str(self.setup.label)), str(self.setup.label))
             self._check_tags(row)
 
-    def features(self, examples: Examples, encoder: Encoder) -> Features:
-        slot_names = _slot_names(encoder)
-        ids, firsts, truncated = self._word_features(examples, encoder)
+    def features(self, examples: Examples, reader: Reader) -> Features:
+        slot_names = reader.slot_labels
+        ids, firsts, truncated = self._word_features(examples, reader)
         extra: dict[str, list[Any]] = {"firsts": firsts}
         if not self.labelled:
             extra["tag_names"] = [slot_names] * len(ids)
             return Features(ids, None, np.arange(len(ids)), None, truncated, extra)
-        intents = self._match(self._intents, encoder.labels, encoder)
-        slots = self._match(self._tags, slot_names, encoder, "slot label")
+        intents = self._match(self._intents, reader.labels, reader)
+        slots = self._match(self._tags, slot_names, reader, "slot label")
         column = str(self.setup.label)
         wanted = [int(intents.to_model[check_label(self._intents, row[column], column)]) for row in examples.rows]
         targets = list(zip(wanted, self._tag_targets(examples, firsts, slots), strict=True))
@@ -248,13 +245,13 @@ class IntentSlots(WordTask):
         notes = tuple(note for note in (intents.note, slots.note) if note)
         return Features(ids, None, np.arange(len(ids)), targets, truncated, extra, notes)
 
-    def batch(self, features: Features, rows: Sequence[int] | np.ndarray, encoder: Encoder) -> Batch:
-        inputs, begins = self._word_batch(features, rows, encoder)
+    def batch(self, features: Features, rows: Sequence[int] | np.ndarray, reader: Reader) -> Batch:
+        inputs, begins = self._word_batch(features, rows, reader)
         targets = None
         if features.targets is not None:
             intents = torch.as_tensor([features.targets[i][0] for i in rows])
             slots = torch.from_numpy(tokens.pad([features.targets[i][1] for i in rows], IGNORED))
-            targets = (intents.to(encoder.device), slots.to(encoder.device))
+            targets = (intents.to(reader.device), slots.to(reader.device))
         return Batch(inputs, targets, {"begins": begins})
 
     def loss(
@@ -295,11 +292,6 @@ class IntentSlots(WordTask):
         assert features.targets is not None
         intents = [int(target[0]) for target in features.targets]
         return list(zip(intents, self._gold_tags(examples), strict=True))
-
-
-def _slot_names(encoder: Encoder) -> list[str]:
-    names = getattr(encoder.model.config, "slot_id2label", None) or {}
-    return [str(names[i]) for i in sorted(names, key=int)]
 
 
 def _of_part(measure: Measure, part: int) -> Measure:

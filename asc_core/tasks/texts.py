@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from asc_core.errors import UserError
-from asc_core.tasks.base import Batch, Examples, Features, Metric, Task
+from asc_core.tasks.base import Batch, Examples, Features, Metric, Reader, Task
 from asc_core.tasks.heads import head_fits
 from asc_core.tasks.tokens import feature_inputs
-
-if TYPE_CHECKING:
-    from asc_core.encoder import Encoder
 
 TASK = "task"  # names the source of a row
 
@@ -58,7 +55,7 @@ class Texts(Task):
     def _reading(self) -> Any:
         return [task._reading() for task in self.tasks]
 
-    def features(self, examples: Examples, encoder: Encoder) -> Features:
+    def features(self, examples: Examples, reader: Reader) -> Features:
         ids: list[np.ndarray] = []
         types: list[np.ndarray | None] = []
         owners: list[int] = []
@@ -68,7 +65,7 @@ class Texts(Task):
             if not places:
                 continue
             mine = Examples([examples.rows[i]["row"] for i in places], examples.split, np.asarray(places))
-            found = task.features(mine, encoder)
+            found = task.features(mine, reader)
             truncated += found.truncated
             for feature, example in enumerate(found.example):
                 texts = [found.input_ids[feature]]
@@ -84,8 +81,8 @@ class Texts(Task):
             token_types = [np.zeros_like(ids[i]) if (one := types[i]) is None else one for i in order]
         return Features([ids[i] for i in order], token_types, np.asarray(owners)[order], None, truncated)
 
-    def batch(self, features: Features, rows: Sequence[int] | np.ndarray, encoder: Encoder) -> Batch:
-        return Batch(feature_inputs(features, rows, encoder))
+    def batch(self, features: Features, rows: Sequence[int] | np.ndarray, reader: Reader) -> Batch:
+        return Batch(feature_inputs(features, rows, reader))
 
     def _nothing(self) -> NoReturn:
         raise UserError(f"{self.name} are texts alone: use a method that needs no labels, such as obs or asc-b.")
@@ -100,9 +97,9 @@ class Texts(Task):
         self._nothing()
 
 
-def readable(encoder: Encoder, task: Task) -> Task:
+def readable(reader: Reader, task: Task) -> Task:
     """The task, or its texts alone for a pre-trained encoder that is yet to get the task's head."""
-    return task if head_fits(encoder, task) else Texts(task)
+    return task if head_fits(reader, task) else Texts(task)
 
 
 def _unlabelled(task: Task) -> Task:

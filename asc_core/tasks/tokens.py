@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,51 +11,46 @@ import torch
 from asc_core.errors import UserError
 
 if TYPE_CHECKING:
-    from asc_core.encoder import Encoder
-    from asc_core.tasks.base import Features
+    from asc_core.tasks.base import Features, Reader
 
 
-def tokenizer_of(encoder: Encoder, fast: bool = False) -> Any:
+def tokenizer_of(reader: Reader, fast: bool = False) -> Any:
     """Raises: UserError where the checkpoint has no tokenizer, or not one that knows where its tokens stand."""
-    tokenizer = encoder.tokenizer
+    tokenizer = reader.tokenizer
     if tokenizer is None:
-        raise UserError(f"The model {encoder.name} has no tokenizer; put its tokenizer.json into {encoder.source}.")
+        raise UserError(f"The model {reader.name} has no tokenizer; put its tokenizer.json into {reader.source}.")
     if fast and not tokenizer.is_fast:
         raise UserError(
-            f"The tokenizer of {encoder.name} does not tell where its tokens stand in the text, which this task needs; "
-            f"put a tokenizer.json (a fast tokenizer) into {encoder.source}."
+            f"The tokenizer of {reader.name} does not tell where its tokens stand in the text, which this task needs; "
+            f"put a tokenizer.json (a fast tokenizer) into {reader.source}."
         )
     return tokenizer
 
 
-def length_limit(wanted: int | None, default: int, encoder: Encoder, task: str) -> int:
+def length_limit(wanted: int | None, default: int, reader: Reader, task: str) -> int:
     """Tokens of a feature at most. Raises: UserError where the task asks for more than the encoder can take."""
-    tokenizer_of(encoder)
+    tokenizer_of(reader)
     if wanted is None:
-        return min(default, encoder.max_length)
-    if wanted > encoder.max_length:
+        return min(default, reader.max_length)
+    if wanted > reader.max_length:
         raise UserError(
-            f"max_length = {wanted} of the task {task} is more than the {encoder.max_length} tokens that "
-            f"{encoder.name} can take; set max_length = {encoder.max_length} or less in the task file."
+            f"max_length = {wanted} of the task {task} is more than the {reader.max_length} tokens that "
+            f"{reader.name} can take; set max_length = {reader.max_length} or less in the task file."
         )
     return wanted
 
 
-def takes_token_types(encoder: Encoder) -> bool:
+def takes_token_types(reader: Reader) -> bool:
     """Whether the model tells first and second text apart by token types (BERT does, RoBERTa and DistilBERT do not)."""
-    return (
-        "token_type_ids" in inspect.signature(encoder.model.forward).parameters
-        and "token_type_ids" in encoder.tokenizer.model_input_names
-        and getattr(encoder.model.config, "type_vocab_size", 0) > 1
-    )
+    return reader.type_vocab_size > 1
 
 
 def tokenise(
-    encoder: Encoder, first: Sequence[str], second: Sequence[str] | None, limit: int
+    reader: Reader, first: Sequence[str], second: Sequence[str] | None, limit: int
 ) -> tuple[list[np.ndarray], list[np.ndarray] | None, list[int]]:
     """Texts, or pairs of texts, to (token ids of each, token types of each or None, which of them lost text)."""
-    tokenizer = tokenizer_of(encoder)
-    types_wanted = second is not None and takes_token_types(encoder)
+    tokenizer = tokenizer_of(reader)
+    types_wanted = second is not None and takes_token_types(reader)
 
     def run(rows: Sequence[int] | range, **options: Any) -> Any:
         texts = [[first[i] for i in rows]]
@@ -80,14 +74,14 @@ def tokenise(
 
 
 def tokenise_words(
-    encoder: Encoder, texts: Sequence[Sequence[str]], limit: int
+    reader: Reader, texts: Sequence[Sequence[str]], limit: int
 ) -> tuple[list[np.ndarray], list[np.ndarray], int]:
     """Words of each text to (token ids, word whose first token each token is or -1, how many texts lost words).
 
     The words are joined by spaces and tokens assigned by where they stand, so that a tokenizer that treats the
     beginning of a text in its own way (byte-level BPE) sees words as it does in running text.
     """
-    tokenizer = tokenizer_of(encoder, fast=True)
+    tokenizer = tokenizer_of(reader, fast=True)
     joined = [" ".join(words) for words in texts]
     encoded = tokenizer(
         joined,
@@ -126,21 +120,21 @@ def pad(arrays: Sequence[np.ndarray], value: int, length: int | None = None) -> 
 
 
 def model_inputs(
-    ids: Sequence[np.ndarray], token_types: Sequence[np.ndarray] | None, encoder: Encoder
+    ids: Sequence[np.ndarray], token_types: Sequence[np.ndarray] | None, reader: Reader
 ) -> dict[str, torch.Tensor]:
-    """input_ids, attention_mask and, where given, token_type_ids: (rows, T) each, on the encoder's device."""
-    padding = encoder.tokenizer.pad_token_id
+    """input_ids, attention_mask and, where given, token_type_ids: (rows, T) each, on the reader's device."""
+    padding = reader.tokenizer.pad_token_id
     inputs = {
         "input_ids": pad(ids, 0 if padding is None else padding),
         "attention_mask": pad([np.ones(len(x), dtype=np.int64) for x in ids], 0),
     }
     if token_types is not None:
         inputs["token_type_ids"] = pad(token_types, 0)
-    return {name: torch.from_numpy(array).to(encoder.device) for name, array in inputs.items()}
+    return {name: torch.from_numpy(array).to(reader.device) for name, array in inputs.items()}
 
 
-def feature_inputs(features: Features, rows: Sequence[int] | np.ndarray, encoder: Encoder) -> dict[str, torch.Tensor]:
+def feature_inputs(features: Features, rows: Sequence[int] | np.ndarray, reader: Reader) -> dict[str, torch.Tensor]:
     types = features.token_types
     return model_inputs(
-        [features.input_ids[i] for i in rows], None if types is None else [types[i] for i in rows], encoder
+        [features.input_ids[i] for i in rows], None if types is None else [types[i] for i in rows], reader
     )

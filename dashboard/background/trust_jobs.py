@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from asc_core.batches import BATCH_TOKENS, batches_by_length
+
 from asc_core.progress import Progress
-from asc_core.scores.sweep_pass import BATCH_TOKENS, batches_by_length
 from asc_core.scores.trust import TrustReport, trust_in_study
 from asc_core.study import Study
 from dashboard.background.application_jobs import open_job

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from asc_core.parts import SINGLE
 from asc_core.scores.ablation import parts_of
 from asc_core.scores.removal import POINTS, RANDOM_SEEDS
-from asc_core.scores.trust import SINGLE_PARTS
 from asc_core.values import Shape
 from dashboard.background.phases import phase_of
 
@@ -26,7 +26,7 @@ class WorkEstimate:
     @staticmethod
     def of(shape: Shape, methods: int, samples: int, held_out: int, truth_known: bool = False) -> WorkEstimate:
         """A part is ablated from the layer that it lies in upwards; an order's two ends are the same for all."""
-        upwards = [1 - part.first_layer(shape.rows) / shape.layers for part in parts_of(shape, SINGLE_PARTS)]
+        upwards = [1 - part.first_layer(shape.rows) / shape.layers for part in parts_of(shape, SINGLE)]
         orders = methods + 1 + len(RANDOM_SEEDS)  # the truth is judged, too
         heads = held_out * (orders * (POINTS - 2) + 2)
         removable = 0 if shape.shares_weights or shape.layers < 3 else min(POINTS, shape.layers) - 1

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from asc_core.evaluate.foresight import Curve
+from asc_core.evaluate.loss_prediction import LossCurve
 from asc_core.values import Estimate
 from dashboard.charts.layout import styled
 from dashboard.charts.palette import Palette, rgba
@@ -26,7 +26,7 @@ def metric_against_budget(
     budget: str,
     colours: Palette,
     height: int = 224,
-    predicted: Curve | None = None,
+    predicted: LossCurve | None = None,
 ) -> go.Figure:
     """Complete measurements are filled, partial ones hollow; whiskers are 95 % intervals of the metric.
 
@@ -82,7 +82,7 @@ def metric_against_budget(
     return figure
 
 
-def _prediction(curve: Curve, original: Estimate, colours: Palette) -> list[go.Scatter]:
+def _prediction(curve: LossCurve, original: Estimate, colours: Palette) -> list[go.Scatter]:
     """The band, and the line in it."""
     x = (100 * curve.keep).tolist()
     differences = (curve.low, curve.difference, curve.high)

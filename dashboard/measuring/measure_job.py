@@ -32,4 +32,4 @@ def measure_job(
 
 def measured_enough(estimate: Estimate, half_width: float | None) -> bool:
     """Whether nothing more is to be measured."""
-    return estimate.complete or (half_width is not None and estimate.reach <= half_width)
+    return estimate.complete or (half_width is not None and estimate.half_width <= half_width)

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from asc_core.evaluate import Measured as Outcome
-from asc_core.evaluate import estimate, measuring
-from asc_core.evaluate.reuse import Reuse, beginnings
+from asc_core.evaluate import PerExampleResult, estimate, measuring
+from asc_core.evaluate.prefix_cache import PrefixReuse, prefix_keys
 from asc_core.plan import CostModel
 from asc_core.progress import Progress
 from asc_core.recipes import Recipe
@@ -155,31 +154,31 @@ class Measurements:
         assert found is not None
         return found
 
-    def _reuse(self, recipe: Recipe) -> Reuse | None:
+    def _reuse(self, recipe: Recipe) -> PrefixReuse | None:
         plan = recipe.plan
         assert plan is not None
         if plan.shape.shares_weights:
             return None
         repair = repair_cache_key(recipe, self.models.task(self.application))
-        return Reuse(self.models.states, beginnings(self.weights, plan, repair))
+        return PrefixReuse(self.models.states, prefix_keys(self.weights, plan, repair))
 
-    def _known(self, recipe: Recipe) -> Outcome | None:
+    def _known(self, recipe: Recipe) -> PerExampleResult | None:
         """What an evaluation that was stopped has measured."""
         measured = self.study.statistics(self.weights, recipe.key, self.application.name, self.split)
         stored = self.stored(recipe)
         if measured is None or stored is None:
             return None
         numbers, statistics = measured
-        return Outcome(stored.metric, self.split, numbers, statistics, stored.total)
+        return PerExampleResult(stored.metric, self.split, numbers, statistics, stored.total)
 
-    def original_outcome(self, progress: Progress) -> Outcome:
+    def original_outcome(self, progress: Progress) -> PerExampleResult:
         """Of the uncut model on all examples. Raises: UserError, Cancelled."""
         return self._original().whole(progress)
 
     def _original(self) -> Baseline:
         encoder, task = self.models.encoder(self.application), self.models.task(self.application)
 
-        def keep(outcome: Outcome) -> None:
+        def keep(outcome: PerExampleResult) -> None:
             self.study.save_evaluation(
                 encoder.weights,
                 self.full_plan.key,

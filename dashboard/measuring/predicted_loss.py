@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from asc_core.evaluate.foresight import Curve, Foretold, Point, foresee
+from asc_core.evaluate.loss_prediction import LossCurve, MeasuredLoss, Prediction, predict_loss
 from asc_core.recipes import Recipe
 from asc_core.values import Estimate
 from dashboard.measuring.measured_cut import MeasuredCut
@@ -41,7 +41,7 @@ def curve_of(
     budget: str,
     without: str | None = None,
     measured: Sequence[MeasuredCut] | None = None,
-) -> Curve | None:
+) -> LossCurve | None:
     """Predicted differences over all budgets.
 
     without: a recipe's key whose measurement is left out. measured: `measurements.all_measured()`, where it is at hand.
@@ -51,8 +51,8 @@ def curve_of(
         return None
     known = measurements.all_measured() if measured is None else measured
     mine = [one for one in known if one.series == series and one.key != without and budget in one.kept]
-    points = [Point.of(one.kept[budget], one.estimate) for one in mine]
-    return foresee([point for point in points if point is not None], GRID, -original.value)
+    points = [MeasuredLoss.of(one.kept[budget], one.estimate) for one in mine]
+    return predict_loss([point for point in points if point is not None], GRID, -original.value)
 
 
 def budget_of(settings: CutSettings) -> str:
@@ -95,14 +95,14 @@ def record(measurements: Measurements, recipe: Recipe, settings: CutSettings, fo
     keep, predicted, low, high = (float(y[at]) for y in (curve.keep, curve.difference, curve.low, curve.high))
     if np.isnan(predicted):
         return
-    new = Foretold(keep, predicted, low, high, found.difference)
+    new = Prediction(keep, predicted, low, high, found.difference)
     _predictions(measurements).set([*past_predictions(measurements), new][-MOST_KEPT:])
 
 
-def past_predictions(measurements: Measurements) -> list[Foretold]:
+def past_predictions(measurements: Measurements) -> list[Prediction]:
     """Everything that was predicted for this application and has been measured since."""
     return _predictions(measurements).get() or []
 
 
-def _predictions(measurements: Measurements) -> kept.Setting[list[Foretold]]:
+def _predictions(measurements: Measurements) -> kept.Setting[list[Prediction]]:
     return kept.predictions(measurements.study, measurements.weights, measurements.application, measurements.split)

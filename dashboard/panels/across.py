@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
+from asc_core.parts import SINGLE, headline
 from asc_core.plan import Part
 from asc_core.plan.parts import kinds_of, rows_of
 from asc_core.scores.compare import Redundancy, redundancy
@@ -22,13 +23,12 @@ from dashboard.state.session import Session
 from dashboard.text import numbers
 from dashboard.text.markup import escape
 from dashboard.text.method_names import title_of
-from dashboard.text.names import KIND_NAMES, kind_title
+from dashboard.text.names import KIND_NAMES
 from dashboard.widgets.page import CHART_CONFIG, all_jobs, models, scale_legend, show_failure
 from dashboard.widgets.theme import colours
 
 SAMPLES = 256
 SIGNIFICANT = 0.05
-KINDS = ("heads", "attention", "ffn", "layers")
 SHOWN = 12
 
 
@@ -52,13 +52,13 @@ def panel(session: Session, view: MapSelection) -> None:
 
 def in_common(view: MapSelection) -> None:
     scores = [found for _, found in view.others]
-    kinds = [kind for kind in KINDS if all(kind in kinds_of(one) for one in scores)]
+    kinds = [kind for kind in SINGLE if all(kind in kinds_of(one) for one in scores)]
     if not kinds:
         return
     kind = st.segmented_control(
         "Of",
         kinds,
-        format_func=kind_title,
+        format_func=headline,
         key="across-kind",
         default=kinds[0],
         required=True,

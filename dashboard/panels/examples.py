@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import streamlit as st
 
+from asc_core.parts import SINGLE, headline
 from dashboard.charts.stability import stability_chart
 from dashboard.panels.selection import MapSelection
 from dashboard.state.session import Session
 from dashboard.tables.ranking_stability import ENOUGH, Stability, stability_of
 from dashboard.text.markup import escape
 from dashboard.text.method_names import ABLATIONS, title_of
-from dashboard.text.names import KIND_NAMES, kind_title
+from dashboard.text.names import KIND_NAMES
 from dashboard.widgets.page import CHART_CONFIG
 from dashboard.widgets.theme import colours
 
-KINDS = ("heads", "attention", "ffn", "layers", "neurons")
+KINDS = (*SINGLE, "neurons")
 FAR = 100
 
 
@@ -34,7 +35,7 @@ def panel(session: Session, view: MapSelection) -> None:
     kind = st.segmented_control(
         "Of",
         list(known),
-        format_func=kind_title,
+        format_func=headline,
         key="examples-kind",
         default=next(iter(known)),
         required=True,

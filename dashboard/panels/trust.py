@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from asc_core.parts import headline
 from asc_core.scores.ablation import ABLATION
 from asc_core.study import Study
 from dashboard.background.trust_jobs import pace_job, trust_job
@@ -17,7 +18,7 @@ from dashboard.tables.trust_report import Interval, Judged, Report, report_of
 from dashboard.text import numbers
 from dashboard.text.markup import escape
 from dashboard.text.method_names import LABELS, title_of
-from dashboard.text.names import KIND_NAMES, kind_title
+from dashboard.text.names import KIND_NAMES
 from dashboard.widgets.page import CHART_CONFIG, all_jobs, load, models, show_failure
 from dashboard.widgets.recommendation import recommendation
 from dashboard.widgets.theme import colours
@@ -50,7 +51,7 @@ def kind_choice(report: Report) -> str:
     kind = st.segmented_control(
         "Of",
         report.kinds,
-        format_func=kind_title,
+        format_func=headline,
         key="trust-kind",
         default=report.kinds[0],
         required=True,

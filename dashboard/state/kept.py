@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import PlainSerializer, PlainValidator, TypeAdapter, ValidationError
 
 from asc_core.errors import UserError
-from asc_core.evaluate.foresight import Foretold
+from asc_core.evaluate.loss_prediction import Prediction
 from asc_core.study import Study
 from dashboard.state.application import Application, Facts
 from dashboard.state.cut_settings import CutSettings
@@ -89,7 +89,7 @@ _FACTS = TypeAdapter(Facts)
 _SCORING, _TRUST, _PACE, _SPEED = TypeAdapter(ScoringRun), TypeAdapter(TrustRun), TypeAdapter(Pace), TypeAdapter(Speed)
 _SETTINGS: TypeAdapter[CutSettings] = TypeAdapter(SettingsForm)
 _PINNED = TypeAdapter(PinnedSettings)
-_PREDICTIONS = TypeAdapter(list[Foretold])
+_PREDICTIONS = TypeAdapter(list[Prediction])
 
 
 # Of an application
@@ -172,6 +172,6 @@ def series(study: Study, application: Application, recipe_key: str) -> Setting[s
     return Setting(study, f"series:{application.name}:{recipe_key}", _TEXT)
 
 
-def predictions(study: Study, weights: str, application: Application, split: str) -> Setting[list[Foretold]]:
+def predictions(study: Study, weights: str, application: Application, split: str) -> Setting[list[Prediction]]:
     """What was predicted of cuts and how it came out."""
     return Setting(study, f"foretold:{weights}:{application.name}:{split}", _PREDICTIONS)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from asc_core.compress.calibration import Calibration, calibrate
 from asc_core.encoder import Encoder
-from asc_core.evaluate.reuse import States
+from asc_core.evaluate.prefix_cache import PrefixCache
 from asc_core.loading import load_encoder
 from asc_core.plan import CostModel
 from asc_core.plan.encoder_cost import task_cost_model
@@ -36,7 +36,7 @@ class LoadedModels:
         self._encoders: OrderedDict[Hashable, Any] = OrderedDict()
         self._others: OrderedDict[Hashable, Any] = OrderedDict()
         self._calibrations: OrderedDict[Hashable, Any] = OrderedDict()
-        self.states = States()  # that evaluations of like cuts have in common
+        self.states = PrefixCache()  # that evaluations of like cuts have in common
 
     def encoder(self, application: Application) -> Encoder:
         """Raises: UserError."""

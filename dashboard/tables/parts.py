@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from asc_core.plan.parts import BLOCKS, flat_scores, kinds_of, rows_of
+from asc_core.parts import BLOCKS
+from asc_core.plan.parts import flat_scores, kinds_of, rows_of
 from asc_core.values import Scores, Shape
 from dashboard.tables.undecided import PartStates
 from dashboard.text.names import PART_NAMES

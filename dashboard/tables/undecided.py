@@ -13,7 +13,7 @@ import numpy as np
 
 from asc_core.plan import Part, threshold_of
 from asc_core.plan import undecided as undecided_parts
-from asc_core.plan.parts import BLOCKS, SUBLAYER_OF, Masks, flat_scores, kinds_of, rows_of
+from asc_core.plan.parts import Masks, flat_scores, kinds_of, rows_of
 from asc_core.values import PartValues, Plan, Scores, Shape
 from dashboard.state.session import Session
 
@@ -89,7 +89,7 @@ def _removed(plan: Plan, kind: str) -> np.ndarray:
     running = np.isin(np.arange(len(shape.heads)), [shape.rows[layer] for layer in plan.layers])
     if kind in BLOCKS:
         return ~(getattr(masks, kind) & running[rows_of(shape, kind)])
-    filled = np.array([len(row) > 0 for row in getattr(plan, SUBLAYER_OF[kind])])
+    filled = np.array([len(row) > 0 for row in getattr(plan, BLOCKS_OF[kind])])
     return ~(filled & running)
 
 

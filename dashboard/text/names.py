@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
+from asc_core.parts import BY_NAME, NEURON_GROUPS, SINGLE
 from asc_core.plan import Part
 
 BUDGET_NAMES = {"flops": "FLOPs", "parameters": "parameters", "bytes": "file size", "latency": "latency"}
-KIND_NAMES = {
-    "heads": "heads",
-    "layers": "layers",
-    "attention": "attention sublayers",
-    "ffn": "FFN sublayers",
-    "neurons": "neurons",
-    "neuron-groups": "groups of neurons",
-}
-PART_NAMES = {
-    "heads": "head",
-    "attention": "attention sublayer",
-    "ffn": "FFN sublayer",
-    "layers": "layer",
-    "neurons": "neuron",
-}
-
-
-def kind_title(kind: str) -> str:
-    """ "FFN sublayers", "Heads": at the beginning of a line; what is an abbreviation already stays as it is."""
-    name = KIND_NAMES[kind]
-    return name[0].upper() + name[1:]
+_SHOWN = ("heads", "layers", "attention", "ffn", "neurons", NEURON_GROUPS)  # what loss curves are drawn of comes first
+KIND_NAMES = {kind: BY_NAME[kind].many for kind in _SHOWN}
+PART_NAMES = {kind: BY_NAME[kind].one for kind in (*SINGLE, "neurons")}  # thousands of neurons come last
 
 
 def part_name(part: Part) -> str:

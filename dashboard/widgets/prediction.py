@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from asc_core.evaluate.foresight import Curve, Foretold, track_record
+from asc_core.evaluate.loss_prediction import LossCurve, Prediction, prediction_error
 from dashboard.text import numbers
 
 THICKNESS = 4.0  # of the line, in percent of the height
 
 
-def strip(curve: Curve, least: float, most: float = 1.0) -> str:
+def strip(curve: LossCurve, least: float, most: float = 1.0) -> str:
     """From the share `least` at the left end to `most` at the right one; empty where nothing is predicted there.
 
     The top is the original's metric or the best that is predicted, the bottom the worst that the band reaches where
@@ -36,7 +36,7 @@ def strip(curve: Curve, least: float, most: float = 1.0) -> str:
     return f"<div class='asc-strip'><i style='clip-path:{band}'></i><b style='clip-path:{stroke}'></b></div>"
 
 
-def sentence(curve: Curve | None, kept: float, past: Sequence[Foretold]) -> str:
+def sentence(curve: LossCurve | None, kept: float, past: Sequence[Prediction]) -> str:
     """What is predicted where the share `kept` of the budget stays, and how right earlier predictions were."""
     if curve is None:
         return _said("nothing yet; other budgets have to be measured first, without manual edits")
@@ -47,8 +47,8 @@ def sentence(curve: Curve | None, kept: float, past: Sequence[Foretold]) -> str:
     return _said(f"{numbers.points(difference)} pp {numbers.interval_of_points((low, high))}{_track_record(past)}")
 
 
-def _track_record(past: Sequence[Foretold]) -> str:
-    record = track_record(past)
+def _track_record(past: Sequence[Prediction]) -> str:
+    record = prediction_error(past)
     if record is None:
         return ""
     error, inside = record

@@ -26,7 +26,7 @@ def headline(estimate: Estimate | None, original: Estimate | None, running: bool
     seen = f"n = {estimate.examples:,} of {estimate.total:,}"
     state = "complete" if estimate.complete else ("tightening" if running else "stopped: CI target reached")
     cut_texts = f", {estimate.truncated:,} truncated" if estimate.truncated else ""
-    sure = "95 % at every interim analysis: stop any time" if estimate.looks == "any" else "95 %, one analysis"
+    sure = "95 % at every interim analysis: stop any time" if estimate.valid == "anytime" else "95 %, one analysis"
     return (
         f"<p class='asc-kicker'>{kicker}</p>{value}{_difference(estimate, original)}"
         f"{_bar(estimate.examples / max(estimate.total, 1))}"

@@ -17,8 +17,8 @@ from asc_core.errors import Cancelled, UserError
 from asc_core.evaluate import estimate, evaluate, evaluating, measure, measure_latency, measuring
 from asc_core.evaluate.batches import BatchLimits
 from asc_core.evaluate.features import _kept, tokenised
-from asc_core.evaluate.looks import looks_at
-from asc_core.evaluate.measured import FIRST_SLICE, Measured, representative_order
+from asc_core.evaluate.per_example import FIRST_SLICE, PerExampleResult, representative_order
+from asc_core.evaluate.sequential import schedule
 from asc_core.probes import Probe, probing
 from asc_core.progress import Progress
 from asc_core.tasks import Task
@@ -79,7 +79,7 @@ def test_agreement_is_measured_on_texts_without_labels(kind: str) -> None:
     assert whole.difference == pytest.approx(whole.value - 1)
     stored = measure(original, task)
     assert evaluate(smaller, task, against=stored) == whole
-    assert [e.examples for e in evaluating(smaller, task, against=stored)] == looks_at(70, FIRST_SLICE)
+    assert [e.examples for e in evaluating(smaller, task, against=stored)] == schedule(70, FIRST_SLICE)
     with pytest.raises(UserError, match="--against"):
         evaluate(smaller, task)
 
@@ -108,10 +108,10 @@ def test_an_evaluation_ends_when_it_is_as_tight_as_asked() -> None:
     original = encoder_for(task)
     found = list(evaluating(smaller_than(original), task, against=original))
     asked = (found[0].reach + found[1].reach) / 2
-    stopped = list(evaluating(smaller_than(original), task, against=original, within=asked))
+    stopped = list(evaluating(smaller_than(original), task, against=original, stop_at_half_width=asked))
     assert stopped == found[:2]
     assert stopped[-1].reach <= asked < stopped[0].reach
-    alone = list(evaluating(original, task, within=0.5))
+    alone = list(evaluating(original, task, stop_at_half_width=0.5))
     assert len(alone) == 1, "without an original it is the metric's own interval"
 
 
@@ -146,7 +146,9 @@ def test_the_difference_of_equally_good_models_is_0_on_average() -> None:
     found = []
     for _ in range(300):
         ours, theirs = (
-            Measured("accuracy", "validation", np.arange(200), (generator.random((200, 1)) < 0.9).astype(float), 200)
+            PerExampleResult(
+                "accuracy", "validation", np.arange(200), (generator.random((200, 1)) < 0.9).astype(float), 200
+            )
             for _ in range(2)
         )
         one = estimate(ours, metric, theirs)
@@ -179,7 +181,7 @@ def test_a_stored_outcome_comes_back(kind: str, labelled: bool, tmp_path: Path) 
     *_, measured = measuring(encoder, unlabelled)
     arrays, metadata = measured.to_arrays()
     save_file(arrays, tmp_path / "measured.safetensors", metadata)
-    again = Measured.from_arrays(load_file(tmp_path / "measured.safetensors"), metadata)
+    again = PerExampleResult.from_arrays(load_file(tmp_path / "measured.safetensors"), metadata)
     smaller = smaller_than(encoder)
     assert evaluate(smaller, unlabelled, against=again) == evaluate(smaller, unlabelled, against=encoder)
     assert (again.split, again.total, again.truncated, again.mean_length) == (

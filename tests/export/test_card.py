@@ -10,8 +10,7 @@ import yaml
 
 from asc_core.encoder import Encoder
 from asc_core.export import Card, export
-from asc_core.plan.cost import Cost
-from asc_core.values import Estimate, Plan, Provenance
+from asc_core.values import Cost, Estimate, Plan, Provenance
 from tests.tiny import tiny, tokenizer
 
 pytestmark = pytest.mark.usefixtures("in_process")

@@ -12,11 +12,11 @@ import torch
 from asc_core.encoder import Encoder
 from asc_core.errors import Cancelled, UserError
 from asc_core.gates import Gates, gated, plan_gates
+from asc_core.parts import ABLATED
 from asc_core.probes import Probe, probing
 from asc_core.progress import Progress
 from asc_core.scores import ablation
-from asc_core.scores.ablation import PARTS, ablate, reliability
-from asc_core.scores.pairs import ablate_pairs
+from asc_core.scores.ablation import ablate, reliability
 from asc_core.scores.switched_off import SwitchedOff
 from asc_core.study import Study
 from asc_core.tasks import Task, task_from_rows
@@ -212,8 +212,6 @@ def test_a_part_that_does_not_exist_is_refused() -> None:
     encoder, task = case("bert")
     with pytest.raises(UserError, match="'neurons'; there are: heads"):
         ablate(encoder, task, parts=("neurons",))
-    with pytest.raises(UserError, match="no head 9 in layer 0"):
-        ablate_pairs(encoder, task, [(0, 1), (0, 9)])
 
 
 def test_a_task_without_labels_is_refused() -> None:
@@ -265,39 +263,8 @@ def test_details_hold_the_reliability_of_every_kind() -> None:
     encoder, task = case("bert")
     scores = ablate(encoder, task, samples=40, groups=3)
     for result in scores.values():
-        for kind in PARTS:
+        for kind in ABLATED:
             assert 0 <= result.details[f"reliability.{kind}"][0] <= 1
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["bert", "albert with inner groups", "tags", "deberta with convolution"])
-def test_pairs_interact_as_in_the_obvious_loop(name: str) -> None:
-    encoder, task = case(name)
-    heads = [(0, 0), (0, 3), (len(encoder.shape.heads) - 1, 1), (1, 2)]
-    result = ablate_pairs(encoder, task, heads, samples=SAMPLES, batch_tokens=100)
-    assert len(result.pairs) == result.total == len(set(result.pairs)) == 6
-    obvious, full = Obvious(encoder, task), Plan.full(encoder.shape)
-    for (a, b), interaction, low, high in zip(result.pairs, result.interaction, result.low, result.high, strict=True):
-        one, other = full.drop(a[0], head=a[1]), full.drop(b[0], head=b[1])
-        alone, beside, both = (obvious.changes(plan_gates(encoder, p))[0] for p in (one, other, one & other))
-        assert interaction == pytest.approx(both - alone - beside, abs=3e-5)
-        assert low <= high
-    assert np.abs(result.interaction).max() > 1e-3
-    assert (np.diff(np.abs(result.predicted)) <= 1e-12).all()
-
-
-def test_pairs_keep_to_their_budget() -> None:
-    encoder, task = case("bert")
-    few = ablate_pairs(encoder, task, budget=5, samples=4)
-    assert len(few.pairs) == 5
-    assert few.total == 12 * 11 // 2
-    quick = ablate_pairs(encoder, task, budget=None, seconds=0.0, samples=4)
-    assert 0 < len(quick.pairs) < quick.total
-    assert quick.pairs[:5] == few.pairs
-    progress = Progress()
-    progress.report = lambda done, total, what: progress.cancel.set()
-    with pytest.raises(Cancelled):
-        ablate_pairs(encoder, task, samples=4, progress=progress)
 
 
 def test_ablation_leaves_the_encoder_and_its_probes_alone() -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from asc_core.encoder import Encoder
+from asc_core.parts import KINDS
 from asc_core.scores import sweep
-from asc_core.scores.sensitivity import PARTS
 from asc_core.tasks.base import Targets
 from asc_core.values import PartValues
 from tests.scores.toy import PairTask, ToyTask, single_example_gradients
@@ -26,7 +26,7 @@ def test_fisher_and_michel_equal_a_loop_of_single_example_backward_passes(varian
     encoder, task = tiny(name, **overrides), ToyTask(7, padding=2)
     gradients = single_example_gradients(encoder, ToyTask(7))
     scores = sweep(encoder, task, ["fisher", "michel"], batch_tokens=40)
-    for part in PARTS:
+    for part in KINDS:
         expected = gradients[part]
         assert np.abs(expected).max() > 1e-3, part
         np.testing.assert_allclose(flat(scores["fisher"].values, part), (expected**2).mean(0), rtol=2e-3, atol=1e-7)
@@ -38,7 +38,7 @@ def test_windows_count_one_by_one_and_paired_texts_together(task: ToyTask) -> No
     encoder = tiny()
     expected = single_example_gradients(encoder, task)
     scores = sweep(encoder, task, ["fisher"], batch_tokens=60)["fisher"]
-    for part in PARTS:
+    for part in KINDS:
         np.testing.assert_allclose(flat(scores.values, part), (expected[part] ** 2).mean(0), rtol=2e-3, atol=1e-7)
     assert ("windows" in scores.notes) == task.windows
 
@@ -58,7 +58,7 @@ def test_taylor_and_cross_terms_equal_those_of_single_example_gradients(variant:
     encoder = tiny(name, **overrides)
     gradients = single_example_gradients(encoder, ToyTask(7))
     scores = sweep(encoder, ToyTask(7, padding=2), ["fisher", "taylor2", "fisher-neuron-cross"], batch_tokens=40)
-    for part in PARTS:
+    for part in KINDS:
         g = gradients[part]
         np.testing.assert_allclose(flat(scores["taylor2"].values, part), (g**2 / 2 - g).mean(0), rtol=2e-3, atol=2e-5)
     heads, neurons = gradients["heads"], np.split(gradients["neurons"], len(encoder.shape.heads), axis=1)
@@ -116,7 +116,7 @@ def test_methods_with_a_loss_of_their_own_use_it_beside_that_of_the_others() -> 
 
 def test_an_absolute_value_has_the_folded_interval_of_the_signed_one() -> None:
     scores = sweep(tiny(), ToyTask(30), ["textpruner", "taylor2"])
-    for part in PARTS:
+    for part in KINDS:
         low, value, high = (flat(v, part) for v in (scores["textpruner"].low, scores["textpruner"].values,
                                                     scores["textpruner"].high))  # fmt: skip
         assert (low >= 0).all()

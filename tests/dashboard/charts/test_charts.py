@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import spearmanr
 
 import dashboard.charts
-from asc_core.evaluate.foresight import Curve
+from asc_core.evaluate.loss_prediction import LossCurve
 from asc_core.plan import Part, by_share, threshold_of
 from asc_core.values import PartValues, Plan, Scores, Shape
 from dashboard.charts.agreement import agreement_matrix, rank_agreement, readable_on
@@ -446,7 +446,7 @@ def points_of_polygon(html: str, tag: str) -> list[tuple[float, float]]:
 def test_the_strip_is_the_curve_in_the_sliders_range() -> None:
     keep = np.linspace(0, 1, 101)
     difference = np.where(keep < 0.4, np.nan, keep - 1)
-    curve = Curve(keep, difference, np.where(keep < 0.4, -0.9, keep - 1.1), np.minimum(keep - 0.9, 0))
+    curve = LossCurve(keep, difference, np.where(keep < 0.4, -0.9, keep - 1.1), np.minimum(keep - 0.9, 0))
     html = strip(curve, least=0.2)
     band, line = points_of_polygon(html, "i"), points_of_polygon(html, "b")
     assert min(x for x, _ in line) == min(x for x, _ in band) == pytest.approx(25)  # 0.4, of 0.2 to 1
@@ -456,4 +456,4 @@ def test_the_strip_is_the_curve_in_the_sliders_range() -> None:
     at_half = [y for x, y in line if x == pytest.approx(37.5)]
     assert np.mean(at_half) == pytest.approx(100 * 0.5 / 0.7, abs=0.1)
     assert strip(curve, least=1.0) == ""
-    assert strip(Curve(keep, np.full(101, np.nan), keep - 1, keep - 1), least=0.2) == ""
+    assert strip(LossCurve(keep, np.full(101, np.nan), keep - 1, keep - 1), least=0.2) == ""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from asc_core.errors import Cancelled
-from asc_core.evaluate import Measured, measure
+from asc_core.evaluate import PerExampleResult, measure
 from asc_core.progress import Progress
 from asc_core.study import Study
 from dashboard.measuring import baseline as module
@@ -28,17 +28,17 @@ def study(tmp_path: Path) -> Study:
     return Study.open(tmp_path / "study")
 
 
-def ignore(outcome: Measured) -> None:
+def ignore(outcome: PerExampleResult) -> None:
     pass
 
 
-def begun(study: Study, finished: Callable[[Measured], None] = ignore) -> Baseline:
+def begun(study: Study, finished: Callable[[PerExampleResult], None] = ignore) -> Baseline:
     return Baseline(ENCODER, TASK, "validation", study, finished)
 
 
-def first_slices(monkeypatch: pytest.MonkeyPatch) -> list[Measured]:
+def first_slices(monkeypatch: pytest.MonkeyPatch) -> list[PerExampleResult]:
     """Fills up with all slices that anyone measures from now on."""
-    seen: list[Measured] = []
+    seen: list[PerExampleResult] = []
     measuring = module.measuring
 
     def noticed(*arguments: Any, **named: Any) -> Any:
@@ -47,13 +47,13 @@ def first_slices(monkeypatch: pytest.MonkeyPatch) -> list[Measured]:
             yield outcome
 
     monkeypatch.setattr(module, "measuring", noticed)
-    monkeypatch.setattr(sys.modules["asc_core.evaluate.measured"], "_first_slice", lambda *_: 64)
+    monkeypatch.setattr(sys.modules["asc_core.evaluate.per_example"], "_first_slice", lambda *_: 64)
     return seen
 
 
 def test_only_as_much_is_measured_as_is_asked_for(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = first_slices(monkeypatch)
-    ended: list[Measured] = []
+    ended: list[PerExampleResult] = []
     original = begun(study, ended.append)
     part = original.on(np.array([], dtype=np.int64), Progress())
     assert (len(part), len(seen), ended) == (64, 1, [])
@@ -97,7 +97,7 @@ def test_a_cancelled_measurement_keeps_its_slices(study: Study, monkeypatch: pyt
 def test_two_that_want_it_share_one_measurement(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = first_slices(monkeypatch)
     original = begun(study)
-    found: list[Measured] = []
+    found: list[PerExampleResult] = []
     threads = [threading.Thread(target=lambda: found.append(original.whole(Progress()))) for _ in range(3)]
     for thread in threads:
         thread.start()

@@ -36,7 +36,7 @@ def models() -> LoadedModels:
 def test_the_first_estimate_does_not_wait_for_the_whole_original(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["asc_core.evaluate.measured"], "_first_slice", lambda *_: 64)
+    monkeypatch.setattr(sys.modules["asc_core.evaluate.per_example"], "_first_slice", lambda *_: 64)
     study = Study.open(tmp_path / "study")
     measurements = Measurements(models(), study, APPLICATION, task_cost_model(ENCODER, TASK))
     shown: list[tuple[Estimate, bool]] = []

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asc_core.evaluate.foresight import Foretold
+from asc_core.evaluate.loss_prediction import Prediction
 from asc_core.study import Study
 from dashboard.state import kept
 from dashboard.state.application import Application, Facts
@@ -54,7 +54,7 @@ KEPT: dict[str, tuple[Any, str, Any, Any]] = {
     "predictions": (
         lambda s: kept.predictions(s, "w", APPLICATION, "validation"),
         "foretold:w:nli:validation",
-        [Foretold(0.5, -0.1, -0.2, 0.0, -0.05)],
+        [Prediction(0.5, -0.1, -0.2, 0.0, -0.05)],
         [{"keep": 0.5, "predicted": -0.1, "low": -0.2, "high": 0.0, "measured": -0.05}],
     ),
 }

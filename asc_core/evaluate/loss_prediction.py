@@ -1,11 +1,11 @@
-"""What a budget will cost, foretold from the budgets that were measured so far.
+"""What a budget will cost, predicted from the budgets that were measured so far.
 
 A model that keeps more of one method's ranking loses no more, as a rule. So between two measured budgets the difference
 to the original lies between theirs: that is the band, and it needs no other assumption about the curve. Where the
 measurements themselves say otherwise (a smaller model that is better than a larger one), the band is as wide as they
-are. The line in it
-is a monotone regression of the measured differences (pool adjacent violators: Barlow et al. 1972, Statistical Inference
-under Order Restrictions), joined by a monotone cubic (Fritsch and Carlson 1980, SIAM J. Numer. Anal. 17, 238-246).
+are. The line in it is a monotone regression of the measured differences (pool adjacent violators: Barlow et al. 1972,
+Statistical Inference under Order Restrictions), joined by a monotone cubic (Fritsch and Carlson 1980, SIAM J. Numer.
+Anal. 17, 238-246).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ FLOOR = 1e-4  # the least standard error: of a difference that was exactly 0 on 
 
 
 @dataclass(frozen=True)
-class Point:
-    """keep: share of the budget. difference, low, high: to the original, with its interval."""
+class MeasuredLoss:
+    """One measured budget. keep: share of it. difference, low, high: to the original, with its interval."""
 
     keep: float
     difference: float
@@ -32,16 +32,16 @@ class Point:
     high: float
 
     @staticmethod
-    def of(keep: float, estimate: Estimate) -> Point | None:
+    def of(keep: float, estimate: Estimate) -> MeasuredLoss | None:
         """None where there is no difference to the original."""
         if estimate.difference is None or estimate.difference_interval is None:
             return None
-        return Point(keep, estimate.difference, *estimate.difference_interval)
+        return MeasuredLoss(keep, estimate.difference, *estimate.difference_interval)
 
 
 @dataclass(frozen=True)
-class Curve:
-    """keep: (n,) ascending shares of the budget. difference, low, high: (n,) foretold there.
+class LossCurve:
+    """keep: (n,) ascending shares of the budget. difference, low, high: (n,) predicted there.
 
     Below the smallest budget that was measured there is a band, but no line: difference is NaN.
     """
@@ -52,12 +52,16 @@ class Curve:
     high: np.ndarray
 
 
-def foresee(points: Sequence[Point], keep: np.ndarray, worst: float) -> Curve | None:
-    """The differences at other budgets. None where nothing was measured.
+def predict_loss(points: Sequence[MeasuredLoss], keep: np.ndarray, worst: float) -> LossCurve | None:
+    """The differences to the original at other budgets. None where nothing was measured.
 
-    keep: (n,) ascending. worst: the difference that is left when everything is lost, such as minus the original's
-    metric. Keeping everything costs nothing, and is a point of its own. Below the smallest measured budget the band
-    reaches down to `worst`.
+    Keeping everything costs nothing, and is a point of its own. Below the smallest measured budget the band reaches
+    down to `worst`.
+
+    Args:
+        points: the budgets that were measured.
+        keep: (n,) ascending shares of the budget to predict at.
+        worst: the difference where everything is lost, such as minus the original's metric.
     """
     if not points:
         return None
@@ -71,7 +75,7 @@ def foresee(points: Sequence[Point], keep: np.ndarray, worst: float) -> Curve | 
     fitted = np.minimum(isotonic_regression(means, weights=weights).x, max(0.0, float(means.max())))
     line = _line(at, fitted, np.asarray(keep, dtype=np.float64))
     low, high = _band(measured, np.asarray(keep, dtype=np.float64), worst)
-    return Curve(np.asarray(keep), line, np.fmin(low, line), np.fmax(high, line))
+    return LossCurve(np.asarray(keep), line, np.fmin(low, line), np.fmax(high, line))
 
 
 def _line(at: np.ndarray, fitted: np.ndarray, keep: np.ndarray) -> np.ndarray:
@@ -82,7 +86,7 @@ def _line(at: np.ndarray, fitted: np.ndarray, keep: np.ndarray) -> np.ndarray:
     return np.where(keep < at[0], np.nan, inside)
 
 
-def _band(measured: Sequence[Point], keep: np.ndarray, worst: float) -> tuple[np.ndarray, np.ndarray]:
+def _band(measured: Sequence[MeasuredLoss], keep: np.ndarray, worst: float) -> tuple[np.ndarray, np.ndarray]:
     """No lower than what any smaller model is sure to reach, no higher than what any larger one may."""
     at = np.asarray([p.keep for p in measured])
     lows, highs = np.asarray([p.low for p in measured]), np.asarray([p.high for p in measured])
@@ -99,8 +103,8 @@ def _band(measured: Sequence[Point], keep: np.ndarray, worst: float) -> tuple[np
 
 
 @dataclass(frozen=True)
-class Foretold:
-    """A prediction that has met its measurement. All but keep in the metric's units."""
+class Prediction:
+    """A predicted difference beside the measured one. All but keep in the metric's units."""
 
     keep: float
     predicted: float
@@ -117,8 +121,8 @@ class Foretold:
         return self.low <= self.measured <= self.high
 
 
-def track_record(past: Sequence[Foretold]) -> tuple[float, float] | None:
-    """(median absolute error, share that lay inside the band); None where nothing was foretold yet."""
+def prediction_error(past: Sequence[Prediction]) -> tuple[float, float] | None:
+    """(median absolute error, share that lay inside the band); None where nothing was predicted yet."""
     if not past:
         return None
     return float(np.median([abs(one.error) for one in past])), float(np.mean([one.inside for one in past]))

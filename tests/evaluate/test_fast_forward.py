@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from asc_core.encoder import HEADS
-from asc_core.evaluate.lean import WIDTH, Lean
+from asc_core.evaluate.fast_forward import WIDTH, FastForward
 from asc_core.values import Plan
 from tests.scores.test_restart import check, said
 from tests.test_surgery import VARIANTS, plans
@@ -27,20 +27,20 @@ def test_a_cut_model_says_the_same(variant: str, data: st.DataObject, head: str)
     encoder = whole.cut(data.draw(plans(whole.shape)))
     inputs = padded_batch()
     expected = logits(encoder, inputs)
-    lean = Lean(encoder)
+    fast = FastForward(encoder)
     with torch.inference_mode():
         for _ in range(2):  # from the second batch on it is known what the head reads
-            check(said(lean(inputs), inputs), expected)
-        output, seen = lean.record(inputs)
+            check(said(fast(inputs), inputs), expected)
+        output, seen = fast.record(inputs)
         check(said(output, inputs), expected)
         for layer in range(encoder.shape.layers):
-            check(said(lean.record(inputs, start=layer, hidden=seen[layer])[0], inputs), expected)
+            check(said(fast.record(inputs, start=layer, hidden=seen[layer])[0], inputs), expected)
     torch.testing.assert_close(logits(encoder, inputs), expected, atol=0, rtol=0)
 
 
-def widths_seen(lean: Lean, inputs: dict[str, torch.Tensor]) -> list[tuple[str, tuple[int, ...]]]:
+def widths_seen(fast: FastForward, inputs: dict[str, torch.Tensor]) -> list[tuple[str, tuple[int, ...]]]:
     """(path, (tokens, width)) of what each linear of the layers says."""
-    model = lean._runner.encoder.model
+    model = fast._runner.encoder.model
     seen: list[tuple[str, tuple[int, ...]]] = []
     handles = [
         module.register_forward_hook(lambda _, args, output, name=name: seen.append((name, (*output.shape[1:],))))
@@ -48,7 +48,7 @@ def widths_seen(lean: Lean, inputs: dict[str, torch.Tensor]) -> list[tuple[str, 
         if isinstance(module, nn.Linear) and ".layer." in name
     ]
     with torch.inference_mode():
-        lean(inputs)
+        fast(inputs)
     for handle in handles:
         handle.remove()
     return seen
@@ -58,11 +58,11 @@ def test_the_last_layer_is_computed_for_cls_alone_and_no_width_is_odd() -> None:
     whole = tiny("bert")
     encoder = whole.cut(replace(Plan.full(whole.shape), neurons=(tuple(range(11)),) * whole.shape.layers))
     inputs, tokens = padded_batch(), padded_batch()["input_ids"].shape[1]
-    lean = Lean(encoder)
-    every = {length for name, (length, _) in widths_seen(lean, inputs)}
+    fast = FastForward(encoder)
+    every = {length for name, (length, _) in widths_seen(fast, inputs)}
     assert every == {tokens}, "nothing is left out before it is known what the head reads"
     last = encoder.shape.layers - 1
-    for name, (length, width) in widths_seen(lean, inputs):
+    for name, (length, width) in widths_seen(fast, inputs):
         of_all_tokens = f".{last}." not in name or name.endswith((".query", ".key", ".value"))
         assert length == (tokens if of_all_tokens else 1), name
         if name.endswith("intermediate.dense"):
@@ -80,6 +80,6 @@ def test_a_model_of_other_than_plain_linears_runs_as_it_is() -> None:
             getattr(module, hooks).clear()
     encoder.model = quantize_dynamic(encoder.model, {nn.Linear}, dtype=torch.qint8)
     with torch.inference_mode():
-        check(said(Lean(encoder)(inputs), inputs), logits(encoder, inputs))
+        check(said(FastForward(encoder)(inputs), inputs), logits(encoder, inputs))
     with pytest.raises(ValueError, match="plain"):
-        Lean(encoder).record(inputs)
+        FastForward(encoder).record(inputs)

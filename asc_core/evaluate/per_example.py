@@ -11,28 +11,31 @@ import numpy as np
 
 from asc_core.encoder import Encoder
 from asc_core.evaluate.batches import BatchLimits
+from asc_core.evaluate.fast_forward import FastForward
 from asc_core.evaluate.features import tokenised
-from asc_core.evaluate.lean import Lean
-from asc_core.evaluate.looks import looks_at
-from asc_core.evaluate.pace import pace_of
-from asc_core.evaluate.predictions import predict
-from asc_core.evaluate.reuse import Reuse, Reusing
+from asc_core.evaluate.predictions import predict, runner
+from asc_core.evaluate.prefix_cache import CachedRunner, PrefixReuse
+from asc_core.evaluate.sequential import schedule
+from asc_core.evaluate.throughput import throughput_of
 from asc_core.progress import Progress
-from asc_core.tasks.base import Features, Task
+from asc_core.tasks.base import Features, Reader, Task
 
 FIRST_SLICE = 64  # examples, or more where they take less than this:
 SECONDS_TO_FIRST = 0.68
 
 
 @dataclass(frozen=True)
-class Measured:
-    """The outcome of one model on some examples of one split, by ascending number.
+class PerExampleResult:
+    """What one model did on some examples of one split, by ascending number.
 
-    numbers: (n,) positions in the split. statistics: (n, k) of the task's metric. total: how many examples were
-    asked for; n is smaller while the measurement runs. truncated: examples of all those that lost text.
-    mean_length: tokens of a feature, padding not counted. before: how many there were at the look before this one, None
-    where nobody has looked in between: see `looks`. predictions, feature_example: where the task is unlabelled,
-    one prediction a feature and the index (into numbers) of its example: what other models are compared with.
+    numbers: (n,) positions in the split.
+    statistics: (n, k) of the task's metric.
+    total: how many examples were asked for; n is smaller while the measurement runs.
+    truncated: examples of all those that lost text.
+    mean_length: tokens of a feature, padding not counted.
+    predictions, feature_example: where the task is unlabelled, one prediction for each feature and the index (into
+        numbers) of its example: what other models are compared with.
+    before: how many there were at the interim analysis before this one, None where there was none: see `sequential`.
     """
 
     metric: str
@@ -81,36 +84,42 @@ class Measured:
         return {k: np.ascontiguousarray(v) for k, v in arrays.items()}, {"measured": json.dumps(facts)}
 
     @staticmethod
-    def from_arrays(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Measured:
+    def from_arrays(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> PerExampleResult:
         facts = json.loads(metadata["measured"])
         tuples = facts.pop("tuples", None)
         predictions = None if tuples is None else _unpack(arrays, tuples)
         numbers, statistics = arrays["numbers"], arrays["statistics"]
         feature_example = arrays.get("feature_example")
-        return Measured(
+        return PerExampleResult(
             numbers=numbers, statistics=statistics, predictions=predictions, feature_example=feature_example, **facts
         )
 
 
 def measure(
-    encoder: Encoder,
+    encoder: Reader,
     task: Task,
     split: str = "validation",
     *,
-    reference: Measured | None = None,
+    reference: PerExampleResult | None = None,
     limit: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
     limits: BatchLimits | None = None,
-    reuse: Reuse | None = None,
-) -> Measured:
+    reuse: PrefixReuse | None = None,
+) -> PerExampleResult:
     """Run a model on a split, all at once.
 
-    reference: for a task without labels, the original model's outcome on at least these examples; where it is absent
-    this model is the original, which agrees with itself. limit: that many examples, drawn by seed. limits: of a batch;
-    by default what was measured to be fast here, see `pace`. reuse: where to find and to keep hidden states.
-    Raises: UserError as the task's `examples` and `features` do, and where memory is too short; Cancelled within one
-    layer of a batch.
+    Args:
+        encoder, task, split: what is run on what.
+        reference: for a task without labels, the original model's result on at least these examples; where it is
+            absent this model is the original, which agrees with itself.
+        limit: that many examples, drawn by seed.
+        limits: of a batch; by default what was measured to be fast here, see `throughput`.
+        reuse: where to find and to keep hidden states.
+
+    Raises:
+        UserError: as the task's `examples` and `features` do, and where memory is too short.
+        Cancelled: within one layer of a batch.
     """
     run = measuring(
         encoder,
@@ -128,24 +137,27 @@ def measure(
 
 
 def measuring(
-    encoder: Encoder,
+    encoder: Reader,
     task: Task,
     split: str = "validation",
     *,
-    reference: Measured | None = None,
+    reference: PerExampleResult | None = None,
     limit: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
     limits: BatchLimits | None = None,
-    reuse: Reuse | None = None,
-    known: Measured | None = None,
+    reuse: PrefixReuse | None = None,
+    known: PerExampleResult | None = None,
     slices: bool = True,
-) -> Iterator[Measured]:
-    """The same in growing slices, each yielded with all before it; the last one is complete.
+) -> Iterator[PerExampleResult]:
+    """As `measure`, in growing slices, each yielded with all before it; the last one is complete.
 
-    Slices are drawn by seed so that every one has the shares of classes (or lengths) that the whole has. known: an
-    earlier, incomplete outcome of the same model, split and seed, which is gone on from (in tasks with labels; what is
-    no beginning of this measurement is not used).
+    Slices are drawn by seed so that every one has the shares of classes (or lengths) that the whole has.
+
+    Args:
+        known: an earlier, incomplete result of the same model, split and seed, which is continued (in tasks with
+            labels; what is no prefix of this measurement is not used).
+        slices: whether there are any; else all examples come at once.
     """
     progress = progress or Progress()
     examples, features = tokenised(encoder, task, split, limit, seed)
@@ -155,17 +167,19 @@ def measuring(
     predictions: list[Any] = []
     owners: list[np.ndarray] = []
     done = features_done = 0
-    if known is not None and task.labelled and _begins(known, examples.numbers[order], total):
+    if known is not None and task.labelled and _is_prefix(known, examples.numbers[order], total):
         done = len(known)
         statistics.append(known.statistics[known.positions(examples.numbers[order[:done]])])
         features_done = len(features.of_examples(order[:done]))
-    ends = looks_at(total, _first_slice(encoder, features, total)) if slices else [total]
+    ends = schedule(total, _first_slice(encoder, features, total)) if slices else [total]
     before = None if len(ends) == 1 and not done else done
-    run = Lean(encoder) if reuse is None else Reusing(encoder, reuse, int(features.lengths.sum()))
+    forward = runner(encoder)
+    if reuse is not None and isinstance(encoder, Encoder):
+        forward = CachedRunner(encoder, reuse, int(features.lengths.sum()))
     for end in (end for end in ends if end > done):
         chosen = order[done:end]
         part, rows = features.of_examples(chosen), examples.subset(chosen)
-        found = predict(encoder, task, part, _part_of(progress, features_done, len(features)), limits, run)
+        found = predict(encoder, task, part, _part_of(progress, features_done, len(features)), limits, forward)
         wanted = None if task.labelled else found if reference is None else reference.predictions_for(rows.numbers)
         if wanted is not None and len(wanted) != len(found):
             raise ValueError("the two models cut the texts into different windows, so they cannot be compared")
@@ -189,7 +203,7 @@ def _sorted(
     predictions: Sequence[Any],
     owners: Sequence[np.ndarray],
     total: int,
-) -> Measured:
+) -> PerExampleResult:
     """By ascending number, so that a result does not depend on the order in which it was measured."""
     ascending = np.argsort(numbers, kind="stable")
     rank = np.empty(len(numbers), dtype=np.int64)
@@ -200,7 +214,7 @@ def _sorted(
         example = rank[np.concatenate(list(owners))]
         by_example = np.argsort(example, kind="stable")
         kept, example = tuple(predictions[i] for i in by_example), example[by_example]
-    return Measured(
+    return PerExampleResult(
         metric=task.metric.name,
         split=split,
         numbers=numbers[ascending],
@@ -213,23 +227,23 @@ def _sorted(
     )
 
 
-def _begins(known: Measured, ordered: np.ndarray, total: int) -> bool:
-    """Whether an outcome is of the first examples in this order."""
+def _is_prefix(known: PerExampleResult, ordered: np.ndarray, total: int) -> bool:
+    """Whether a result is of the first examples in this order."""
     n = len(known)
     return 0 < n < total == known.total and bool(np.array_equal(np.sort(ordered[:n]), known.numbers))
 
 
-def _first_slice(encoder: Encoder, features: Features, total: int) -> int:
-    """As many examples as take `SECONDS_TO_FIRST` at the pace that was measured here, 64 at least."""
-    pace = pace_of(encoder)
-    if pace is None:
+def _first_slice(encoder: Reader, features: Features, total: int) -> int:
+    """As many examples as take `SECONDS_TO_FIRST` at the throughput that was measured here, 64 at least."""
+    throughput = throughput_of(encoder)
+    if throughput is None or not isinstance(encoder, Encoder):
         return FIRST_SLICE
     tokens = float(features.lengths.sum()) / total
-    return max(FIRST_SLICE, int(SECONDS_TO_FIRST / max(pace.seconds(encoder, tokens), 1e-9)))
+    return max(FIRST_SLICE, int(SECONDS_TO_FIRST / max(throughput.seconds(encoder, tokens), 1e-9)))
 
 
 def representative_order(features: Features, examples: int, seed: int) -> np.ndarray:
-    """A random order of which every beginning has the whole's shares of classes, or of lengths where it has none.
+    """A random order of which every prefix has the whole's shares of classes, or of lengths where it has none.
 
     Examples of a stratum with m members are put at (rank + u) / m, a random rank and one u in [0, 1).
     """

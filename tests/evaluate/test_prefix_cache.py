@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from asc_core.evaluate import measure
-from asc_core.evaluate.reuse import Reuse, Reusing, States, beginnings
+from asc_core.evaluate.prefix_cache import CachedRunner, PrefixCache, PrefixReuse, prefix_keys
 from asc_core.probes import Probe, probing
 from asc_core.values import Plan
 from tests.evaluate.toy_tasks import KINDS, encoder_for, toy_task
@@ -29,11 +29,11 @@ class Layers(Probe):
 def test_what_is_reused_changes_no_result(kind: str) -> None:
     task = toy_task(kind, validation=70)
     encoder = encoder_for(task)
-    states = States()
+    cache = PrefixCache()
     plan = Plan.full(encoder.shape).drop(0, head=1).drop(2, head=0)
     for again in (Plan.full(encoder.shape), plan, plan.drop(2, head=1), plan.drop(2, head=1).drop(1, head=0)):
         model = encoder.cut(again)
-        reuse = Reuse(states, beginnings(encoder.weights, again))
+        reuse = PrefixReuse(cache, prefix_keys(encoder.weights, again))
         plain = measure(model, task)
         np.testing.assert_allclose(measure(model, task, reuse=reuse).statistics, plain.statistics, atol=1e-5)
         np.testing.assert_allclose(measure(model, task, reuse=reuse).statistics, plain.statistics, atol=1e-5)
@@ -42,14 +42,14 @@ def test_what_is_reused_changes_no_result(kind: str) -> None:
 def test_only_what_is_new_is_computed() -> None:
     task = toy_task("text-classification", validation=200)
     encoder = encoder_for(task)
-    states = States()
+    cache = PrefixCache()
     first = Plan.full(encoder.shape).drop(0, head=1)
     second = first.drop(2, head=0)
     counts = []
     for plan in (first, second, second):
         probe = Layers()
         with probing(probe):
-            measure(encoder.cut(plan), task, reuse=Reuse(states, beginnings(encoder.weights, plan)))
+            measure(encoder.cut(plan), task, reuse=PrefixReuse(cache, prefix_keys(encoder.weights, plan)))
         counts.append(probe.ran)
     layers, batches = encoder.shape.layers, counts[0] // (2 * encoder.shape.layers)
     assert batches > 2
@@ -57,31 +57,31 @@ def test_only_what_is_new_is_computed() -> None:
     assert counts[2] == 2 * (layers + (batches - 1) * 1), "of the same model only the last layer is left"
 
 
-def test_beginnings_are_equal_as_far_as_plans_are() -> None:
+def test_prefix_keys_are_equal_as_far_as_plans_are() -> None:
     shape = encoder_for(toy_task("text-classification", validation=5)).shape
     whole = Plan.full(shape)
     plan, other = whole.drop(1, head=0), whole.drop(1, head=0).drop(2, neuron=3)
-    assert beginnings("w", plan)[:3] == beginnings("w", other)[:3]
-    assert beginnings("w", plan)[:2] == beginnings("w", whole)[:2]
-    assert beginnings("w", plan)[2] != beginnings("w", whole)[2]
-    assert beginnings("w", plan)[0] != beginnings("v", plan)[0]
-    repaired = beginnings("w", plan, ["sequential"])
-    assert repaired[:2] == beginnings("w", plan)[:2], "below the first cut there was nothing to repair"
-    assert repaired[2] != beginnings("w", plan)[2]
+    assert prefix_keys("w", plan)[:3] == prefix_keys("w", other)[:3]
+    assert prefix_keys("w", plan)[:2] == prefix_keys("w", whole)[:2]
+    assert prefix_keys("w", plan)[2] != prefix_keys("w", whole)[2]
+    assert prefix_keys("w", plan)[0] != prefix_keys("v", plan)[0]
+    repaired = prefix_keys("w", plan, ["sequential"])
+    assert repaired[:2] == prefix_keys("w", plan)[:2], "below the first cut there was nothing to repair"
+    assert repaired[2] != prefix_keys("w", plan)[2]
     without = whole.drop(0)
-    assert len(beginnings("w", without)) == shape.layers - 1
-    assert beginnings("w", without)[1] != beginnings("w", whole)[1]
+    assert len(prefix_keys("w", without)) == shape.layers - 1
+    assert prefix_keys("w", without)[1] != prefix_keys("w", whole)[1]
 
 
 def test_no_more_is_kept_than_the_bound_allows() -> None:
-    states = States(most_bytes=1000)
+    cache = PrefixCache(most_bytes=1000)
     for number in range(20):
-        states.put(("x", str(number)), torch.zeros(50))
-        assert states.bytes <= 1000
-    assert states.get(("x", "0")) is None
-    assert states.get(("x", "19")) is not None
-    states.put(("x", "large"), torch.zeros(500))
-    assert states.get(("x", "large")) is None
+        cache.put(("x", str(number)), torch.zeros(50))
+        assert cache.bytes <= 1000
+    assert cache.get(("x", "0")) is None
+    assert cache.get(("x", "19")) is not None
+    cache.put(("x", "large"), torch.zeros(500))
+    assert cache.get(("x", "large")) is None
 
 
 def test_where_not_all_layers_fit_every_second_is_kept() -> None:
@@ -89,18 +89,18 @@ def test_where_not_all_layers_fit_every_second_is_kept() -> None:
     encoder = encoder_for(task)
     tokens = 1000
     every = tokens * encoder.shape.hidden * 4 * (encoder.shape.layers - 1)
-    states = States(most_bytes=every - 1)
-    model = Reusing(encoder, Reuse(states, beginnings(encoder.weights, Plan.full(encoder.shape))), tokens)
+    cache = PrefixCache(most_bytes=every - 1)
+    model = CachedRunner(encoder, PrefixReuse(cache, prefix_keys(encoder.weights, Plan.full(encoder.shape))), tokens)
     examples = task.examples("validation", 4, 0)
     batch = task.batch(task.features(examples, encoder), range(4), encoder)
     with torch.inference_mode():
         expected = encoder.model(**batch.inputs)
         found = model(batch.inputs)
     torch.testing.assert_close(found.logits, expected.logits)
-    assert len(states._kept) == len([layer for layer in range(1, encoder.shape.layers) if layer % 2 == 0])
+    assert len(cache._kept) == len([layer for layer in range(1, encoder.shape.layers) if layer % 2 == 0])
 
 
-def test_a_wrong_number_of_beginnings_is_refused() -> None:
+def test_a_wrong_number_of_keys_is_refused() -> None:
     encoder = encoder_for(toy_task("text-classification", validation=5))
-    with pytest.raises(ValueError, match="beginnings"):
-        Reusing(encoder, Reuse(States(), ("a",)), 10)
+    with pytest.raises(ValueError, match="prefix keys"):
+        CachedRunner(encoder, PrefixReuse(PrefixCache(), ("a",)), 10)

@@ -1,4 +1,4 @@
-"""How large a batch should be, and how fast it then goes: measured while evaluating, at no extra work.
+"""How large a batch should be, and its throughput: measured while evaluating, at no extra work.
 
 The first large evaluation of a model on a device is made with batches of several sizes in turns; the size that took
 the least time a token is used from then on, by all models of that width (a cut model is as wide as its original).
@@ -19,21 +19,22 @@ import torch
 from asc_core import modeling
 from asc_core.encoder import Encoder
 from asc_core.evaluate.batches import BatchLimits, by_length
+from asc_core.tasks.base import Reader
 
-SIZES = {"cpu": (256, 512, 1024, 2048), "cuda": (8192, 16384, 32768, 65536), "mps": (2048, 4096, 8192)}
-AS_GOOD = 1.05  # of two sizes that are this close the larger one: a cut model does less between two calls
-SECONDS_A_LAYER = 0.1  # at most, where a smaller size keeps to it: work between two looks at `cancel`
+BATCH_TOKENS_TRIED = {"cpu": (256, 512, 1024, 2048), "cuda": (8192, 16384, 32768, 65536), "mps": (2048, 4096, 8192)}
+TIE = 1.05  # of two sizes whose times are this close the larger one: a cut model does less between two calls
+SECONDS_PER_LAYER = 0.1  # at most, where a smaller size keeps to it: work between two looks at `cancel`
 
 Key = tuple[str, int, int]
-_paces: dict[Key, Pace] = {}
+_measured: dict[Key, Throughput] = {}
 _lock = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Pace:
-    """tokens: of a batch. seconds_per_work: for one token and one parameter of the layers."""
+class Throughput:
+    """batch_tokens: of a batch. seconds_per_work: for one token and one parameter of the layers."""
 
-    tokens: int
+    batch_tokens: int
     seconds_per_work: float
 
     def seconds(self, encoder: Encoder, tokens: float) -> float:
@@ -41,23 +42,26 @@ class Pace:
         return tokens * _parameters(encoder) * self.seconds_per_work
 
 
-def pace_of(encoder: Encoder) -> Pace | None:
-    """None before anything was measured for a model of this width on this device."""
+def throughput_of(encoder: Reader) -> Throughput | None:
+    """None before anything was measured for a model of this width on this device; only encoders have one."""
+    if not isinstance(encoder, Encoder):
+        return None
     with _lock:
-        return _paces.get(_key(encoder))
+        return _measured.get(_key(encoder))
 
 
-def limits_of(encoder: Encoder) -> BatchLimits:
-    usual, known = BatchLimits.of_device(encoder.device), pace_of(encoder)
-    return usual if known is None else BatchLimits(usual.rows, known.tokens, usual.overhead)
+def batch_limits_of(encoder: Reader) -> BatchLimits:
+    """With the batch size that was measured to be the fastest here, or a starting point before that."""
+    usual, known = BatchLimits.of_device(encoder.device), throughput_of(encoder)
+    return usual if known is None else BatchLimits(usual.rows, known.batch_tokens, usual.overhead)
 
 
-class Exploration:
-    """Batches of several sizes in turns, and what each took."""
+class BatchSizeTuner:
+    """Times batches of several sizes in turns, and remembers the best size."""
 
     def __init__(self, encoder: Encoder, lengths: np.ndarray):
         self.encoder, self.lengths = encoder, np.asarray(lengths)
-        self.sizes = SIZES.get(encoder.device.type, SIZES["cpu"])
+        self.sizes = BATCH_TOKENS_TRIED.get(encoder.device.type, BATCH_TOKENS_TRIED["cpu"])
         self._seconds: dict[int, list[float]] = {size: [] for size in self.sizes}  # of each batch
         self._per_token: dict[int, list[float]] = {size: [] for size in self.sizes}
         self._size_of: dict[bytes, int] = {}
@@ -94,23 +98,23 @@ class Exploration:
             self._per_token[size].append(seconds / max(1, int(self.lengths[rows].sum())))
         self._warm = True
 
-    def conclude(self) -> None:
+    def remember_best(self) -> None:
         """Remember the best size for all models of this width."""
         # Medians: what else the machine does for a moment decides nothing.
         per_token = {size: median(took) for size, took in self._per_token.items() if took}
-        longest = SECONDS_A_LAYER * self.encoder.shape.layers
+        longest = SECONDS_PER_LAYER * self.encoder.shape.layers
         short = {size: took for size, took in per_token.items() if median(self._seconds[size]) <= longest}
         fair = short or {min(per_token): per_token[min(per_token)]}
         best = min(fair.values())
-        tokens = next(size for size in sorted(fair, reverse=True) if fair[size] <= AS_GOOD * best)
+        tokens = next(size for size in sorted(fair, reverse=True) if fair[size] <= TIE * best)
         with _lock:
-            _paces[_key(self.encoder)] = Pace(tokens, per_token[tokens] / _parameters(self.encoder))
+            _measured[_key(self.encoder)] = Throughput(tokens, per_token[tokens] / _parameters(self.encoder))
 
 
 def forget() -> None:
     """As in a new process: for tests and benchmarks."""
     with _lock:
-        _paces.clear()
+        _measured.clear()
 
 
 def _key(encoder: Encoder) -> Key:

@@ -1,4 +1,4 @@
-"""Hidden states that evaluations have in common are computed once.
+"""Hidden states that evaluations have in common are computed once: a prefix cache, over layers.
 
 Two cuts of one original that begin alike (a head of the fifth layer is toggled, the layers below stay) hand the same
 hidden states to the first layer in which they differ. So what each layer of an evaluated model has read is kept, batch
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from asc_core.encoder import Encoder
-from asc_core.evaluate.lean import Lean
+from asc_core.evaluate.fast_forward import FastForward
 from asc_core.values import Plan
 
 MOST_BYTES = 512 << 20
@@ -27,7 +27,7 @@ MOST_BYTES = 512 << 20
 Key = tuple[str, str]
 
 
-class States:
+class PrefixCache:
     """Tensors by key, those used last, at most so many bytes. Safe for any number of threads."""
 
     def __init__(self, most_bytes: int = MOST_BYTES):
@@ -53,18 +53,23 @@ class States:
 
 
 @dataclass(frozen=True)
-class Reuse:
-    """beginnings: for each layer of the model, everything that decides what it reads but the text: see `beginnings`."""
+class PrefixReuse:
+    """One model's use of a cache. keys: for each of its layers, see `prefix_keys`."""
 
-    states: States
-    beginnings: tuple[str, ...]
+    cache: PrefixCache
+    keys: tuple[str, ...]
 
 
-def beginnings(weights: str, plan: Plan, repair: Sequence[Any] = ()) -> tuple[str, ...]:
-    """One key a kept layer, equal for two cuts whose layers below it are equal.
+def prefix_keys(weights: str, plan: Plan, repair: Sequence[Any] = ()) -> tuple[str, ...]:
+    """One key for each kept layer: everything that decides what the layer reads but the text.
 
-    repair: what decides how the cut parts were made up for, where a layer's repair depends on nothing above it (as in
-    `refit`). It plays no part below the first cut: there is nothing to repair.
+    Two cuts have equal keys as far as the layers below are equal.
+
+    Args:
+        weights: fingerprint of the original.
+        plan: what is cut from it.
+        repair: what decides how the remaining weights were re-fitted, where a layer's repair depends on nothing above
+            it (as in `refit`). It plays no part below the first cut: there is nothing to repair.
     """
     keys: list[str] = []
     below: list[Any] = []
@@ -79,27 +84,27 @@ def beginnings(weights: str, plan: Plan, repair: Sequence[Any] = ()) -> tuple[st
     return tuple(keys)
 
 
-class Reusing:
+class CachedRunner:
     """Runs a model on batches, from the highest layer whose input is known. For one evaluation in one thread."""
 
-    def __init__(self, encoder: Encoder, reuse: Reuse, tokens: int):
+    def __init__(self, encoder: Encoder, reuse: PrefixReuse, tokens: int):
         """tokens: of all batches. Where not all layers' states fit into the bound, every second (third ...) is kept.
 
-        Raises: ValueError where layers share weights, or there is not one beginning a layer.
+        Raises: ValueError where layers share weights, or there is not one key for each layer.
         """
-        if encoder.shape.shares_weights or len(reuse.beginnings) != encoder.shape.layers:
-            raise ValueError(f"{len(reuse.beginnings)} beginnings for {encoder.shape.layers} layers")
-        self._runner, self._reuse = Lean(encoder), reuse
+        if encoder.shape.shares_weights or len(reuse.keys) != encoder.shape.layers:
+            raise ValueError(f"{len(reuse.keys)} prefix keys for {encoder.shape.layers} layers")
+        self._runner, self._reuse = FastForward(encoder), reuse
         every = tokens * encoder.shape.hidden * 4 * max(1, encoder.shape.layers - 1)
-        self._stride = max(1, math.ceil(every / reuse.states.most_bytes))
+        self._stride = max(1, math.ceil(every / reuse.cache.most_bytes))
         self._recorded = False
 
     def __call__(self, inputs: dict[str, torch.Tensor]) -> Any:
-        batch, kept = _digest(inputs), self._reuse
+        batch, cache, keys = _digest(inputs), self._reuse.cache, self._reuse.keys
         start, hidden = 0, None
         if self._recorded:
-            for layer in range(len(kept.beginnings) - 1, 0, -1):
-                hidden = kept.states.get((kept.beginnings[layer], batch))
+            for layer in range(len(keys) - 1, 0, -1):
+                hidden = cache.get((keys[layer], batch))
                 if hidden is not None:
                     start = layer
                     break
@@ -107,7 +112,7 @@ class Reusing:
         self._recorded = True
         for layer in range(start + 1, len(seen)):
             if layer % self._stride == 0:
-                kept.states.put((kept.beginnings[layer], batch), seen[layer])
+                cache.put((keys[layer], batch), seen[layer])
         return output
 
 

@@ -1,4 +1,4 @@
-"""Run a model without the work that changes no answer.
+"""The forward pass without the work that changes no answer.
 
 A head that reads [CLS] alone needs the last layer's queries, attention readout and FFN for one token (`first_token`).
 And a matrix product whose output has an odd width, which is the usual case after a cut, is slower than one whose width
@@ -24,7 +24,7 @@ from asc_core.scores.restart import Inputs, Restartable
 WIDTH = 16  # float32 in a cache line
 
 
-class Lean:
+class FastForward:
     """An encoder's modules once more, on its weights. For one thread. Its layers' inputs are the original's.
 
     A model whose linears are not plain ones (adapters stand around them, or they are quantized) runs as it is.
