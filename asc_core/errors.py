@@ -9,5 +9,11 @@ class UserError(ValueError):
     """Input that cannot be used. The message names the file, row or field, and the way out."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of somebody else's library says, short enough for one of our sentences; no full stop."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")[:300]
+
+
 class Cancelled(Exception):
     """Raised inside long work when its owner no longer wants the result."""

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 
 from asc_core import modeling
 from asc_core.encoder import CLASS_ENDINGS, HEADS, Encoder
-from asc_core.errors import UserError
+from asc_core.errors import UserError, first_line
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def load_adapter(folder: str | Path, base: str | Path | None = None, device: str
             _require_every_weight(adapted, folder)
             merged = adapted.merge_and_unload()
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
-        raise UserError(f"The adapter in {folder} does not fit the encoder {base}: {_first_line(error)}.") from None
+        raise UserError(f"The adapter in {folder} does not fit the encoder {base}: {_reason(error)}.") from None
     tokenizer_source = folder if (folder / "tokenizer_config.json").exists() else base
     tokenizer = _load_tokenizer(str(tokenizer_source), False)
     return Encoder(merged.float(), tokenizer, str(folder)).to(device or best_device())
@@ -178,7 +178,7 @@ def _check_folder(folder: Path) -> None:
             with safe_open(str(path), framework="np"):
                 pass
         except (SafetensorError, OSError) as error:
-            raise UserError(f"{path} is broken ({_first_line(error)}): copy or download it again.") from None
+            raise UserError(f"{path} is broken ({_reason(error)}): copy or download it again.") from None
     if not adapter:
         _require_shards(folder)
         _require_tokenizer(folder)
@@ -212,11 +212,11 @@ def _load_config(source: str, trust_remote_code: bool) -> Any:
     except (ValueError, KeyError, TypeError, AttributeError, StrictDataclassError) as error:
         supported = ", ".join(sorted(modeling.ARCHITECTURES))
         raise UserError(
-            f"{source}: its configuration cannot be read ({_first_line(error)}). Supported architectures: {supported}."
+            f"{source}: its configuration cannot be read ({_reason(error)}). Supported architectures: {supported}."
         ) from None
     except OSError as error:
         raise UserError(
-            f"{source} is neither a folder here nor a model that can be fetched now ({_first_line(error)})."
+            f"{source} is neither a folder here nor a model that can be fetched now ({_reason(error)})."
         ) from None
     try:
         modeling.architecture_name(config)
@@ -256,7 +256,7 @@ def _load_model(
             output_loading_info=True,
         )
     except OSError as error:
-        raise UserError(f"{source}: its weights cannot be read as safetensors ({_first_line(error)}).") from None
+        raise UserError(f"{source}: its weights cannot be read as safetensors ({_reason(error)}).") from None
     except (
         SafetensorError,
         RuntimeError,
@@ -266,7 +266,7 @@ def _load_model(
         ZeroDivisionError,
         StrictDataclassError,
     ) as error:
-        raise UserError(f"{source}: its weights do not fit its configuration ({_first_line(error)}).") from None
+        raise UserError(f"{source}: its weights do not fit its configuration ({_reason(error)}).") from None
     finally:
         transformers.logging.set_verbosity(level)
     missing = sorted(name for name in loading["missing_keys"] if own_head or _is_of_layers(model, name))
@@ -287,7 +287,7 @@ def _load_tokenizer(source: str, trust_remote_code: bool) -> Any:
         return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
     except Exception as error:  # a broken tokenizer.json raises a bare Exception of the tokenizers library
         raise UserError(
-            f"{source}: its tokenizer cannot be loaded ({_first_line(error)}): copy the tokenizer files of the model "
+            f"{source}: its tokenizer cannot be loaded ({_reason(error)}): copy the tokenizer files of the model "
             "that it was fine-tuned from into it."
         ) from None
 
@@ -296,13 +296,13 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read: {_first_line(error)}.") from None
+        raise UserError(f"{path} cannot be read: {_reason(error)}.") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} cannot be read: it is not a JSON object.")
     return content
 
 
-def _first_line(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     if isinstance(error, StrictDataclassError) and error.__cause__ is not None:
         error = error.__cause__  # it says which value was expected
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return first_line(error)

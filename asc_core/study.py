@@ -12,8 +12,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
-import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,11 +22,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load as arrays_from_bytes
-from safetensors.numpy import save as arrays_to_bytes
 
 from asc_core.errors import UserError
+from asc_core.stored_arrays import (
+    arrays_from_bytes,
+    arrays_to_bytes,
+    damaged,
+    parsed,
+    read_arrays,
+    storage_error,
+    write_arrays,
+)
 from asc_core.values import Estimate, Plan, Scores
 
 Value = TypeVar("Value")
@@ -56,6 +60,7 @@ CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT);
 DATABASE = "study.sqlite"
 TABLES = {"scores", "evaluations", "statistics", "plans", "pins", "settings"}
 SECONDS_TO_WAIT_FOR_ANOTHER_WRITER = 30.0
+SECONDS_BETWEEN_SAVES = 10.0  # of what interrupted work goes on from
 SECONDS_AFTER_WHICH_A_TEMPORARY_FILE_IS_ABANDONED = 3600.0
 
 
@@ -81,7 +86,7 @@ class Study:
             study.path.mkdir(parents=True, exist_ok=True)
             _remove_abandoned_files(study.path)
         except OSError as error:
-            raise _storage_error(study.path, error) from error
+            raise storage_error(study.path, error) from error
         with study._connection() as connection:
             _prepare(connection, study._database)
         return study
@@ -92,7 +97,7 @@ class Study:
         """Replaces scores of the same weights, task, method, split, examples, seed and labels."""
         arrays, metadata = scores.to_arrays()
         key = (scores.weights, scores.task, scores.method, scores.split, scores.examples, scores.seed, scores.labels)
-        _write_arrays(self._scores_file(key), arrays, metadata)
+        write_arrays(self._scores_file(key), arrays, metadata)
         with self._writing() as connection:
             connection.execute("REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*key, _now()))
 
@@ -105,8 +110,8 @@ class Study:
 
     @staticmethod
     def _read_scores(file: Path) -> Scores | None:
-        content = _read_arrays(file)
-        return _parsed(file, lambda: Scores.from_arrays(*content)) if content is not None else None
+        content = read_arrays(file)
+        return parsed(file, lambda: Scores.from_arrays(*content)) if content is not None else None
 
     def score_index(self) -> list[dict[str, Any]]:
         """Newest first: weights, task, method, split, examples, seed, labels and created of each. Reads no arrays."""
@@ -117,16 +122,16 @@ class Study:
 
     def save_partial(self, key: str, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
         """What interrupted work needs to go on. metadata: anything that JSON can hold."""
-        _write_arrays(self._partial_file(key), arrays, {"key": key, "metadata": json.dumps(metadata)})
+        write_arrays(self._partial_file(key), arrays, {"key": key, "metadata": json.dumps(metadata)})
 
     def partial(self, key: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """(arrays, metadata) of the last `save_partial` under this key; None if there is none."""
         file = self._partial_file(key)
-        content = _read_arrays(file)
+        content = read_arrays(file)
         if content is None:
             return None
         arrays, metadata = content
-        return arrays, _parsed(file, lambda: json.loads(metadata["metadata"]))
+        return arrays, parsed(file, lambda: json.loads(metadata["metadata"]))
 
     def drop_partial(self, key: str) -> None:
         self._partial_file(key).unlink(missing_ok=True)
@@ -181,7 +186,7 @@ class Study:
                 return  # the same again: what is known of each example still holds
             connection.execute(f"DELETE FROM statistics WHERE {_EVALUATION}", key)
             if statistics is not None and numbers is not None:
-                blob = arrays_to_bytes(_contiguous({"statistics": statistics, "numbers": numbers}))
+                blob = arrays_to_bytes({"statistics": statistics, "numbers": numbers})
                 connection.execute("INSERT INTO statistics VALUES (?, ?, ?, ?, ?)", (*key, blob))
 
     def set_aside_other_data(self, task: str, split: str, digest: str) -> bool:
@@ -216,8 +221,8 @@ class Study:
         rows = self._rows(f"SELECT arrays FROM statistics WHERE {_EVALUATION}", key)
         if not rows:
             return None
-        arrays = _parsed(self._database, lambda: arrays_from_bytes(rows[0]["arrays"]))
-        return _parsed(self._database, lambda: (arrays["numbers"], arrays["statistics"]))
+        arrays = parsed(self._database, lambda: arrays_from_bytes(rows[0]["arrays"]))
+        return parsed(self._database, lambda: (arrays["numbers"], arrays["statistics"]))
 
     def evaluations(self) -> list[dict[str, Any]]:
         """The table of results, newest first.
@@ -323,7 +328,7 @@ class Study:
             return [dict(row) for row in connection.execute(query, values)]
 
     def _from_json(self, text: Any, make: Callable[[Any], Value]) -> Value:
-        return _parsed(self._database, lambda: make(json.loads(text)))
+        return parsed(self._database, lambda: make(json.loads(text)))
 
 
 _EVALUATION = "weights = ? AND recipe_key = ? AND task = ? AND split = ?"
@@ -414,66 +419,10 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
             time.sleep(0.01)
 
 
-def _contiguous(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    # np.ascontiguousarray would turn () into (1,).
-    return {name: np.asarray(array, order="C") for name, array in arrays.items()}
-
-
-def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """All or nothing: on a full disk, or when killed, `path` keeps what it held before."""
-    content = arrays_to_bytes(_contiguous(arrays), metadata)
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        path.parent.mkdir(exist_ok=True)
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise _storage_error(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]] | None:
-    """(arrays, metadata); None where there is no such file."""
-    try:
-        with safe_open(path, framework="np") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except FileNotFoundError:
-        return None
-    except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:
-        raise _damaged(path, error) from error
-
-
-def _parsed(file: Path, make: Callable[[], Value]) -> Value:
-    """make(), where a study from someone else may hold anything at all."""
-    try:
-        return make()
-    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise _damaged(file, error) from error
-
-
-def _damaged(file: Path, error: Exception) -> UserError:
-    if file.suffix == ".sqlite":
-        return UserError(
-            f"{file} is damaged ({error}). Put a copy of it back, or move it away and start anew: the files beside it "
-            "are not touched."
-        )
-    return UserError(f"{file} is damaged ({error}). Delete this one file; what it held is then computed again.")
-
-
-def _storage_error(path: Path, error: OSError) -> UserError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UserError(f"The disk is full: {path} was not written, and what it held before is kept. Free some space.")
-    return UserError(f"{path} cannot be used: {error.strerror or error}. Check the folder and its permissions.")
-
-
 def _database_error(database: Path, error: sqlite3.DatabaseError) -> Exception:
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:
         case sqlite3.SQLITE_FULL:
-            return _storage_error(database, OSError(errno.ENOSPC, "disk full"))
+            return storage_error(database, OSError(errno.ENOSPC, "disk full"))
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return UserError(
                 f"{database} is locked by another program for more than {SECONDS_TO_WAIT_FOR_ANOTHER_WRITER:.0f} "
@@ -482,6 +431,6 @@ def _database_error(database: Path, error: sqlite3.DatabaseError) -> Exception:
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_IOERR:
             return UserError(f"{database} cannot be used: {error}. Check the folder, its permissions and the disk.")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return _damaged(database, error)
+            return damaged(database, error)
         case _:
             return error

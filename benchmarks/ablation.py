@@ -20,11 +20,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.encoder import Encoder
 from asc_core.gates import gated
 from asc_core.loading import load_encoder
 from asc_core.scores.ablation import parts_of
-from asc_core.scores.sweep_pass import BATCH_TOKENS, batches_by_length
 from asc_core.scores.switched_off import SwitchedOff
 from asc_core.tasks import load_task
 from asc_core.tasks.base import Features, Task

@@ -90,8 +90,8 @@ def anytime(cut: Encoder, task: Task, original: PerExampleResult) -> dict[str, f
     for estimate in evaluating(cut, task, against=original):
         passed = time.perf_counter() - start
         if not found:
-            found = {"first_s": passed, "first_points": 100 * estimate.reach, "first_examples": estimate.examples}
-        if estimate.reach <= TIGHT and "tight_s" not in found:
+            found = {"first_s": passed, "first_points": 100 * estimate.half_width, "first_examples": estimate.examples}
+        if estimate.half_width <= TIGHT and "tight_s" not in found:
             found |= {"tight_s": passed, "tight_examples": estimate.examples}
     return found | {"looked_s": passed}
 

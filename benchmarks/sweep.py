@@ -28,6 +28,7 @@ from typing import Any
 
 import torch
 
+from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.demo.encoder import encoder_folder
 from asc_core.encoder import Encoder
 from asc_core.loading import load_encoder
@@ -36,7 +37,7 @@ from asc_core.scores.attention import Attention
 from asc_core.scores.collector import Collector
 from asc_core.scores.sensitivity import SampledGateGradients
 from asc_core.scores.streaming import Sums
-from asc_core.scores.sweep_pass import BATCH_TOKENS, SweepPass, batches_by_length
+from asc_core.scores.sweep_pass import SweepPass
 from asc_core.tasks import Task, load_task
 from benchmarks import ablation
 from benchmarks.against_textpruner.compare import compare

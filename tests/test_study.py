@@ -106,7 +106,7 @@ def test_scores_of_the_same_key_are_replaced_and_others_kept(study: Study) -> No
 
 def test_score_index_lists_keys_without_reading_arrays(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     study.save_scores(some_scores(seed=7, labels="argmax"))
-    monkeypatch.setattr(study_module, "_read_arrays", None)
+    monkeypatch.setattr(study_module, "read_arrays", None)
     (row,) = study.score_index()
     expected = {"weights": "w", "task": "nli", "method": "fisher", "split": "train", "examples": 16, "seed": 7}
     assert row.items() >= (expected | {"labels": "argmax"}).items()

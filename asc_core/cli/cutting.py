@@ -67,7 +67,7 @@ def compress(
 
     if (plan is None) == (recipe is None):
         raise UserError("Say either --plan or --recipe.")
-    from asc_core.export.folder import check_free
+    from asc_core.atomic_folder import check_free
     from asc_core.recipes.deliver import deliver
 
     check_free(out, overwrite=overwrite)

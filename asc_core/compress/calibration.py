@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from asc_core import modeling
+from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.encoder import Encoder
 from asc_core.probes import Probe, Readout, ReadoutKey
 from asc_core.progress import Progress
 from asc_core.scores.restart import Restartable
 from asc_core.scores.sensitivity import random_projection
-from asc_core.scores.sweep_pass import BATCH_TOKENS, batches_by_length, frozen
+from asc_core.scores.sweep_pass import frozen
 from asc_core.tasks.base import Batch, Task
 
 SAMPLES = 1024
@@ -117,19 +118,20 @@ def calibrate(
         probe.release()
         done += len(rows)
     progress.step(done, len(drawn), f"calibrating on {task.name}")
-    _balance(texts)
     total = int(features.lengths[drawn].sum())
-    return Calibration(tuple(texts), encoder.weights, task.name, len(examples), total, seed, sums)
+    return Calibration(_balanced(texts), encoder.weights, task.name, len(examples), total, seed, sums)
 
 
-def _balance(texts: list[Texts]) -> None:
+def _balanced(texts: Sequence[Texts]) -> tuple[Texts, ...]:
     """Turn what is felt into weights, over all texts."""
     tokens = sum(float(text.real.sum()) for text in texts)
+    weights: list[dict[ReadoutKey, torch.Tensor]] = [{} for _ in texts]
     for place in texts[0].weights:
         mean = sum(float((text.weights[place] * text.real).sum()) for text in texts) / tokens
-        for text in texts:
+        for text, mine in zip(texts, weights, strict=True):
             felt = text.weights[place] / mean if mean > 0 else torch.ones_like(text.weights[place])
-            text.weights[place] = ((1 - FELT) + FELT * felt) * text.real
+            mine[place] = ((1 - FELT) + FELT * felt) * text.real
+    return tuple(replace(text, weights=mine) for text, mine in zip(texts, weights, strict=True))
 
 
 def _add_moments(sums: dict[ReadoutKey, torch.Tensor], inputs: dict[ReadoutKey, torch.Tensor], text: Texts) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from asc_core.batches import BatchLimits
 from asc_core.errors import UserError
-from asc_core.evaluate.batches import BatchLimits
 from asc_core.evaluate.intervals import difference_interval, value_interval
 from asc_core.evaluate.per_example import PerExampleResult, measure, measuring
 from asc_core.evaluate.prefix_cache import PrefixReuse
@@ -93,7 +93,7 @@ def evaluating(
     for measured in growing:
         found = estimate(measured, task.metric, against)
         yield found
-        if stop_at_half_width is not None and found.reach <= stop_at_half_width:
+        if stop_at_half_width is not None and found.half_width <= stop_at_half_width:
             return
 
 
@@ -120,7 +120,7 @@ def estimate(measured: PerExampleResult, metric: Metric, against: PerExampleResu
         difference=difference,
         difference_interval=difference_ends,
         truncated=measured.truncated,
-        looks="one" if measured.before is None else "any",
+        valid="single" if measured.before is None else "anytime",
     )
 
 

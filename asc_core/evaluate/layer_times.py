@@ -11,7 +11,6 @@ import platform
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from asc_core.evaluate.latency import random_texts, seconds_of_pass, texts_of_tu
 from asc_core.plan.latency import LatencyTable
 from asc_core.plan.parts import first_iterations
 from asc_core.progress import Progress
+from asc_core.study import Study
 from asc_core.values import Plan, Shape
 
 SHARES_OF_HEADS = (1 / 4, 1 / 2, 3 / 4, 1)
@@ -30,14 +30,6 @@ SHARES_OF_NEURONS = (1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1)
 ROUND_NEURONS = 32  # widths between are of a size that suits the hardware, so that they do not measure its opposite
 WARM_UP = 1
 LEAST_TURNS = 3
-
-
-class Settings(Protocol):
-    """What a `Study` offers: values that JSON can hold, under a key."""
-
-    def get(self, key: str, default: Any = None) -> Any: ...
-
-    def set(self, key: str, value: Any) -> None: ...
 
 
 def layer_times(
@@ -48,7 +40,7 @@ def layer_times(
     repeats: int = 25,
     seconds: float = 20.0,
     seed: int = 0,
-    study: Settings | None = None,
+    study: Study | None = None,
     again: bool = False,
     progress: Progress | None = None,
 ) -> LatencyTable:
@@ -87,7 +79,7 @@ def layer_times(
 
 
 def known_layer_times(
-    shape: Shape, lengths: np.ndarray, batch_size: int, device: torch.device, study: Settings
+    shape: Shape, lengths: np.ndarray, batch_size: int, device: torch.device, study: Study
 ) -> LatencyTable | None:
     """What `layer_times` has kept of this shape under these conditions; None where there is nothing of use."""
     stored = study.get(_key(shape, np.asarray(lengths), batch_size, device))

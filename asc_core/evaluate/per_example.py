@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from asc_core.batches import BatchLimits
 from asc_core.encoder import Encoder
-from asc_core.evaluate.batches import BatchLimits
-from asc_core.evaluate.fast_forward import FastForward
 from asc_core.evaluate.features import tokenised
 from asc_core.evaluate.predictions import predict, runner
 from asc_core.evaluate.prefix_cache import CachedRunner, PrefixReuse

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 
+from asc_core.batches import BatchLimits, by_length
 from asc_core.encoder import Encoder
-from asc_core.errors import UserError
-from asc_core.evaluate.batches import BatchLimits, by_length
 from asc_core.evaluate.fast_forward import FastForward
 from asc_core.evaluate.throughput import BatchSizeTuner, batch_limits_of, throughput_of
+from asc_core.memory import Halving
 from asc_core.probes import between_layers
 from asc_core.progress import Progress
 from asc_core.tasks.base import Features, Reader, Task
@@ -41,39 +41,22 @@ def predict(
         tuner = BatchSizeTuner(encoder, features.lengths)
         tuner = tuner if tuner.worthwhile else None
     chosen = tuner.batches() if tuner else by_length(features.lengths, limits or batch_limits_of(encoder))
-    waiting = chosen[::-1]
-    forward = forward or runner(encoder)
-    fits = float("inf")  # tokens
+    run = forward or runner(encoder)
+    halving = Halving(encoder.device, features.lengths)
     done = 0
+
+    def predicted(rows: np.ndarray) -> Sequence[Any]:
+        progress.step(done, len(features), "features evaluated")
+        with tuner.timing(rows) if tuner else nullcontext():
+            batch = task.batch(features, rows, encoder)
+            return task.predict(run(batch.inputs), batch)
+
     with torch.inference_mode(), between_layers(progress.check):
-        while waiting:
-            progress.step(done, len(features), "features evaluated")
-            rows = waiting.pop()
-            tokens = len(rows) * int(features.lengths[rows].max())
-            if tokens > fits and len(rows) > 1:
-                waiting += _halves(rows)
-                continue
-            try:
-                with tuner.timing(rows) if tuner else nullcontext():
-                    batch = task.batch(features, rows, encoder)
-                    found = task.predict(forward(batch.inputs), batch)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                found = None
-            if found is None:  # outside the handler, whose traceback would keep the batch's tensors alive
-                _release(encoder.device)
-                if len(rows) == 1:
-                    raise UserError(
-                        f"Memory is too short for one text of {tokens} tokens on {encoder.device}: set a smaller "
-                        "max_length in the task file, or use another device (`--device cpu`)."
-                    )
-                fits = tokens / 2
-                waiting += _halves(rows)
-                continue
-            for row, prediction in zip(rows, found, strict=True):
-                predictions[row] = prediction
-            done += len(rows)
+        for batch in chosen:
+            for rows, found in halving.run(batch, predicted):
+                for row, prediction in zip(rows, found, strict=True):
+                    predictions[row] = prediction
+                done += len(rows)
     progress.step(done, len(features), "features evaluated")
     if tuner:
         tuner.remember_best()
@@ -82,24 +65,3 @@ def predict(
 
 def runner(reader: Reader) -> Callable[[dict[str, torch.Tensor]], Any]:
     return FastForward(reader) if isinstance(reader, Encoder) else reader.forward
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """CUDA has a class of its own for it; the CPU's allocator and MPS say it in words."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return "out of memory" in text or "can't allocate memory" in text
-
-
-def _halves(rows: np.ndarray) -> Iterator[np.ndarray]:
-    middle = len(rows) // 2
-    yield rows[middle:]
-    yield rows[:middle]
-
-
-def _release(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    elif device.type == "mps":
-        torch.mps.empty_cache()

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from asc_core import modeling
+from asc_core.batches import BatchLimits, by_length
 from asc_core.encoder import Encoder
-from asc_core.evaluate.batches import BatchLimits, by_length
 from asc_core.tasks.base import Reader
 
 BATCH_TOKENS_TRIED = {"cpu": (256, 512, 1024, 2048), "cuda": (8192, 16384, 32768, 65536), "mps": (2048, 4096, 8192)}

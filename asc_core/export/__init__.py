@@ -32,7 +32,7 @@ def export(
     texts: Sequence[str | Sequence[str]] | None = None,
     dtype: str = "float32",
     overwrite: bool = False,
-    progress: Progress = Progress(),
+    progress: Progress | None = None,
 ) -> ExportReport:
     """Write an encoder, cut or not, as a directory that loads with transformers.
 

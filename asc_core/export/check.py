@@ -69,7 +69,7 @@ def check_folder(
     trust_remote_code: bool,
     texts: Sequence[str | Sequence[str]] | None = None,
     rounded: torch.dtype | None = None,
-    progress: Progress = Progress(),
+    progress: Progress | None = None,
 ) -> Checked:
     """Reload `folder` with transformers alone in a fresh process and compare its answers with the encoder's.
 
@@ -79,6 +79,7 @@ def check_folder(
     includes the rounding.
     Raises: UserError where it cannot be loaded, tokenises otherwise or differs by `TOLERANCE` or more; Cancelled.
     """
+    progress = progress or Progress()
     pairs = normal_texts(texts)
     sequences = _random_sequences(encoder)
     max_length = min(encoder.max_length, MOST_TOKENS)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from asc_core.atomic_folder import new_files
 from asc_core.errors import UserError
 from asc_core.export import unpickle
 from asc_core.export.check import run_alone
-from asc_core.export.folder import is_disk_full
 from asc_core.json_files import read_json
 from asc_core.progress import Progress
 
@@ -24,14 +20,14 @@ _NO_WEIGHTS = ("training_args", "optimizer", "scheduler", "scaler", "rng_state")
 _INDEX, _NEW_INDEX = "pytorch_model.bin.index.json", "model.safetensors.index.json"
 
 
-def convert(folder: str | Path, progress: Progress = Progress()) -> Path:
+def convert(folder: str | Path, progress: Progress | None = None) -> Path:
     """Write safetensors beside the pickled weights (.bin) of a checkpoint folder, which stay as they are.
 
     The pickle is read in a process of its own by torch's restricted reader, which makes tensors and calls nothing.
     Returns: the new file (of weights in several files, their index). Raises: UserError where there is nothing to
     convert, where safetensors are there already, or where a file asks for more than tensors; Cancelled.
     """
-    folder = Path(folder)
+    folder, progress = Path(folder), progress or Progress()
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder.")
     present = sorted(p.name for p in folder.glob("*.safetensors"))
@@ -79,35 +75,15 @@ def _shards(folder: Path) -> tuple[dict[str, str], dict[str, Any]]:
 def _convert_files(folder: Path, files: dict[str, str], index: dict[str, Any] | None, progress: Progress) -> None:
     """All new files appear together at the end, the index last."""
     progress.step(0, 1, "converting")
-    with _scratch(folder) as scratch:
-        paths = [str(p) for old, new in files.items() for p in ((folder / old).resolve(), scratch / new)]
+    names = [*files.values(), *([_NEW_INDEX] if index is not None else [])]
+    with new_files(folder, names) as scratch:
+        paths = [str(p) for old, new in files.items() for p in ((folder / old).resolve(), (scratch / new).resolve())]
         said = run_alone(Path(unpickle.__file__), paths, scratch, progress.cancel)
         for old, new in files.items():
             if not (scratch / new).exists():
                 if "No space left" in said:
                     raise UserError(f"The disk of {folder} is full: free some space. Nothing was written.")
                 raise UserError(f"{folder / old} cannot be converted: {said}. Nothing was run or written.")
-            _sync(scratch / new)
         if index is not None:
             (scratch / _NEW_INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-            _sync(scratch / _NEW_INDEX)
-        for name in [*files.values(), *([_NEW_INDEX] if index is not None else [])]:
-            os.replace(scratch / name, folder / name)
     progress.step(1, 1, "converting")
-
-
-@contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    """A directory on the same disk as `folder`, so that moving out of it is one step."""
-    try:
-        with tempfile.TemporaryDirectory(prefix=".converting-", dir=folder) as name:
-            yield Path(name).resolve()
-    except OSError as error:
-        if is_disk_full(error):
-            raise UserError(f"The disk of {folder} is full: free some space. Nothing was written.") from error
-        raise UserError(f"{folder} cannot be written: {error.strerror or error}. Nothing was written.") from error
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedConfig
 
+from asc_core.atomic_folder import new_folder
 from asc_core.errors import UserError
 from asc_core.export.card import Card, model_card
 from asc_core.export.check import check_folder
-from asc_core.export.folder import new_folder
 from asc_core.progress import Progress
 from asc_core.values import Plan
 
@@ -78,9 +78,10 @@ def write_directory(
     texts: Sequence[str | Sequence[str]] | None = None,
     dtype: str = "float32",
     overwrite: bool = False,
-    progress: Progress = Progress(),
+    progress: Progress | None = None,
 ) -> ExportReport:
     """Write, reload, compare, and only then give the directory its name. See `asc_core.export.export`."""
+    progress = progress or Progress()
     if dtype not in STORED:
         raise UserError(f"Weights are stored as {' or '.join(STORED)}, not as {dtype!r}.")
     if plan is not None:

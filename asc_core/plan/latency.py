@@ -12,9 +12,14 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from asc_core.errors import UserError
+from asc_core.values.checked import first_fault, parsed
+
+_Width = Annotated[int, Field(ge=0, lt=2**20)]
+_Widths = Annotated[tuple[_Width, ...], Field(min_length=1, max_length=256)]
+_Time = Annotated[int, Field(ge=0, lt=2**50)]  # thirteen days
 
 
 @dataclass(frozen=True)
@@ -29,16 +34,18 @@ class LatencyTable:
     Raises: ValueError where a table is not of this form.
     """
 
-    heads: tuple[int, ...]
-    attention: tuple[int, ...]
-    neurons: tuple[int, ...]
-    ffn: tuple[int, ...]
-    layer: int
-    outside: int
-    batch_size: int
-    tokens: float
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    heads: _Widths
+    attention: tuple[_Time, ...]
+    neurons: _Widths
+    ffn: tuple[_Time, ...]
+    layer: _Time
+    outside: _Time
+    batch_size: Annotated[int, Field(gt=0)]
+    tokens: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     device: str
-    threads: int
+    threads: Annotated[int, Field(gt=0)]
 
     def __post_init__(self) -> None:
         for widths, times in ((self.heads, self.attention), (self.neurons, self.ffn)):
@@ -65,12 +72,9 @@ class LatencyTable:
     def from_json(data: Any) -> LatencyTable:
         """Raises: UserError where it is none: a study may come from anyone."""
         try:
-            checked = _TableFile.model_validate(data).model_dump()
-            for name in ("heads", "attention", "neurons", "ffn"):
-                checked[name] = tuple(checked[name])
-            return LatencyTable(**checked)
-        except (ValidationError, ValueError) as error:
-            raise UserError(f"This is no latency table ({str(error).splitlines()[0]}): measure it again.") from None
+            return parsed(_TABLE, data)
+        except ValidationError as error:
+            raise UserError(f"This is no latency table ({first_fault(error)}): measure it again.") from None
 
 
 def _between(counts: np.ndarray, widths: tuple[int, ...], times: tuple[int, ...]) -> np.ndarray:
@@ -79,19 +83,4 @@ def _between(counts: np.ndarray, widths: tuple[int, ...], times: tuple[int, ...]
     return np.rint(np.interp(counts, widths, times)).astype(np.int64)
 
 
-_Width = Annotated[int, Field(ge=0, lt=2**20)]
-_Time = Annotated[int, Field(ge=0, lt=2**50)]  # thirteen days
-
-
-class _TableFile(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    heads: list[_Width] = Field(min_length=1, max_length=256)
-    attention: list[_Time]
-    neurons: list[_Width] = Field(min_length=1, max_length=256)
-    ffn: list[_Time]
-    layer: _Time
-    outside: _Time
-    batch_size: int = Field(gt=0)
-    tokens: float = Field(gt=0, allow_inf_nan=False)
-    device: str
-    threads: int = Field(gt=0)
+_TABLE = TypeAdapter(LatencyTable)

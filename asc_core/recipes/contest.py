@@ -12,9 +12,9 @@ from asc_core.evaluate import PerExampleResult, estimate, measure
 from asc_core.plan import Cost
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
-from asc_core.recipes.matrix_store import Kept
 from asc_core.recipes.ready import READY, Knobs, ready_recipe
 from asc_core.recipes.recipe import Recipe
+from asc_core.study import Study
 from asc_core.tasks.base import Task
 from asc_core.values import Estimate
 
@@ -39,7 +39,7 @@ def contest(
     knobs: Knobs = Knobs(),
     names: Sequence[str] = ENTRANTS,
     *,
-    study: Kept | None = None,
+    study: Study | None = None,
     folder: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Entry]:

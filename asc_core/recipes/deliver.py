@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from asc_core.atomic_folder import check_free
 from asc_core.compress.prune import Prune
 from asc_core.compress.repaired import Repaired
 from asc_core.compress.repairs import cut_and_repair
 from asc_core.encoder import Encoder
 from asc_core.evaluate import evaluate
 from asc_core.export import Card, ExportReport, check_format, export
-from asc_core.export.folder import check_free
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
 from asc_core.recipes.recipe import Recipe

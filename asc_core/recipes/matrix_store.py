@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Any
 
 from asc_core.evaluate import PerExampleResult, estimate
 from asc_core.recipes.matrix import ORIGINAL, Application, ApplicationMatrix, Cell
 from asc_core.recipes.price import prices
+from asc_core.study import Study
 from asc_core.values import Estimate
 
 REPORTS = "application-matrices"
 
 
-class Kept(Protocol):
-    """What a matrix needs of a Study."""
-
-    def save_evaluation(
-        self,
-        weights: str,
-        recipe_key: str,
-        task: str,
-        split: str,
-        estimate: Estimate,
-        *,
-        statistics: np.ndarray | None = None,
-        numbers: np.ndarray | None = None,
-        cost: Mapping[str, Any] | None = None,
-        name: str | None = None,
-    ) -> None: ...
-
-    def statistics(
-        self, weights: str, recipe_key: str, task: str, split: str
-    ) -> tuple[np.ndarray, np.ndarray] | None: ...
-
-    def set_aside_other_data(self, task: str, split: str, digest: str) -> bool: ...
-
-    def get(self, key: str, default: Any = None) -> Any: ...
-
-    def change(self, key: str, how: Callable[[Any], Any]) -> None: ...
-
-
-def cells_in_study(matrix: ApplicationMatrix, study: Kept) -> Iterator[Cell]:
+def cells_in_study(matrix: ApplicationMatrix, study: Study) -> Iterator[Cell]:
     """The matrix's cells; those that the study has are read, the others are kept as they are measured."""
     split = matrix.settings.split
     known: dict[str, PerExampleResult] = dict(matrix.known)
@@ -98,12 +69,12 @@ def report(matrix: ApplicationMatrix, cells: Sequence[Cell]) -> dict[str, Any]:
     }
 
 
-def keep_report(study: Kept, made: dict[str, Any]) -> None:
+def keep_report(study: Study, made: dict[str, Any]) -> None:
     """Beside earlier ones; one of the same models and settings is replaced."""
     study.change(REPORTS, lambda before: [*(one for one in before or [] if _asked(one) != _asked(made)), made])
 
 
-def reports(study: Kept) -> list[dict[str, Any]]:
+def reports(study: Study) -> list[dict[str, Any]]:
     """All that `keep_report` has kept, the latest last."""
     return list(study.get(REPORTS, []))
 

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.parts import ABLATED, NEURON_GROUPS, SUBLAYERS
 from asc_core.progress import Progress
 from asc_core.scores.neuron_groups import GROUPS, neuron_groups
 from asc_core.scores.origin import origin
-from asc_core.scores.resume import SECONDS_BETWEEN_SAVES, PartialStore
 from asc_core.scores.streaming import REPLICATES, replicate_weights
-from asc_core.scores.sweep_pass import BATCH_TOKENS, batches_by_length
 from asc_core.scores.switched_off import Part, SwitchedOff
+from asc_core.study import SECONDS_BETWEEN_SAVES, Study
 from asc_core.tasks.base import Examples, Features, Metric, Task
 from asc_core.values import PartValues, Scores, Shape
 
@@ -44,7 +44,7 @@ def ablate(
     groups: int = GROUPS,
     batch_tokens: int | None = None,
     progress: Progress | None = None,
-    study: PartialStore | None = None,
+    study: Study | None = None,
 ) -> dict[str, Scores]:
     """Switch off every part in turn: {"ablation": change of the loss, "ablation-metric": change of the metric}.
 
@@ -168,7 +168,7 @@ class _State:
         named = {name: np.array(arrays[name]) for name in ("loss", "statistics", "windows")}
         return _State(groups=groups, batches=int(metadata["batches"]), **named)
 
-    def save(self, study: PartialStore, key: str) -> None:
+    def save(self, study: Study, key: str) -> None:
         if self.loss is None or self.statistics is None or self.windows is None:
             return
         arrays = {"loss": self.loss, "statistics": self.statistics, "windows": self.windows}
@@ -186,7 +186,7 @@ class _State:
 
 
 def _measure(
-    work: Work, parts: Sequence[Part], state: _State, progress: Progress, study: PartialStore | None, key: str
+    work: Work, parts: Sequence[Part], state: _State, progress: Progress, study: Study | None, key: str
 ) -> None:
     """All batches, from where an earlier run was saved. On Cancelled the state is saved too."""
     runner = SwitchedOff(work.encoder, work.task, work.features, parts, work.tokens)

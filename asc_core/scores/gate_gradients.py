@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from asc_core import modeling
+from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.parts import BLOCKS_OF
 from asc_core.progress import Progress
 from asc_core.scores.sensitivity import GateGradients
-from asc_core.scores.sweep_pass import BATCH_TOKENS, SweepPass, batches_by_length
+from asc_core.scores.sweep_pass import SweepPass
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder

@@ -21,12 +21,13 @@ from typing import Literal
 import numpy as np
 from scipy.stats import false_discovery_control
 
+from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.progress import Progress
 from asc_core.scores.sensitivity import GateGradients
 from asc_core.scores.streaming import Statistic, Sums
-from asc_core.scores.sweep_pass import BATCH_TOKENS, SweepPass, batches_by_length
+from asc_core.scores.sweep_pass import SweepPass
 from asc_core.tasks.base import Targets, Task
 
 PERMUTATIONS = 9999

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.gates import gated
@@ -23,9 +24,8 @@ from asc_core.parts import BLOCKS, REMOVABLE
 from asc_core.plan.parts import flat_scores, slices
 from asc_core.progress import Progress
 from asc_core.scores.origin import origin
-from asc_core.scores.resume import SECONDS_BETWEEN_SAVES, PartialStore
 from asc_core.scores.streaming import replicate_weights
-from asc_core.scores.sweep_pass import BATCH_TOKENS, batches_by_length
+from asc_core.study import SECONDS_BETWEEN_SAVES, Study
 from asc_core.tasks.base import Task
 from asc_core.values import Plan, Scores, Shape
 
@@ -107,7 +107,7 @@ def remove_in_order(
     seed: int = 0,
     batch_tokens: int | None = None,
     progress: Progress | None = None,
-    study: PartialStore | None = None,
+    study: Study | None = None,
 ) -> Removal:
     """Gated evaluation at `points` shares from 0 to 1 of the parts removed, for each order and for random ones.
 

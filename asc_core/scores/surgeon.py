@@ -19,20 +19,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.parts import BLOCKS_OF
 from asc_core.progress import Progress
 from asc_core.scores.grams import GramSums
 from asc_core.scores.origin import origin
 from asc_core.scores.sensitivity import GateGradients
-from asc_core.scores.sweep_pass import BATCH_TOKENS, SweepPass, batches_by_length
+from asc_core.scores.sweep_pass import SweepPass
 from asc_core.values import PartValues, Scores, Shape
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder
     from asc_core.probes import Readout, ReadoutKey
     from asc_core.scores.collector import BatchView, ReadoutWeights
-    from asc_core.scores.resume import PartialStore
     from asc_core.scores.streaming import Statistic
+    from asc_core.study import Study
     from asc_core.tasks.base import Task
 
 OBS = "obs"
@@ -52,7 +53,7 @@ def surgeon_scores(
     seed: int = 0,
     batch_tokens: int | None = None,
     progress: Progress | None = None,
-    study: PartialStore | None = None,
+    study: Study | None = None,
 ) -> Scores:
     """{heads, neurons, attention, ffn} by optimal brain surgeon; needs no labels.
 

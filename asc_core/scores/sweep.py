@@ -13,20 +13,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 
+from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
+from asc_core.memory import Halving
 from asc_core.progress import Progress
 from asc_core.scores.collector import TOKEN_SHARE
 from asc_core.scores.margins import margins_of
 from asc_core.scores.methods import Means, Method, chosen_methods
 from asc_core.scores.origin import origin
-from asc_core.scores.resume import SECONDS_BETWEEN_SAVES, PartialStore
 from asc_core.scores.settling import Settling, growing_slices
 from asc_core.scores.streaming import Sums
 from asc_core.scores.surgeon import OBS, surgeon_scores
-from asc_core.scores.sweep_pass import BATCH_TOKENS, SweepPass, batches_by_length
+from asc_core.scores.sweep_pass import SweepPass
+from asc_core.study import SECONDS_BETWEEN_SAVES, Study
 from asc_core.tasks.base import Targets, Task
 from asc_core.values import PartValues, Scores, Shape
 
@@ -46,7 +47,7 @@ def sweep(
     token_share: float = TOKEN_SHARE,
     stop_when_settled: float | None = None,
     progress: Progress | None = None,
-    study: PartialStore | None = None,
+    study: Study | None = None,
 ) -> dict[str, Scores]:
     """Score the parts of an encoder by several methods at once: {method id: Scores}.
 
@@ -149,7 +150,7 @@ def _run(
     work: SweepPass,
     batches: Sequence[np.ndarray],
     progress: Progress,
-    study: PartialStore | None,
+    study: Study | None,
     key: str,
     settling: Settling | None,
 ) -> Sums:
@@ -160,6 +161,7 @@ def _run(
     last_save = time.monotonic()
     finished = sum(map(len, batches[:done]))
     started_with = done
+    halving = Halving(work.encoder.device, work.features.lengths)
     if settling is not None:
         settling.curve = saved[1]["curve"] if saved is not None else []
 
@@ -177,7 +179,8 @@ def _run(
             progress.step(finished, total, what)
             before = sums.arrays
             try:
-                _add_halving(work, batch, sums)
+                for _ in halving.run(batch, lambda rows: work.add(rows, sums)):
+                    pass
             except BaseException:
                 sums.arrays = before  # a batch counts whole or not at all, also when we are interrupted inside it
                 raise
@@ -195,32 +198,6 @@ def _run(
             save()
         raise
     return sums
-
-
-def _add_halving(work: SweepPass, rows: np.ndarray, sums: Sums) -> None:
-    """A batch that does not fit into memory is tried in halves. Raises: UserError where a single text does not fit."""
-    try:
-        work.add(rows, sums)
-        return
-    except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
-            raise
-    # Outside the except block: the traceback would keep the failed batch's tensors alive.
-    if work.encoder.device.type == "cuda":
-        torch.cuda.empty_cache()
-    if len(rows) == 1:
-        raise UserError(
-            f"Out of memory on a single text of {work.features.lengths[rows[0]]} tokens: lower the task's max_length, "
-            "or use a device with more memory."
-        )
-    for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
-        _add_halving(work, half, sums)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return any(sign in str(error) for sign in ("out of memory", "can't allocate memory", "not enough memory"))
 
 
 def _with_result(scores: Scores, method: Method, sums: Sums) -> Scores:

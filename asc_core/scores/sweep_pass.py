@@ -19,8 +19,6 @@ from asc_core.scores.sensitivity import GateGradients, random_projection
 from asc_core.scores.streaming import Sums, replicate_weights
 from asc_core.tasks.base import Batch, Examples, Features, Targets, Task
 
-BATCH_TOKENS = {"cpu": 2048, "cuda": 16384, "mps": 4096}
-
 
 @dataclass
 class SweepPass:
@@ -104,14 +102,3 @@ def frozen(encoder: Encoder) -> Encoder:
     shared: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in encoder.model.parameters()}
     shared |= {id(b): b for b in encoder.model.buffers()}
     return Encoder(copy.deepcopy(encoder.model, shared), encoder.tokenizer, encoder.source, encoder.name)
-
-
-def batches_by_length(lengths: np.ndarray, tokens: int) -> list[np.ndarray]:
-    """Indices of features of like length, at most `tokens` a batch with padding (but at least one), longest first."""
-    order = np.argsort(-np.asarray(lengths), kind="stable")
-    batches, start = [], 0
-    while start < len(order):
-        rows = max(1, tokens // max(1, int(lengths[order[start]])))
-        batches.append(order[start : start + rows])
-        start += rows
-    return batches

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from asc_core.scores.ablation import ABLATION, ABLATION_METRIC, ablate
 from asc_core.scores.compare import TOP_SHARE, Agreement, Interval, agreement_of
 from asc_core.scores.origin import of_these_texts
 from asc_core.scores.removal import POINTS, Removal, ascending, remove_in_order
-from asc_core.scores.resume import PartialStore
+from asc_core.study import Study
 from asc_core.tasks.base import Task
 from asc_core.values import Scores
 
@@ -154,7 +154,7 @@ def trust(
     seed: int = 0,
     batch_tokens: int | None = None,
     progress: Progress | None = None,
-    study: PartialStore | None = None,
+    study: Study | None = None,
 ) -> TrustReport:
     """Judge scores by exact ablation and by the loss curves of their orders.
 
@@ -218,20 +218,10 @@ def trust_key(weights: str, task: str) -> str:
     return f"trust/{weights}/{task}"
 
 
-class Store(PartialStore, Protocol):
-    """What `trust_in_study` needs of a Study."""
-
-    def scores(
-        self, task: str | None = None, method: str | None = None, weights: str | None = None
-    ) -> list[Scores]: ...
-
-    def set(self, key: str, value: Any) -> None: ...
-
-
 def trust_in_study(
     encoder: Encoder,
     task: Task,
-    study: Store,
+    study: Study,
     *,
     samples: int | None = 256,
     held_out: int | None = 256,

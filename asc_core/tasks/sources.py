@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from asc_core.errors import UserError
+from asc_core.errors import UserError, first_line
 from asc_core.tasks.base import Row
 
 SPLITS = ("train", "validation", "test")
@@ -200,7 +200,7 @@ def _read_parquet(path: Path, split: str, options: FileOptions) -> Table:
     try:
         arrow = pyarrow.parquet.read_table(path, memory_map=True)
     except pyarrow.ArrowException as error:
-        raise UserError(f"{path} is not a readable Parquet file: {_first_line(error)}.") from None
+        raise UserError(f"{path} is not a readable Parquet file: {first_line(error)}.") from None
     return _hub_table(datasets.Dataset(arrow), str(path))
 
 
@@ -356,7 +356,7 @@ class _hub_errors:
         if isinstance(error, Exception):
             raise UserError(
                 f"The dataset {self._title} could not be loaded from the hub ({type(error).__name__}: "
-                f"{_first_line(error)}); check the name and the network, or give local files under [data]."
+                f"{first_line(error)}); check the name and the network, or give local files under [data]."
             ) from None
 
 
@@ -367,8 +367,3 @@ def _hub_table(dataset: Any, origin: str) -> Table:
         if getattr(feature, "names", None):
             names[column] = tuple(feature.names)
     return Table(dataset, origin, tuple(dataset.column_names), None, names)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".")[:300] if lines else "no reason given"

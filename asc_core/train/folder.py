@@ -9,6 +9,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from asc_core.atomic_folder import new_folder
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.train.heads import loadable_config
@@ -16,7 +17,7 @@ from asc_core.train.heads import loadable_config
 RESUME = ".resume"
 
 
-def check_free(out: Path) -> None:
+def check_unused(out: Path) -> None:
     """Raises: UserError where `out` holds something that is not ours to replace."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: name a folder for the fine-tuned model.")
@@ -30,22 +31,14 @@ def made_at_once(out: Path) -> Iterator[Path]:
 
     Raises: UserError where the disk is full or read-only.
     """
-    part, done = out.parent / f".{out.name}.part", out.parent / f".{out.name}.done"
+    check_unused(out)
     try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        yield part
-        for weights in part.glob("*.safetensors"):  # safetensors makes files that their owner alone may read
-            shutil.copymode(part / "config.json", weights)
-        if out.exists():
-            check_free(out)
-            out.replace(done)
-        part.replace(out)
-    except (OSError, SafetensorError) as error:
+        with new_folder(out, overwrite=True, marker=RESUME) as part:
+            yield part
+            for weights in part.glob("*.safetensors"):  # safetensors makes files that their owner alone may read
+                shutil.copymode(part / "config.json", weights)
+    except SafetensorError as error:
         raise UserError(f"{out} cannot be written ({error}): free some space or name another folder.") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(done, ignore_errors=True)
 
 
 def save_checkpoint(encoder: Encoder, folder: Path) -> None:

@@ -22,15 +22,15 @@ import peft
 import torch
 from torch import nn
 
+from asc_core.batches import shuffled_by_length
 from asc_core.encoder import Encoder
 from asc_core.errors import Cancelled, UserError
-from asc_core.evaluate.batches import shuffled_by_length
 from asc_core.evaluate.predictions import predict
 from asc_core.progress import Progress
 from asc_core.tasks.base import Batch, Examples, Features, Task
 from asc_core.train.adapters import add_adapter, round_adapter, save_adapter
 from asc_core.train.checkpoints import Checkpoints, Tensors, optimizer_tensors, restore_optimizer
-from asc_core.train.folder import RESUME, check_free, made_at_once, save_checkpoint
+from asc_core.train.folder import RESUME, check_unused, made_at_once, save_checkpoint
 
 LOG = "training.jsonl"
 WEIGHT = "weight:"  # beside the optimiser's "exp_avg:" and the like in a stored state
@@ -144,7 +144,7 @@ class Run:
     ):
         settings.check()
         if out is not None:
-            check_free(out)
+            check_unused(out)
         self.task, self.settings, self.out, self.progress = task, settings, out, progress
         self.objective = objective
         self.encoder = encoder.copy()

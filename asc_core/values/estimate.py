@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter
+
+from asc_core.values.checked import parsed
 
 
 @dataclass(frozen=True)
@@ -12,9 +15,11 @@ class Estimate:
     """A measured metric: fractions (0.842, not 84.2 %), intervals at 95 %.
 
     difference: this model minus the original on the same examples (paired), None where no original was given.
-    examples of total: how many examples of the split are behind it. looks: what the intervals are for; "one" look at
-    these examples, or "any" number of looks on the way to here, at whose pleasure one may have stopped.
+    examples of total: how many examples of the split are behind it. valid: when the intervals hold; "single" = for one
+    analysis of these examples, "anytime" = for any number of interim analyses, after each of which one may stop.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
     metric: str
     value: float
@@ -25,14 +30,14 @@ class Estimate:
     difference: float | None = None
     difference_interval: tuple[float, float] | None = None
     truncated: int = 0
-    looks: Literal["one", "any"] = "one"
+    valid: Literal["single", "anytime"] = "single"
 
     @property
     def complete(self) -> bool:
         return self.examples == self.total
 
     @property
-    def reach(self) -> float:
+    def half_width(self) -> float:
         """How far the interval goes to either side at most: that of the difference, where there is one."""
         if self.difference is not None and self.difference_interval is not None:
             value, ends = self.difference, self.difference_interval
@@ -51,14 +56,18 @@ class Estimate:
             "examples": self.examples,
             "total": self.total,
             "truncated": self.truncated,
-            "looks": self.looks,
+            "valid": self.valid,
         }
 
     @staticmethod
-    def from_json(data: dict[str, Any]) -> Estimate:
-        def pair(value: Sequence[float] | None) -> Any:
-            return tuple(value) if value is not None else None
+    def from_json(data: Any) -> Estimate:
+        """Also of a study from before `valid` had this name. Raises: ValueError where it is none."""
+        if isinstance(data, dict) and data.get("looks") in _OLD_NAMES:
+            data = {name: value for name, value in data.items() if name != "looks"} | {
+                "valid": _OLD_NAMES[data["looks"]]
+            }
+        return parsed(_ESTIMATE, data)
 
-        return Estimate(
-            **{**data, "interval": pair(data["interval"]), "difference_interval": pair(data["difference_interval"])}
-        )
+
+_OLD_NAMES = {"one": "single", "any": "anytime"}
+_ESTIMATE = TypeAdapter(Estimate)

@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from asc_core.errors import UserError
 from asc_core.json_files import read_json, write_json
-from asc_core.values.shape import Indices, Shape, _first_fault, _ShapeFile
+from asc_core.values.checked import first_fault, parsed
+from asc_core.values.shape import Indices, Shape
 
 
 @dataclass(frozen=True)
 class Provenance:
     """Where a plan comes from. `weights` is the fingerprint of the weights whose scores chose it."""
 
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
     weights: str | None = None
     model: str | None = None
     task: str | None = None
@@ -29,27 +32,6 @@ class Provenance:
     rule: str | None = None
     split: str | None = None
     seed: int | None = None
-
-
-class _ProvenanceFile(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-    weights: str | None = None
-    model: str | None = None
-    task: str | None = None
-    method: str | None = None
-    rule: str | None = None
-    split: str | None = None
-    seed: int | None = None
-
-
-class _PlanFile(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-    format: str
-    shape: _ShapeFile
-    heads: list[list[int]]
-    neurons: list[list[int]]
-    layers: list[int]
-    provenance: _ProvenanceFile = _ProvenanceFile()
 
 
 PLAN_FORMAT = "asc-plan/1"
@@ -62,6 +44,8 @@ class Plan:
     Equality and hash cover the shape and what is kept; provenance travels along. Indices refer to the encoder that
     is cut, in ascending order.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
     shape: Shape
     heads: tuple[Indices, ...]
@@ -192,21 +176,19 @@ class Plan:
     @staticmethod
     def from_json(data: Any, origin: str = "plan") -> Plan:
         """Raises: UserError naming `origin` and the first field that is wrong."""
+        content = data
+        if isinstance(data, dict) and isinstance(data.get("format"), str):
+            content = {name: value for name, value in data.items() if name != "format"}
+            if data["format"] != PLAN_FORMAT:
+                reads = f"its format is {data['format']!r}, this version reads {PLAN_FORMAT!r}"
+                raise UserError(f"{origin} is not a usable plan: {reads}")
         try:
-            file = _PlanFile.model_validate(data)
-            if file.format != PLAN_FORMAT:
-                raise UserError(f"its format is {file.format!r}, this version reads {PLAN_FORMAT!r}")
-            return Plan(
-                file.shape.shape(),
-                tuple(map(tuple, file.heads)),
-                tuple(map(tuple, file.neurons)),
-                tuple(file.layers),
-                Provenance(**file.provenance.__dict__),
-            )
+            return parsed(_PLAN, content)
         except ValidationError as error:
-            raise UserError(f"{origin} is not a plan: {_first_fault(error)}. Make one with `asc plan`.") from None
-        except UserError as error:
-            raise UserError(f"{origin} is not a usable plan: {error}") from None
+            refused = error.errors()[0].get("ctx", {}).get("error")
+            if isinstance(refused, UserError):
+                raise UserError(f"{origin} is not a usable plan: {refused}") from None
+            raise UserError(f"{origin} is not a plan: {first_fault(error)}. Make one with `asc plan`.") from None
 
     def save(self, path: str | Path) -> None:
         """Raises: UserError where it cannot be written."""
@@ -220,3 +202,6 @@ class Plan:
 def _check_ascending(indices: Indices, count: int, what: str) -> None:
     if list(indices) != sorted(set(indices)) or (indices and not 0 <= indices[0] <= indices[-1] < count):
         raise UserError(f"The kept {what} must be ascending numbers from 0 to {count - 1}, each once.")
+
+
+_PLAN = TypeAdapter(Plan)

@@ -3,47 +3,89 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from asc_core.values.plan import Provenance
 from asc_core.values.shape import Shape
 
+ByKind = tuple[np.ndarray, ...] | np.ndarray
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, init=False)
 class PartValues:
-    """One number for each part of an encoder; None where a method says nothing about that kind of part.
+    """One number for each part of an encoder, by kind of part; a kind that a method says nothing about is not there.
 
-    heads, neurons: one array a row, (heads of the row,) and (neurons of the row,). attention, ffn: (rows,), the two
-    sublayers. layers: (layers,).
+    by_kind: for parts inside a row one array a row, such as heads, neurons: (heads of the row,), (neurons of the row,);
+    for others one array, such as attention, ffn: (rows,), the two sublayers, and layers: (layers,).
     """
 
-    heads: tuple[np.ndarray, ...] | None = None
-    neurons: tuple[np.ndarray, ...] | None = None
-    attention: np.ndarray | None = None
-    ffn: np.ndarray | None = None
-    layers: np.ndarray | None = None
+    by_kind: dict[str, ByKind]
+
+    def __init__(
+        self,
+        heads: tuple[np.ndarray, ...] | None = None,
+        neurons: tuple[np.ndarray, ...] | None = None,
+        attention: np.ndarray | None = None,
+        ffn: np.ndarray | None = None,
+        layers: np.ndarray | None = None,
+        **others: ByKind | None,
+    ) -> None:
+        """others: kinds besides these, by names without a dot. Any that is None is left out."""
+        named = {"heads": heads, "neurons": neurons, "attention": attention, "ffn": ffn, "layers": layers, **others}
+        by_kind = {kind: values for kind, values in named.items() if values is not None}
+        object.__setattr__(self, "by_kind", by_kind)
+
+    @property
+    def heads(self) -> tuple[np.ndarray, ...] | None:
+        return self._by_row("heads")
+
+    @property
+    def neurons(self) -> tuple[np.ndarray, ...] | None:
+        return self._by_row("neurons")
+
+    @property
+    def attention(self) -> np.ndarray | None:
+        return self._whole("attention")
+
+    @property
+    def ffn(self) -> np.ndarray | None:
+        return self._whole("ffn")
+
+    @property
+    def layers(self) -> np.ndarray | None:
+        return self._whole("layers")
+
+    def _by_row(self, kind: str) -> tuple[np.ndarray, ...] | None:
+        values = self.by_kind.get(kind)
+        assert values is None or isinstance(values, tuple)
+        return values
+
+    def _whole(self, kind: str) -> np.ndarray | None:
+        values = self.by_kind.get(kind)
+        assert not isinstance(values, tuple)
+        return values
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Flat names ("heads.0") to arrays: the form on disk."""
+        """Flat names ("heads.0", "layers") to arrays: the form on disk."""
         flat: dict[str, np.ndarray] = {}
-        for kind in ("heads", "neurons"):
-            for row, values in enumerate(getattr(self, kind) or ()):
-                flat[f"{kind}.{row}"] = values
-        for kind in ("attention", "ffn", "layers"):
-            if getattr(self, kind) is not None:
-                flat[kind] = getattr(self, kind)
+        for kind, values in self.by_kind.items():
+            if isinstance(values, tuple):
+                flat |= {f"{kind}.{row}": of_row for row, of_row in enumerate(values)}
+            else:
+                flat[kind] = values
         return flat
 
     @staticmethod
-    def from_arrays(flat: dict[str, np.ndarray]) -> PartValues:
-        def rows(kind: str) -> tuple[np.ndarray, ...] | None:
-            names = [n for n in flat if n.startswith(kind + ".")]
-            return tuple(flat[f"{kind}.{row}"] for row in range(len(names))) or None
-
-        return PartValues(rows("heads"), rows("neurons"), flat.get("attention"), flat.get("ffn"), flat.get("layers"))
+    def from_arrays(flat: Mapping[str, np.ndarray]) -> PartValues:
+        """Raises: KeyError where a row is missing."""
+        rows = Counter(kind for kind, dot, _ in (name.partition(".") for name in flat) if dot)
+        split: dict[str, Any] = {kind: tuple(flat[f"{kind}.{row}"] for row in range(n)) for kind, n in rows.items()}
+        return PartValues(**split | {name: values for name, values in flat.items() if "." not in name})
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from asc_core.errors import UserError
+from asc_core.values.checked import first_fault, parsed
 
 Indices = tuple[int, ...]
+Width = Annotated[int, Field(gt=0, lt=2**20)]
+Count = Annotated[int, Field(ge=0, lt=2**20)]
 
 
 @dataclass(frozen=True)
@@ -26,15 +29,19 @@ class Shape:
     shares_weights: whether rows serve several layers (by design, even where a cut left one layer to each row).
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
     architecture: str
-    hidden: int
-    head_width: int
-    heads: Indices
-    neurons: Indices
-    rows: Indices
+    hidden: Width
+    head_width: Width
+    heads: Annotated[tuple[Count, ...], Field(min_length=1, max_length=1024)]
+    neurons: tuple[Count, ...]
+    rows: Annotated[tuple[Count, ...], Field(min_length=1, max_length=1024)]
     shares_weights: bool = False
 
     def __post_init__(self) -> None:
+        if len(self.neurons) != len(self.heads) or max(self.rows) >= len(self.heads):
+            raise ValueError("heads and neurons need one number a row, and rows may name only those")
         if len(self.heads) != len(self.rows):
             object.__setattr__(self, "shares_weights", True)
 
@@ -61,9 +68,9 @@ class Shape:
     def from_json(data: Any) -> Shape:
         """Raises: UserError that says which width is not one."""
         try:
-            return _ShapeFile.model_validate(data).shape()
+            return parsed(_SHAPE, data)
         except ValidationError as error:
-            raise UserError(f"This is not the shape of an encoder: {_first_fault(error)}.") from None
+            raise UserError(f"This is not the shape of an encoder: {first_fault(error)}.") from None
 
     def __str__(self) -> str:
         def widths(counts: Indices) -> str:
@@ -75,32 +82,4 @@ class Shape:
         )
 
 
-_Width = Annotated[int, Field(gt=0, lt=2**20)]
-_Count = Annotated[int, Field(ge=0, lt=2**20)]
-
-
-class _ShapeFile(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-    architecture: str
-    hidden: _Width
-    head_width: _Width
-    heads: list[_Count] = Field(min_length=1, max_length=1024)
-    neurons: list[_Count]
-    rows: list[_Count] = Field(min_length=1, max_length=1024)
-    shares_weights: bool = False
-
-    @model_validator(mode="after")
-    def _rows_exist(self) -> _ShapeFile:
-        if len(self.neurons) != len(self.heads) or max(self.rows) >= len(self.heads):
-            raise ValueError("heads and neurons need one number a row, and rows may name only those")
-        return self
-
-    def shape(self) -> Shape:
-        values: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in self.__dict__.items()}
-        return Shape(**values)
-
-
-def _first_fault(error: ValidationError) -> str:
-    """The first field that is wrong, and how."""
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
+_SHAPE = TypeAdapter(Shape)

@@ -19,10 +19,11 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.encoder import Encoder
 from asc_core.scores.sensitivity import GateGradients
 from asc_core.scores.streaming import Sums
-from asc_core.scores.sweep_pass import BATCH_TOKENS, SweepPass, batches_by_length
+from asc_core.scores.sweep_pass import SweepPass
 from asc_core.tasks import Task
 
 ENVIRONMENT = Path("build/textpruner-venv")

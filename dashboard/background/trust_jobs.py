@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 
 from asc_core.batches import BATCH_TOKENS, batches_by_length
-
 from asc_core.progress import Progress
 from asc_core.scores.trust import TrustReport, trust_in_study
 from asc_core.study import Study

@@ -157,8 +157,8 @@ def how_measured(report: Report, kind: str) -> str:
     text = ""
     if kind in report.removed:
         text += (
-            f"Mean loss on {held_out.examples:,} {escape(held_out.split)} examples while {KIND_NAMES[kind]} are removed "
-            "in each method's order. "
+            f"Mean loss on {held_out.examples:,} {escape(held_out.split)} examples while {KIND_NAMES[kind]} are "
+            "removed in each method's order. "
         )
     text += f"Exact ablation: one part switched off at a time, on {truth.examples:,} {escape(truth.split)} examples. "
     reliability, ceiling = report.reliability.get(kind), report.ceiling.get(kind)

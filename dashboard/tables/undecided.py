@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from asc_core.parts import BLOCKS, BLOCKS_OF
 from asc_core.plan import Part, threshold_of
 from asc_core.plan import undecided as undecided_parts
 from asc_core.plan.parts import Masks, flat_scores, kinds_of, rows_of

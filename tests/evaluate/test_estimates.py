@@ -12,10 +12,10 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+from asc_core.batches import BatchLimits
 from asc_core.encoder import Encoder
 from asc_core.errors import Cancelled, UserError
 from asc_core.evaluate import estimate, evaluate, evaluating, measure, measure_latency, measuring
-from asc_core.evaluate.batches import BatchLimits
 from asc_core.evaluate.features import _kept, tokenised
 from asc_core.evaluate.per_example import FIRST_SLICE, PerExampleResult, representative_order
 from asc_core.evaluate.sequential import schedule
@@ -95,8 +95,10 @@ def test_estimates_tighten_and_the_last_one_is_the_whole_evaluation() -> None:
     assert widths == sorted(widths, reverse=True)
     at_once = evaluate(smaller, task, against=original)
     assert (found[-1].value, found[-1].difference) == (at_once.value, at_once.difference)
-    assert at_once.reach < found[-1].reach < 1.4 * at_once.reach, "the price of having been allowed to stop before"
-    assert (found[-1].looks, at_once.looks) == ("any", "one")
+    assert at_once.half_width < found[-1].half_width < 1.4 * at_once.half_width, (
+        "the price of having been allowed to stop before"
+    )
+    assert (found[-1].valid, at_once.valid) == ("anytime", "single")
     assert found[-1].complete
     assert not found[0].complete
     assert {(e.split, e.total) for e in found} == {("validation", 300)}
@@ -107,10 +109,10 @@ def test_an_evaluation_ends_when_it_is_as_tight_as_asked() -> None:
     task = toy_task(validation=300)
     original = encoder_for(task)
     found = list(evaluating(smaller_than(original), task, against=original))
-    asked = (found[0].reach + found[1].reach) / 2
+    asked = (found[0].half_width + found[1].half_width) / 2
     stopped = list(evaluating(smaller_than(original), task, against=original, stop_at_half_width=asked))
     assert stopped == found[:2]
-    assert stopped[-1].reach <= asked < stopped[0].reach
+    assert stopped[-1].half_width <= asked < stopped[0].half_width
     alone = list(evaluating(original, task, stop_at_half_width=0.5))
     assert len(alone) == 1, "without an original it is the metric's own interval"
 

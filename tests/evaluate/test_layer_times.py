@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -124,17 +125,9 @@ def test_other_conditions_are_other_tables(tmp_path: Path) -> None:
 
 def test_what_a_stranger_left_in_a_study_is_not_believed(tmp_path: Path) -> None:
     encoder, study = small(), Study.open(tmp_path / "study")
-    written: dict[str, object] = {}
-
-    class Settings:
-        def get(self, key: str, default: object = None) -> object:
-            return written.get(key, default)
-
-        def set(self, key: str, value: object) -> None:
-            written[key] = value
-
-    table = measured(encoder, study=Settings())
-    (key,) = written
+    table = measured(encoder, study=study)
+    with sqlite3.connect(study.path / "study.sqlite") as database:
+        ((key,),) = database.execute("SELECT key FROM settings").fetchall()
     narrower = table.to_json() | {"heads": [0, 1], "attention": [0, 5]}
     for wrong in (narrower, {"heads": "many"}, 5, [table.to_json()]):
         study.set(key, wrong)

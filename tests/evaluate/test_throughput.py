@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from asc_core.batches import BatchLimits
 from asc_core.evaluate import measure, measuring, throughput
-from asc_core.evaluate.batches import BatchLimits
 from asc_core.evaluate.sequential import schedule
 from asc_core.evaluate.throughput import BatchSizeTuner, batch_limits_of, throughput_of
 from tests.evaluate.toy_tasks import encoder_for, toy_task

@@ -63,7 +63,7 @@ def test_a_pickled_checkpoint_loads_after_conversion(tmp_path: Path) -> None:
     again = load_encoder(folder, device="cpu")
     torch.testing.assert_close(logits(again, padded_batch()), logits(tiny(), padded_batch()), atol=0, rtol=0)
     assert (folder / "pytorch_model.bin").exists()
-    assert not list(folder.glob(".converting*"))
+    assert not list(folder.glob(".*.partial"))
     with pytest.raises(UserError, match="safetensors already"):
         convert(folder)
 
@@ -82,7 +82,7 @@ def test_a_malicious_pickle_is_refused_and_runs_nothing(tmp_path: Path) -> None:
         load_encoder(folder, device="cpu")
     assert not trace.exists()
     assert not list(folder.glob("*.safetensors"))
-    assert not list(folder.glob(".converting*"))
+    assert not list(folder.glob(".*.partial"))
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -165,4 +165,4 @@ def test_a_cancelled_conversion_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(Cancelled):
         convert(folder, progress)
     assert not list(folder.glob("*.safetensors"))
-    assert not list(folder.glob(".converting*"))
+    assert not list(folder.glob(".*.partial"))

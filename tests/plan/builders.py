@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -37,7 +36,7 @@ def scores_of(
         layers=draw(shape.layers),
     )
     absent = dict.fromkeys({"heads", "neurons", "attention", "ffn", "layers"} - set(kinds.split()))
-    return Scores(method, replace(values, **absent), shape, "weights", "task", "train", 64, seed=seed)
+    return Scores(method, PartValues(**(values.by_kind | absent)), shape, "weights", "task", "train", 64, seed=seed)
 
 
 def cost_model_of(shape: Shape, lengths: tuple[int, ...] = (3, 5, 9, 40), **more: object) -> CostModel:

@@ -46,7 +46,7 @@ def test_a_frontier_looks_once_and_a_search_at_every_slice() -> None:
     bench = Workbench(encoder, task, scores, mode=None)
     points = list(frontier(bench, [0.6, 0.9]))
     assert [point.keep for point in points] == [0.6, 0.9]
-    assert {point.estimate.looks for point in points} == {"one"}
+    assert {point.estimate.valid for point in points} == {"single"}
     assert all(point.estimate.complete for point in points)
     found = smallest_within(bench, 0.5)
     interval = found.estimate.difference_interval

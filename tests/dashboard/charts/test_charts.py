@@ -52,7 +52,7 @@ def test_the_ffn_column_is_the_sublayers_score_or_else_the_mean_of_its_neurons()
     assert made.values.ffn is not None
     assert made.values.neurons is not None
     np.testing.assert_allclose(grid(made.values, SHAPE).ffn[:, 0], made.values.ffn)
-    without = replace(made.values, ffn=None)
+    without = PartValues(**(made.values.by_kind | {"ffn": None}))
     np.testing.assert_allclose(grid(without, SHAPE).ffn[:, 0], [row.mean() for row in made.values.neurons])
 
 
@@ -192,7 +192,7 @@ def test_redundant_for_all_is_where_every_application_ranks_it_low() -> None:
 
 
 def with_heads(made: Scores, heads: np.ndarray) -> Scores:
-    return replace(made, values=replace(made.values, heads=tuple(heads)), low=None, high=None)
+    return replace(made, values=PartValues(**(made.values.by_kind | {"heads": tuple(heads)})), low=None, high=None)
 
 
 # The cut

@@ -55,7 +55,7 @@ def test_the_first_estimate_does_not_wait_for_the_whole_original(
     assert (last.value, last.difference) == pytest.approx((expected.value, expected.difference))
     original = measurements.original()
     assert original is not None
-    assert (original.complete, original.looks) == (True, "one")
+    assert (original.complete, original.valid) == (True, "single")
 
 
 def test_a_corrected_file_of_the_same_name_is_measured_anew(tmp_path: Path) -> None:

@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asc_core.evaluate.batches import BatchLimits, by_length, padding_share, shuffled_by_length
+from asc_core.batches import BatchLimits, by_length, shuffled_by_length
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=60).map(np.asarray)
+
+
+def padding_share(lengths: np.ndarray, batches: list[np.ndarray]) -> float:
+    """The share of the tokens that go through the model which are padding."""
+    lengths = np.asarray(lengths)
+    padded = sum(len(rows) * int(lengths[rows].max()) for rows in batches if len(rows))
+    return 1 - float(lengths.sum()) / padded if padded else 0.0
 
 
 @given(lengths=LENGTHS, rows=st.integers(1, 8), tokens=st.integers(1, 200), overhead=st.integers(0, 50))

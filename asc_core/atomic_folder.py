@@ -1,4 +1,4 @@
-"""A directory that appears whole or not at all, whatever happens while it is made."""
+"""Directories, and files of one, that appear whole or not at all, whatever happens while they are made."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import glob
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,6 +50,31 @@ def new_folder(out: str | Path, *, overwrite: bool = False, marker: str = "confi
         raise
     finally:
         shutil.rmtree(work, ignore_errors=True)  # after an exchange it holds what was at `out`
+        os.close(lock)
+
+
+@contextmanager
+def new_files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
+    """A scratch directory, whose files of these names move into `folder` in this order once the `with` is left.
+
+    On any error none does; what else is in the scratch directory goes. Raises: UserError as `new_folder` does.
+    """
+    target = folder / names[-1]
+    try:
+        _remove_abandoned(target)
+        work, lock = _locked_folder(target)
+    except OSError as error:
+        raise _said(error, folder) from None
+    try:
+        yield work
+        _sync(work)
+        for name in names:
+            os.replace(work / name, folder / name)
+        _sync_one(folder)
+    except OSError as error:
+        raise _said(error, folder) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
         os.close(lock)
 
 
@@ -137,11 +162,15 @@ def _remove_abandoned(target: Path) -> None:
 
 def _sync(folder: Path) -> None:
     for path in [*folder.rglob("*"), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync_one(path)
+
+
+def _sync_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _put_in_place(work: Path, target: Path, out: str | Path, overwrite: bool) -> None:
@@ -153,11 +182,7 @@ def _put_in_place(work: Path, target: Path, out: str | Path, overwrite: bool) ->
         if not overwrite:  # it came into being since the first look
             raise _taken(out) from None
         _exchange(work, target)
-    descriptor = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    _sync_one(target.parent)
 
 
 def _exchange(work: Path, target: Path) -> None:

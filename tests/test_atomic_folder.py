@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from asc_core import atomic_folder as folder_module
+from asc_core.atomic_folder import is_disk_full, new_files, new_folder
 from asc_core.errors import Cancelled, UserError
-from asc_core.export import folder as folder_module
-from asc_core.export.folder import is_disk_full, new_folder
 
 
 def model_at(path: Path, text: str = "old") -> Path:
@@ -133,3 +133,15 @@ def test_a_full_disk_is_known_in_all_its_forms(error: Exception, full: bool, tmp
         with pytest.raises(UserError, match=r"disk of .* is full"), new_folder(tmp_path / "out"):
             raise wrapped
         assert list(tmp_path.iterdir()) == []
+
+
+def test_new_files_appear_together_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("before")
+    with pytest.raises(KeyError), new_files(tmp_path, ["a", "b"]) as work:  # noqa: PT012
+        (work / "a").write_text("half")
+        raise KeyError
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "before"}
+    with new_files(tmp_path, ["a", "b"]) as work:
+        for name in ("a", "b", "errors.txt"):
+            (work / name).write_text("after")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "after", "b": "after"}
