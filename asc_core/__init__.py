@@ -23,12 +23,14 @@ from asc_core.progress import Progress
 from asc_core.recipes import Recipe, compress
 from asc_core.scores import sweep as score
 from asc_core.scores.ablation import ablate
-from asc_core.scores.trust import trust
+from asc_core.scores.faithfulness import faithfulness
 from asc_core.study import Study
 from asc_core.tasks import load_task
 from asc_core.train.distil import distil
 from asc_core.train.finetune import finetune
 from asc_core.values import Estimate, Plan, Scores
+
+trust = faithfulness  # its name before; for one version
 
 __all__ = [
     "Cancelled",
@@ -49,6 +51,7 @@ __all__ = [
     "distil",
     "evaluate",
     "export",
+    "faithfulness",
     "finetune",
     "layer_times",
     "load_encoder",

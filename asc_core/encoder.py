@@ -1,24 +1,25 @@
-"""Encoder: a fine-tuned Transformer encoder, its tokenizer, and its parts."""
+"""Encoder: a fine-tuned Transformer encoder, its tokenizer, its parts, what it is and what it weighs."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
 import inspect
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from asc_core import modeling, probes
-from asc_core.errors import UserError
+from asc_core.errors import UserError, first_line
 from asc_core.probes import Readout
-from asc_core.values import Plan, Shape
+from asc_core.values import Cost, Plan, Shape
 
 HEADS = {
     "embedding": "AutoModel",
@@ -36,68 +37,76 @@ CLASS_ENDINGS = {
 modeling.register()
 
 
-@dataclass(frozen=True)
-class PartSizes:
-    """Parameters of each part of an encoder; per_head, per_neuron, per_layer_fixed: one entry a row.
-
-    per_layer_fixed: biases and norms that only go with the whole layer. outside_layers: embeddings, pooler, task head.
-    gated: whether the FFN is gated. window: tokens that each layer's attention spans, None = all. relative_span:
-    see `_relative_span`.
-    """
-
-    outside_layers: int
-    per_head: tuple[int, ...]
-    per_neuron: tuple[int, ...]
-    per_layer_fixed: tuple[int, ...]
-    gated: bool
-    window: tuple[int | None, ...]
-    relative_span: int
-
-
 class Encoder:
     """A model in evaluation mode and float32 (on a CPU, half precision would be hundreds of times slower).
 
-    source: where it was loaded from. name: what people call it. head: one of `HEADS`.
+    source: where it was loaded from. name: what people call it. head: one of `HEADS`. packing: how its weights lie, or
+    will lie, in a file, one of `modeling.PACKINGS`.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: Any, source: str, name: str | None = None):
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: Any,
+        source: str,
+        name: str | None = None,
+        packing: str = "float32",
+    ):
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.source = source
         self.name = name or Path(source).name
+        self.packing = packing
         self.architecture = modeling.architecture_name(model.config)
         self._rows = modeling.rows_of(model)
         table = modeling.ARCHITECTURES[self.architecture]
         width = modeling.head_width(model.config)
         self.readouts: list[Readout] = []
         for row, layer in enumerate(self._rows):
-            for kind, path, part in (("attention", table.attention_readout, width), ("ffn", table.ffn_readout, 1)):
-                linear = modeling.submodule(layer, path)
-                assert isinstance(linear, nn.Linear), path
-                self.readouts.append(Readout(kind, row, linear, linear.in_features // part, part))
+            for kind, part in (("attention", width), ("ffn", 1)):
+                linear = layer.get_submodule(table.readout(kind))
+                self.readouts.append(Readout(kind, row, linear, modeling.columns_of(linear) // part, part))
         for module in model.modules():
             if hasattr(module, "chunk_size_feed_forward"):
                 module.chunk_size_feed_forward = 0  # chunks would call a readout several times a forward
-        ffn_in = [module for row in self._rows if (module := modeling.submodule(row, table.ffn_in)) is not None]
+        ffn_in = [modeling.feeding(table, row, "ffn")[0] for row in self._rows]
         probes.install(model.base_model, self._rows, self.readouts, ffn_in)
 
     @cached_property
     def shape(self) -> Shape:
         by_kind = {kind: tuple(r.blocks for r in self.readouts if r.kind == kind) for kind in ("attention", "ffn")}
+        rows = tuple(modeling.executed_rows(self.model))
         return Shape(
             architecture=self.architecture,
             hidden=int(self.model.config.hidden_size),
             head_width=modeling.head_width(self.model.config),
             heads=by_kind["attention"],
             neurons=by_kind["ffn"],
-            rows=tuple(modeling.executed_rows(self.model)),
-            shares_weights=modeling.ARCHITECTURES[self.architecture].inner is not None,
+            rows=rows,
+            shares_weights=modeling.depth_is_grouped(self.model) or len(set(rows)) < len(rows),
         )
+
+    @property
+    def structures(self) -> tuple[dict[str, Any], ...]:
+        """What was done to the model that it came from, as it stands in `config.asc`."""
+        return modeling.structures_of(self.model.config)
+
+    @cached_property
+    def blueprint(self) -> str:
+        """Fingerprint of what the model is, whatever its weights: architecture, widths, structures.
+
+        Equal blueprints take equal time. Where nothing but cuts was done, the shape says it all.
+        """
+        others = [entry for entry in self.structures if entry["kind"] != "cut" and not _is_ordinary(entry)]
+        if not others:
+            return self.shape.fingerprint
+        return _digest(json.dumps([self.shape.fingerprint, others], sort_keys=True).encode())
 
     @cached_property
     def weights(self) -> str:
-        """Fingerprint of all weights: results belong to these numbers, not to a folder's name."""
-        digest = hashlib.blake2b(digest_size=8)
+        """Fingerprint of blueprint and weights: results belong to these numbers, not to a folder's name."""
+        plain = self.blueprint == self.shape.fingerprint
+        digest = hashlib.blake2b(b"" if plain else self.blueprint.encode(), digest_size=8)
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
@@ -114,14 +123,9 @@ class Encoder:
 
     @property
     def max_length(self) -> int:
-        """Tokens that fit, special tokens included. RoBERTa's positions start after the padding index."""
-        config = self.model.config
-        positions = int(config.max_position_embeddings)
-        if self.architecture in ("roberta", "xlm-roberta", "camembert", "mpnet"):
-            positions -= int(config.pad_token_id or 0) + 1
-        if self.architecture == "deberta-v2" and not getattr(config, "position_biased_input", True):
-            return int(min(self.tokenizer.model_max_length, 1 << 20))  # relative positions alone: no limit of its own
-        return int(min(self.tokenizer.model_max_length, positions))
+        """Tokens that fit, special tokens included."""
+        most = modeling.most_tokens(self.model.config)
+        return int(min(self.tokenizer.model_max_length, 1 << 20 if most is None else most))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -147,63 +151,99 @@ class Encoder:
         return sum(p.numel() for p in self.model.parameters())
 
     @cached_property
-    def part_sizes(self) -> PartSizes:
-        """How many parameters each part holds: what a cost model needs to know of this encoder."""
-        table = modeling.ARCHITECTURES[self.architecture]
+    def part_counts(self) -> modeling.PartCounts:
+        """What each part weighs: what a cost model needs to know of this encoder."""
+        return modeling.count_parts(self.model, self.packing)
 
-        def count(module: nn.Module | None) -> int:
-            return 0 if module is None else sum(p.numel() for p in module.parameters())
+    def cost(self, lengths: np.ndarray) -> Cost:
+        """What the model costs as it stands; the only source of a model's cost.
 
-        per_head, per_neuron, fixed = [], [], []
-        for row, layer in enumerate(self._rows):
-            attention, ffn = self.readouts[2 * row : 2 * row + 2]
-            # Counted from one row of a feeder, so that it also holds where a cut has left no head at all.
-            per_row = sum(
-                (feeder.in_features + (feeder.bias is not None)) * table.stacked
-                for feeder in modeling.feeding(table, layer, "attention")
-            )
-            ffn_in = modeling.submodule(layer, table.ffn_in)
-            assert isinstance(ffn_in, nn.Linear)
-            per_head.append(attention.width * (per_row + attention.linear.out_features))
-            per_neuron.append(table.gates * (ffn_in.in_features + (ffn_in.bias is not None)) + ffn.linear.out_features)
-            fixed.append(count(layer) - per_head[row] * attention.blocks - per_neuron[row] * ffn.blocks)
-        windows = []
-        for row in self.shape.rows:
-            window = getattr(modeling.submodule(self._rows[row], table.attention), "sliding_window", None)
-            windows.append(None if window is None else 2 * (int(window) - 1) + 1)
-        return PartSizes(
-            outside_layers=self.parameters - sum(map(count, self._rows)),
-            per_head=tuple(per_head),
-            per_neuron=tuple(per_neuron),
-            per_layer_fixed=tuple(fixed),
-            gated=table.gates == 2,
-            window=tuple(windows),
-            relative_span=_relative_span(self.model.config),
+        lengths: (texts,), tokens of each text without padding. Raises: UserError where there is none.
+        """
+        if not len(lengths):
+            raise UserError("FLOPs are counted at the lengths of the task's texts: give at least one text.")
+        whole = modeling.count(self.model, self.packing)
+        each_layer = []
+        for layer in range(self.shape.layers):
+            texts = lengths.tolist()
+            for entry in self.structures:
+                texts = modeling.STRUCTURES[entry["kind"]].lengths(entry, texts, layer)
+            each_layer.append(texts)
+        return Cost(
+            parameters=whole.parameters,
+            encoder_parameters=whole.parameters - self.part_counts.outside_layers,
+            flops=modeling.layer_flops(self.model, each_layer) / len(lengths),
+            bytes=whole.bytes,
         )
 
     def cut(self, plan: Plan) -> Encoder:
         """A smaller encoder without the parts that a plan removes. This one stays as it is.
 
         Parameters that the cut does not touch (embeddings, norms, task head) are shared with this encoder.
-        Raises: UserError where the plan is for another shape.
+        Raises: UserError where the plan is for another shape, or what was done before cannot be cut.
         """
         if plan.shape != self.shape:
             raise UserError(f"The plan is for {plan.shape}; this encoder is {self.shape}.")
         smaller = _copy_sharing(self.model)
-        modeling.cut(smaller, plan.heads, plan.neurons, plan.layers)
-        return Encoder(smaller, self.tokenizer, self.source, self.name)
+        try:
+            entry = modeling.cut(smaller, plan.heads, plan.neurons, plan.layers)
+            smaller.config.asc = modeling.added(self.model.config, entry)
+        except ValueError as error:
+            raise UserError(f"{self.name} cannot be cut: {error}.") from None
+        return Encoder(smaller, self.tokenizer, self.source, self.name, self.packing)
+
+    def with_structure(
+        self, entry: Mapping[str, Any], tensors: Mapping[str, torch.Tensor] | None = None, tokenizer: Any = None
+    ) -> Encoder:
+        """An encoder with one more structure, on the same weights where those stay. This one stays as it is.
+
+        entry: as it will stand in `config.asc`. tensors: by their names in the new model, values of those that the
+        structure makes new, or other values for old ones. tokenizer: where it is another.
+        Raises: UserError where the structure does not fit the model or what was done to it before.
+        """
+        entry = dict(entry)
+        made = modeling.STRUCTURES[entry["kind"]]
+        changed = _copy_sharing(self.model)
+        try:
+            made.check(entry, self.model.config)
+            record = modeling.added(self.model.config, entry)
+            made.build(changed, entry)
+            changed.config.asc = record
+            modeling.tie(changed, record["structures"])
+            missing = set(made.needs(changed, entry)) - set(tensors or {})
+            if missing:
+                raise ValueError(f"there are no values for {min(missing)}")
+            _put_tensors(changed, tensors or {})
+        except ValueError as error:
+            raise UserError(f"{self.name} cannot get this structure ({entry['kind']}): {error}.") from None
+        return Encoder(changed, tokenizer or self.tokenizer, self.source, self.name, self.packing)
+
+    def packed(self, packing: str) -> Encoder:
+        """As it will be once it was stored so: its numbers rounded as the file rounds them. This one stays as it is.
+
+        Raises: UserError where there is no such packing, or where it cannot hold a weight.
+        """
+        stored_as = packing_named(packing)
+        changed = copy.deepcopy(self.model)
+        with torch.no_grad():
+            for name, tensor in changed.state_dict().items():
+                stored = stored_as.unpacked(tensor)
+                if tensor.is_floating_point() and not torch.isfinite(stored).all():
+                    raise UserError(f"The weight {name} holds numbers that are not finite in {packing}.")
+                tensor.copy_(stored)
+        return Encoder(changed, self.tokenizer, self.source, self.name, packing)
 
     def copy(self) -> Encoder:
         """A copy that shares nothing, to train on."""
         model = copy.deepcopy(self.model)
-        return Encoder(model, self.tokenizer, self.source, self.name)
+        return Encoder(model, self.tokenizer, self.source, self.name, self.packing)
 
     def to(self, device: str | torch.device) -> Encoder:
         """Raises: UserError where there is no such device."""
         try:
             self.model.to(device)
         except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise UserError(f"The device {device} cannot be used ({reason}): name another, such as cpu.") from None
         return self
 
@@ -214,12 +254,28 @@ def _copy_sharing(model: PreTrainedModel) -> PreTrainedModel:
     return copy.deepcopy(model, shared)
 
 
-def _relative_span(config: Any) -> int:
-    """Relative positions that DeBERTa's disentangled attention projects for each layer, 0 elsewhere."""
-    if not getattr(config, "relative_attention", False):
-        return 0
-    buckets = getattr(config, "position_buckets", -1)
-    if buckets > 0:
-        return int(buckets)
-    most = getattr(config, "max_relative_positions", -1)
-    return int(most if most > 0 else config.max_position_embeddings)
+def packing_named(name: str) -> modeling.Packing:
+    """Raises: UserError where there is no such packing."""
+    if name not in modeling.PACKINGS:
+        raise UserError(f"Weights are stored as {' or '.join(modeling.PACKINGS)}, not as {name!r}.")
+    return modeling.PACKINGS[name]
+
+
+def _put_tensors(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Give a model's parameters other values without touching the tensors that it shares. Raises: ValueError."""
+    for name, values in tensors.items():
+        path, _, last = name.rpartition(".")
+        module = model.get_submodule(path)
+        old = getattr(module, last)
+        if old.shape != values.shape:
+            raise ValueError(f"{name} is {tuple(old.shape)}, its values are {tuple(values.shape)}")
+        new = values.detach().to(old.device, old.dtype).clone()
+        setattr(module, last, nn.Parameter(new, requires_grad=old.requires_grad))
+
+
+def _is_ordinary(entry: Mapping[str, Any]) -> bool:
+    return modeling.STRUCTURES[entry["kind"]].ordinary
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=8).hexdigest()

@@ -67,6 +67,7 @@ def load_encoder(
     elif folder.exists() or source.startswith((".", "/", "~")):
         raise UserError(f"{source} is not a folder with a checkpoint: give a folder, a hub id or demo:NAME.")
     config = _load_config(source, trust_remote_code)
+    packing = "float16" if config.dtype == torch.float16 else "float32"
     if labels is not None:
         config.id2label = dict(enumerate(labels))
         config.label2id = {label: i for i, label in enumerate(labels)}
@@ -82,7 +83,7 @@ def load_encoder(
     own_head = not asked and model_class.__name__.endswith(tuple(CLASS_ENDINGS))
     model = _load_model(model_class, source, config, trust_remote_code, own_head)
     tokenizer = _load_tokenizer(source, trust_remote_code)
-    return Encoder(model, tokenizer, source).to(device or best_device())
+    return Encoder(model, tokenizer, source, packing=packing).to(device or best_device())
 
 
 def load_adapter(folder: str | Path, base: str | Path | None = None, device: str | None = None) -> Encoder:
@@ -232,11 +233,10 @@ def _model_class(config: Any, head: str | None) -> type[PreTrainedModel]:
         written = (config.architectures or [""])[0]
         head = next((h for ending, h in CLASS_ENDINGS.items() if written.endswith(ending)), "embedding")
     auto = HEADS[head]
-    if compact:
-        return modeling.compact_classes(name)[auto]
-    if head == "intent-slots":
-        return modeling.intent_slots_class(name)
-    return getattr(transformers, auto)._model_mapping[type(config)]
+    try:
+        return (modeling.compact_class if compact else modeling.uncut_class)(name, auto)
+    except ValueError as error:
+        raise UserError(f"No model can be made of this encoder with the head {head!r}: {error}.") from None
 
 
 def _load_model(

@@ -16,22 +16,38 @@ from typing import Any
 import torch
 from torch import nn
 
+from asc_core import modeling
+
 ReadoutKey = tuple[str, int]  # kind and row of a readout
 
 
 @dataclass(frozen=True)
 class Readout:
-    """A linear that writes into the residual stream; its input columns are `blocks` parts of `width` columns.
+    """A matrix that writes into the residual stream; its input columns are `blocks` parts of `width` columns.
 
     kind: "attention" (a block is a head's context) or "ffn" (a block is one neuron, width 1).
-    row: which set of layer weights it belongs to.
+    row: which set of layer weights it belongs to. linear: any module that `modeling.linears` knows.
     """
 
     kind: str
     row: int
-    linear: nn.Linear
+    linear: nn.Module
     blocks: int
     width: int
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """(d, columns), a dense view of its values."""
+        return modeling.matrix(self.linear)
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """(d,)"""
+        return modeling.bias(self.linear)
+
+    @property
+    def columns(self) -> int:
+        return self.blocks * self.width
 
 
 class Probe:

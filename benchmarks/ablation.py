@@ -24,8 +24,8 @@ from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.encoder import Encoder
 from asc_core.gates import gated
 from asc_core.loading import load_encoder
+from asc_core.scores.ablated_forward import AblatedForward
 from asc_core.scores.ablation import parts_of
-from asc_core.scores.switched_off import SwitchedOff
 from asc_core.tasks import load_task
 from asc_core.tasks.base import Features, Task
 from asc_core.values import Plan
@@ -44,7 +44,7 @@ def forwards(encoder: Encoder, task: Task, features: Features, rows: np.ndarray)
     return torch.stack(losses).cpu().numpy()
 
 
-def restarts(runner: SwitchedOff, task: Task, rows: np.ndarray, all_tokens: bool) -> np.ndarray:
+def restarts(runner: AblatedForward, task: Task, rows: np.ndarray, all_tokens: bool) -> np.ndarray:
     """(heads, rows) the same, as `ablate` does it, dense pass included."""
     position = {int(row): i for i, row in enumerate(rows)}
     losses = np.zeros((len(runner.parts), len(rows)))
@@ -74,7 +74,7 @@ def measure(
 ) -> dict[str, object]:
     features = task.features(task.examples("train", samples, seed=0), encoder)
     batches = batches_by_length(features.lengths, batch_tokens)
-    runner = SwitchedOff(encoder, task, features, parts_of(encoder.shape, ("heads",)), batch_tokens)
+    runner = AblatedForward(encoder, task, features, parts_of(encoder.shape, ("heads",)), batch_tokens)
     restarts(runner, task, batches[-1], all_tokens)  # warms both up, and finds out what the head reads
     forwards(encoder, task, features, batches[-1][:1])
     times: dict[str, list[float]] = {"forwards": [], "restarts": [], "forwards_process": [], "restarts_process": []}

@@ -66,10 +66,10 @@ def plans_for(scores: Scores, cost_model: CostModel, batch: int) -> dict[str, Pl
     """cost_model: with the layer times at that batch size."""
     found = {"uniform half": uniform_half(scores.shape), "half the layers": half_the_layers(scores.shape)}
     for multiple in MULTIPLES:
-        found[f"flops, x{multiple}"] = by_budget(scores, cost_model, SHARE, multiple=multiple)
+        found[f"flops, x{multiple}"] = by_budget(scores, cost_model, SHARE, round_to=multiple)
     for multiple in MULTIPLES[:2]:
         shares = {"flops": SHARE, "latency": WANTED[batch]}
-        found[f"flops and latency, x{multiple}"] = by_budget(scores, cost_model, shares, multiple=multiple)
+        found[f"flops and latency, x{multiple}"] = by_budget(scores, cost_model, shares, round_to=multiple)
     return found
 
 

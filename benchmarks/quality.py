@@ -277,7 +277,7 @@ def timings() -> dict[str, float]:
             half, _ = refit(encoder, plan, calibration, mode)  # type: ignore[arg-type]
             taken.append(time.perf_counter() - start)
         found[name] = round(median(taken[1:]), 2)
-    round_widths = encoder.cut(by_budget(scores, cost_model, 0.5, multiple=ROUND))
+    round_widths = encoder.cut(by_budget(scores, cost_model, 0.5, round_to=ROUND))
     models = {"original": encoder, "": half, f"_multiples_of_{ROUND}": round_widths}
     for batch in (1, 32):
         latency = measure_latency(models, cost_model.lengths, batch_size=batch, repeats=TURNS)

@@ -35,6 +35,7 @@ from asc_core.loading import load_encoder
 from asc_core.scores import METHODS, Method, sweep
 from asc_core.scores.attention import Attention
 from asc_core.scores.collector import Collector
+from asc_core.scores.method import Collected
 from asc_core.scores.sensitivity import SampledGateGradients
 from asc_core.scores.streaming import Sums
 from asc_core.scores.sweep_pass import SweepPass
@@ -64,7 +65,7 @@ def forward(encoder: Encoder, inputs: dict[str, torch.Tensor]) -> None:
 
 
 def collectors_of(methods: list[Method]) -> list[type[Collector]]:
-    return list(dict.fromkeys(m.collector for m in methods if m.collector is not None))
+    return list(dict.fromkeys(m.collector for m in methods if isinstance(m, Collected)))
 
 
 def time_ratios(encoder: Encoder, task: Task, examples: int, turns: int) -> dict[str, float]:

@@ -2,10 +2,10 @@
 
     python -m benchmarks.token_weights            goes on after a kill; about 20 minutes
 
-`surgeon.FELT` weighs tokens in the scores, `calibration.FELT` in the refit. Each pair is tried on the checkpoints in
-../shared/models that the table of `benchmarks.quality` uses, at 0.3 and 0.2 of the FLOPs, and measured on the
-validation split (cut from the training split where the data have none). The pair with the least mean loss is the one to
-be used; the last line is one JSON object, kept in benchmarks/results/token_weights.json.
+`obs.GRADIENT_WEIGHT` weighs tokens in the scores, `calibration.FELT` in the refit. Each pair is tried on the
+checkpoints in ../shared/models that the table of `benchmarks.quality` uses, at 0.3 and 0.2 of the FLOPs, and measured
+on the validation split (cut from the training split where the data have none). The pair with the least mean loss is the
+one to be used; the last line is one JSON object, kept in benchmarks/results/token_weights.json.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import asc_core
 from asc_core.compress import calibrate, calibration, refit
 from asc_core.encoder import Encoder
 from asc_core.plan import by_budget
-from asc_core.scores import surgeon
+from asc_core.scores import obs
 from asc_core.tasks import Task
 from asc_core.values import Scores
 from benchmarks.machine import keep
@@ -45,7 +45,7 @@ class Pair:
 
     @cached_property
     def scores(self) -> Scores:
-        surgeon.FELT = self.of_scores
+        obs.GRADIENT_WEIGHT = self.of_scores
         return asc_core.score(self.encoder, self.task, ["obs"], samples=SAMPLES)["obs"]
 
     @cached_property

@@ -26,8 +26,10 @@ import numpy as np
 import asc_core
 from asc_core.demo import applications
 from asc_core.progress import Progress
-from asc_core.scores.settling import stability_curve
-from asc_core.scores.trust import BASELINES, trust_in_study, trust_table
+from asc_core.scores.faithfulness import faithfulness_in_study
+from asc_core.scores.faithfulness_report import faithfulness_table
+from asc_core.scores.methods import is_reference
+from asc_core.scores.ranking_stability import stability_curve
 from asc_core.values import Scores
 from benchmarks.machine import RESULTS, keep, machine
 
@@ -103,7 +105,7 @@ def judge(name: str, work: Path, options: argparse.Namespace) -> dict[str, Any]:
     scores = asc_core.score(
         encoder, task, options.methods, samples=options.calibration, stop_when_settled=1, study=study, **common
     )
-    report = trust_in_study(
+    report = faithfulness_in_study(
         encoder,
         task,
         study,
@@ -184,7 +186,7 @@ def defaults(means: Mapping[str, Mapping[str, Any]], reports: list[Mapping[str, 
     found: dict[str, dict[str, str]] = {}
     for kind, rows in means.items():
         most = max((row["applications"] for row in rows.values()), default=0)
-        fair = [m for m, row in rows.items() if m not in BASELINES and row["applications"] == most]
+        fair = [m for m, row in rows.items() if not is_reference(m) and row["applications"] == most]
         without = [m for m in fair if labels[m] != "gold"]
         chosen = {"best": fair[:1], "best_without_labels": without[:1]}
         found[kind] = {name: best[0] for name, best in chosen.items() if best}
@@ -220,7 +222,7 @@ def as_markdown(
             f"Ablation on {truth['examples']} {truth['split']} examples, curves on {held_out['examples']} "
             f"{held_out['split']} examples, scores on {report['settings']['calibration']} training examples at most."
         ]
-        lines += ["", trust_table(report), "", _settled(report["stability"]), ""]
+        lines += ["", faithfulness_table(report), "", _settled(report["stability"]), ""]
     return "\n".join(lines)
 
 
@@ -259,7 +261,7 @@ def main() -> None:
     reports: list[Mapping[str, Any]] = []
     for name in names:
         reports.append(judge(name, options.work, options))
-        print(f"\n{name} ({reports[-1]['seconds']:.0f} s)\n{trust_table(reports[-1])}", flush=True)
+        print(f"\n{name} ({reports[-1]['seconds']:.0f} s)\n{faithfulness_table(reports[-1])}", flush=True)
     means = summary(reports)
     chosen = defaults(means, reports)
     keep("trust", {"summary": means, "defaults": chosen, "applications": reports})

@@ -124,7 +124,7 @@ BROKEN: dict[str, tuple[Break, str]] = {
         shards(json.dumps({"weight_map": {"a": FIRST, "b": "model-00002-of-00002.safetensors"}}).encode(), FIRST),
         "lacks model-00002-of-00002",
     ),
-    "a compact model without its record": (edit_config(model_type="asc-bert"), "no asc_cut"),
+    "a compact model without its record": (edit_config(model_type="asc-bert"), "no asc that says"),
 }
 
 

@@ -160,7 +160,7 @@ def test_from_the_demo_to_an_exported_model(browser_path: str, studio: tuple[str
         shot("export")
         browser.close()
     assert not problems, problems
-    folders = [path.parent for path in study.rglob("modeling_asc.py")]
+    folders = [path.parent for path in study.rglob("compact.py")]
     assert len(folders) == 1
     check = subprocess.run(
         [sys.executable, "-c", LOAD_AND_ANSWER, str(folders[0])],

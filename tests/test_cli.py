@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from asc_core.cli import app
 from asc_core.encoder import Encoder
+from asc_core.recipes import Recipe
 from asc_core.study import Study
 from asc_core.values import Plan
 from tests.tiny import WORDS, save_checkpoint, tiny
@@ -91,7 +92,7 @@ def test_from_scores_to_a_smaller_model_that_is_evaluated(project: Path, plan: P
     assert found["parameters"] == made["parameters"]
     assert {"metric", "value", "interval", "bytes"} <= set(found)
     assert run("evaluate", project / "smaller", *task, "--split", "test")["split"] == "test"
-    loose = run("evaluate", project / "smaller", *task, "--against", project / "model", "--within", 100)
+    loose = run("evaluate", project / "smaller", *task, "--against", project / "model", "--half-width", 100)
     assert loose == found, "so few examples are seen at the first look"
 
 
@@ -115,7 +116,7 @@ def test_several_budgets_make_a_plan_that_holds_them_all(
     monkeypatch.setattr(importlib.import_module("asc_core.evaluate.layer_times"), "seconds_of_pass", by_parameters)
     base = ("plan", project / "model", "--task", project / "mood.toml", "--study", project / "study", "-m", "fisher")
     budgets = ("--budget", "flops=0.6", "--budget", "latency=0.95", "--latency-batch", 2)
-    made = run(*base, *budgets, "--multiple", 4, "-o", project / "several.json")
+    made = run(*base, *budgets, "--round-to", 4, "-o", project / "several.json")
     assert made["kept_flops"] <= 0.6
     assert made["kept_latency"] <= 0.95
     assert all(len(kept) % 4 == 0 for kept in Plan.load(project / "several.json").neurons)
@@ -138,6 +139,15 @@ def test_a_task_with_a_test_split_alone_goes_all_the_way(project: Path, tmp_path
     assert made["max_difference"] < 1e-4
     assert "--task alone.toml --split test" in (out / "README.md").read_text()
     assert run("export", out, *common, "-o", tmp_path / "exported")["max_difference"] < 1e-4
+
+
+@pytest.mark.slow
+def test_format_and_packing_of_a_cut_can_be_said(project: Path, plan: Path, tmp_path: Path) -> None:
+    options = ("--plan", plan, "--format", "dense", "--packing", "float16", "-o", tmp_path / "small")
+    run("compress", project / "model", *options)
+    assert "--format dense --packing float16" in (tmp_path / "small/README.md").read_text()
+    assert run("export", project / "model", "--dtype", "float16", "-o", tmp_path / "old")["packing"] == "float16"
+    assert "onnx" in run("export", project / "model", "--format", "gguf", "-o", tmp_path / "no", exit_code=2)
 
 
 @pytest.mark.parametrize("method", ["kwon", "kprune", "greedy-layers"])
@@ -170,17 +180,17 @@ def test_layer_times_are_measured_once(project: Path) -> None:
     assert run(*base, "--latency-batch", 2) == first
 
 
-def test_trust_says_which_scores_to_believe(project: Path, plan: Path) -> None:
+def test_faithfulness_says_which_scores_to_go_by(project: Path, plan: Path) -> None:
     model, task, study = project / "model", project / "mood.toml", project / "study"
-    run("score", model, "--task", task, "-m", "update", "--stop-when-settled", 0.1, "--samples", 90, "--study", study)
-    found = run("trust", model, "--task", task, "--study", study, "--samples", 16, "--held-out", 12)
+    run("score", model, "--task", task, "-m", "update", "--stop-when-stable", 0.1, "--samples", 90, "--study", study)
+    found = run("faithfulness", model, "--task", task, "--study", study, "--samples", 16, "--held-out", 12)
     assert {m["method"]: m["examples"] for m in found["methods"]} == {
         "fisher": 64, "asc-b": 64, "update": 64, "ablation": 16
     }  # fmt: skip
     assert found["held_out"] == {"split": "validation", "examples": 12}
     assert set(found["believe"]) == {"heads", "layers"}
     result = CliRunner().invoke(
-        app, ["trust", str(model), "--task", str(task), "--study", str(study), "--samples", "16"]
+        app, ["faithfulness", str(model), "--task", str(task), "--study", str(study), "--samples", "16"]
     )
     assert result.stdout.startswith("| method")
     assert "heads: " in result.stdout.splitlines()[-2]
@@ -208,7 +218,7 @@ PLAN = "plan {p}/model --task {p}/mood.toml -m fisher -o {p}/x.json"
         "a budget without a share": (PLAN + " --study {p}/study --budget flops", "NAME=SHARE"),
         "a budget twice": (PLAN + " --study {p}/study --keep-flops 0.5 --budget flops=0.6", "given twice"),
         "no such budget": (PLAN + " --study {p}/study --budget speed=0.6", "no budget 'speed'"),
-        "widths without a budget": (PLAN + " --study {p}/study --threshold 1 --multiple 4", "--multiple goes with"),
+        "widths without a budget": (PLAN + " --study {p}/study --threshold 1 --round-to 4", "--round-to goes with"),
         "a curve along two budgets": (
             "frontier {p}/model --task {p}/mood.toml --study {p}/study -m fisher --budget flops --budget bytes",
             "name one for the curve",
@@ -244,14 +254,14 @@ def test_a_frontier_is_measured_with_repair_and_its_recipes_can_be_applied(proje
 def test_the_smallest_model_within_a_loss_is_found_or_said_to_be_out_of_reach(project: Path, tmp_path: Path) -> None:
     common = (project / "model", "--task", project / "mood.toml", "--study", project / "study")
     run("score", *common, "-m", "obs", "--samples", 64)
-    more = ("--budget", "parameters", "--budget", "flops=0.95", "--multiple", 2)
-    found = run("frontier", *common, *more, "--repair", "one-shot", "--lose", 60, "-o", tmp_path / "recipe.json")
+    more = ("--budget", "parameters", "--budget", "flops=0.95", "--round-to", 2)
+    found = run("frontier", *common, *more, "--repair", "one-shot", "--max-drop", 60, "-o", tmp_path / "recipe.json")
     (point,) = found["points"]
     assert point["estimate"]["difference_interval"][0] >= -0.6
     assert point["kept_flops"] <= 0.95
     assert point["kept_parameters"] <= point["keep"]
     assert json.loads((tmp_path / "recipe.json").read_text())["steps"][0]["mode"] == "one-shot"
-    assert "allow more" in run("frontier", *common, "--repair", "none", "--lose", 0, exit_code=2)
+    assert "allow more" in run("frontier", *common, "--repair", "none", "--max-drop", 0, exit_code=2)
 
 
 def test_repair_needs_the_task(project: Path, plan: Path, tmp_path: Path) -> None:
@@ -283,6 +293,7 @@ def test_a_ready_recipe_is_written_applied_and_its_model_loads(project: Path, tm
     card = (tmp_path / "small/README.md").read_text()
     assert "distilled from the original" in card
     assert "--recipe recipe.json" in card
+    assert Recipe.load(tmp_path / "small/recipe.json").key == Recipe.load(recipe).key
     taught = run("distil", tmp_path / "small", "--teacher", project / "model", *task, "-o", tmp_path / "more",
                  "--steps", 4, "--lr", 1e-3)  # fmt: skip
     assert taught["value"] >= taught["before"]
@@ -326,7 +337,7 @@ def test_a_shared_plan_trades_one_application_for_another(project: Path, tmp_pat
     found = run("shared", *apps, "--samples", 32, "--points", 2, "-o", tmp_path / "plans")
     assert [point["weights"] for point in found["points"]] == [{"model": 1, "twin": 0}, {"model": 0, "twin": 1}]
     assert {path.stem for path in (tmp_path / "plans").iterdir()} == {"1.00-0.00", "0.00-1.00"}
-    assert "most or weighted" in run("shared", *apps, "--how", "least", "--samples", 32, exit_code=2)
+    assert "max, sum" in run("shared", *apps, "--reduce", "min", "--samples", 32, exit_code=2)
 
 
 def test_a_frontier_that_is_interrupted_keeps_the_points_that_it_has(
@@ -367,7 +378,7 @@ def test_a_frontier_that_is_interrupted_keeps_the_points_that_it_has(
         ("evaluate {p}/model --task {p}/mood.toml --device nowhere", "device nowhere cannot be used"),
         ("compress {p}/model --plan {p}/plan.json -o {p}/twin", "twin exists already"),
         ("export {p}/model -o {p}/twin", "twin exists already"),
-        ("frontier {p}/model --task {p}/mood.toml --study {p}/study --lose 1 --keep 0.5", "either --keep"),
+        ("frontier {p}/model --task {p}/mood.toml --study {p}/study --max-drop 1 --keep 0.5", "either --keep"),
         ("recipe asc-plus --budget latency --task {p}/mood.toml -o {p}/r.json", "latency"),
     ],
 )

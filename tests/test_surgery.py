@@ -18,6 +18,7 @@ VARIANTS = {
     **{name: (name, {}) for name in ARCHITECTURES},
     "deberta-v2 with shared attention key": ("deberta-v2", {"share_att_key": True}),
     "deberta-v2 without convolution": ("deberta-v2", {"conv_kernel_size": 0}),
+    "eurobert with a key for each query": ("eurobert", {"num_attention_heads": 4, "head_dim": 6}),
     "albert with two groups": ("albert", {"num_hidden_layers": 4, "num_hidden_groups": 2}),
     "albert with inner groups": ("albert", {"num_hidden_layers": 4, "num_hidden_groups": 2, "inner_group_num": 2}),
 }

@@ -17,7 +17,8 @@ import typer
 from asc_core.cli.cutting import compress, frontier
 from asc_core.cli.models import convert, evaluate, export
 from asc_core.cli.planning import latency, plan
-from asc_core.cli.scoring import score, trust
+from asc_core.cli.renamed import Command
+from asc_core.cli.scoring import faithfulness, score
 from asc_core.cli.several import matrix, shared
 from asc_core.cli.training import distil, finetune, recipe
 from asc_core.cli.verb import JsonOption, StudyOption, percent, verb
@@ -83,7 +84,7 @@ for _verb in (
     score,
     latency,
     plan,
-    trust,
+    faithfulness,
     compress,
     frontier,
     evaluate,
@@ -96,7 +97,8 @@ for _verb in (
     convert,
     dashboard,
 ):  # in the order of the help
-    app.command()(_verb)
+    app.command(cls=Command)(_verb)
+app.command("trust", hidden=True, cls=Command)(faithfulness)  # its name before; for one version
 
 
 def main() -> None:

@@ -15,18 +15,21 @@ from asc_core.cli.verb import (
     BatchOption,
     DeviceOption,
     EncoderArgument,
+    FormatOption,
     JsonOption,
-    MultipleOption,
     OnlySplitOption,
     OutOption,
     OverwriteOption,
+    PackingOption,
     RepairMode,
     RepairOption,
+    RoundToOption,
     SeedOption,
     SplitOption,
     StudyOption,
     TaskOption,
     TransferOption,
+    as_choice,
     load,
     percent,
     progress_line,
@@ -46,10 +49,12 @@ def compress(
     repair: Annotated[
         RepairMode,
         typer.Option(
-            help="Let what stays take over what goes, in closed form on training texts: `sequential`, bottom-up, or "
+            help="Re-fit the remaining weights by least squares on training texts: `sequential`, bottom-up, or "
             "`one-shot`; as published: `mask-tuning` (Kwon), `reconstruction` (K-prune), `bias` (FLAP). Needs --task.",
         ),
     ] = RepairMode.none,
+    format: FormatOption = "compact",
+    packing: PackingOption = None,
     transfer: TransferOption = False,
     overwrite: OverwriteOption = False,
     split: OnlySplitOption = None,
@@ -57,9 +62,9 @@ def compress(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> Any:
-    """Cut a model for real and write it as a folder that loads with transformers.
+    """Cut a model for real and write it as a folder that others load.
 
-    A recipe whose steps train goes on where it was when it is killed and repeated.
+    A recipe whose steps train resumes when it is killed and repeated.
 
     Example: asc compress demo:nli --plan plan.json --task demo:nli --repair sequential -o smaller
     """
@@ -84,7 +89,17 @@ def compress(
     application = asc_core.load_task(task, split_seed=seed, split=split) if task else None
     state = out.parent / f".{out.name}.steps"
     uncut, smaller = steps.made(original, application, progress_line(), folder=state)
-    report = deliver(smaller, uncut, out, recipe=steps, task=application, overwrite=overwrite, progress=progress_line())
+    report = deliver(
+        smaller,
+        uncut,
+        out,
+        recipe=steps,
+        task=application,
+        format=format,
+        packing=packing,
+        overwrite=overwrite,
+        progress=progress_line(),
+    )
     shutil.rmtree(state, ignore_errors=True)
     for step in steps.steps:
         say(as_json, step.describe())
@@ -112,33 +127,36 @@ def frontier(
     budget: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of what: flops (the default), parameters, bytes or latency; NAME=SHARE holds a further one at that "
-            "share. May be repeated."
+            help="What --keep is a share of: flops (the default), parameters, bytes or latency; NAME=SHARE adds a "
+            "budget at a fixed share. May be repeated."
         ),
     ] = None,
-    multiple: MultipleOption = 1,
+    round_to: RoundToOption = 1,
     latency_batch: BatchOption = 32,
-    lose: Annotated[
-        float | None, typer.Option(min=0, help="Instead: the smallest model that loses at most so many points.")
+    max_drop: Annotated[
+        float | None,
+        typer.Option(min=0, help="Instead: the smallest model whose metric drops by at most so many points."),
     ] = None,
     split: SplitOption = "validation",
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Where to write the recipe (of --lose, or a folder of all).")
+        Path | None,
+        typer.Option("--out", "-o", help="The recipe's file with --max-drop, else a folder of all."),
     ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> Any:
-    """Compressed models for ten budgets, measured, or the smallest one that loses little.
+    """Compressed models for ten budgets, measured, or the smallest one within a maximal drop of the metric.
 
-    Example: asc frontier demo:nli --task demo:nli --study studies/demo --lose 1.0 -o recipe.json
+    Example: asc frontier demo:nli --task demo:nli --study studies/demo --max-drop 1.0 -o recipe.json
     """
+    from asc_core.plan import Budget
     from asc_core.plan.encoder_cost import task_cost_model
     from asc_core.recipes.frontier import Workbench, smallest_within
     from asc_core.recipes.frontier import frontier as points_of
 
-    if lose is not None and keep:
-        raise UserError("Say either --keep, the shares of a curve, or --lose, for which the share is looked for.")
+    if max_drop is not None and keep:
+        raise UserError("Say either --keep, the shares of a curve, or --max-drop, for which the share is searched.")
     loaded, application = load(encoder, task, seed, device, split=split)
     kept = study_with_scores(study, encoder, task, method)
     kept.set_aside_other_data(application.name, split, application.data(split))
@@ -156,17 +174,17 @@ def frontier(
         application,
         scores,
         repair.mode,
-        along[0],  # type: ignore[arg-type]
+        as_choice("--budget", along[0], Budget),
         split,
         seed=seed,
         within=within,
-        multiple=multiple,
+        round_to=round_to,
         latency=timed.latency,
         progress=progress_line(),
     )
     asked = sorted(keep or [step / 10 for step in range(1, 10)] + [0.95])
     points = []
-    for point in points_of(bench, asked) if lose is None else [smallest_within(bench, lose / 100)]:
+    for point in points_of(bench, asked) if max_drop is None else [smallest_within(bench, max_drop / 100)]:
         points.append(point)
         kept.save_evaluation(
             loaded.weights,
@@ -174,15 +192,15 @@ def frontier(
             application.name,
             split,
             point.estimate,
-            # What is foretold of the latency belongs to this table and this batch size, and a share of it to no other.
+            # The predicted latency belongs to this table and this batch size, and a share of it to no other.
             cost={name: value for name, value in asdict(point.cost).items() if name != "latency"},
             plan=point.recipe.plan,
             name=f"{point.keep:.2f} {method}, {repair.value}",
         )
         if out is not None:
-            point.recipe.save(out if lose is not None else out / f"{point.keep:.2f}.json")
+            point.recipe.save(out if max_drop is not None else out / f"{point.keep:.2f}.json")
         say(as_json, _point_line(point, bench))
-    if lose is None and len(points) < len(asked):
+    if max_drop is None and len(points) < len(asked):
         least = f"a cut by {method} keeps {percent(bench.smallest)} at least"
         say(as_json, f"left out: {', '.join(f'{keep:g}' for keep in asked if keep < bench.smallest)}; {least}")
     return {"split": split, "method": method, "repair": repair.value, "points": [_point_json(p, bench) for p in points]}

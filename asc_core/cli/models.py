@@ -9,11 +9,14 @@ import typer
 
 from asc_core.cli.verb import (
     DeviceOption,
+    DtypeOption,
     EncoderArgument,
+    FormatOption,
     JsonOption,
     OnlySplitOption,
     OutOption,
     OverwriteOption,
+    PackingOption,
     SeedOption,
     TaskOption,
     TransferOption,
@@ -28,7 +31,7 @@ from asc_core.cli.verb import (
 def checked(report: Any) -> str:
     return (
         f"reloaded in a {report.checked_in} and compared on {report.checked_texts} texts: "
-        f"logits differ by at most {report.max_difference:.1e}"
+        f"outputs differ by at most {report.max_difference:.1e}"
     )
 
 
@@ -39,8 +42,8 @@ def evaluate(
     against: Annotated[str | None, typer.Option(help="The original: the difference to it is reported.")] = None,
     split: Annotated[str | None, typer.Option(help="By default validation; test is for the final figure.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many examples, drawn by seed.")] = None,
-    within: Annotated[
-        float | None, typer.Option(min=0, help="End as soon as the interval goes at most so many points either way.")
+    half_width: Annotated[
+        float | None, typer.Option(min=0, help="Stop once the interval's half-width is at most so many points.")
     ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
@@ -48,7 +51,7 @@ def evaluate(
 ) -> Any:
     """A model's metric on a task with its interval, and the paired difference to the original.
 
-    Example: asc evaluate smaller --task demo:nli --against demo:nli --within 3
+    Example: asc evaluate smaller --task demo:nli --against demo:nli --half-width 3
     """
     import asc_core
     from asc_core.evaluate import evaluating
@@ -58,10 +61,10 @@ def evaluate(
     split = split or "validation"
     original = asc_core.load_encoder(against, device=device) if against else None
     options: dict[str, Any] = {"against": original, "limit": limit, "seed": seed, "progress": progress_line()}
-    if within is None:
+    if half_width is None:
         estimate = asc_core.evaluate(loaded, application, split, **options)
     else:
-        *_, estimate = evaluating(loaded, application, split, stop_at_half_width=within / 100, **options)
+        *_, estimate = evaluating(loaded, application, split, stop_at_half_width=half_width / 100, **options)
     cost = task_cost_model(loaded, application).dense
     low, high = estimate.interval
     say(
@@ -77,7 +80,7 @@ def evaluate(
         )
     if estimate.truncated:
         say(as_json, f"{estimate.truncated} texts were truncated to {application.max_length} tokens")
-    say(as_json, f"{cost.parameters:,} parameters, {cost.flops / 1e9:.3f} GFLOPs a text, {cost.bytes / 1e6:.1f} MB")
+    say(as_json, f"{cost.parameters:,} parameters, {cost.flops / 1e9:.3f} GFLOPs per text, {cost.bytes / 1e6:.1f} MB")
     return estimate.to_json() | {"parameters": cost.parameters, "flops": cost.flops, "bytes": cost.bytes}
 
 
@@ -85,10 +88,11 @@ def evaluate(
 def export(
     encoder: EncoderArgument,
     out: OutOption,
-    format: Annotated[str, typer.Option(help="compact, or dense (loads everywhere, no smaller).")] = "compact",
+    format: FormatOption = "compact",
     plan: Annotated[Path | None, typer.Option("--plan", help="Cut this plan first.")] = None,
     task: Annotated[str | None, typer.Option("--task", help="Measure the test metric for the model card.")] = None,
-    dtype: Annotated[str, typer.Option(help="Stored type: float32 or float16.")] = "float32",
+    packing: PackingOption = None,
+    dtype: DtypeOption = None,
     transfer: TransferOption = False,
     overwrite: OverwriteOption = False,
     split: OnlySplitOption = None,
@@ -96,7 +100,7 @@ def export(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> Any:
-    """Write a model that loads with transformers, reload it in a fresh process, and compare.
+    """Write a model as a folder that others load, reload it in a fresh process, and compare.
 
     Example: asc export demo:nli --plan plan.json --format compact --task demo:nli -o smaller
     """
@@ -113,7 +117,7 @@ def export(
         recipe=recipe,
         task=asc_core.load_task(task, split_seed=seed, split=split) if task else None,
         format=format,
-        dtype=dtype,
+        packing=packing or dtype,
         overwrite=overwrite,
         progress=progress_line(),
     )

@@ -13,12 +13,13 @@ from asc_core.cli.verb import (
     DeviceOption,
     EncoderArgument,
     JsonOption,
-    MultipleOption,
     OnlySplitOption,
     OutOption,
+    RoundToOption,
     SeedOption,
     StudyOption,
     TaskOption,
+    as_choice,
     load,
     percent,
     progress_line,
@@ -38,7 +39,7 @@ def latency(
     task: TaskOption,
     study: StudyOption,
     batch_size: BatchOption = 32,
-    again: Annotated[bool, typer.Option("--again", help="Measure anew what the study holds already.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Measure again what the study holds already.")] = False,
     split: OnlySplitOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
@@ -109,7 +110,7 @@ def plan(
         typer.Option(
             "--method",
             "-m",
-            help="Which stored scores to use, or a published method that looks for itself: kwon, kprune, "
+            help="Which stored scores to use, or a published method with its own search: kwon, kprune, "
             "michel-iterative, textpruner-iterative, flap-adaptive, greedy-layers, shortgpt, or top-, bottom-, "
             "alternate-, symmetric-layers.",
         ),
@@ -120,20 +121,21 @@ def plan(
     budget: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=SHARE to keep of flops, parameters, bytes or latency (measured on this machine); repeated, all "
-            "of them hold."
+            help="NAME=SHARE to keep of flops, parameters, bytes or latency (measured on this machine); several hold "
+            "together."
         ),
     ] = None,
-    multiple: MultipleOption = 1,
+    round_to: RoundToOption = 1,
     latency_batch: BatchOption = 32,
     threshold: Annotated[
-        float | None, typer.Option(help="Similarity above which a layer goes (asc-a, asc-b), or score below which.")
+        float | None,
+        typer.Option(help="Remove layers with similarity >= this (asc-a, asc-b), or parts scoring below."),
     ] = None,
     keep_heads: Annotated[float | None, typer.Option(help="Share of the heads to keep.")] = None,
     keep_neurons: Annotated[float | None, typer.Option(help="Share of the neurons to keep.")] = None,
     keep_layers: Annotated[float | None, typer.Option(help="Share of the layers to keep.")] = None,
-    scope: Annotated[Literal["layer", "global"], typer.Option(help="What shares are of.")] = "global",
-    min_heads: Annotated[int, typer.Option(min=0, help="Heads that every kept layer keeps.")] = 0,
+    scope: Annotated[Literal["layer", "global"], typer.Option(help="Rank within each layer or globally.")] = "global",
+    min_heads: Annotated[int, typer.Option(min=0, help="Min. heads per kept layer.")] = 0,
     split: OnlySplitOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
@@ -154,22 +156,23 @@ def plan(
         + ([f"parameters={keep_parameters}"] if keep_parameters is not None else [])
     )
     shares = (keep_heads, keep_neurons, keep_layers)
-    if bool(budgets) + (threshold is not None) + any(s is not None for s in shares) != 1:
+    rules = [bool(budgets), threshold is not None, any(share is not None for share in shares)]
+    if rules.count(True) != 1:
         raise UserError(
             "Say one rule: --keep-flops, --keep-parameters or --budget, --threshold, or "
             "--keep-heads/--keep-neurons/--keep-layers."
         )
-    if multiple > 1 and not budgets:
-        raise UserError("--multiple goes with a budget: thresholds and shares say themselves how many neurons stay.")
+    if round_to > 1 and not budgets:
+        raise UserError("--round-to goes with a budget: thresholds and shares say themselves how many neurons stay.")
     loaded, application = load(encoder, task, seed, device, split=split)
     whole = method in PUBLISHED
     kept = asc_core.Study.open(study) if whole else study_with_scores(study, encoder, task, method)
     scores = None if whole else stored_scores(kept, loaded, application, method, encoder, task, study)
     cost_model = with_layer_times(task_cost_model(loaded, application), budgets, loaded, kept, latency_batch)
     if scores is None:
-        chosen = _published(loaded, application, method, budgets, seed, min_heads > 0 or multiple > 1)
+        chosen = _published(loaded, application, method, budgets, seed, min_heads > 0 or round_to > 1)
     elif budgets:
-        chosen = by_budget(scores, cost_model, budgets, min_heads=min_heads, multiple=multiple)
+        chosen = by_budget(scores, cost_model, budgets, min_heads=min_heads, round_to=round_to)
     elif threshold is not None:
         if scores.similarity is None:
             chosen = by_threshold(scores, threshold, min_heads=min_heads)
@@ -186,7 +189,7 @@ def plan(
     say(
         as_json,
         f"FLOPs {percent(cost.flops / dense.flops)}, parameters {percent(cost.parameters / dense.parameters)}"
-        + (f", latency {percent(cost.latency / dense.latency)} as foretold" if cost.latency and dense.latency else ""),
+        + (f", latency {percent(cost.latency / dense.latency)} predicted" if cost.latency and dense.latency else ""),
     )
     repair = PUBLISHED[method].repair if whole else None
     if repair is not None:
@@ -205,15 +208,16 @@ def plan(
 
 def _published(encoder: Encoder, task: Task, method: str, budgets: dict[str, float], seed: int, more: bool) -> Any:
     from asc_core.compress import published_plan
-    from asc_core.plan.cost import COUNTED
+    from asc_core.plan.cost import COUNTED, Counted
 
     if len(budgets) != 1 or more or not set(budgets) <= set(COUNTED):
         raise UserError(
             f"{method} is used as published, for one budget: say --keep-flops, --keep-parameters or --budget "
-            "bytes=SHARE alone, without --min-heads or --multiple."
+            "bytes=SHARE alone, without --min-heads or --round-to."
         )
-    ((budget, keep),) = budgets.items()
-    return published_plan(encoder, task, method, keep, budget, seed=seed, progress=progress_line())  # type: ignore[arg-type]
+    ((name, keep),) = budgets.items()
+    budget = as_choice("--budget", name, Counted)
+    return published_plan(encoder, task, method, keep, budget, seed=seed, progress=progress_line())
 
 
 def study_with_scores(folder: Path, encoder_name: str, task_name: str, method: str) -> Any:
@@ -231,10 +235,10 @@ def study_with_scores(folder: Path, encoder_name: str, task_name: str, method: s
 def stored_scores(
     study: Any, encoder: Encoder, task: Task, method: str, encoder_name: str, task_name: str, folder: Path
 ) -> Any:
-    from asc_core.scores.origin import of_these_texts
+    from asc_core.scores.data_fingerprint import is_current
 
     found = study.scores(task=task.name, method=method, weights=encoder.weights)
-    current = [scores for scores in found if of_these_texts(scores, task)]
+    current = [scores for scores in found if is_current(scores, task)]
     if not current:
         texts = ", of the texts that its file holds now" if found else ""
         raise UserError(

@@ -1,4 +1,4 @@
-"""Scores, and which of them to believe."""
+"""Scores, and how faithful they are."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def score(
     method: Annotated[
         list[str] | None,
         typer.Option(
-            "--method", "-m", help="May be repeated, `all` = also the dearer ones; default: all that share one pass."
+            "--method", "-m", help="May be repeated, `all` = also the slower ones; default: all that share one pass."
         ),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Calibration examples.")] = 1024,
@@ -46,15 +46,15 @@ def score(
     targets: Annotated[
         Targets | None, typer.Option(help="Labels for sensitivity methods: gold, or the model's own: sampled, argmax.")
     ] = None,
-    stop_when_settled: Annotated[
+    stop_when_stable: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Stop once rankings are this stable (0.95); a higher value later goes on."),
+        typer.Option(min=0, max=1, help="Stop once rankings are this stable (0.95); a higher value later continues."),
     ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> Any:
-    """How much every head, neuron, sublayer and layer contributes to a task. Killed and repeated, it goes on.
+    """How much every head, neuron, sublayer and layer contributes to a task. Killed and repeated, it resumes.
 
     Example: asc score demo:nli --task demo:nli --method fisher --method asc-b --study studies/demo
     """
@@ -69,7 +69,7 @@ def score(
         split=split,
         samples=samples,
         targets=targets.value if targets is not None else None,
-        stop_when_settled=stop_when_settled,
+        stop_when_settled=stop_when_stable,
         seed=seed,
         progress=progress_line(),
     )
@@ -87,12 +87,12 @@ def score(
 
 
 @verb
-def trust(
+def faithfulness(
     encoder: EncoderArgument,
     task: TaskOption,
     study: StudyOption,
-    samples: Annotated[int, typer.Option(min=1, help="Examples for the exact ablation, the truth.")] = 256,
-    held_out: Annotated[int, typer.Option(min=1, help="Validation examples for the loss curves.")] = 256,
+    samples: Annotated[int, typer.Option(min=1, help="Examples for the exact ablation, the ground truth.")] = 256,
+    held_out: Annotated[int, typer.Option(min=1, help="Examples for the loss under cumulative removal.")] = 256,
     split: Annotated[str, typer.Option(help="Which split to ablate on.")] = "train",
     curve_split: Annotated[str, typer.Option(help="Which split the loss curves are measured on.")] = "validation",
     neuron_groups: Annotated[bool, typer.Option(help="Ablate groups of neurons too (slower).")] = False,
@@ -100,12 +100,12 @@ def trust(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> Any:
-    """How far each stored score can be trusted, by exact ablation and by the loss curve of its order.
+    """How faithful each stored score is, by exact ablation and by the loss curve of its order.
 
-    Killed and repeated, it goes on. Example: asc trust demo:nli --task demo:nli --study studies/demo
+    Killed and repeated, it resumes. Example: asc faithfulness demo:nli --task demo:nli --study studies/demo
     """
     import asc_core
-    from asc_core.scores.trust import trust_in_study
+    from asc_core.scores.faithfulness import faithfulness_in_study
 
     loaded = asc_core.load_encoder(encoder, device=device)
     application = asc_core.load_task(task, split_seed=seed, split=split if split == curve_split else None)
@@ -115,7 +115,7 @@ def trust(
             f"{study} has no scores of {encoder} on {application.name}: "
             f"asc score {encoder} --task {task} --study {study}"
         )
-    report = trust_in_study(
+    report = faithfulness_in_study(
         loaded,
         application,
         kept,
@@ -130,10 +130,10 @@ def trust(
     say(as_json, report.table())
     say(
         as_json,
-        f"area: loss above the original's while parts go in a method's order, on {report.curve_examples} "
-        f"{report.curve_split} examples; 1 = a random order. rho, tau, top: agreement with ablation on "
-        f"{report.truth_examples} {report.truth_split} examples.",
+        f"area: loss under cumulative removal in a method's order (relative AUC), on {report.held_out.examples} "
+        f"{report.held_out.split} examples; 1 = a random order. rho, tau, top: agreement with ablation on "
+        f"{report.ground_truth.examples} {report.ground_truth.split} examples.",
     )
-    for sentence in report.verdict():
+    for sentence in report.in_words():
         say(as_json, sentence)
     return report.to_json() | {"study": str(study)}

@@ -16,6 +16,7 @@ from asc_core.cli.verb import (
     SeedOption,
     SplitOption,
     StudyOption,
+    as_choice,
     load,
     percent,
     progress_line,
@@ -28,7 +29,7 @@ ApplicationsArgument = Annotated[
 ]
 KeepOption = Annotated[float, typer.Option("--keep", min=0.01, max=1, help="Share to keep.")]
 ShareOption = Annotated[str, typer.Option("--budget", help="Of what: layer-parameters, parameters, flops or bytes.")]
-SamplesOption = Annotated[int, typer.Option("--samples", min=8, help="Training texts to look at.")]
+SamplesOption = Annotated[int, typer.Option("--samples", min=8, help="Calibration texts.")]
 
 
 def _applications(given: list[str], seed: int, device: str | None, split: str) -> list[Any]:
@@ -58,7 +59,7 @@ def matrix(
     base: Annotated[
         str | None, typer.Option("--base", help="Cut this pre-trained encoder instead, and train it for each column.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Of that training.")] = 200,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of that training.")] = 200,
     split: SplitOption = "validation",
     samples: SamplesOption = 1024,
     seed: SeedOption = 0,
@@ -67,14 +68,15 @@ def matrix(
 ) -> Any:
     """Compressed for one application, measured on every other; and what it costs to know none.
 
-    Killed and repeated, it goes on. Example: asc matrix demo:nli demo:paraphrase demo:intent --study studies/demo
+    Killed and repeated, it resumes. Example: asc matrix demo:nli demo:paraphrase demo:intent --study studies/demo
     """
     import asc_core
+    from asc_core.compress.choose import Share
     from asc_core.recipes.matrix import ApplicationMatrix, Settings
     from asc_core.recipes.matrix_store import cells_in_study, keep_report, report
     from asc_core.train.steps import Finetune
 
-    asked = Settings(keep, budget, method, repair.mode, samples, seed, split)  # type: ignore[arg-type]
+    asked = Settings(keep, as_choice("--budget", budget, Share), method, repair.mode, samples, seed, split)
     whole = ApplicationMatrix(
         _applications(applications, seed, device, split),
         asked,
@@ -110,9 +112,9 @@ def shared(
     applications: ApplicationsArgument,
     keep: KeepOption = 0.5,
     budget: ShareOption = "layer-parameters",
-    how: Annotated[
-        str, typer.Option(help="A part is kept for whom it matters to `most`, or by the `weighted` sum of all.")
-    ] = "weighted",
+    reduce: Annotated[
+        str, typer.Option(help="Scores over applications: their weighted `sum`, or `max`, where a part matters most.")
+    ] = "sum",
     points: Annotated[int, typer.Option(min=2, help="Of the trade-off from one application to the others.")] = 5,
     method: Annotated[str, typer.Option("--method", "-m", help="Which scores.")] = "obs",
     repair: RepairOption = RepairMode.sequential,
@@ -127,16 +129,18 @@ def shared(
 ) -> Any:
     """One plan for several applications: what each loses as the weight moves from one to the others.
 
-    Example: asc shared demo:nli demo:intent --keep 0.5 --how most -o plans
+    Example: asc shared demo:nli demo:intent --keep 0.5 --reduce max -o plans
     """
+    from asc_core.compress.choose import Share
+    from asc_core.plan.combined_scores import Reduction
     from asc_core.recipes.matrix import ApplicationMatrix, Settings
     from asc_core.recipes.shared import trade_off
 
-    asked = Settings(keep, budget, method, repair.mode, samples, seed, split)  # type: ignore[arg-type]
+    asked = Settings(keep, as_choice("--budget", budget, Share), method, repair.mode, samples, seed, split)
     made = _applications(applications, seed, device, split)
     whole = ApplicationMatrix(made, asked, progress=progress_line())
     found = []
-    for point in trade_off(whole, points, how):  # type: ignore[arg-type]
+    for point in trade_off(whole, points, as_choice("--reduce", reduce, Reduction)):
         weights = {application.name: weight for application, weight in zip(made, point.weights, strict=True)}
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
@@ -148,4 +152,4 @@ def shared(
         say(as_json, "; ".join(losses))
         estimates = {name: e.to_json() for name, e in zip(weights, point.estimates, strict=True)}
         found.append({"weights": weights, "plan": point.plan.key, "estimates": estimates})
-    return {"settings": asdict(asked), "how": how, "points": found}
+    return {"settings": asdict(asked), "reduce": reduce, "points": found}

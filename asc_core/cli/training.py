@@ -14,6 +14,7 @@ from asc_core.cli.verb import (
     OutOption,
     SeedOption,
     TaskOption,
+    as_choice,
     percent,
     progress_line,
     say,
@@ -39,7 +40,7 @@ def finetune(
 ) -> Any:
     """Fine-tune an encoder on a task, fully or with LoRA; the best checkpoint on validation is kept.
 
-    Killed and repeated, it goes on. Example: asc finetune demo:encoder --task demo:nli --lora-rank 16 -o my-nli
+    Killed and repeated, it resumes. Example: asc finetune demo:encoder --task demo:nli --lora-rank 16 -o my-nli
     """
     import asc_core
     from asc_core.train.heads import encoder_for_task
@@ -79,12 +80,12 @@ def distil(
     teacher: Annotated[str, typer.Option("--teacher", help="The original that it was cut from.")],
     task: TaskOption,
     out: OutOption,
-    steps: Annotated[int, typer.Option(min=1, help="Batches in all.")] = 200,
-    labels: Annotated[float, typer.Option(min=0, help="What the task's own labels count.")] = 0.5,
-    soft: Annotated[float, typer.Option(min=0, help="What the teacher's outputs count.")] = 1.0,
-    hidden: Annotated[float, typer.Option(min=0, help="What the layers' hidden states count.")] = 1.0,
-    relations: Annotated[float, typer.Option(min=0, help="What the last layer's value relations count.")] = 0.0,
-    temperature: Annotated[float, typer.Option(min=0.01, help="Softens the teacher's outputs.")] = 2.0,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 200,
+    labels: Annotated[float, typer.Option(min=0, help="Weight of the loss on the task's labels.")] = 0.5,
+    soft: Annotated[float, typer.Option(min=0, help="Weight of the soft-target loss.")] = 1.0,
+    hidden: Annotated[float, typer.Option(min=0, help="Weight of the loss on hidden states.")] = 1.0,
+    relations: Annotated[float, typer.Option(min=0, help="Weight of the loss on value relations (last layer).")] = 0.0,
+    temperature: Annotated[float, typer.Option(min=0.01, help="Of the soft targets.")] = 2.0,
     learning_rate: Annotated[float | None, typer.Option("--lr", help="Default: 5e-4 for LoRA, 5e-5 for full.")] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     lora_rank: Annotated[int | None, typer.Option(min=1, help="Train LoRA of this rank, merged at the end.")] = None,
@@ -94,7 +95,7 @@ def distil(
 ) -> Any:
     """Let a cut model learn from its original, on the task's texts; labels are not needed.
 
-    Killed and repeated, it goes on. Example: asc distil smaller --teacher demo:nli --task demo:nli -o recovered
+    Killed and repeated, it resumes. Example: asc distil smaller --teacher demo:nli --task demo:nli -o recovered
     """
     import asc_core
     from asc_core.train.distil import Terms
@@ -132,14 +133,16 @@ def recipe(
     name: Annotated[str, typer.Argument(help="asc, asc-to-size, asc-plus, sajjad, top-layers, greedy or random.")],
     out: OutOption,
     task: Annotated[str | None, typer.Option("--task", help="Written into the recipe.")] = None,
-    keep: Annotated[float, typer.Option(min=0.01, max=1, help="Share to keep, where the recipe goes by size.")] = 0.5,
+    keep: Annotated[float, typer.Option(min=0.01, max=1, help="Share to keep, for recipes with a target size.")] = 0.5,
     budget: Annotated[str, typer.Option(help="Of what: layer-parameters, parameters, flops or bytes.")] = (
         "layer-parameters"
     ),
-    threshold: Annotated[float, typer.Option(min=0.01, max=1, help="Similarity, for `asc`.")] = 0.85,
+    threshold: Annotated[
+        float, typer.Option(min=0.01, max=1, help="Similarity of redundant layers, for `asc`.")
+    ] = 0.85,
     variant: Annotated[str, typer.Option(help="Of ASC's similarity: a or b.")] = "b",
-    steps: Annotated[int, typer.Option(min=0, help="Batches of each training after a cut; 0 = none.")] = 200,
-    epochs: Annotated[int, typer.Option(min=1, help="Of a whole fine-tuning.")] = 3,
+    steps: Annotated[int, typer.Option(min=0, help="Training steps after each cut; 0 = none.")] = 200,
+    epochs: Annotated[int, typer.Option(min=1, help="Of a full fine-tuning.")] = 3,
     learning_rate: Annotated[float | None, typer.Option("--lr", help="Of all training.")] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
@@ -149,9 +152,11 @@ def recipe(
     Example: asc recipe asc-plus --keep 0.5 -o plus.json
     Then: asc compress demo:nli --recipe plus.json --task demo:nli -o smaller
     """
+    from asc_core.compress.choose import Share
     from asc_core.recipes.ready import READY, Knobs, ready_recipe
 
-    knobs = Knobs(keep, budget, threshold, variant, steps, epochs, learning_rate, seed)  # type: ignore[arg-type]
+    share = as_choice("--budget", budget, Share)
+    knobs = Knobs(keep, share, threshold, variant, steps, epochs, learning_rate, seed)
     made = ready_recipe(name, knobs, task=task)
     made.save(out)
     for step in made.steps:

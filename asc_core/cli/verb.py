@@ -1,6 +1,6 @@
 """What every verb has: options in the same words, errors as one sentence, progress on standard error.
 
-The engine is imported inside the verbs: `asc --help` should not wait for torch.
+What a verb computes with is imported inside it; of the engine, the help needs the lists of formats and packings alone.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from asc_core.errors import Cancelled, UserError
+from asc_core.export import FORMATS, PACKINGS
 from asc_core.progress import Progress
 
 if TYPE_CHECKING:
@@ -36,9 +37,20 @@ SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Draws samples an
 DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; by default the best there is.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
-BatchOption = Annotated[int, typer.Option("--latency-batch", min=1, help="Texts a batch, for budgets of latency.")]
-MultipleOption = Annotated[
-    int, typer.Option(min=1, help="Every layer keeps a multiple of so many neurons: sizes that the hardware likes.")
+FormatOption = Annotated[
+    str, typer.Option("--format", help="; ".join(f"{form.name}: {form.about}" for form in FORMATS.values()) + ".")
+]
+PackingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--packing",
+        help=f"How weights are stored: {' or '.join(PACKINGS)}; by default as the model asks for.",
+    ),
+]
+DtypeOption = Annotated[str | None, typer.Option("--dtype", hidden=True, help="The old name of --packing.")]
+BatchOption = Annotated[int, typer.Option("--latency-batch", min=1, help="Batch size that latency budgets are for.")]
+RoundToOption = Annotated[
+    int, typer.Option("--round-to", min=1, help="Round FFN widths to multiples of so many neurons, for the hardware.")
 ]
 TransferOption = Annotated[
     bool, typer.Option("--transfer", help="Use a plan made from other weights of the same shape.")
@@ -109,6 +121,14 @@ def load(encoder: str, task: str, seed: int, device: str | None, split: str | No
     from asc_core import load_encoder, load_task
 
     return load_encoder(encoder, device=device), load_task(task, split_seed=seed, split=split)
+
+
+def as_choice(option: str, value: str, choices: Any) -> Any:
+    """An option's value as one of a Literal's, or of several joined by |. Raises: UserError that names them."""
+    known = [value for each in get_args(choices) for value in get_args(each) or (each,)]
+    if value not in known:
+        raise UserError(f"{option} is one of {', '.join(known)}, not {value!r}.")
+    return value
 
 
 def percent(value: float) -> str:

@@ -84,12 +84,12 @@ def fold_means(
     for number, readout in enumerate(smaller.readouts):
         place = (readout.kind, plan.layers[number // 2])
         solution = solution_of(readout.linear).clone()
-        if len(solution) == readout.linear.in_features:
+        if len(solution) == readout.columns:
             continue  # no bias
         gone = torch.ones(whole[place].blocks, dtype=torch.bool)
         gone[list((plan.heads if readout.kind == "attention" else plan.neurons)[place[1]])] = False
         means = columns.means[place] * gone.repeat_interleave(readout.width).to(original.device)
-        solution[-1] += (whole[place].linear.weight.double() @ means).to(solution.dtype)
+        solution[-1] += (whole[place].weight.double() @ means).to(solution.dtype)
         put(readout.linear, solution)
     return smaller
 

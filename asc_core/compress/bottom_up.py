@@ -18,7 +18,7 @@ from asc_core.compress.calibration import Calibration, Reached, ResidualSums, Te
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.probes import Probe, Readout, ReadoutKey
-from asc_core.progress import Progress
+from asc_core.progress import REPAIRING, Progress
 from asc_core.scores.restart import Inputs, Restartable
 
 
@@ -85,7 +85,7 @@ def bottom_up(
     def see(number: int, readout: Readout, layer: int) -> Iterator[Seen]:
         here, there = (readout.kind, layer), (readout.kind, layers[layer])
         for batch, (text, states) in enumerate(zip(calibration.texts, hidden, strict=True)):
-            progress.step(number * len(hidden) + batch, total, what)
+            progress.step(number * len(hidden) + batch, total, what, REPAIRING)
             probe = ResidualSums(norm_first, here, known[batch])
             with suppress(Reached), runner.idle(_feeding(runner, known[batch])):
                 runner.layer(layer, text.batch.inputs, states, probe)
@@ -104,11 +104,11 @@ def bottom_up(
                 for text, states, read in zip(calibration.texts, hidden, known, strict=True)
             ]
             known = [{} for _ in hidden]
-    progress.step(total, total, what)
+    progress.step(total, total, what, REPAIRING)
 
 
-def _feeding(runner: Restartable, known: Mapping[ReadoutKey, torch.Tensor]) -> list[nn.Linear]:
-    """The linears that are not needed where it is known what these readouts read."""
+def _feeding(runner: Restartable, known: Mapping[ReadoutKey, torch.Tensor]) -> list[nn.Module]:
+    """The matrices that are not needed where it is known what these readouts read."""
     architecture, rows = modeling.architecture_of(runner.encoder.model), modeling.rows_of(runner.encoder.model)
     return [linear for kind, layer in known for linear in modeling.feeding(architecture, rows[layer], kind)]
 
@@ -149,22 +149,25 @@ def next_input(
 
 
 def check_fits(original: Encoder, calibration: Calibration) -> None:
-    """Raises: UserError where layers share their weights, or the calibration does not belong to the encoder."""
+    """Raises: UserError where layers share their weights, readouts are factored, or the calibration is another's."""
     if original.shape.shares_weights:
-        raise UserError("A refit needs weights of its own for each layer; in this architecture (ALBERT) layers share.")
+        raise UserError("A repair needs weights of its own for each layer; in this encoder layers share them.")
+    if not all(modeling.takes_any_values(readout.linear) for readout in original.readouts):
+        raise UserError(
+            "A repair gives readouts new values, which factored ones cannot hold: cut and repair first, then factor."
+        )
     if calibration.weights != original.weights:
         raise UserError("The calibration is of other weights than this encoder's: calibrate again.")
 
 
-def solution_of(linear: nn.Linear) -> torch.Tensor:
+def solution_of(linear: nn.Module) -> torch.Tensor:
     """(columns, d), or (columns + 1, d): the weight and, where there is one, the bias of a readout."""
-    weight = linear.weight.detach().T
-    return weight if linear.bias is None else torch.cat([weight, linear.bias.detach()[None]])
+    weight, bias = modeling.matrix(linear).detach().T, modeling.bias(linear)
+    return weight if bias is None else torch.cat([weight, bias.detach()[None]])
 
 
-def put(linear: nn.Linear, solution: torch.Tensor) -> None:
+def put(linear: nn.Module, solution: torch.Tensor) -> None:
     """The opposite of `solution_of`; without a last row for it the bias stays as it is."""
-    columns = linear.in_features
-    linear.weight = nn.Parameter(solution[:columns].T.contiguous(), requires_grad=False)
-    if linear.bias is not None and len(solution) > columns:
-        linear.bias = nn.Parameter(solution[columns].clone(), requires_grad=False)
+    columns = modeling.columns_of(linear)
+    bias = solution[columns].clone() if modeling.bias(linear) is not None and len(solution) > columns else None
+    modeling.put(linear, solution[:columns].T, bias)

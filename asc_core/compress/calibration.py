@@ -12,7 +12,7 @@ from asc_core import modeling
 from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.encoder import Encoder
 from asc_core.probes import Probe, Readout, ReadoutKey
-from asc_core.progress import Progress
+from asc_core.progress import CALIBRATING, Progress
 from asc_core.scores.restart import Restartable
 from asc_core.scores.sensitivity import random_projection
 from asc_core.scores.sweep_pass import frozen
@@ -22,7 +22,7 @@ SAMPLES = 1024
 TOKENS = 65536  # of SQuAD's long texts, 16,384 are a hundred: a refit to so few loses half as many points again
 MEMORY = 2 << 30  # bytes that the residual sums may take: the sample of a large encoder ends earlier
 HELD_OUT = 0.2
-FELT = 0.9  # with surgeon.FELT by benchmarks/results/token_weights.json
+FELT = 0.9  # with obs.GRADIENT_WEIGHT by benchmarks/results/token_weights.json
 """How much of a token's weight goes by how strongly the outputs feel the readout there; the rest is alike for all. What
 only [CLS] reads at the end should not be spoiled for [CLS], but tokens that are felt little still feed layers above."""
 
@@ -101,7 +101,7 @@ def calibrate(
     for places in batches_by_length(
         features.lengths[drawn], batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048)
     ):
-        progress.step(done, len(drawn), f"calibrating on {task.name}")
+        progress.step(done, len(drawn), f"calibrating on {task.name}", CALIBRATING)
         rows = drawn[places]
         batch = task.batch(features, rows, encoder)
         probe = FeltSums(norm_first)
@@ -117,7 +117,7 @@ def calibrate(
             _add_moments(sums, probe.inputs, texts[-1])
         probe.release()
         done += len(rows)
-    progress.step(done, len(drawn), f"calibrating on {task.name}")
+    progress.step(done, len(drawn), f"calibrating on {task.name}", CALIBRATING)
     total = int(features.lengths[drawn].sum())
     return Calibration(_balanced(texts), encoder.weights, task.name, len(examples), total, seed, sums)
 

@@ -91,7 +91,7 @@ class CutToBudget(Step):
                 encoder, task, self.method, keep, budget, samples=self.samples, seed=self.seed, progress=progress
             )
         found = sweep(encoder, task, [self.method], samples=self.samples, seed=self.seed, progress=progress)
-        return by_budget(found[self.method], costs, keep, budget, multiple=self.multiple)
+        return by_budget(found[self.method], costs, keep, budget, round_to=self.multiple)
 
     def apply(self, encoder: Encoder, task: Task | None, progress: Progress, around: Around = Around()) -> Encoder:
         assert task is not None, "a recipe asks for the task"
@@ -119,5 +119,5 @@ def counted(budget: Share, keep: float, costs: CostModel) -> tuple[Budget, float
         return budget, keep
     dense = costs.dense
     # Half a parameter more, so that rounding does not take the last one away.
-    kept = costs.static_parameters + keep * dense.encoder_parameters + 0.5
+    kept = costs.counts.outside_layers + keep * dense.encoder_parameters + 0.5
     return "parameters", min(1.0, kept / dense.parameters)

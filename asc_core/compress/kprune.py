@@ -110,7 +110,7 @@ class _Walk:
         """(scores by cost of the blocks of each sublayer from this one on, what this one's readout has to write)."""
         gathered, fit = _Knowledge(self.readouts[number:], torch.cat(self.batches).bincount()), Fit(bias=False)
         readout, passes = self.readouts[number], len(self.hidden)
-        layer, bias = number // 2, readout.linear.bias
+        layer, bias = number // 2, readout.bias
         for done, (text, states, reference, batches) in enumerate(
             zip(self.calibration.texts, self.hidden, self.outputs, self.batches, strict=True)
         ):
@@ -172,7 +172,7 @@ class _Knowledge:
         found = []
         for readout, cost in zip(self.readouts, costs, strict=True):
             place = (readout.kind, readout.row)
-            written = readout.linear.weight.detach().square().mean(0)
+            written = readout.weight.detach().square().mean(0)
             columns = REPRESENTATIONAL * self.representational[place] * written / tokens
             if place in self.gradients:
                 means = self.gradients[place] / self.sizes[:, None].to(columns)

@@ -50,7 +50,7 @@ def tune_masks(
     first_token_only = reads_first_token_only(_recorded(smaller, inputs), inputs)
     tuned: list[torch.Tensor] = []
     for site in bottom_up(smaller, plan.layers, calibration, progress or Progress(), "tuning masks"):
-        weight, bias = site.readout.linear.weight, site.readout.linear.bias
+        weight, bias = site.readout.weight, site.readout.bias
         last = site.readout is smaller.readouts[-1]
         fit = Fit(bias=False)
         for seen in site.seen:

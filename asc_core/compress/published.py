@@ -166,7 +166,7 @@ def _flap(ground: Ground, keeps: Sequence[float]) -> Iterator[Plan]:
     variances, width = ground.columns.variances, ground.encoder.shape.head_width
     blocks: dict[str, list[np.ndarray]] = {"attention": [], "ffn": []}
     for readout in ground.encoder.readouts:
-        weight = readout.linear.weight.detach().double()
+        weight = readout.weight.detach().double()
         columns = variances[readout.kind, readout.row] * weight.square().sum(0)
         standard = (columns - columns.mean()) / columns.std().clamp_min(1e-30)
         by_block = standard.view(-1, width).mean(1) if readout.kind == "attention" else standard

@@ -39,7 +39,7 @@ def reconstruct(
     check_fits(original, calibration)
     smaller = prune(original, plan, transfer)
     for site in bottom_up(smaller, plan.layers, calibration, progress or Progress(), "reconstructing"):
-        fit, bias = Fit(bias=False), site.readout.linear.bias
+        fit, bias = Fit(bias=False), site.readout.bias
         for seen in site.seen:
             tokens = seen.text.real
             wanted = seen.wanted[tokens] if bias is None else seen.wanted[tokens] - bias

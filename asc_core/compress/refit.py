@@ -26,7 +26,7 @@ from asc_core.compress.prune import prune
 from asc_core.compress.repaired import Repaired
 from asc_core.encoder import Encoder
 from asc_core.probes import Readout
-from asc_core.progress import Progress
+from asc_core.progress import REPAIRING, Progress
 from asc_core.values import Plan
 
 Mode = Literal["sequential", "one-shot"]
@@ -82,7 +82,7 @@ def _sequential(
     repairs = []
     stride = max(1, calibration.tokens // TOKENS)  # batches are of one length each: every so many are of all lengths
     for site in bottom_up(smaller, plan.layers, calibration, progress, "refitting"):
-        has_bias = site.readout.linear.bias is not None
+        has_bias = site.readout.bias is not None
         fitted, held_out = Fit(has_bias), Fit(has_bias)
         sample = []  # for the norm
         for number, seen in enumerate(site.seen):
@@ -124,7 +124,7 @@ def _one_shot(
     whole = {(readout.kind, readout.row): readout for readout in original.readouts}
     repairs = []
     for number, readout in enumerate(smaller.readouts):
-        progress.step(number, len(smaller.readouts), "refitting")
+        progress.step(number, len(smaller.readouts), "refitting", REPAIRING)
         row = plan.layers[number // 2]
         blocks = plan.heads[row] if readout.kind == "attention" else plan.neurons[row]
         dense = whole[readout.kind, row].linear
@@ -139,7 +139,7 @@ def _one_shot(
         solution, done = best_of(readout, fitted, held_out, number // 2)
         put(readout.linear, solution)
         repairs.append(done)
-    progress.step(len(smaller.readouts), len(smaller.readouts), "refitting")
+    progress.step(len(smaller.readouts), len(smaller.readouts), "refitting", REPAIRING)
     return repairs
 
 

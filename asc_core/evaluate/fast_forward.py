@@ -13,8 +13,6 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn import functional
 
 from asc_core import modeling
 from asc_core.encoder import Encoder
@@ -58,25 +56,18 @@ class FastForward:
 
 def _plain(encoder: Encoder) -> bool:
     table = modeling.architecture_of(encoder.model)
-    paths = (table.attention_readout, table.ffn_readout)
-    rows = modeling.rows_of(encoder.model)
-    return all(isinstance(modeling.submodule(row, path), nn.Linear) for row in rows for path in paths)
+    matrices = (module for row in modeling.rows_of(encoder.model) for module in modeling.matrices(table, row).values())
+    return all(map(modeling.is_matrix, matrices))
 
 
 def _widen(encoder: Encoder) -> None:
     table = modeling.architecture_of(encoder.model)
-    if table.gates > 1:
-        return
+    if any(len(feeder.sections) > 1 for feeder in table.ffn_feeders):
+        return  # zeros between the sections, not behind them
     for row in modeling.rows_of(encoder.model):
-        reads, writes = (modeling.submodule(row, path) for path in (table.ffn_in, table.ffn_readout))
-        if not (isinstance(reads, nn.Linear) and isinstance(writes, nn.Linear)):
-            continue
-        more = -reads.out_features % WIDTH
-        if more:
-            reads.weight = _padded(reads.weight, (0, 0, 0, more))
-            reads.bias = None if reads.bias is None else _padded(reads.bias, (0, more))
-            writes.weight = _padded(writes.weight, (0, more))
-
-
-def _padded(parameter: torch.Tensor, by: tuple[int, ...]) -> nn.Parameter:
-    return nn.Parameter(functional.pad(parameter.detach(), by), requires_grad=False)
+        reads, writes = modeling.feeding(table, row, "ffn"), row.get_submodule(table.ffn_readout)
+        more = -modeling.columns_of(writes) % WIDTH
+        if more and all(map(modeling.takes_any_values, (*reads, writes))):
+            for feeder in reads:
+                modeling.add_zeros(feeder, rows=more)
+            modeling.add_zeros(writes, columns=more)

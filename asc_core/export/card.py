@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING
 import torch
 import transformers
 
-from asc_core.export.check import Checked
+from asc_core import modeling
+from asc_core.export.comparison import Comparison
+from asc_core.export.formats.format import Written
+from asc_core.modeling import Packing
 from asc_core.values import Cost, Estimate, Plan
 
 if TYPE_CHECKING:
@@ -52,27 +55,29 @@ def model_card(
     encoder: Encoder,
     *,
     name: str,
-    format: str,
-    auto: str,
-    own_code: bool,
-    dtype: str,
-    weights_bytes: int,
+    loading: str,
+    written: Written,
+    packing: Packing,
+    tolerance: float,
     plan: Plan | None,
     original: Encoder | None,
-    checked: Checked,
+    comparison: Comparison,
 ) -> str:
-    """The whole text. Paths of this machine do not get into it: of each only the last name stays."""
+    """The whole text. Paths of this machine do not get into it: of each only the last name stays.
+
+    loading: the format's own section. tolerance: what `comparison` had to stay below.
+    """
     base = _base_name(original or encoder)
     sections = [
-        _front_matter(card, encoder, name, base, own_code),
-        f"# {_plain(name)}\n\n{_summary(card, encoder, base, original, own_code)}",
+        _front_matter(card, encoder, name, base, written),
+        f"# {_plain(name)}\n\n{_summary(card, encoder, base, original, written)}",
         _section("Quality", _quality(card)),
-        _section("Cost", _cost(card, encoder, original, weights_bytes, dtype)),
+        _section("Cost", _cost(card, encoder, original, written, packing)),
         _section("What is left", _parts(encoder)),
         _section("How it was made", _origin(card, plan)),
-        _section("How to load it", _loading(name, auto, own_code)),
-        _section("Limitations", _limitations(card, format, own_code, dtype)),
-        _section("Checked", _checked(checked)),
+        _section("How to load it", iter([loading])),
+        _section("Limitations", _limitations(card, written, packing)),
+        _section("Checked", _checked(comparison, tolerance, written)),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -102,13 +107,13 @@ def _is_hub_id(source: str) -> bool:
     return _HUB_ID.fullmatch(source) is not None and not Path(source).exists()
 
 
-def _front_matter(card: Card, encoder: Encoder, name: str, base: str, own_code: bool) -> str:
-    lines = ["---", "library_name: transformers"]
+def _front_matter(card: Card, encoder: Encoder, name: str, base: str, written: Written) -> str:
+    lines = ["---", f"library_name: {written.library}"]
     if _is_hub_id(base):
         lines.append(f"base_model: {_quoted(base)}")
     if encoder.head in _PIPELINES:
         lines.append(f"pipeline_tag: {_PIPELINES[encoder.head]}")
-    lines += ["tags:", "- application-specific-compression", "- pruned"] + (["- custom_code"] if own_code else [])
+    lines += ["tags:", *(f"- {tag}" for tag in ("application-specific-compression", "pruned", *written.tags))]
     if card.estimate is not None and encoder.head in _PIPELINES:
         estimate, task = card.estimate, card.task or "task"
         lines += [
@@ -123,13 +128,12 @@ def _front_matter(card: Card, encoder: Encoder, name: str, base: str, own_code: 
     return "\n".join([*lines, "---"])
 
 
-def _summary(card: Card, encoder: Encoder, base: str, original: Encoder | None, own_code: bool) -> str:
+def _summary(card: Card, encoder: Encoder, base: str, original: Encoder | None, written: Written) -> str:
     less = ""
     if original is not None and encoder.parameters < original.parameters:
         less = f" with {encoder.parameters / original.parameters:.0%} of its parameters"
     task = f" for the application `{_plain(card.task)}`" if card.task else ""
-    needs = " It needs one file of code, which lies beside the weights." if own_code else ""
-    return f"`{_plain(base)}`{less}, compressed{task} with ASC Studio.{needs}"
+    return f"`{_plain(base)}`{less}, compressed{task} with ASC Studio. {written.needs}".rstrip()
 
 
 def _quality(card: Card) -> Iterator[str]:
@@ -153,15 +157,17 @@ def _interval(interval: tuple[float, float]) -> str:
     return f"[{interval[0]:.4f}, {interval[1]:.4f}]"
 
 
-def _cost(card: Card, encoder: Encoder, original: Encoder | None, weights_bytes: int, dtype: str) -> Iterator[str]:
-    dense_parameters = original.parameters if original else None
-    if dense_parameters is None and card.original_cost is not None:
-        dense_parameters = card.original_cost.parameters
+def _cost(card: Card, encoder: Encoder, original: Encoder | None, written: Written, packing: Packing) -> Iterator[str]:
+    parameters = bytes_ = None
+    if original is not None:
+        parameters, bytes_ = original.parameters, modeling.count(original.model, original.packing).bytes
+    elif card.original_cost is not None:
+        parameters, bytes_ = card.original_cost.parameters, card.original_cost.bytes
     yield "| | this model | original | ratio |"
     yield "|---|---|---|---|"
     rows: list[tuple[str, float, float | None, str]] = [
-        ("parameters", encoder.parameters, dense_parameters, ",.0f"),
-        (f"weights, bytes ({dtype})", weights_bytes, dense_parameters and 4 * dense_parameters, ",.0f"),
+        ("parameters", encoder.parameters, parameters, ",.0f"),
+        (f"weights, bytes ({packing.name})", written.tensor_bytes, bytes_, ",.0f"),
     ]
     if card.cost is not None:
         dense = card.original_cost.flops if card.original_cost else None
@@ -173,9 +179,9 @@ def _cost(card: Card, encoder: Encoder, original: Encoder | None, weights_bytes:
 
 def _parts(encoder: Encoder) -> Iterator[str]:
     shape = encoder.shape
-    record = getattr(encoder.model.config, "asc_cut", None)
-    heads = record["heads"] if record else [list(range(n)) for n in shape.heads]
-    numbers = record["layers"] if record and not shape.shares_weights else range(len(shape.heads))
+    origin = modeling.origin(encoder.model.config)
+    heads = origin.heads
+    numbers = range(len(shape.heads)) if shape.shares_weights else origin.layers
     if shape.shares_weights:
         yield f"{shape.layers} layers run on {len(shape.heads)} set(s) of weights.\n"
     yield f"| {'weights' if shape.shares_weights else 'layer'} | heads (numbers in the original) | neurons |"
@@ -200,48 +206,29 @@ def _last_name(path: re.Match[str]) -> str:
     return path.group(1)
 
 
-def _loading(name: str, auto: str, own_code: bool) -> Iterator[str]:
-    folder = json.dumps(name, ensure_ascii=False)
-    trust = ", trust_remote_code=True" if own_code else ""
-    yield "```python"
-    yield f"from transformers import {auto}, AutoTokenizer"
-    yield f"model = {auto}.from_pretrained({folder}{trust})"
-    yield f"tokenizer = AutoTokenizer.from_pretrained({folder}{trust})"
-    yield "```"
-    if own_code:
-        yield "`trust_remote_code=True` runs `modeling_asc.py` beside the weights. With ASC Studio it is not needed:"
-        yield "```python"
-        yield "import asc_core.encoder  # makes the model's class known to transformers"
-        yield f"from transformers import {auto}, AutoTokenizer"
-        yield f"model = {auto}.from_pretrained({folder})"
-        yield f"tokenizer = AutoTokenizer.from_pretrained({folder})"
-        yield "```"
-
-
-def _limitations(card: Card, format: str, own_code: bool, dtype: str) -> Iterator[str]:
+def _limitations(card: Card, written: Written, packing: Packing) -> Iterator[str]:
     if card.estimate is not None:
         where = f"the {_plain(card.estimate.split)} split" + (f" of `{_plain(card.task)}`" if card.task else "")
         yield f"- Quality was measured on {where} and says nothing about other texts or other applications."
     else:
         yield "- No quality was measured for this export."
     yield "- What was cut away was chosen for one application; another one may need it. It cannot be put back."
-    if format == "dense":
-        yield "- Cut heads and neurons are zeros, so that the original's class can load them: they still cost time."
-    if own_code:
-        yield "- The original's class cannot hold these weights: load them with the one that comes with them, as above."
-    if dtype == "float16":
-        yield "- The weights are stored in float16; compute in float32 on a CPU with `dtype=torch.float32`."
+    for limitation in (*written.limitations, packing.note):
+        if limitation:
+            yield f"- {limitation}"
 
 
-def _checked(checked: Checked) -> Iterator[str]:
+def _checked(comparison: Comparison, tolerance: float, written: Written) -> Iterator[str]:
     yield (
-        f"Reloaded in a fresh process and compared with the model in memory on {checked.texts} texts and on random "
-        f"token sequences: the outputs differ by {checked.max_difference:.1g} at most."
+        f"Reloaded in a fresh process and compared with the model in memory on {comparison.texts} texts and on random "
+        f"token sequences, one token and the longest among them: the outputs differ by "
+        f"{comparison.max_difference:.1g} at most ({tolerance:.0e} is allowed, beside what the stored type rounds)."
     )
     versions = {
         "ASC Studio": _version("asc-studio"),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
+        **{package: _version(package) for package in written.made_with},
         "Python": platform.python_version(),
     }
     yield "\nMade with " + ", ".join(f"{name} {version}" for name, version in versions.items() if version) + "."

@@ -9,7 +9,7 @@ from typing import Any
 from asc_core.atomic_folder import new_files
 from asc_core.errors import UserError
 from asc_core.export import unpickle
-from asc_core.export.check import run_alone
+from asc_core.export.fresh_process import run_alone
 from asc_core.json_files import read_json
 from asc_core.progress import Progress
 
@@ -78,12 +78,12 @@ def _convert_files(folder: Path, files: dict[str, str], index: dict[str, Any] | 
     names = [*files.values(), *([_NEW_INDEX] if index is not None else [])]
     with new_files(folder, names) as scratch:
         paths = [str(p) for old, new in files.items() for p in ((folder / old).resolve(), (scratch / new).resolve())]
-        said = run_alone(Path(unpickle.__file__), paths, scratch, progress.cancel)
+        last_line = run_alone(Path(unpickle.__file__), paths, scratch, progress.cancel)
         for old, new in files.items():
             if not (scratch / new).exists():
-                if "No space left" in said:
+                if "No space left" in last_line:
                     raise UserError(f"The disk of {folder} is full: free some space. Nothing was written.")
-                raise UserError(f"{folder / old} cannot be converted: {said}. Nothing was run or written.")
+                raise UserError(f"{folder / old} cannot be converted: {last_line}. Nothing was run or written.")
         if index is not None:
             (scratch / _NEW_INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     progress.step(1, 1, "converting")

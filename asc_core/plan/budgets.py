@@ -3,7 +3,7 @@
 Kwon et al. 2022 (2204.09656): for every number of heads fill the rest of the budget with the best neurons. Here with
 a cost for each row, since windowed attention and shared weights make parts of different layers differ; and, where
 several budgets hold at once, time is one of them, or widths are to suit the hardware, over the widths of all rows
-(see `ladders`).
+(see `multiple_choice_knapsack`).
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import numpy as np
 
 from asc_core.errors import UserError
 from asc_core.parts import BLOCKS, BLOCKS_OF, SUBLAYERS
+from asc_core.plan import knapsack, multiple_choice_knapsack
 from asc_core.plan.cost import COUNTED, Budget, CostModel, WidthCosts
 from asc_core.plan.depth import layers_within, smallest_depth
-from asc_core.plan.knapsack import Items, fill
-from asc_core.plan.ladders import Ladder, climb
+from asc_core.plan.knapsack import Items
+from asc_core.plan.multiple_choice_knapsack import Group
 from asc_core.plan.parts import (
-    Hand,
+    ManualEdits,
     Masks,
     Parts,
     best,
@@ -42,8 +43,9 @@ from asc_core.values import Plan, Scores
 Level = Literal["blocks", "sublayers", "layers"]
 LEVELS: dict[str, tuple[str, ...]] = {"blocks": BLOCKS, "sublayers": SUBLAYERS, "layers": ("layers",)}
 
-ONE_SCALE = frozenset({"fisher", "ablation", "obs"})
-"""Methods whose score means the same on a head and on a neuron, so that they can be added up and traded as they are."""
+ONE_SCALE: set[str] = set()
+"""Methods whose score means the same on a head and on a neuron, so that they can be added up and traded as they are.
+Which they are, the registry of scores says: planning does not know how scores are made."""
 
 
 def by_budget(
@@ -54,32 +56,40 @@ def by_budget(
     level: Level | None = None,
     min_heads: int = 0,
     one_scale: bool | None = None,
-    forced_kept: Parts = (),
-    forced_cut: Parts = (),
-    multiple: int = 1,
+    keep_parts: Parts = (),
+    remove_parts: Parts = (),
+    round_to: int = 1,
 ) -> Plan:
     """The plan with the highest total score whose cost is at most `keep` times that of the whole encoder.
 
-    keep: a share from 0 to 1, meant as the decimal that it is written as (0.7 is seven tenths). Or several that hold
-        at once: {"flops": 0.5, "latency": 0.6}.
-    budget: of what, where `keep` is one share. latency: as the cost model's latency table foretells it.
-    level: blocks = heads and neurons, sublayers, or layers; by default the finest that the method scores. Where it
-        scores only one of heads and neurons the other stays whole.
-    min_heads: so many of each layer's best heads stay (level blocks).
-    one_scale: whether a head's score and a neuron's can be added; by default only for the methods in `ONE_SCALE`.
-        Otherwise a part counts by its rank within its kind, times its cost, so that the best of both kinds stay in
-        about equal share. (The same for attention and FFN sublayers.)
-    forced_kept, forced_cut: parts set by hand, see `parts.Hand`.
-    multiple: every row keeps a multiple of so many neurons, or all that it has; what is set by hand goes first (level
-        blocks).
+    Parts with negative scores count as 0, and stay only where there is room. Among plans of the same worth the fullest
+    is chosen. Layers by asc-a and asc-b are chosen by ASC's own rule, at that threshold which comes closest to the
+    budget; where layers share weights (ALBERT) as many iterations stay as fit. The best is exact for one budget that
+    merely counts (all but latency); for several, with latency, or with rounded widths, no exchange between two rows is
+    left that would be worth more, and it is exact wherever few solutions come close.
 
-    Parts worth less than nothing count as nothing, and stay only where there is room. Among plans of the same worth
-    the fullest is chosen. Layers by asc-a and asc-b are chosen by ASC's own rule, at that threshold which comes
-    closest to the budget; where layers share weights (ALBERT) as many iterations stay as fit. The best is exact for
-    one budget that merely counts (all but latency); for several, with latency, or with widths, no exchange between two
-    rows is left that would be worth more, and it is exact wherever few choices come close.
+    Args:
+        scores: of one method on one task.
+        cost_model: what every part of this encoder costs, see `task_cost_model`.
+        keep: a share from 0 to 1, meant as the decimal that it is written as (0.7 is seven tenths). Or several that
+            hold at once: {"flops": 0.5, "latency": 0.6}.
+        budget: of what, where `keep` is one share. latency: as predicted by the cost model's latency table.
+        level: blocks = heads and neurons, sublayers, or layers; by default the finest that the method scores. Where it
+            scores only one of heads and neurons the other stays whole.
+        min_heads: so many of each layer's best heads stay (level blocks).
+        one_scale: whether a head's score and a neuron's can be added; by default only for the methods in `ONE_SCALE`.
+            Otherwise a part counts by its rank within its kind, times its cost, so that the best of both kinds stay in
+            about equal share. (The same for attention and FFN sublayers.)
+        keep_parts, remove_parts: manual edits, see `parts.ManualEdits`.
+        round_to: the FFN width of every row is a multiple of so many neurons, or its original one; manual edits go
+            first (level blocks).
 
-    Raises: UserError, naming the smallest share within reach, if a budget is below it.
+    Returns:
+        The plan; its provenance says the rule.
+
+    Raises:
+        UserError: if a budget is below the smallest share within reach, which it names; if an argument or a part is
+            none; if the scores are for another shape.
     """
     shares = dict(keep) if isinstance(keep, Mapping) else {str(budget): keep}
     if not shares:
@@ -87,7 +97,7 @@ def by_budget(
     for name, share in shares.items():
         if not 0 <= share <= 1:
             raise UserError(f"A budget keeps a share between 0 and 1, so {share:g} of the {name} cannot be kept.")
-    question = _Question.of(scores, cost_model, tuple(shares), level, min_heads, forced_kept, forced_cut, multiple)
+    question = _Question.of(scores, cost_model, tuple(shares), level, min_heads, keep_parts, remove_parts, round_to)
     limits = {name: cost_model.limit(share, name) for name, share in shares.items()}
     for name, limit in limits.items():
         if question.smallest[name] > limit:
@@ -98,7 +108,7 @@ def by_budget(
             )
     if question.kinds == ("layers",):
         limits_of_all = np.array([limits[name] for name in question.budgets], dtype=np.int64)
-        layers, how = layers_within(scores, question.hand, question.cost_of_layers, limits_of_all)
+        layers, how = layers_within(scores, question.edits, question.cost_of_layers, limits_of_all)
         heads, neurons = Masks.of(scores.shape, True).heads, Masks.of(scores.shape, True).neurons
     else:
         blocks_within = _parts_within if question.counts_parts else _widths_within
@@ -106,8 +116,8 @@ def by_budget(
         layers = question.base.layers
     asked = " and ".join(f"{share:.4g} of the {name}" for name, share in shares.items())
     minimum = minimum_note(min_heads) if "heads" in question.kinds else ""
-    widths = f", neurons in multiples of {multiple}" if question.multiple > 1 else ""
-    return to_plan(scores, question.hand, heads, neurons, layers, f"keep {asked}, {how}{minimum}{widths}")
+    widths = f", neurons in multiples of {round_to}" if question.round_to > 1 else ""
+    return to_plan(scores, question.edits, heads, neurons, layers, f"keep {asked}, {how}{minimum}{widths}")
 
 
 def smallest_share(
@@ -116,18 +126,18 @@ def smallest_share(
     budget: Budget = "flops",
     level: Level | None = None,
     min_heads: int = 0,
-    forced_kept: Parts = (),
-    forced_cut: Parts = (),
-    multiple: int = 1,
+    keep_parts: Parts = (),
+    remove_parts: Parts = (),
+    round_to: int = 1,
 ) -> float:
-    """The least `keep` within `by_budget`'s reach, rounded up to a hundredth of a percent: where a slider begins."""
-    question = _Question.of(scores, cost_model, (budget,), level, min_heads, forced_kept, forced_cut, multiple)
+    """The least `keep` that `by_budget` can meet with these arguments, rounded up to a hundredth of a percent."""
+    question = _Question.of(scores, cost_model, (budget,), level, min_heads, keep_parts, remove_parts, round_to)
     return question.share(budget)
 
 
 @dataclass(frozen=True)
 class _Base:
-    """What stays at any budget. kept: flat bool, by kind (heads, neurons); cost: of it all, by budget."""
+    """What stays at any budget. kept: flat bool, by kind (heads, neurons). cost: of all that, by budget."""
 
     kept: dict[str, np.ndarray]
     layers: np.ndarray
@@ -143,8 +153,8 @@ class _Question:
     budgets: tuple[str, ...]
     kinds: tuple[str, ...]
     min_heads: int
-    hand: Hand
-    multiple: int
+    edits: ManualEdits
+    round_to: int
 
     @staticmethod
     def of(
@@ -153,25 +163,25 @@ class _Question:
         budgets: tuple[str, ...],
         level: str | None,
         min_heads: int,
-        forced_kept: Parts,
-        forced_cut: Parts,
-        multiple: int,
+        keep_parts: Parts,
+        remove_parts: Parts,
+        round_to: int,
     ) -> _Question:
         for budget in budgets:
             cost_model.check_budget(budget)
         if level is not None and level not in LEVELS:
             raise UserError(f"There is no level {level!r}; choose one of {', '.join(LEVELS)}.")
-        if multiple < 1:
-            raise UserError(f"Widths can be multiples of 1 or more neurons, not of {multiple}.")
+        if round_to < 1:
+            raise UserError(f"Widths can be multiples of 1 or more neurons, not of {round_to}.")
         if scores.shape != cost_model.shape:
             raise UserError(f"The scores are for {scores.shape}, the cost model is for {cost_model.shape}.")
         wanted = LEVELS[level] if level else usual_kinds(scores)
         kinds = tuple(kind for kind in wanted if kind in kinds_of(scores)) or wanted[:1]
         for kind in kinds:
             flat_scores(scores, kind)
-        hand = Hand.of(scores.shape, forced_kept, forced_cut)
-        multiple = multiple if "neurons" in kinds else 1
-        return _Question(scores, cost_model, budgets, kinds, min_heads, hand, multiple)
+        edits = ManualEdits.of(scores.shape, keep_parts, remove_parts)
+        round_to = round_to if "neurons" in kinds else 1
+        return _Question(scores, cost_model, budgets, kinds, min_heads, edits, round_to)
 
     @cached_property
     def dense(self) -> dict[str, int]:
@@ -180,14 +190,14 @@ class _Question:
     @property
     def counts_parts(self) -> bool:
         """Whether every head, and every neuron, of a row costs the same whatever else stays: the exact knapsack's."""
-        return len(self.budgets) == 1 and self.budgets[0] in COUNTED and self.multiple == 1
+        return len(self.budgets) == 1 and self.budgets[0] in COUNTED and self.round_to == 1
 
     @cached_property
     def smallest(self) -> dict[str, int]:
         """The cost of the smallest plan within reach, by budget."""
         if self.kinds != ("layers",):
             return self.base.cost
-        least = smallest_depth(self.scores, self.hand, self.cost_of_layers)
+        least = smallest_depth(self.scores, self.edits, self.cost_of_layers)
         if least is None:
             raise UserError("Every layer is cut by hand; keep at least one.")
         return dict(zip(self.budgets, least.tolist(), strict=True))
@@ -197,7 +207,7 @@ class _Question:
 
     def cost_of_layers(self, layers: np.ndarray) -> np.ndarray:
         """(budgets,) of the model with these layers (bool), whole except for what is cut by hand."""
-        left = {blocks: ~getattr(self.hand.cut, blocks) for blocks in BLOCKS}
+        left = {blocks: ~getattr(self.edits.remove, blocks) for blocks in BLOCKS}
         costs = (self._cost(self.cost_model.width_costs(budget, layers), left) for budget in self.budgets)
         return np.array(list(costs), dtype=np.int64)
 
@@ -217,24 +227,24 @@ class _Question:
     @cached_property
     def base(self) -> _Base:
         shape = self.scores.shape
-        layers = self.hand.layers(np.ones(shape.layers, dtype=bool))
+        layers = self.edits.layers(np.ones(shape.layers, dtype=bool))
         used = np.isin(np.arange(len(shape.heads)), np.asarray(shape.rows)[layers])
         choosable = {BLOCKS_OF.get(kind, kind) for kind in self.kinds}
         kept = {}
         for blocks in BLOCKS:
-            cut = getattr(self.hand.cut, blocks)
-            stay = getattr(self.hand.kept, blocks) | ~used[rows_of(shape, blocks)] | (blocks not in choosable)
+            cut = getattr(self.edits.remove, blocks)
+            stay = getattr(self.edits.keep, blocks) | ~used[rows_of(shape, blocks)] | (blocks not in choosable)
             if self.min_heads and blocks == "heads" and "heads" in self.kinds:
-                stay = stay | best_heads(self.scores, self.min_heads, self.hand)
+                stay = stay | best_heads(self.scores, self.min_heads, self.edits)
             kept[blocks] = stay & ~cut
-        if self.multiple > 1:
+        if self.round_to > 1:
             kept["neurons"] = self._in_multiples(kept["neurons"])
         cost = {b: self._cost(self.cost_model.width_costs(b, layers), kept) for b in self.budgets}
         return _Base(kept, layers, cost)
 
     def _in_multiples(self, kept: np.ndarray) -> np.ndarray:
         """What stays anyway, with the best neurons beside it that make every row one of its `widths`."""
-        flat, cut, filled = flat_scores(self.scores, "neurons"), self.hand.cut.neurons, kept.copy()
+        flat, cut, filled = flat_scores(self.scores, "neurons"), self.edits.remove.neurons, kept.copy()
         for row in slices(self.scores.shape, "neurons"):
             least = self.widths("neurons", kept[row], cut[row])[0]
             filled[row] = best(flat[row], int(least), kept[row], cut[row])
@@ -243,9 +253,9 @@ class _Question:
     def widths(self, blocks: str, kept: np.ndarray, cut: np.ndarray) -> np.ndarray:
         """Ascending: how many of a row may stay, where `kept` of it stay anyway and `cut` go, both bool."""
         least, most, whole = int(kept.sum()), int((~cut).sum()), len(cut)
-        multiple = self.multiple if blocks == "neurons" else 1
-        widths = np.arange(-(-least // multiple) * multiple, most + 1, multiple)
-        if most == whole and whole % multiple:
+        round_to = self.round_to if blocks == "neurons" else 1
+        widths = np.arange(-(-least // round_to) * round_to, most + 1, round_to)
+        if most == whole and whole % round_to:
             widths = np.append(widths, whole)
         return widths if widths.size else np.array([most])
 
@@ -261,7 +271,7 @@ def _parts_within(
     groups, members = [], []
     for kind in question.kinds:
         blocks = BLOCKS_OF.get(kind, kind)
-        free = np.flatnonzero(~base.kept[blocks] & ~getattr(question.hand.cut, blocks))
+        free = np.flatnonzero(~base.kept[blocks] & ~getattr(question.edits.remove, blocks))
         values, costs = flat_scores(scores, kind), np.asarray(getattr(unit, blocks))[rows_of(shape, blocks)[free]]
         if kind == blocks:
             items, item = free, np.arange(len(free))
@@ -272,7 +282,7 @@ def _parts_within(
         groups.append(Items(worth, costs))
         members.append((blocks, free, item))
     room = limits[budget] - base.cost[budget]
-    taken = fill(groups[0], groups[1] if len(groups) > 1 else Items.none(), room)
+    taken = knapsack.solve(groups[0], groups[1] if len(groups) > 1 else Items.none(), room)
     kept = {blocks: mask.copy() for blocks, mask in base.kept.items()}
     for (blocks, free, item), mask in zip(members, taken, strict=False):
         kept[blocks][free] = mask[item]
@@ -285,12 +295,12 @@ def _widths_within(
     """(heads, neurons, how): how wide every row is, under any number of budgets."""
     base, shape = question.base, question.scores.shape
     one_scale = _on_one_scale(question, one_scale)
-    ladders, members = [], []
+    groups, members = [], []
     for kind in question.kinds:
         blocks = BLOCKS_OF.get(kind, kind)
         values = flat_scores(question.scores, kind)
         for row, place in enumerate(slices(shape, blocks)):
-            kept, cut = base.kept[blocks][place], getattr(question.hand.cut, blocks)[place]
+            kept, cut = base.kept[blocks][place], getattr(question.edits.remove, blocks)[place]
             free = np.flatnonzero(~kept & ~cut)
             if not free.size:
                 continue
@@ -305,12 +315,13 @@ def _widths_within(
                 whole = values[row] if one_scale else _ranks(values)[row] * each * len(free)
                 total = np.array([0.0, max(whole, 0.0)])
             costs = np.stack([getattr(question.costs[b], blocks)[row][widths] for b in question.budgets], 1)
-            ladders.append(Ladder(total, costs - costs[0]))
+            groups.append(Group(total, costs - costs[0]))
             members.append((blocks, place.start + free, widths - widths[0]))
     room = [limits[budget] - base.cost[budget] for budget in question.budgets]
     chosen = {blocks: mask.copy() for blocks, mask in base.kept.items()}
-    for (blocks, free, counts), rung in zip(members, climb(ladders, np.array(room, dtype=np.int64)), strict=True):
-        chosen[blocks][free[: counts[rung]]] = True
+    choices = multiple_choice_knapsack.solve(groups, np.array(room, dtype=np.int64))
+    for (blocks, free, counts), choice in zip(members, choices, strict=True):
+        chosen[blocks][free[: counts[choice]]] = True
     return chosen["heads"], chosen["neurons"], _how(question, one_scale)
 
 

@@ -16,6 +16,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from asc_core.errors import UserError
+from asc_core.modeling import PartCounts
 from asc_core.plan.latency import LatencyTable
 from asc_core.values import Cost, Plan, Shape
 
@@ -50,18 +51,9 @@ class WidthCosts:
 class CostModel:
     """The cost of every plan for one encoder on one task's lengths.
 
-    static_parameters: all that no plan removes: embeddings and their norm, relative position tables, pooler, task
-        head. (Not the layers' own biases and norms: these are `parameters_per_layer_fixed`.)
-    parameters_per_head: for each row, of one head: its rows of q, k, v (weight and bias; position projections where
-        each layer has its own) and its columns of the readout.
-    parameters_per_neuron: for each row, of one neuron: its row of the FFN's input (two rows if gated; weight and
-        bias) and its column of the readout.
-    parameters_per_layer_fixed: for each row, what goes only with the whole layer: readout biases and norms.
+    counts: what each part weighs, see `PartCounts`.
     lengths: (texts,), tokens of each text without padding, after truncation.
-    gated: whether the FFN has a gate (three products for each neuron instead of two).
-    window: for each layer, how many tokens one token attends to, None = all (ModernBERT's local attention). Empty =
-        all layers attend to everything.
-    relative_span: DeBERTa's attention span in tokens (its position table has 2 x span rows), 0 = none.
+    bytes_per_parameter: as the layers' weights will lie in a file.
     latency: a machine's layer times; without it there is no budget of latency.
 
     Raises: UserError if `lengths` is empty or has a text without tokens; ValueError if the rows or the latency table
@@ -69,24 +61,17 @@ class CostModel:
     """
 
     shape: Shape
-    static_parameters: int
-    parameters_per_head: tuple[int, ...]
-    parameters_per_neuron: tuple[int, ...]
-    parameters_per_layer_fixed: tuple[int, ...]
+    counts: PartCounts
     lengths: np.ndarray
-    gated: bool = False
-    window: tuple[int | None, ...] = ()
-    relative_span: int = 0
     bytes_per_parameter: int = 4
     latency: LatencyTable | None = None
 
     def __post_init__(self) -> None:
-        rows = len(self.shape.heads)
-        for name in ("parameters_per_head", "parameters_per_neuron", "parameters_per_layer_fixed"):
-            if len(getattr(self, name)) != rows:
-                raise ValueError(f"{name} needs one number for each of {rows} rows, not {len(getattr(self, name))}")
-        if self.window and len(self.window) != self.shape.layers:
-            raise ValueError(f"window needs one entry for each of {self.shape.layers} layers, not {len(self.window)}")
+        rows, layers = len(self.shape.heads), self.shape.layers
+        for name in ("head", "neuron", "layer", "head_macs", "neuron_macs", "layer_macs", "span"):
+            wanted = layers if name == "span" else rows
+            if len(getattr(self.counts, name)) != wanted:
+                raise ValueError(f"{name} needs {wanted} numbers, not {len(getattr(self.counts, name))}")
         if self.latency is not None:
             ends = self.latency.heads[-1], self.latency.neurons[-1]
             if ends[0] < max(self.shape.heads) or ends[1] < max(self.shape.neurons):
@@ -98,33 +83,19 @@ class CostModel:
 
     @cached_property
     def _head_totals(self) -> tuple[int, ...]:
-        """FLOPs of one head of each layer, summed over all texts."""
-        d, width = self.shape.hidden, self.shape.head_width
+        """FLOPs of one head of each layer, summed over all texts: see `modeling.layer_flops`."""
         tokens = int(self.lengths.sum())
         totals = []
-        for window in self.window or (None,) * self.shape.layers:
+        for row, window in zip(self.shape.rows, self.counts.span, strict=True):
             seen = self.lengths if window is None else np.minimum(self.lengths, window)
-            projections = 4 * tokens * d * width  # q, k, v and the readout
-            attention = 2 * int((self.lengths * seen).sum()) * width  # q k^T and the weighted sum of v
-            # Content-to-position and position-to-content scores. The projections of the positions themselves are the
-            # same for every text, so they are nobody's cost for one text.
-            relative = 2 * tokens * 2 * self.relative_span * width
-            totals.append(2 * (projections + attention + relative))
+            # The projections of relative positions are the same for every text, so they are nobody's cost for one text.
+            pairs = int((self.lengths * seen).sum()) + 2 * tokens * self.counts.relative_span
+            totals.append(2 * (tokens * self.counts.head_macs[row] + pairs * self.counts.attention_macs))
         return tuple(totals)
 
-    @cached_property
-    def _neuron_total(self) -> int:
-        """FLOPs of one neuron, summed over all texts."""
-        return 2 * (3 if self.gated else 2) * int(self.lengths.sum()) * self.shape.hidden
-
-    def head_flops(self, layer: int) -> float:
-        """FLOPs of one head in `layer` on an average text: on s tokens 3 s d d_h + 2 s^2 d_h + s d_h d multiply-adds
-        (Kwon et al. 2022, 2204.09656), with the means of s and s^2 over the task's own lengths."""
-        return self._head_totals[layer] / len(self.lengths)
-
-    def neuron_flops(self, layer: int) -> float:
-        """FLOPs of one neuron in `layer` on an average text."""
-        return self._neuron_total / len(self.lengths)
+    def _row_totals(self, macs: tuple[int, ...]) -> tuple[int, ...]:
+        """FLOPs for one run of each row, summed over all texts, of so many multiply-adds for a token."""
+        return tuple(2 * int(self.lengths.sum()) * each for each in macs)
 
     def unit_costs(self, budget: str, layers: np.ndarray | None = None) -> UnitCosts:
         """Exact costs of single parts, given which layers run.
@@ -137,19 +108,23 @@ class CostModel:
         if budget not in COUNTED:
             raise ValueError(f"{budget} is no multiple of the number of parts: see `width_costs`")
         running = range(self.shape.layers) if layers is None else np.flatnonzero(layers).tolist()
-        rows = len(self.shape.heads)
+        counts, rows = self.counts, len(self.shape.heads)
         if budget == "flops":
-            heads, neurons = [0] * rows, [0] * rows
+            neuron, fixed = self._row_totals(counts.neuron_macs), self._row_totals(counts.layer_macs)
+            heads, neurons, rest = [0] * rows, [0] * rows, 0
             for layer in running:
-                heads[self.shape.rows[layer]] += self._head_totals[layer]
-                neurons[self.shape.rows[layer]] += self._neuron_total
-            return UnitCosts(tuple(heads), tuple(neurons), 0)
+                row = self.shape.rows[layer]
+                heads[row] += self._head_totals[layer]
+                neurons[row] += neuron[row]
+                rest += fixed[row]
+            return UnitCosts(tuple(heads), tuple(neurons), rest)
         used = {self.shape.rows[layer] for layer in running}
         each = self.bytes_per_parameter if budget == "bytes" else 1
+        outside = counts.outside_bytes if budget == "bytes" else counts.outside_layers
         return UnitCosts(
-            tuple(each * n * (row in used) for row, n in enumerate(self.parameters_per_head)),
-            tuple(each * n * (row in used) for row, n in enumerate(self.parameters_per_neuron)),
-            each * (self.static_parameters + sum(self.parameters_per_layer_fixed[row] for row in used)),
+            tuple(each * n if row in used else 0 for row, n in enumerate(counts.head)),
+            tuple(each * n if row in used else 0 for row, n in enumerate(counts.neuron)),
+            outside + each * sum(counts.layer[row] for row in used),
         )
 
     def width_costs(self, budget: str, layers: np.ndarray | None = None) -> WidthCosts:
@@ -226,7 +201,7 @@ class CostModel:
         parameters = self.total(plan, "parameters")
         return Cost(
             parameters=parameters,
-            encoder_parameters=parameters - self.static_parameters,
+            encoder_parameters=parameters - self.counts.outside_layers,
             flops=self.total(plan, "flops") / len(self.lengths),
             bytes=self.total(plan, "bytes"),
             latency=self.total(plan, "latency") / 1e9 if self.latency is not None else None,

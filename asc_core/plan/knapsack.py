@@ -40,7 +40,7 @@ class _Front:
     chosen: Callable[[int], np.ndarray]
 
 
-def fill(first: Items, second: Items, limit: int) -> tuple[np.ndarray, np.ndarray]:
+def solve(first: Items, second: Items, limit: int) -> tuple[np.ndarray, np.ndarray]:
     """The items of the two groups to take: bool (n,) each, with the highest value whose cost is within the limit.
 
     What room is left then goes to items that add no value. limit: >= 0.
@@ -54,7 +54,7 @@ def fill(first: Items, second: Items, limit: int) -> tuple[np.ndarray, np.ndarra
     taken[1][two.chosen(int(partner[best]))] = True
     room = limit - int(one.costs[best]) - int(two.costs[partner[best]])
     for items, mask in zip((first, second), taken, strict=True):
-        room -= _top_up(items, mask, room)
+        room -= _fill_room(items, mask, room)
     return taken
 
 
@@ -89,7 +89,7 @@ def _front_by_density(items: Items, order: np.ndarray) -> _Front:
     return _Front(_prefix(items.costs[order]), _prefix(worth[order]), lambda choice: order[:choice])
 
 
-def _top_up(items: Items, taken: np.ndarray, room: int) -> int:
+def _fill_room(items: Items, taken: np.ndarray, room: int) -> int:
     """Take in place what still fits, the dearest kind first; returns its cost."""
     used = 0
     for cost in np.unique(items.costs[~taken])[::-1].tolist():

@@ -1,6 +1,6 @@
 """How long a layer takes by its widths: measured on one machine at a few widths, straight lines in between.
 
-FLOPs foretell time badly: norms, residuals and calls cost the same however narrow a layer is, and small matrices run
+FLOPs predict time badly: norms, residuals and calls cost the same however narrow a layer is, and small matrices run
 at a fraction of the speed of large ones. So, as in ZipLM (Kurtic et al. 2023, 2302.04089, section 3.2), a layer's time
 is looked up, the two sublayers apart: what its heads add and what its neurons add. `asc_core.evaluate.layer_times`
 measures it.

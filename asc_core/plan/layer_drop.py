@@ -1,6 +1,6 @@
 """Which layers go, by their position alone: the strategies of Sajjad et al. 2020/2023, arXiv 2004.03844, section 3.
 
-They look at no data, which makes them what a data-driven choice of layers has to beat.
+They are data-free, which makes them the baseline that a data-driven choice of layers has to beat.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The parts of an encoder as flat arrays, and those that the user has kept or cut by hand.
+"""The parts of an encoder as flat arrays, and those that the user keeps or removes by hand.
 
 Selection works on flat arrays over all rows (no Python loop over neurons); a `Plan` is made once, at the end.
 """
@@ -59,34 +59,36 @@ class Masks:
 
 
 @dataclass(frozen=True)
-class Hand:
-    """What the user has decided by hand, which every rule respects: True in `kept` stays, True in `cut` goes.
+class ManualEdits:
+    """What the user has decided, which every rule respects: True in `keep` stays, True in `remove` goes.
 
-    A layer cut by hand goes with all its parts, whatever is kept inside it; any other layer stays for what is.
+    A layer that is removed by hand goes with all its parts, even with those that are kept by hand. Any other layer
+    stays where a part of it is kept by hand.
     """
 
     shape: Shape
-    kept: Masks
-    cut: Masks
-    holding: np.ndarray
-    """(layers,) bool: those that stay, by themselves or for what is kept inside them."""
+    keep: Masks
+    remove: Masks
+    held_layers: np.ndarray
+    """(layers,) bool: those that stay, kept by hand themselves or for a part of theirs."""
 
     @staticmethod
-    def of(shape: Shape, kept: Parts = (), cut: Parts = ()) -> Hand:
-        """From single parts, or from a plan: `kept` = all that it keeps, `cut` = all that it removes.
+    def of(shape: Shape, keep: Parts = (), remove: Parts = ()) -> ManualEdits:
+        """From single parts, or from a plan: `keep` = all that it keeps, `remove` = all that it removes.
 
-        Raises: UserError for a part which the shape does not have, or which is both kept and cut.
+        Raises: UserError for a part which the shape does not have, or which is both kept and removed.
         """
-        mine, gone = _masks(shape, kept, removed=False), _masks(shape, cut, removed=True)
-        holding = mine.layers if isinstance(kept, Plan) else mine.layers | _holding(shape, mine) & ~gone.layers
-        hand = Hand(shape, mine, gone, holding)
+        kept, removed = _masks(shape, keep, removed=False), _masks(shape, remove, removed=True)
+        held_layers = kept.layers
+        if not isinstance(keep, Plan):
+            held_layers = held_layers | _held_layers(shape, kept) & ~removed.layers
         for kind in (*BLOCKS, "layers"):
-            both = np.flatnonzero(getattr(hand.kept, kind) & getattr(hand.cut, kind))
+            both = np.flatnonzero(getattr(kept, kind) & getattr(removed, kind))
             if both.size:
                 raise UserError(
                     f"{_name(shape, kind, int(both[0]))} is to be kept and cut at once; release one of both."
                 )
-        return hand
+        return ManualEdits(shape, kept, removed, held_layers)
 
     def layers(self, wanted: np.ndarray) -> np.ndarray:
         """The layers that stay, (layers,) bool, where a rule wants to keep those in `wanted`.
@@ -95,12 +97,12 @@ class Hand:
         number of wanted layers, the first ones, within what the hand-set layers allow.
         """
         if not self.shape.shares_weights:
-            return (wanted | self.holding) & ~self.cut.layers
+            return (wanted | self.held_layers) & ~self.remove.layers
         rows = np.asarray(self.shape.rows)
         each = [rows == row for row in np.unique(rows)]
         iterations = min(int(of.sum()) for of in each)
-        at_least = max(int((of & self.holding).sum()) for of in each)
-        at_most = iterations - max(int((of & self.cut.layers).sum()) for of in each)
+        at_least = max(int((of & self.held_layers).sum()) for of in each)
+        at_most = iterations - max(int((of & self.remove.layers).sum()) for of in each)
         if at_least > at_most:
             raise UserError(
                 f"The layers of this {self.shape.architecture} encoder share weights, so every group keeps the same "
@@ -111,12 +113,12 @@ class Hand:
 
     @property
     def note(self) -> str:
-        """For a plan's rule: how much of it was decided by hand."""
-        kept, cut = self.kept.count(), self.cut.count()
+        """For a plan's rule: how many parts were decided by hand."""
+        kept, cut = self.keep.count(), self.remove.count()
         return f"; by hand {kept} kept, {cut} cut" if kept or cut else ""
 
 
-def _holding(shape: Shape, kept: Masks) -> np.ndarray:
+def _held_layers(shape: Shape, kept: Masks) -> np.ndarray:
     """(layers,) bool: those without which a kept head or neuron would not run; of a shared row the first one."""
     needed = [
         any(getattr(kept, kind)[slices(shape, kind)[row]].any() for kind in BLOCKS) for row in range(len(shape.heads))
@@ -147,22 +149,24 @@ def rows_of(shape: Shape, kind: str) -> np.ndarray:
     return np.repeat(np.arange(len(shape.heads)), getattr(shape, kind))
 
 
-def to_plan(scores: Scores, hand: Hand, heads: np.ndarray, neurons: np.ndarray, layers: np.ndarray, rule: str) -> Plan:
+def to_plan(
+    scores: Scores, edits: ManualEdits, heads: np.ndarray, neurons: np.ndarray, layers: np.ndarray, rule: str
+) -> Plan:
     """What a rule wants to keep (flat boolean arrays), with the hand-set parts as they were set."""
     shape = scores.shape
-    heads = (heads | hand.kept.heads) & ~hand.cut.heads
-    neurons = (neurons | hand.kept.neurons) & ~hand.cut.neurons
+    heads = (heads | edits.keep.heads) & ~edits.remove.heads
+    neurons = (neurons | edits.keep.neurons) & ~edits.remove.neurons
     return Plan.from_masks(
         shape,
         [heads[row] for row in slices(shape, "heads")],
         [neurons[row] for row in slices(shape, "neurons")],
-        hand.layers(layers),
-        scores.provenance(rule + hand.note),
+        edits.layers(layers),
+        scores.provenance(rule + edits.note),
     )
 
 
 def best(flat: np.ndarray, count: int, kept: np.ndarray, cut: np.ndarray) -> np.ndarray:
-    """Bool: the `count` highest, those in `kept` counted in and those in `cut` left out; the first among equals."""
+    """Bool: the `count` highest, with all in `kept` among them and none in `cut`; the first among equals."""
     stay = kept & ~cut
     free = np.flatnonzero(~kept & ~cut)
     ranked = free[np.argsort(-flat[free], kind="stable")]
@@ -170,11 +174,11 @@ def best(flat: np.ndarray, count: int, kept: np.ndarray, cut: np.ndarray) -> np.
     return stay
 
 
-def best_heads(scores: Scores, count: int, hand: Hand) -> np.ndarray:
+def best_heads(scores: Scores, count: int, edits: ManualEdits) -> np.ndarray:
     """(all heads,) bool: each row's `count` best heads, as far as so many are not cut by hand."""
     flat, stay = flat_scores(scores, "heads"), np.zeros(sum(scores.shape.heads), dtype=bool)
     for row in slices(scores.shape, "heads"):
-        stay[row] = best(flat[row], count, hand.kept.heads[row], hand.cut.heads[row])
+        stay[row] = best(flat[row], count, edits.keep.heads[row], edits.remove.heads[row])
     return stay
 
 

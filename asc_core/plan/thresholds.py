@@ -1,6 +1,6 @@
 """Plans from a threshold or a kept share: ASC's own rule for layers, and cuts by score for every kind of part.
 
-Parts set by hand (`forced_kept`, `forced_cut`: see `parts.Hand`) are respected by all of them.
+Manual edits (`keep_parts`, `remove_parts`: see `parts.ManualEdits`) are respected by all of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from asc_core.errors import UserError
 from asc_core.parts import BLOCKS, BLOCKS_OF
 from asc_core.plan.parts import (
-    Hand,
+    ManualEdits,
     Parts,
     best,
     best_heads,
@@ -65,16 +65,24 @@ def redundant_layers(
 
 
 def asc_greedy(
-    scores: Scores, threshold: float, exact: bool = False, forced_kept: Parts = (), forced_cut: Parts = ()
+    scores: Scores, threshold: float, exact: bool = False, keep_parts: Parts = (), remove_parts: Parts = ()
 ) -> Plan:
     """Whole layers by ASC's rule (`redundant_layers`) on the scores' similarity matrix.
 
-    Where layers share weights (ALBERT) as many iterations stay as there are layers left. Raises: UserError if the
-    scores have no similarity matrix, or the threshold would remove every layer.
+    Where layers share weights (ALBERT) as many iterations stay as there are layers left.
+
+    Args:
+        scores: by asc-a or asc-b.
+        threshold: similarity from which a layer is redundant.
+        exact: without the authors' slack of 0.01.
+        keep_parts, remove_parts: manual edits, see `parts.ManualEdits`.
+
+    Raises:
+        UserError: if the scores have no similarity matrix, or the threshold would remove every layer.
     """
-    hand = Hand.of(scores.shape, forced_kept, forced_cut)
+    edits = ManualEdits.of(scores.shape, keep_parts, remove_parts)
     matrix = asc_similarity(scores)
-    redundant = redundant_layers(matrix, threshold, exact, hand.holding, hand.cut.layers)
+    redundant = redundant_layers(matrix, threshold, exact, edits.held_layers, edits.remove.layers)
     if redundant.all():
         slack = 0.0 if exact else ASC_SLACK
         raise UserError(
@@ -82,7 +90,7 @@ def asc_greedy(
             f"choose a threshold above {matrix[0, 1:].min() + slack:.4f}."
         )
     rule = f"ASC greedy, similarity >= {threshold:g}" + ("" if exact else f" - {ASC_SLACK:g}")
-    return to_plan(scores, hand, ~hand.cut.heads, ~hand.cut.neurons, ~redundant, rule)
+    return to_plan(scores, edits, ~edits.remove.heads, ~edits.remove.neurons, ~redundant, rule)
 
 
 def asc_similarity(scores: Scores) -> np.ndarray:
@@ -100,23 +108,27 @@ def by_threshold(
     threshold: float | Mapping[str, float],
     kinds: Sequence[str] | None = None,
     min_heads: int = 0,
-    forced_kept: Parts = (),
-    forced_cut: Parts = (),
+    keep_parts: Parts = (),
+    remove_parts: Parts = (),
 ) -> Plan:
     """Remove every part whose score is below the threshold.
 
-    threshold: one for all `kinds`, or one for each kind as a mapping (then `kinds` is not needed).
-    kinds: of heads, neurons, attention, ffn, layers; by default heads and neurons, as far as the method scores them,
-        else sublayers, else layers. attention and ffn remove all heads or neurons of a row.
-    min_heads: so many of a layer's best heads stay, whatever their score (fewer where fewer are left by hand).
+    Args:
+        scores: of one method on one task.
+        threshold: one for all `kinds`, or one for each kind as a mapping (then `kinds` is not needed).
+        kinds: of heads, neurons, attention, ffn, layers; by default heads and neurons, as far as the method scores
+            them, else sublayers, else layers. attention and ffn remove all heads or neurons of a row.
+        min_heads: so many of a layer's best heads stay, whatever their score (fewer where fewer are left by hand).
+        keep_parts, remove_parts: manual edits, see `parts.ManualEdits`.
 
-    Raises: UserError if the method has no scores of a kind, or the threshold would remove every layer.
+    Raises:
+        UserError: if the method has no scores of a kind, or the threshold would remove every layer.
     """
     shape = scores.shape
     thresholds = (
         dict(threshold) if isinstance(threshold, Mapping) else dict.fromkeys(kinds or usual_kinds(scores), threshold)
     )
-    hand = Hand.of(shape, forced_kept, forced_cut)
+    edits = ManualEdits.of(shape, keep_parts, remove_parts)
     keep = {kind: np.full(sum(getattr(shape, kind)), True) for kind in BLOCKS}
     layers = np.full(shape.layers, True)
     for kind, value in thresholds.items():
@@ -124,7 +136,7 @@ def by_threshold(
         flat = flat_scores(scores, kind)
         above = flat >= value
         if kind == "layers":
-            if not (above | hand.holding).any():
+            if not (above | edits.held_layers).any():
                 raise UserError(f"A threshold of {value:g} removes every layer; the highest score is {flat.max():g}.")
             layers = above
         elif kind in BLOCKS_OF:
@@ -132,9 +144,9 @@ def by_threshold(
         else:
             keep[kind] &= above
     if min_heads:
-        keep["heads"] |= best_heads(scores, min_heads, hand)
+        keep["heads"] |= best_heads(scores, min_heads, edits)
     rule = ", ".join(f"{kind} scored >= {value:g}" for kind, value in thresholds.items())
-    return to_plan(scores, hand, keep["heads"], keep["neurons"], layers, rule + minimum_note(min_heads))
+    return to_plan(scores, edits, keep["heads"], keep["neurons"], layers, rule + minimum_note(min_heads))
 
 
 def by_share(
@@ -144,21 +156,25 @@ def by_share(
     keep_layers: float | None = None,
     scope: Literal["layer", "global"] = "layer",
     min_heads: int = 0,
-    forced_kept: Parts = (),
-    forced_cut: Parts = (),
+    keep_parts: Parts = (),
+    remove_parts: Parts = (),
 ) -> Plan:
     """Keep the best share of the heads, neurons and layers: as many as share x count rounds to (halves up).
 
     A share of None leaves that kind whole. Hand-set parts count towards the number; among equal scores the first
     stay. At least one layer stays.
 
-    scope: layer = the same share of every row, global = the best of the whole encoder.
-    min_heads: as in `by_threshold`.
+    Args:
+        scores: of one method on one task.
+        keep_heads, keep_neurons, keep_layers: shares from 0 to 1.
+        scope: layer = the same share of every row, global = ranked over the whole encoder.
+        min_heads, keep_parts, remove_parts: as in `by_threshold`.
 
-    Raises: UserError if a share is not between 0 and 1, or the method has no scores of that kind.
+    Raises:
+        UserError: if a share is not between 0 and 1, or the method has no scores of that kind.
     """
     shape = scores.shape
-    hand = Hand.of(shape, forced_kept, forced_cut)
+    edits = ManualEdits.of(shape, keep_parts, remove_parts)
     if scope not in ("layer", "global"):
         raise UserError(f"The scope of a share is layer or global, not {scope!r}.")
     keep = {kind: np.full(sum(getattr(shape, kind)), True) for kind in BLOCKS}
@@ -166,9 +182,9 @@ def by_share(
         if share is None:
             continue
         flat = flat_scores(scores, kind)
-        kept, cut = getattr(hand.kept, kind), getattr(hand.cut, kind)
+        kept, cut = getattr(edits.keep, kind), getattr(edits.remove, kind)
         if kind == "heads" and min_heads:
-            kept = kept | best_heads(scores, min_heads, hand)
+            kept = kept | best_heads(scores, min_heads, edits)
         for group in [slice(0, len(flat))] if scope == "global" else slices(shape, kind):
             keep[kind][group] = best(flat[group], _count(share, group.stop - group.start), kept[group], cut[group])
     layers = np.full(shape.layers, True)
@@ -177,16 +193,18 @@ def by_share(
             layers = first_iterations(shape, max(1, _count(keep_layers, shape.layers // len(shape.heads))))
         else:
             flat, count = flat_scores(scores, "layers"), max(1, _count(keep_layers, shape.layers))
-            layers = best(flat, count, hand.holding, hand.cut.layers)
+            layers = best(flat, count, edits.held_layers, edits.remove.layers)
     shares = (("heads", keep_heads), ("neurons", keep_neurons), ("layers", keep_layers))
     rule = ", ".join(f"best {share:.4g} of the {kind}" for kind, share in shares if share is not None) or "all"
     where = " of each layer" if scope == "layer" else ""
-    return to_plan(scores, hand, keep["heads"], keep["neurons"], layers, rule + where + minimum_note(min_heads))
+    return to_plan(scores, edits, keep["heads"], keep["neurons"], layers, rule + where + minimum_note(min_heads))
 
 
 def minimum_note(min_heads: int) -> str:
     """For a plan's rule."""
-    return f", at least {min_heads} head{'s' * (min_heads > 1)} a layer" if min_heads else ""
+    if not min_heads:
+        return ""
+    return f", at least {min_heads} {'heads' if min_heads > 1 else 'head'} a layer"
 
 
 def _count(share: float, of: int) -> int:

@@ -10,7 +10,7 @@ from asc_core.compress.repaired import Repaired
 from asc_core.compress.repairs import cut_and_repair
 from asc_core.encoder import Encoder
 from asc_core.evaluate import evaluate
-from asc_core.export import Card, ExportReport, check_format, export
+from asc_core.export import Card, ExportReport, check_possible, export
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
 from asc_core.recipes.recipe import Recipe
@@ -30,7 +30,7 @@ def deliver(
     task: Task | None = None,
     split: str = "test",
     format: str = "compact",
-    dtype: str = "float32",
+    packing: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> ExportReport:
@@ -41,11 +41,14 @@ def deliver(
     the one place where test is touched. Raises: UserError as `evaluate` and `export` do.
     """
     check_free(out, overwrite=overwrite)
-    check_format(format)
+    check_possible(smaller, format, packing)
     progress = progress or Progress()
     steps = [step.describe() for step in recipe.steps] if recipe is not None else []
     source = original.source if original.source.startswith("demo:") else original.name
-    command = None if recipe is None else f"asc compress {source} {_options(recipe, task)} -o {Path(out).name}"
+    command = None
+    if recipe is not None:
+        options = _options(recipe, task) + _way_out(format, packing)
+        command = f"asc compress {source} {options} -o {Path(out).name}"
     if task is None:
         card, texts = Card(steps=steps, command=command), None
     else:
@@ -72,13 +75,19 @@ def deliver(
         out,
         format,
         plan=recipe.plan if recipe is not None else None,
+        recipe=recipe,
         card=card,
         original=original,
         texts=texts,
-        dtype=dtype,
+        packing=packing,
         overwrite=overwrite,
         progress=progress,
     )
+
+
+def _way_out(format: str, packing: str | None) -> str:
+    """The options for what is not the default."""
+    return (f" --format {format}" if format != "compact" else "") + (f" --packing {packing}" if packing else "")
 
 
 def _options(recipe: Recipe, applied_to: Task | None) -> str:

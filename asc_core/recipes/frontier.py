@@ -40,7 +40,7 @@ class Workbench:
     """What all cuts of one application share. mode: None = no repair. split: to measure on.
 
     seed: of the calibration texts. original: measured once. within: shares of further budgets, which all cuts stay
-    within. multiple: see `by_budget`. latency: this machine's layer times, for a budget of latency.
+    within. round_to: see `by_budget`. latency: this machine's layer times, for a budget of latency.
     Raises: UserError, Cancelled (in all methods).
     """
 
@@ -54,7 +54,7 @@ class Workbench:
     tokens: int = TOKENS
     seed: int = 0
     within: Mapping[str, float] = field(default_factory=dict)
-    multiple: int = 1
+    round_to: int = 1
     latency: LatencyTable | None = None
     progress: Progress | None = None
 
@@ -66,7 +66,7 @@ class Workbench:
     @property
     def smallest(self) -> float:
         """The least share of the budget within reach."""
-        return smallest_share(self.scores, self.cost_model, self.budget, multiple=self.multiple)
+        return smallest_share(self.scores, self.cost_model, self.budget, round_to=self.round_to)
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -99,7 +99,7 @@ class Workbench:
         most_lost: in units of the metric, see `decided`.
         """
         shares = {**self.within, self.budget: keep}
-        plan = by_budget(self.scores, self.cost_model, shares, multiple=self.multiple)
+        plan = by_budget(self.scores, self.cost_model, shares, round_to=self.round_to)
         smaller = self.compressed(plan)
         reference = None if self.task.labelled else self.original
         found: Estimate | None = None

@@ -26,8 +26,8 @@ from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.evaluate import PerExampleResult, estimate, measure
 from asc_core.plan import by_budget
+from asc_core.plan.combined_scores import Reduction, combined_scores
 from asc_core.plan.encoder_cost import task_cost_model
-from asc_core.plan.together import Combination, together
 from asc_core.progress import Progress
 from asc_core.scores.sweep import sweep
 from asc_core.tasks.base import Task
@@ -199,11 +199,11 @@ class ApplicationMatrix:
 
     @cached_property
     def _mixed_plan(self) -> Plan:
-        return self.shared_plan("weighted")
+        return self.shared_plan("sum")
 
-    def shared_plan(self, how: Combination, weights: Sequence[float] | None = None) -> Plan:
-        """One plan for all applications, see `together`."""
-        scores = together([self._scores_of(application) for application in self.applications], how, weights)
+    def shared_plan(self, reduce: Reduction, weights: Sequence[float] | None = None) -> Plan:
+        """One plan for all applications, see `combined_scores`."""
+        scores = combined_scores([self._scores_of(application) for application in self.applications], reduce, weights)
         return self._cut(scores, self.applications[0].encoder, self._texts(MIXED))
 
     @cached_property

@@ -1,7 +1,7 @@
 """One encoder's shape for several applications: what each loses when parts are kept for all of them.
 
-All applications' models are cut by one plan, made from their scores together (`plan.together`), and repaired on texts
-of all. Moving the weight from one application to another trades what they lose: the trade-off curve.
+All applications' models are cut by one plan, made from their combined scores (`plan.combined_scores`), and repaired on
+texts of all. Moving the weight from one application to another trades what they lose: the trade-off curve.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from asc_core.errors import UserError
 from asc_core.evaluate import estimate
-from asc_core.plan.together import Combination
+from asc_core.plan.combined_scores import Reduction
 from asc_core.recipes.matrix import ApplicationMatrix
 from asc_core.values import Estimate, Plan
 
@@ -21,22 +21,22 @@ class SharedPoint:
     """weights: of the applications, in their order. estimates: of each under the plan, paired with its original."""
 
     weights: tuple[float, ...]
-    how: Combination
+    reduce: Reduction
     plan: Plan
     estimates: tuple[Estimate, ...]
 
 
-def shared_point(matrix: ApplicationMatrix, weights: Sequence[float], how: Combination = "most") -> SharedPoint:
+def shared_point(matrix: ApplicationMatrix, weights: Sequence[float], reduce: Reduction = "max") -> SharedPoint:
     """What all applications of a matrix lose under one plan, within its budget. Raises: UserError, Cancelled."""
-    plan = matrix.shared_plan(how, weights)
+    plan = matrix.shared_plan(reduce, weights)
     found = []
     for column in matrix.applications:
         measured = matrix.measured(matrix.cut_by(plan, matrix.all_texts, column), column)
         found.append(estimate(measured, column.task.metric, matrix.original(column)))
-    return SharedPoint(tuple(weights), how, plan, tuple(found))
+    return SharedPoint(tuple(weights), reduce, plan, tuple(found))
 
 
-def trade_off(matrix: ApplicationMatrix, points: int = 5, how: Combination = "weighted") -> Iterator[SharedPoint]:
+def trade_off(matrix: ApplicationMatrix, points: int = 5, reduce: Reduction = "sum") -> Iterator[SharedPoint]:
     """From all the weight on the first of two applications to all of it on the second; of more, each in turn against
     equal weights of the others. points: 2 or more for each application. Raises: UserError for fewer."""
     if points < 2:
@@ -48,4 +48,4 @@ def trade_off(matrix: ApplicationMatrix, points: int = 5, how: Combination = "we
             mine = 1 - step / (points - 1)
             weights = [(1 - mine) / (count - 1)] * count
             weights[turn] = mine
-            yield shared_point(matrix, weights, how)
+            yield shared_point(matrix, weights, reduce)

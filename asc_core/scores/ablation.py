@@ -19,17 +19,19 @@ from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.parts import ABLATED, NEURON_GROUPS, SUBLAYERS
-from asc_core.progress import Progress
+from asc_core.progress import ABLATING, Progress
+from asc_core.scores.ablated_forward import AblatedForward, Part
+from asc_core.scores.ablation_state import AblationState
+from asc_core.scores.data_fingerprint import data_fingerprint
+from asc_core.scores.method import OwnPass, Request
 from asc_core.scores.neuron_groups import GROUPS, neuron_groups
-from asc_core.scores.origin import origin
+from asc_core.scores.reliability import Weighted, reliabilities
 from asc_core.scores.streaming import REPLICATES, replicate_weights
-from asc_core.scores.switched_off import Part, SwitchedOff
 from asc_core.study import SECONDS_BETWEEN_SAVES, Study
 from asc_core.tasks.base import Examples, Features, Metric, Task
 from asc_core.values import PartValues, Scores, Shape
 
 ABLATION, ABLATION_METRIC = "ablation", "ablation-metric"
-SPLIT_HALVES = 50
 _STATE_VERSION = 1
 
 
@@ -65,10 +67,10 @@ def ablate(
     """
     work = Work.prepare(encoder, task, parts, split, samples, seed, batch_tokens)
     progress = progress or Progress()
-    texts = origin(task, split, samples, seed)
+    texts = data_fingerprint(task, split, samples, seed)
     settings = (encoder.weights, task.name, texts, split, seed, work.tokens, list(parts), groups)
     key = json.dumps(["ablation", _STATE_VERSION, *settings])
-    state = _State.restore(study.partial(key) if study is not None else None)
+    state = AblationState.restore(study.partial(key) if study is not None else None)
     if NEURON_GROUPS in parts and not state.groups:
         inputs = (task.batch(work.features, rows, encoder).inputs for rows in work.batches)
         state.groups = neuron_groups(encoder, inputs, groups, seed)
@@ -145,51 +147,11 @@ def _batches(features: Features, tokens: int) -> list[np.ndarray]:
     return [np.concatenate([windows[e] for e in np.sort(batch)]) for batch in batches_by_length(area, tokens)]
 
 
-@dataclass
-class _State:
-    """Results so far: what is saved, and what goes on after a kill.
-
-    loss: (examples, 1 + parts) sums over an example's windows, first the dense model's. statistics: (examples,
-    1 + parts, k) of the metric. windows: (examples,), 0 where not yet done. groups: see `neuron_groups`.
-    """
-
-    loss: np.ndarray | None = None
-    statistics: np.ndarray | None = None
-    windows: np.ndarray | None = None
-    groups: tuple[np.ndarray, ...] = ()
-    batches: int = 0
-
-    @staticmethod
-    def restore(saved: tuple[dict[str, np.ndarray], dict[str, Any]] | None) -> _State:
-        if saved is None:
-            return _State()
-        arrays, metadata = saved
-        groups = tuple(arrays[f"groups.{row}"] for row in range(sum(name.startswith("groups.") for name in arrays)))
-        named = {name: np.array(arrays[name]) for name in ("loss", "statistics", "windows")}
-        return _State(groups=groups, batches=int(metadata["batches"]), **named)
-
-    def save(self, study: Study, key: str) -> None:
-        if self.loss is None or self.statistics is None or self.windows is None:
-            return
-        arrays = {"loss": self.loss, "statistics": self.statistics, "windows": self.windows}
-        arrays |= {f"groups.{row}": group for row, group in enumerate(self.groups)}
-        study.save_partial(key, arrays, {"batches": self.batches})
-
-    def store(self, examples: int, chosen: np.ndarray, windows: np.ndarray, loss: Any, statistics: Any) -> None:
-        """One batch's results. chosen: (n,) its examples; loss: (n, 1 + parts); statistics: (n, 1 + parts, k)."""
-        if self.loss is None or self.statistics is None or self.windows is None:
-            self.loss = np.zeros((examples, loss.shape[1]))
-            self.statistics = np.zeros((examples, *statistics.shape[1:]))
-            self.windows = np.zeros(examples, dtype=np.int64)
-        self.loss[chosen], self.statistics[chosen], self.windows[chosen] = loss, statistics, windows
-        self.batches += 1
-
-
 def _measure(
-    work: Work, parts: Sequence[Part], state: _State, progress: Progress, study: Study | None, key: str
+    work: Work, parts: Sequence[Part], state: AblationState, progress: Progress, study: Study | None, key: str
 ) -> None:
     """All batches, from where an earlier run was saved. On Cancelled the state is saved too."""
-    runner = SwitchedOff(work.encoder, work.task, work.features, parts, work.tokens)
+    runner = AblatedForward(work.encoder, work.task, work.features, parts, work.tokens)
     finished = sum(map(len, work.batches[: state.batches])) * len(parts)
     total, what = len(work.features) * len(parts), f"ablating {work.task.name}"
     last_save, saved = time.monotonic(), state.batches
@@ -197,7 +159,7 @@ def _measure(
     def step(done: int) -> None:
         nonlocal finished
         finished += done
-        progress.step(finished, total, what)
+        progress.step(finished, total, what, ABLATING)
 
     try:
         step(0)
@@ -217,7 +179,7 @@ def losses_without(work: Work, parts: Sequence[Part], check: Callable[[], None])
 
     check: called now and then; what it raises ends the work.
     """
-    runner = SwitchedOff(work.encoder, work.task, work.features, parts, work.tokens)
+    runner = AblatedForward(work.encoder, work.task, work.features, parts, work.tokens)
     loss = np.zeros((len(work.features), 1 + len(parts)))
     for piece in (piece for batch in work.batches for piece in work.pieces(batch)):
         for part, rows, losses, _ in _pass(work, runner, piece, lambda done: check()):
@@ -226,7 +188,9 @@ def losses_without(work: Work, parts: Sequence[Part], check: Callable[[], None])
     return np.add.reduceat(loss, starts), np.diff(starts, append=len(loss))
 
 
-def _add(work: Work, runner: SwitchedOff, rows: np.ndarray, state: _State, step: Callable[[int], None]) -> None:
+def _add(
+    work: Work, runner: AblatedForward, rows: np.ndarray, state: AblationState, step: Callable[[int], None]
+) -> None:
     """Loss and statistics of the examples of one batch, dense and with each part switched off."""
     position = {int(row): i for i, row in enumerate(rows)}
     loss = np.zeros((len(rows), 1 + len(runner.parts)))
@@ -245,7 +209,7 @@ def _add(work: Work, runner: SwitchedOff, rows: np.ndarray, state: _State, step:
 
 
 def _pass(
-    work: Work, runner: SwitchedOff, rows: np.ndarray, step: Callable[[int], None]
+    work: Work, runner: AblatedForward, rows: np.ndarray, step: Callable[[int], None]
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray, list[Any]]]:
     """(0 for dense or 1 + part, features, their losses, their predictions)"""
     with torch.inference_mode():
@@ -260,11 +224,8 @@ def _pass(
             step(len(group.parts) * n)
 
 
-Weighted = Callable[[np.ndarray], np.ndarray]
-
-
 def loss_changes(loss: np.ndarray, windows: np.ndarray) -> Weighted:
-    """From (R, n) weights of examples to (R, parts) changes of the loss. loss, windows: see `_State`."""
+    """From (R, n) weights of examples to (R, parts) changes of the loss. loss, windows: see `AblationState`."""
     changes = loss[:, 1:] - loss[:, :1]
     return lambda weights: (weights @ changes) / (weights @ windows)[:, None]
 
@@ -285,31 +246,8 @@ def metric_changes(statistics: np.ndarray, metric: Metric) -> Weighted:
     return changes
 
 
-def split_halves(changes: Weighted, examples: int, seed: int = 0, splits: int = SPLIT_HALVES) -> np.ndarray:
-    """(2, splits, parts) the changes on two random halves of the examples, for `reliability`."""
-    generator = np.random.default_rng((seed, examples))
-    half = np.stack([generator.permutation(examples) < examples // 2 for _ in range(splits)]).astype(np.float64)
-    return np.stack([changes(half), changes(1 - half)])
-
-
-def reliability(halves: np.ndarray) -> float:
-    """How well a ranking of parts agrees with what as many other examples would give, 0 to 1. halves: (2, S, parts).
-
-    Spearman correlation between the two halves, mean over S splits, stepped up to the full number of examples by the
-    formula of Spearman (1910) and Brown (1910), 2 r / (1 + r); 0 where r is negative.
-    """
-    from scipy.stats import rankdata
-
-    ranks = rankdata(halves, axis=-1)
-    ranks -= ranks.mean(-1, keepdims=True)
-    covariance = (ranks[0] * ranks[1]).sum(-1)
-    norm = np.sqrt((ranks**2).sum(-1).prod(0))
-    correlation = float(np.divide(covariance, norm, out=np.zeros_like(norm), where=norm > 0).mean())
-    return max(0.0, 2 * correlation / (1 + correlation)) if correlation > -1 else 0.0
-
-
 def _scores(
-    work: Work, encoder: Encoder, parts: Sequence[Part], state: _State, split: str, seed: int, texts: str
+    work: Work, encoder: Encoder, parts: Sequence[Part], state: AblationState, split: str, seed: int, texts: str
 ) -> dict[str, Scores]:
     assert state.loss is not None
     assert state.statistics is not None
@@ -319,6 +257,7 @@ def _scores(
     every = np.ones((1, examples))
     replicates = replicate_weights(seed, work.examples.numbers, REPLICATES).astype(np.float64)
     replicates = replicates[replicates.sum(1) > 0]
+    kinds = [part.kind for part in parts]
     results = {}
     for method, changes in (
         (ABLATION, loss_changes(state.loss, state.windows)),
@@ -340,18 +279,13 @@ def _scores(
             labels="gold",
             notes=work.features.remarks(len(work.examples)),
             texts=texts,
-            details=details | _reliabilities(parts, changes, examples, seed),
+            details=details
+            | {
+                f"reliability.{kind}": np.asarray([r])
+                for kind, r in reliabilities(kinds, changes, examples, seed).items()
+            },
         )
     return results
-
-
-def _reliabilities(parts: Sequence[Part], changes: Weighted, examples: int, seed: int) -> dict[str, np.ndarray]:
-    if examples < 4:
-        return {}
-    halves = split_halves(changes, examples, seed)
-    kinds = np.asarray([part.kind for part in parts])
-    enough = [str(kind) for kind in dict.fromkeys(kinds) if (kinds == kind).sum() >= 3]
-    return {f"reliability.{kind}": np.asarray([reliability(halves[..., kinds == kind])]) for kind in enough}
 
 
 def _values(parts: Sequence[Part], numbers: np.ndarray, shape: Shape, groups: Sequence[np.ndarray]) -> PartValues:
@@ -376,3 +310,45 @@ def _values(parts: Sequence[Part], numbers: np.ndarray, shape: Shape, groups: Se
             for row, group in enumerate(groups)
         )
     return PartValues(heads, neurons, places("attention"), places("ffn"), places("layers"))
+
+
+def _run(encoder: Encoder, task: Task, request: Request) -> dict[str, Scores]:
+    return ablate(
+        encoder,
+        task,
+        split=request.split,
+        samples=request.samples,
+        seed=request.seed,
+        batch_tokens=request.batch_tokens,
+        progress=request.progress,
+        study=request.study,
+    )
+
+
+METHODS = (
+    OwnPass(
+        id=ABLATION,
+        title="Exact ablation",
+        description="How much the loss rises with the part switched off; measured, not predicted. Single neurons have "
+        "the share of their group. Details: reliability.<kind> of the ranking, groups.<row> of the neurons. A pass of "
+        "its own, of many forward passes.",
+        source="Leave-one-out",
+        labels="gold",
+        asked="by name",
+        one_scale=True,
+        reference=True,
+        run=_run,
+    ),
+    OwnPass(
+        id=ABLATION_METRIC,
+        title="Exact ablation, by metric",
+        description="How much the metric falls with the part switched off; it has many ties. Measured together with "
+        "`ablation`.",
+        source="Leave-one-out",
+        labels="gold",
+        asked="by name",
+        reference=True,
+        run=_run,
+    ),
+)
+ABLATIONS = tuple(method.id for method in METHODS)

@@ -15,6 +15,7 @@ import torch
 
 from asc_core.parts import BLOCKS, BLOCKS_OF
 from asc_core.scores.collector import Collector, Tally
+from asc_core.scores.method import FromStatistics, each_part, statistics
 from asc_core.scores.streaming import NORMAL_QUANTILE, Statistic, Sums
 
 if TYPE_CHECKING:
@@ -109,3 +110,41 @@ def fluctuation_margin(sums: Sums) -> dict[str, np.ndarray]:
         - 4 * mean * rest * arrays["drive.neurons/product"]
     )
     return {"neurons": NORMAL_QUANTILE * np.sqrt(np.maximum(squares, 0)) / arrays["unit.token/sum"]}
+
+
+METHODS = (
+    FromStatistics(
+        id="wanda",
+        title="Activation times weights",
+        description="Mean over tokens of |x_j| times the L2 norm of the weights that read it; for a head the sum over "
+        "its columns.",
+        source="Wanda, Sun et al. 2023, arXiv 2306.11695, for structures (with the L1 norm of activations)",
+        parts=BLOCKS,
+        collector=Activations,
+        statistics=statistics("absolute", "token", BLOCKS),
+        combine=each_part,
+    ),
+    FromStatistics(
+        id="flap",
+        title="Fluctuation",
+        description="Variance of x_j over tokens times the squared L2 norm of the weights that read it; for a head the "
+        "sum over its columns. What a part writes on average could be folded into the bias and does not count.",
+        source="FLAP, An et al. 2023, arXiv 2312.11983, before its standardisation",
+        parts=BLOCKS,
+        collector=Activations,
+        statistics=statistics("square", "token", BLOCKS) | statistics("drive", "token", BLOCKS),
+        combine=fluctuation,
+        margins=fluctuation_margin,
+    ),
+    FromStatistics(
+        id="kprune-representational",
+        title="K-prune, representational knowledge",
+        description="Mean over tokens of x_j squared times the mean square of the weights that read it; for a head the "
+        "sum over its columns.",
+        source="K-prune, Park et al. 2023, arXiv 2308.03449, section 4.2",
+        parts=BLOCKS,
+        collector=Activations,
+        statistics=statistics("square", "token", BLOCKS),
+        combine=power,
+    ),
+)

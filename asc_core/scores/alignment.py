@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from asc_core.scores.collector import SAMPLED_FEATURES, Collector
+from asc_core.scores.method import FromSums
 from asc_core.scores.representation import change_by_layer
 from asc_core.scores.streaming import NORMAL_QUANTILE, Statistic, Sums
 
@@ -89,3 +90,17 @@ def alignment_of_layers(sums: Sums, shape: Shape, seed: int) -> tuple[dict[str, 
     layers = change_by_layer(similarity)
     spread = np.std(drawn, axis=0) if drawn else np.zeros_like(layers)
     return {"similarity": similarity, "layers": layers}, {"layers": NORMAL_QUANTILE * spread}
+
+
+METHODS = (
+    FromSums(
+        id="cka",
+        title="Linear CKA",
+        description="Centred kernel alignment of mean-pooled examples, between every two layers, on a sample of at "
+        "most 256 examples. A layer's score is 1 minus that of its output and its input.",
+        source="Kornblith et al. 2019, arXiv 1905.00414",
+        parts=("layers",),
+        collector=PooledStates,
+        found=alignment_of_layers,
+    ),
+)

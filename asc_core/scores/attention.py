@@ -16,6 +16,7 @@ from torch import nn
 from asc_core import modeling
 from asc_core.errors import UserError
 from asc_core.scores.collector import Collector, Tally
+from asc_core.scores.method import FromStatistics, each_part
 from asc_core.scores.streaming import Statistic
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def reveal_attention(encoder: Encoder, tell: Callable[[int, torch.Tensor], None]
                 found = context.new_zeros(context.shape[0], 0, context.shape[1], context.shape[1])
             if found is None:
                 raise UserError(_refusal(encoder))
-            tell(row, found)
+            tell(row, found if found.shape[1] == heads else found.unflatten(1, (heads, -1)).mean(2))
 
         if "output_attentions" in inspect.signature(module.forward).parameters:
             module.register_forward_pre_hook(_ask, with_kwargs=True)
@@ -87,3 +88,30 @@ def _refusal(encoder: Encoder) -> str:
         f"The attention of {encoder.name} ({encoder.architecture}) gives no probabilities: leave out the methods that "
         "need them (confidence, attention-entropy)."
     )
+
+
+METHODS = (
+    FromStatistics(
+        id="confidence",
+        title="Head confidence",
+        description="The largest attention weight of a token, mean over tokens. Needs eager attention.",
+        source="Voita et al. 2019, arXiv 1905.09418, section 4",
+        parts=("heads",),
+        collector=Attention,
+        statistics={"confidence.heads": "token"},
+        combine=each_part,
+        asked="in all",
+    ),
+    FromStatistics(
+        id="attention-entropy",
+        title="Attention entropy",
+        description="1 minus the entropy of a token's attention weights over its maximum, log of the text's tokens, "
+        "mean over tokens: 1 where a head looks at one token, 0 where at all alike. Needs eager attention.",
+        source="Clark et al. 2019, arXiv 1906.04341, section 3.3, turned so that more is sharper",
+        parts=("heads",),
+        collector=Attention,
+        statistics={"focus.heads": "token"},
+        combine=each_part,
+        asked="in all",
+    ),
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -121,7 +121,7 @@ class ReadoutWeights:
         self.squared_columns: dict[tuple[str, int], torch.Tensor] = {}  # (columns,) ||W[:, j]||^2
         self.grams: dict[int, torch.Tensor] = {}  # (heads, d_h, d_h) W_h^T W_h
         for readout in encoder.readouts:
-            weight = readout.linear.weight.detach()
+            weight = readout.weight.detach()
             self.squared_columns[readout.kind, readout.row] = weight.square().sum(0)
             if readout.kind == "attention":
                 blocks = weight.view(weight.shape[0], readout.blocks, readout.width).permute(1, 2, 0)
@@ -159,13 +159,11 @@ class Tally:
 class Collector(Probe):
     """Turns what flows by during one forward (and backward) into statistics of each feature of the batch.
 
-    One instance a batch. differentiates: whether it needs the gradient of the loss. targets: the labels of that loss
-    where they are not for the user to choose; "projection":
-    instead of a loss, see `random_projection`. reads_attention: whether it needs attention probabilities.
+    One instance a batch. reads_attention: whether it needs attention probabilities. targets: the labels of the loss
+    that it looks at, where they are not for the user to choose.
     """
 
-    differentiates = False
-    targets: Targets | Literal["projection"] | None = None
+    targets: Targets | None = None
     reads_attention = False
 
     def __init__(self, view: BatchView, weights: ReadoutWeights):
@@ -178,6 +176,35 @@ class Collector(Probe):
     def statistics(self) -> dict[str, Statistic]:
         """After the pass; names are unique over all collectors, such as "update.heads"."""
         raise NotImplementedError
+
+
+class Differentiable(Collector):
+    """A collector that needs gradients: those of the task's loss against `targets`, or of a loss of its own.
+
+    own_loss: (the model's output, the batch, a generator for what is drawn) -> a scalar, instead of the task's.
+    listening: whether the loss that flows back now is this collector's; several may flow back through one graph.
+    source: where the graph begins, at the input of the first readout; let go of after the pass, because hooks on the
+    graph refer to the collector.
+    """
+
+    own_loss: ClassVar[staticmethod[[Any, Batch, torch.Generator], torch.Tensor] | None] = None
+
+    def __init__(self, view: BatchView, weights: ReadoutWeights):
+        super().__init__(view, weights)
+        self.source: torch.Tensor | None = None
+        self.listening = False
+
+    def in_graph(self, inputs: torch.Tensor) -> tuple[torch.Tensor, bool]:
+        """(a readout's input as part of the graph, whether the graph begins with it and it has to replace the other).
+
+        To be called by every `read`.
+        """
+        begins = self.source is None and not inputs.requires_grad  # else another collector has begun the graph
+        if begins:
+            inputs = inputs.detach().requires_grad_()
+        if self.source is None:
+            self.source = inputs
+        return inputs, begins
 
 
 class Observer(Probe):

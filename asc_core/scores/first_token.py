@@ -58,12 +58,11 @@ def first_token_only(restartable: Restartable) -> Iterator[None]:
         return (args[0][..., :1, :], *args[1:]) if in_last_layer() else None
 
     with ExitStack() as undo:
-        for path in (table.attention_readout, table.ffn_in):
-            module = modeling.submodule(row, path)
-            if module is not None:
-                undo.callback(module.register_forward_pre_hook(narrow).remove)
-        if len(table.feeders) == 3:  # query, key and value; DeBERTa's query also projects positions
-            _replace_forward(undo, row.get_submodule(table.feeders[0]), _one_row_for_all, in_last_layer)
+        for module in (row.get_submodule(table.attention_readout), *modeling.feeding(table, row, "ffn")):
+            undo.callback(module.register_forward_pre_hook(narrow).remove)
+        query = modeling.plain_query(table)
+        if query is not None:
+            _replace_forward(undo, row.get_submodule(query), _one_row_for_all, in_last_layer)
         _replace_forward(undo, row, _with_one_query, in_last_layer)
         yield
 

@@ -97,23 +97,22 @@ class _Feeders:
     def __init__(self, encoder: Encoder):
         table = modeling.architecture_of(encoder.model)
         self._sums: dict[int, torch.Tensor] = {}
-        self._gates = table.gates
         for row, layer in enumerate(modeling.rows_of(encoder.model)):
-            linear = modeling.submodule(layer, table.ffn_in)
-            assert linear is not None
-            linear.register_forward_hook(self._watching(row))
+            for feeder in table.ffn_feeders:
+                linear = layer.get_submodule(feeder.path)
+                linear.register_forward_hook(self._watching(row, len(feeder.sections)))
 
-    def _watching(self, row: int) -> Any:
+    def _watching(self, row: int, sections: int) -> Any:
         def hook(module: torch.nn.Module, args: Any, output: torch.Tensor) -> None:
             seen = output.detach()
-            output.register_hook(lambda gradient: self._add(row, seen, gradient))
+            output.register_hook(lambda gradient: self._add(row, sections, seen, gradient))
 
         return hook
 
     @torch.no_grad()
-    def _add(self, row: int, seen: torch.Tensor, gradient: torch.Tensor) -> None:
+    def _add(self, row: int, sections: int, seen: torch.Tensor, gradient: torch.Tensor) -> None:
         product = (seen * gradient).flatten(1, -2).sum(1)
-        product = product.unflatten(-1, (self._gates, product.shape[-1] // self._gates)).sum(-2)
+        product = product.unflatten(-1, (sections, product.shape[-1] // sections)).sum(-2)
         self._sums[row] = self._sums[row] + product if row in self._sums else product
 
     def taken(self) -> Sequence[torch.Tensor]:

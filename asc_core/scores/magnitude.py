@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import nn
 
 from asc_core import modeling
+from asc_core.scores.method import FromWeights
 from asc_core.values import PartValues
 
 if TYPE_CHECKING:
@@ -24,14 +24,14 @@ def magnitude(encoder: Encoder, seed: int = 0) -> PartValues:
     squares: dict[str, list[np.ndarray]] = {"attention": [], "ffn": []}
     rows = modeling.rows_of(encoder.model)
     for readout in encoder.readouts:
-        paths = table.feeders if readout.kind == "attention" else (table.ffn_in,)
-        stacked = table.stacked if readout.kind == "attention" else table.gates
-        columns = readout.linear.weight.detach().double().square().sum(0)
-        for path in paths:
-            feeder = modeling.submodule(rows[readout.row], path)
-            if isinstance(feeder, nn.Linear):
-                columns += feeder.weight.detach().double().square().sum(1).view(stacked, -1).sum(0)
-        squares[readout.kind].append(columns.view(readout.blocks, readout.width).sum(1).cpu().numpy())
+        total = modeling.matrix(readout.linear).detach().double().square().sum(0)
+        total = total.view(readout.blocks, readout.width).sum(1)
+        for feeder in table.feeders(readout.kind):
+            module = modeling.submodule(rows[readout.row], feeder.path)
+            if module is not None:
+                of_rows = modeling.matrix(module).detach().double().square().sum(1)
+                total += modeling.block_sums(encoder.model.config, feeder, of_rows, readout.blocks)
+        squares[readout.kind].append(total.cpu().numpy())
     sublayers = {kind: np.asarray([s.sum() for s in each]) for kind, each in squares.items()}
     return PartValues(
         heads=tuple(np.sqrt(s) for s in squares["attention"]),
@@ -57,3 +57,22 @@ def chance(encoder: Encoder, seed: int = 0) -> PartValues:
         ffn=draw(3, (len(shape.heads),))[0],
         layers=draw(4, (shape.layers,))[0],
     )
+
+
+METHODS = (
+    FromWeights(
+        id="magnitude",
+        title="Magnitude of weights",
+        description="L2 norm of the weights that go away with the part. Data-free.",
+        source="Han et al. 2015, arXiv 1506.02626, for structures",
+        values=magnitude,
+    ),
+    FromWeights(
+        id="random",
+        title="Random",
+        description="Numbers drawn by seed: what any other method must beat.",
+        source="baseline",
+        values=chance,
+        reference=True,
+    ),
+)

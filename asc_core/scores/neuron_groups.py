@@ -52,7 +52,7 @@ def neuron_groups(
             sums = moments.sums[readout.row]
             assert sums is not None
             means = (sums / moments.tokens[readout.row]).cpu().numpy()
-            norm = readout.linear.weight.detach().double().norm(dim=0).cpu().numpy()
+            norm = readout.weight.detach().double().norm(dim=0).cpu().numpy()
             found.append(_cluster(means, norm, groups, seed))
     return tuple(found)
 

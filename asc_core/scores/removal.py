@@ -22,8 +22,8 @@ from asc_core.errors import UserError
 from asc_core.gates import gated
 from asc_core.parts import BLOCKS, REMOVABLE
 from asc_core.plan.parts import flat_scores, slices
-from asc_core.progress import Progress
-from asc_core.scores.origin import origin
+from asc_core.progress import Progress, removing
+from asc_core.scores.data_fingerprint import data_fingerprint
 from asc_core.scores.streaming import replicate_weights
 from asc_core.study import SECONDS_BETWEEN_SAVES, Study
 from asc_core.tasks.base import Task
@@ -66,19 +66,19 @@ class Removal:
         """(random orders, points) mean loss of each: how far chance alone carries."""
         return np.asarray(self.chance.sum(1) / self.windows.sum())
 
-    def area(self, order: str) -> float:
+    def relative_auc(self, order: str) -> float:
         """Under the curve, relative to a random order; NaN where removing parts at random costs nothing either."""
-        return float(self._areas(order, np.ones((1, len(self.windows))))[0])
+        return float(self._relative_aucs(order, np.ones((1, len(self.windows))))[0])
 
-    def drawn_areas(self, order: str, seed: int = 0) -> np.ndarray:
-        """(replicates,) `area` on Poisson bootstrap draws of the examples, the same draws for every order.
+    def drawn_relative_aucs(self, order: str, seed: int = 0) -> np.ndarray:
+        """(replicates,) `relative_auc` on Poisson bootstrap draws of the examples, the same draws for every order.
 
         The random orders stay as they are: that there are only 3 of them is not in the interval.
         """
         weights = replicate_weights(seed, self.numbers, REPLICATES).astype(np.float64)
-        return self._areas(order, weights[weights.sum(1) > 0])
+        return self._relative_aucs(order, weights[weights.sum(1) > 0])
 
-    def _areas(self, order: str, weights: np.ndarray) -> np.ndarray:
+    def _relative_aucs(self, order: str, weights: np.ndarray) -> np.ndarray:
         """weights: (draws, examples) -> (draws,)"""
         own = self._excess(self.losses[order], weights)
         chance = self._excess(self.chance.mean(0), weights)
@@ -131,7 +131,7 @@ def remove_in_order(
     tokens = batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048)
     batches = batches_by_length(features.lengths, tokens)
     wanted = hashlib.sha256("".join(plans).encode()).hexdigest()
-    texts = origin(task, split, samples, seed)
+    texts = data_fingerprint(task, split, samples, seed)
     key = json.dumps(["removal", _STATE_VERSION, encoder.weights, task.name, texts, split, seed, tokens, wanted])
     saved = study.partial(key) if study is not None else None
     loss = np.array(saved[0]["loss"]) if saved is not None else np.zeros((len(features), len(plans)))
@@ -142,7 +142,7 @@ def remove_in_order(
         for rows in batches[done:]:
             batch = task.batch(features, rows, encoder)
             for column, plan in enumerate(plans.values()):
-                progress.step(finished, total, what)
+                progress.step(finished, total, what, removing(kind))
                 with torch.inference_mode(), gated(encoder, plan):
                     loss[rows, column] = task.loss(encoder.model(**batch.inputs), batch).cpu().numpy()
                 finished += len(rows)
@@ -150,7 +150,7 @@ def remove_in_order(
             if study is not None and time.monotonic() - last_save > SECONDS_BETWEEN_SAVES:
                 study.save_partial(key, {"loss": loss}, {"batches": done})
                 last_save, started_with = time.monotonic(), done
-        progress.step(total, total, what)
+        progress.step(total, total, what, removing(kind))
     except BaseException:
         if study is not None and done > started_with:
             study.save_partial(key, {"loss": loss}, {"batches": done})

@@ -6,18 +6,21 @@ its form for sublayers (What Matters in Transformers, 2406.15786) compare what a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from asc_core.parts import BLOCKS_OF
+from asc_core.parts import BLOCKS_OF, KINDS
 from asc_core.scores.collector import Collector, Tally
+from asc_core.scores.method import Found, FromStatistics, Means, each_part, statistics
 from asc_core.scores.streaming import Statistic
 
 if TYPE_CHECKING:
     from asc_core.probes import Readout
     from asc_core.scores.collector import BatchView, ReadoutWeights
+    from asc_core.values import Shape
 
 
 def change(
@@ -76,7 +79,7 @@ class Updates(Collector):
     def _blocks(self, readout: Readout, inputs: torch.Tensor) -> None:
         residual = self.view.sampled(self._residual)  # (rows, K, d)
         x = self.view.sampled(inputs)  # (rows, K, blocks * width)
-        along = (residual @ readout.linear.weight) * x
+        along = (residual @ readout.weight) * x
         if readout.width > 1:
             x = x.unflatten(-1, (readout.blocks, readout.width))
             along = along.view_as(x).sum(-1)
@@ -98,7 +101,7 @@ class Updates(Collector):
         return {
             f"{method}.{kind}": Statistic(self.tally.mean(f"{method}.{kind}"), "token", kind != "neurons")
             for method in ("update", "update-norm")
-            for kind in ("heads", "neurons", "attention", "ffn", "layers")
+            for kind in KINDS
         }
 
 
@@ -181,3 +184,73 @@ def similarity_of_angles(distances: np.ndarray, states: int) -> np.ndarray:
 def change_by_layer(similarity: np.ndarray) -> np.ndarray:
     """(..., L+1, L+1) -> (..., L): 1 - similarity of each layer's output to what it read."""
     return 1 - np.diagonal(similarity, offset=1, axis1=-2, axis2=-1)
+
+
+def _similarity(variant: Callable[[np.ndarray, int], np.ndarray]) -> Callable[[Means, Shape], Found]:
+    def combine(means: Means, shape: Shape) -> Found:
+        similarity = variant(next(iter(means.values())), shape.layers + 1)
+        return {"similarity": similarity, "layers": change_by_layer(similarity)}
+
+    return combine
+
+
+_ASC = "Application Specific Compression, arXiv 2409.05368"
+
+METHODS = (
+    FromStatistics(
+        id="asc-a",
+        title="ASC similarity A",
+        description="Cosine of the hidden states summed over all tokens, between every two layers. A layer's score is "
+        "1 minus the similarity of its output to its input.",
+        source=f"{_ASC}, the authors' code of 2024",
+        parts=("layers",),
+        collector=States,
+        statistics={"asc-a": "token"},
+        combine=_similarity(similarity_of_sums),
+    ),
+    FromStatistics(
+        id="asc-b",
+        title="ASC similarity B",
+        description="Mean over examples of the mean over tokens of the cosine of hidden states, between every two "
+        "layers. A layer's score is 1 minus the similarity of its output to its input.",
+        source=f"{_ASC}, the authors' code of 2026",
+        parts=("layers",),
+        collector=States,
+        statistics={"asc-b": "text"},
+        combine=_similarity(similarity_of_tokens),
+        offered=5,
+    ),
+    FromStatistics(
+        id="update",
+        title="Update (1 - cos)",
+        description="How far a part turns the residual stream: 1 - cos(x, x + what it adds), mean over tokens; for a "
+        "layer its output against its input (block influence). Heads and neurons on a sample of the tokens.",
+        source="ShortGPT, arXiv 2403.03853; sublayers: What Matters in Transformers, arXiv 2406.15786",
+        collector=Updates,
+        statistics=statistics("update", "token"),
+        combine=each_part,
+        offered=4,
+    ),
+    FromStatistics(
+        id="update-norm",
+        title="Relative norm of the update",
+        description="The length of what a part adds to the residual stream over the length of what it adds to, mean "
+        "over tokens. Heads and neurons on a sample of the tokens.",
+        source="as `update`, with the magnitude that a cosine ignores",
+        collector=Updates,
+        statistics=statistics("update-norm", "token"),
+        combine=each_part,
+    ),
+    FromStatistics(
+        id="angular",
+        title="Angular distance",
+        description="The angle between hidden states of a text's last token over pi, mean over texts, for every two "
+        "layers (similarity: 1 minus it; n layers apart in the n-th diagonal). A layer's score is that of its output "
+        "and its input.",
+        source="The Unreasonable Ineffectiveness of the Deeper Layers, Gromov et al. 2024, arXiv 2403.17887, eq. 7",
+        parts=("layers",),
+        collector=States,
+        statistics={"angular": "text"},
+        combine=_similarity(similarity_of_angles),
+    ),
+)

@@ -94,14 +94,14 @@ class Restartable:
         return self._run(inputs, probe)
 
     @contextmanager
-    def idle(self, linears: Iterable[nn.Linear]) -> Iterator[None]:
+    def idle(self, linears: Iterable[nn.Module]) -> Iterator[None]:
         """Inside the `with`, these linears of `encoder` write zeros, at no cost.
 
         For passes whose probe replaces what would have come of them.
         """
         idle = list(linears)
         for linear in idle:
-            linear.forward = partial(_zeros, linear.out_features)  # type: ignore[method-assign]
+            linear.forward = partial(_zeros, modeling.rows_of_matrix(linear))
         try:
             yield
         finally:

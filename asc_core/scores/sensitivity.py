@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
-from asc_core.parts import BLOCKS_OF, KINDS
+from asc_core.parts import BLOCKS, BLOCKS_OF, KINDS
 from asc_core.probes import Readout
-from asc_core.scores.collector import BatchView, Collector, ReadoutWeights, Tally
+from asc_core.scores.collector import BatchView, Differentiable, ReadoutWeights, Tally
+from asc_core.scores.method import Found, FromStatistics, Means, absolute, each_part, half, statistics
 from asc_core.scores.streaming import Statistic
+from asc_core.values import Shape
 
 
 def random_projection(output: Any, mask: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -38,7 +41,7 @@ def random_projection(output: Any, mask: torch.Tensor, generator: torch.Generato
     return total
 
 
-class GateGradients(Collector):
+class GateGradients(Differentiable):
     """Gate gradients of heads, neurons, sublayers and layers, for every score of the loss that the sweep was asked for.
 
     The gate of a sublayer multiplies its readout's whole input; that of a layer what it changes, so that 0 is the
@@ -53,20 +56,12 @@ class GateGradients(Collector):
     x_j (W^T dL/dy)_j = x_j dL/dx_j: no gradient of a weight is needed.
     """
 
-    differentiates = True
-
     def __init__(self, view: BatchView, weights: ReadoutWeights):
         super().__init__(view, weights)
         self.tally = Tally()
-        self.source: torch.Tensor | None = None  # where the graph begins: the input of the first readout
-        self.listening = False  # whether the loss that flows back now is this collector's
 
     def read(self, readout: Readout, inputs: torch.Tensor) -> torch.Tensor | None:
-        begins = self.source is None and not inputs.requires_grad  # else another collector has begun the graph
-        if begins:
-            inputs = inputs.detach().requires_grad_()
-        if self.source is None:
-            self.source = inputs
+        inputs, begins = self.in_graph(inputs)
         seen = inputs.detach()
         inputs.register_hook(lambda gradient: self._block(readout, seen, gradient))
         return inputs if begins else None
@@ -96,7 +91,6 @@ class GateGradients(Collector):
             self.tally.add("layers", layer, self.view.per_feature(((after - before) * gradient).sum((1, 2))[:, None]))
 
     def statistics(self) -> dict[str, Statistic]:
-        self.source = None  # its hook refers back to us: the cycle would keep memory until garbage is collected
         found = {"michel-token.heads": Statistic(self.tally.total("per-token.heads"), "token")}
         for kind in KINDS:
             g = self.tally.total(kind)
@@ -117,7 +111,6 @@ class SampledGateGradients(GateGradients):
     targets = "sampled"
 
     def statistics(self) -> dict[str, Statistic]:
-        self.source = None
         return {
             f"fisher-sampled.{kind}": Statistic(self.tally.total(kind).square(), "feature", kind != "neurons")
             for kind in KINDS
@@ -133,7 +126,6 @@ class ArgmaxGateGradients(GateGradients):
     targets = "argmax"
 
     def statistics(self) -> dict[str, Statistic]:
-        self.source = None
         return {
             f"gradient-argmax.{kind}": Statistic(self.tally.total(kind), "feature", kind != "neurons") for kind in KINDS
         }
@@ -143,8 +135,138 @@ class NeuronCrossTerms(GateGradients):
     """Mean of g_i g_j over examples for the neurons of each row: (neurons, neurons), 75 MB for 3,072 of them."""
 
     def statistics(self) -> dict[str, Statistic]:
-        self.source = None
         found = {"fisher-by-name.neurons": Statistic(self.tally.total("neurons").square(), "feature", False)}
         for row, g in enumerate(self.tally.by_place("neurons")):
             found[f"cross.neurons.{row}"] = Statistic(g.T @ g, "feature", whole=True)
         return found
+
+
+def _normalised_by_layer(means: Means, shape: Shape) -> Found:
+    """Each row's scores divided by their L2 norm."""
+    scores = each_part(means, shape)
+    for part in BLOCKS:
+        if part in scores:
+            rows = np.split(scores[part], np.cumsum(getattr(shape, part))[:-1], axis=-1)
+            tiny = np.finfo(np.float64).tiny
+            rows = [r / np.maximum(np.linalg.norm(r, axis=-1, keepdims=True), tiny) for r in rows]
+            scores[part] = np.concatenate(rows, -1)
+    return scores
+
+
+METHODS = (
+    FromStatistics(
+        id="michel",
+        title="Michel sensitivity",
+        description="Mean over examples of |dL/dm|, m a gate on the part; not normalised by layer.",
+        source="Michel et al. 2019, arXiv 1905.10650, equation 3",
+        labels="gold or own",
+        collector=GateGradients,
+        statistics=statistics("michel", "feature"),
+        combine=each_part,
+        offered=2,  # the first without a repair: benchmarks/results/trust.md
+    ),
+    FromStatistics(
+        id="michel-normalised",
+        title="Michel sensitivity, by layer",
+        description="As `michel` for heads and neurons, each layer's scores divided by their L2 norm.",
+        source="Michel et al. 2019, arXiv 1905.10650, section 4.1",
+        labels="gold or own",
+        parts=BLOCKS,
+        collector=GateGradients,
+        statistics=statistics("michel", "feature", BLOCKS),
+        combine=_normalised_by_layer,
+    ),
+    FromStatistics(
+        id="michel-token",
+        title="Michel sensitivity, by token",
+        description="The absolute value taken for each token instead of each example, mean over tokens, as the "
+        "authors' code does; heads only, not normalised by layer.",
+        source="Michel et al. 2019, the authors' code",
+        labels="gold or own",
+        parts=("heads",),
+        collector=GateGradients,
+        statistics={"michel-token.heads": "token"},
+        combine=each_part,
+    ),
+    FromStatistics(
+        id="fisher",
+        title="Fisher information",
+        description="Mean over examples of (dL/dm)^2, m a gate on the part, the gradient of each example by itself "
+        "(the authors' code squares means over batches). Details: cross.heads, (heads, heads), the mean of g_i g_j for "
+        "all heads of the encoder, row by row.",
+        source="Kwon et al. 2022, arXiv 2204.09656",
+        labels="gold or own",
+        collector=GateGradients,
+        statistics=statistics("fisher", "feature"),
+        combine=each_part,
+        details={"cross.heads": "feature"},
+        one_scale=True,
+        offered=3,
+    ),
+    FromStatistics(
+        id="taylor2",
+        title="Taylor, second order",
+        description="What the loss is expected to rise by when the part's gate g goes from 1 to 0: -dL/dg + 1/2 "
+        "(dL/dg)^2, mean over examples, with the Fisher information in place of the second derivative. Below 0: "
+        "expected to do harm.",
+        source="Optimal Brain Damage, LeCun et al. 1989; Molchanov et al. 2019, arXiv 1906.10771, equation 6, signed",
+        labels="gold or own",
+        collector=GateGradients,
+        statistics=statistics("taylor2", "feature"),
+        combine=each_part,
+        negative=True,
+    ),
+    FromStatistics(
+        id="textpruner",
+        title="TextPruner, loss",
+        description="|sum of W * dL/dW over the part's columns of the readout's weight W|, summed over all examples, "
+        "as a mean (the package takes the absolute value batch by batch). Computed without gradients of weights.",
+        source="TextPruner, Yang et al. 2022, arXiv 2203.15996",
+        labels="gold or own",
+        collector=GateGradients,
+        statistics=statistics("gradient", "feature"),
+        combine=absolute,
+        signed=each_part,
+    ),
+    FromStatistics(
+        id="textpruner-self",
+        title="TextPruner, own labels",
+        description="As `textpruner`, with the loss against the model's own decisions (argmax). Against its soft "
+        "outputs, as the package has it, the gradient of an unpruned model is 0, and so is the mean against labels "
+        "drawn from them.",
+        source="TextPruner, Yang et al. 2022, arXiv 2203.15996, section 3.2",
+        labels="own",
+        collector=ArgmaxGateGradients,
+        statistics=statistics("gradient-argmax", "feature"),
+        combine=absolute,
+        signed=each_part,
+        asked="in all",
+    ),
+    FromStatistics(
+        id="kprune-predictive",
+        title="K-prune, predictive knowledge",
+        description="1/2 mean of (dL/dm)^2, m a gate on the part, L the loss against labels drawn from the model's own "
+        "distribution: the second order of the divergence from the original model's outputs. (Against the soft outputs "
+        "themselves, as in the paper, the gradient of an unpruned model is 0.) Temperature 1.",
+        source="K-prune, Park et al. 2023, arXiv 2308.03449, section 4.2",
+        labels="own",
+        collector=SampledGateGradients,
+        statistics=statistics("fisher-sampled", "feature"),
+        combine=half,
+        asked="in all",
+    ),
+    FromStatistics(
+        id="fisher-neuron-cross",
+        title="Fisher information, cross terms of neurons",
+        description="As `fisher` for neurons. Details: cross.neurons.<row>, (neurons, neurons), the mean of g_i g_j. "
+        "Large: computed only when named.",
+        source="Kwon et al. 2022, arXiv 2204.09656, section 3.2",
+        labels="gold or own",
+        parts=("neurons",),
+        collector=NeuronCrossTerms,
+        statistics={"fisher-by-name.neurons": "feature"},
+        combine=each_part,
+        details={"cross.neurons": "feature"},
+        asked="by name",
+    ),
+)

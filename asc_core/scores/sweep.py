@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -18,18 +17,17 @@ from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.memory import Halving
-from asc_core.progress import Progress
-from asc_core.scores.collector import TOKEN_SHARE
-from asc_core.scores.margins import margins_of
-from asc_core.scores.methods import Means, Method, chosen_methods
-from asc_core.scores.origin import origin
-from asc_core.scores.settling import Settling, growing_slices
+from asc_core.progress import SCORING, Progress
+from asc_core.scores.collector import TOKEN_SHARE, Differentiable
+from asc_core.scores.data_fingerprint import data_fingerprint
+from asc_core.scores.method import Collected, FromWeights, Method, OwnPass, Request
+from asc_core.scores.methods import chosen_methods
+from asc_core.scores.ranking_stability import EarlyStop, growing_slices
 from asc_core.scores.streaming import Sums
-from asc_core.scores.surgeon import OBS, surgeon_scores
 from asc_core.scores.sweep_pass import SweepPass
 from asc_core.study import SECONDS_BETWEEN_SAVES, Study
 from asc_core.tasks.base import Targets, Task
-from asc_core.values import PartValues, Scores, Shape
+from asc_core.values import PartValues, Scores
 
 _STATE_VERSION = 2
 
@@ -58,8 +56,8 @@ def sweep(
     on it beyond rounding, but for sampled targets, whose draws belong to a batch.
     token_share: how many of the tokens are looked at for single heads and neurons (at least 2 a text).
     stop_when_settled: end after 64, 128, 256, ... examples, as soon as every method's ranking has this stability (see
-    `settling`; 0.95, say). What it was at each stop is in `Scores.details` ("stability.<kind>"). With a study, the same
-    sweep with a higher value goes on from where it ended, with 1 to the end. By default the sweep is not watched.
+    `ranking_stability`; 0.95, say). What it was at each stop is in `Scores.details` ("stability.<kind>"). With a study,
+    the same sweep with a higher value goes on from where it ended, with 1 to the end. By default it is not watched.
     study: results are saved there, and a sweep that was cancelled or killed goes on from where it was last saved.
 
     In question answering the unit is the window of a long text: each has its own loss and counts as one; in the
@@ -69,72 +67,59 @@ def sweep(
     into memory), Cancelled.
     """
     everything = chosen_methods(methods)
-    chosen = [method for method in everything if not method.by_itself]
+    chosen = [method for method in everything if isinstance(method, Collected)]
     progress = progress or Progress()
     targets = targets or ("gold" if task.labelled else "sampled")
     scores: dict[str, Scores] = {}
-    collectors = list(dict.fromkeys(m.collector for m in chosen if m.collector is not None))
-    differentiates = any(c.differentiates for c in collectors)
+    collectors = list(dict.fromkeys(m.collector for m in chosen))
+    differentiates = any(issubclass(c, Differentiable) for c in collectors)
     names = ", ".join(m.id for m in chosen if m.labels == "gold or own")
     if names and targets == "gold" and not task.labelled:
         raise UserError(f"The task {task.name} has no labels for {names}: choose targets 'sampled' or 'argmax'.")
     if collectors:
         work = SweepPass(encoder, task, task.examples(split, samples, seed), collectors, targets, seed, token_share)
-        texts = origin(task, split, samples, seed)
+        texts = data_fingerprint(task, split, samples, seed)
         settings = (encoder.weights, task.name, texts, split, seed, batch_tokens, token_share)
         needs = (targets if differentiates else "none", [c.__name__ for c in collectors])
         watched = ["growing"] if stop_when_settled is not None else []
         key = json.dumps(["sweep", _STATE_VERSION, *settings, *needs, *watched])
         tokens = batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048)
         if stop_when_settled is None:
-            batches, settling = batches_by_length(work.features.lengths, tokens), None
+            batches, early_stop = batches_by_length(work.features.lengths, tokens), None
         else:
-            batches, settling = _watched(work, tokens, chosen, stop_when_settled)
-        sums = _run(work, batches, progress, study, key, settling)
+            batches, early_stop = _watched(work, tokens, chosen, stop_when_settled)
+        sums = _run(work, batches, progress, study, key, early_stop)
+    request = Request(split, samples, seed, targets, batch_tokens, progress, study)
     for method in chosen:
-        empty = Scores(
-            method=method.id,
-            values=PartValues(),
-            shape=encoder.shape,
-            weights=encoder.weights,
-            task=task.name,
-            split=split,
-            examples=0,
-            seed=seed,
-            labels=method.labels_used(targets),
+        notes, details = work.features.remarks(len(work.examples)), {}
+        if early_stop is not None:
+            notes = " ".join(filter(None, (notes, early_stop.note)))
+            details = early_stop.details(method.id)
+        examples = len(work.examples) if early_stop is None else early_stop.examples
+        labels = method.labels_used(targets)
+        empty = request.scores(
+            method.id, encoder, task, PartValues(), examples, labels=labels, notes=notes, details=details
         )
-        if method.from_weights is not None:
-            scores[method.id] = replace(empty, values=method.from_weights(encoder, seed))
-        else:
-            remarks = work.features.remarks(len(work.examples))
-            gathered = replace(empty, examples=len(work.examples), notes=remarks, texts=texts)
-            if settling is not None:
-                notes = " ".join(filter(None, (remarks, settling.note)))
-                details = settling.details(method.id)
-                gathered = replace(gathered, examples=settling.examples, notes=notes, details=details)
-            scores[method.id] = _with_result(gathered, method, sums)
+        scores[method.id] = method.fill(empty, sums)
+    for free in (method for method in everything if isinstance(method, FromWeights)):
+        scores[free.id] = request.scores(free.id, encoder, task, free.values(encoder, seed), 0)
     if study is not None:
         for result in scores.values():
             study.save_scores(result)
-        if collectors and not (settling is not None and settling.stopped_early):
+        if collectors and not (early_stop is not None and early_stop.stopped_early):
             study.drop_partial(key)
-    if any(method.by_itself for method in everything):
-        scores[OBS] = surgeon_scores(
-            encoder,
-            task,
-            split=split,
-            samples=samples,
-            seed=seed,
-            batch_tokens=batch_tokens,
-            progress=progress,
-            study=study,
-        )
+    for run in dict.fromkeys(method.run for method in everything if isinstance(method, OwnPass)):
+        found = run(encoder, task, request)
+        scores |= found
+        if study is not None:
+            for result in found.values():
+                study.save_scores(result)
     return {method.id: scores[method.id] for method in everything}
 
 
 def _watched(
     work: SweepPass, tokens: int, methods: Sequence[Method], stop_at: float
-) -> tuple[list[np.ndarray], Settling]:
+) -> tuple[list[np.ndarray], EarlyStop]:
     """Batches in slices of a growing number of examples, and what decides after each slice whether to stop."""
     batches: list[np.ndarray] = []
     ends: list[int] = []
@@ -143,7 +128,7 @@ def _watched(
         batches += [rows[batch] for batch in batches_by_length(work.features.lengths[rows], tokens)]
         ends.append(len(batches))
         examples.append(len(np.unique(work.features.example[rows])) + (examples[-1] if examples else 0))
-    return batches, Settling(methods, work.encoder.shape, ends, examples, stop_at)
+    return batches, EarlyStop(methods, work.encoder.shape, ends, examples, stop_at)
 
 
 def _run(
@@ -152,7 +137,7 @@ def _run(
     progress: Progress,
     study: Study | None,
     key: str,
-    settling: Settling | None,
+    early_stop: EarlyStop | None,
 ) -> Sums:
     """Add up all batches, from where an earlier run was saved. On Cancelled the state is saved too."""
     saved = study.partial(key) if study is not None else None
@@ -162,21 +147,21 @@ def _run(
     finished = sum(map(len, batches[:done]))
     started_with = done
     halving = Halving(work.encoder.device, work.features.lengths)
-    if settling is not None:
-        settling.curve = saved[1]["curve"] if saved is not None else []
+    if early_stop is not None:
+        early_stop.curve = saved[1]["curve"] if saved is not None else []
 
     def save() -> None:
         assert study is not None
-        curve = {} if settling is None else {"curve": settling.curve}
+        curve = {} if early_stop is None else {"curve": early_stop.curve}
         study.save_partial(key, sums.arrays, {"batches": done, **curve})
 
     try:
         for batch in batches[done:]:
-            if settling is not None and settling.settled(done, sums):
+            if early_stop is not None and early_stop.should_stop(done, sums):
                 if study is not None:
                     save()
                 break
-            progress.step(finished, total, what)
+            progress.step(finished, total, what, SCORING)
             before = sums.arrays
             try:
                 for _ in halving.run(batch, lambda rows: work.add(rows, sums)):
@@ -190,77 +175,11 @@ def _run(
                 save()
                 started_with, last_save = done, time.monotonic()
         else:
-            if settling is not None:
-                settling.settled(done, sums)  # for the last point of its curve
-        progress.step(finished, total, what)
+            if early_stop is not None:
+                early_stop.should_stop(done, sums)  # for the last point of its curve
+        progress.step(finished, total, what, SCORING)
     except BaseException:
         if study is not None and done > started_with:
             save()
         raise
     return sums
-
-
-def _with_result(scores: Scores, method: Method, sums: Sums) -> Scores:
-    """Fill in values, low, high, similarity and details."""
-    if method.from_sums is not None:
-        found, margins = method.from_sums(sums, scores.shape, scores.seed)
-        below, above = ({part: found[part] + sign * m for part, m in margins.items()} for sign in (-1, 1))
-        return replace(
-            scores,
-            values=_parts(found, scores.shape),
-            low=_parts(below, scores.shape),
-            high=_parts(above, scores.shape),
-            similarity=found.get("similarity"),
-        )
-    assert method.combine is not None
-    units, shape = method.statistics or {}, scores.shape
-    means = {name: sums.mean(name, unit) for name, unit in units.items()}
-    values, inner = method.combine(means, shape), method.signed or method.combine
-    replicated = {name: sums.replicate_means(name, unit) for name, unit in units.items() if sums.replicated(name)}
-    low: dict[str, np.ndarray] = {}
-    high: dict[str, np.ndarray] = {}
-    for part, drawn in (inner(replicated, shape) if replicated else {}).items():
-        low[part], high[part] = np.percentile(drawn, (2.5, 97.5), axis=0)
-    for ends, sign in ((low, -1), (high, 1)):
-        ends |= _normal_ends(method, sums, inner(means, shape), sign)
-    if method.signed is not None:
-        low, high = _folded(low, high)
-    return replace(
-        scores,
-        values=_parts(values, shape),
-        low=_parts(low, shape),
-        high=_parts(high, shape),
-        similarity=values.get("similarity"),
-        details={**scores.details, **_details(method, sums)},
-    )
-
-
-def _details(method: Method, sums: Sums) -> dict[str, np.ndarray]:
-    return {name: sums.mean(name, unit) for prefix, unit in method.details.items() for name in sums.names(prefix)}
-
-
-def _folded(low: Means, high: Means) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Intervals of absolute values from those of the signed numbers."""
-    return (
-        {part: np.maximum(np.maximum(low[part], -high[part]), 0) for part in low},
-        {part: np.maximum(np.abs(low[part]), np.abs(high[part])) for part in low},
-    )
-
-
-def _normal_ends(method: Method, sums: Sums, values: Means, sign: int) -> dict[str, np.ndarray]:
-    """One end of the interval of those parts whose statistics have no replicates."""
-    least = -np.inf if method.negative or method.signed is not None else 0
-    return {part: np.maximum(values[part] + sign * m, least) for part, m in margins_of(method, sums, values).items()}
-
-
-def _parts(values: Means, shape: Shape) -> PartValues:
-    def rows(kind: str, counts: tuple[int, ...]) -> tuple[np.ndarray, ...] | None:
-        return tuple(np.split(values[kind], np.cumsum(counts)[:-1])) if kind in values else None
-
-    return PartValues(
-        heads=rows("heads", shape.heads),
-        neurons=rows("neurons", shape.neurons),
-        attention=values.get("attention"),
-        ffn=values.get("ffn"),
-        layers=values.get("layers"),
-    )

@@ -14,8 +14,15 @@ from torch import nn
 from asc_core.encoder import Encoder
 from asc_core.probes import probing
 from asc_core.scores.attention import reveal_attention
-from asc_core.scores.collector import SAMPLED_FEATURES, TOKEN_SHARE, BatchView, Collector, Observer, ReadoutWeights
-from asc_core.scores.sensitivity import GateGradients, random_projection
+from asc_core.scores.collector import (
+    SAMPLED_FEATURES,
+    TOKEN_SHARE,
+    BatchView,
+    Collector,
+    Differentiable,
+    Observer,
+    ReadoutWeights,
+)
 from asc_core.scores.streaming import Sums, replicate_weights
 from asc_core.tasks.base import Batch, Examples, Features, Targets, Task
 
@@ -36,7 +43,7 @@ class SweepPass:
         self.encoder = frozen(self.encoder)
         self.features: Features = self.task.features(self.examples, self.encoder)
         self.weights = ReadoutWeights(self.encoder)
-        self.differentiates = any(c.differentiates for c in self.collectors)
+        self.differentiates = any(issubclass(c, Differentiable) for c in self.collectors)
         first = np.searchsorted(self.features.example, self.features.example)
         self._observer = Observer(())
         if any(c.reads_attention for c in self.collectors):
@@ -76,22 +83,24 @@ class SweepPass:
 
     def _backward(self, collectors: Sequence[Collector], output: Any, batch: Batch, rows: np.ndarray) -> None:
         """One pass for each loss, to those collectors that want it."""
-        listeners: dict[str, list[GateGradients]] = {}
-        for collector in collectors:
-            if isinstance(collector, GateGradients):
-                listeners.setdefault(collector.targets or self.targets, []).append(collector)
-        for number, (targets, group) in enumerate(listeners.items(), start=1):
+        differentiable = [c for c in collectors if isinstance(c, Differentiable)]
+        listeners: dict[Any, list[Differentiable]] = {}
+        for collector in differentiable:
+            listeners.setdefault(type(collector).own_loss or collector.targets or self.targets, []).append(collector)
+        for number, (wanted, group) in enumerate(listeners.items(), start=1):
             generator = self._generator(rows)
-            if targets == "projection":
-                loss = random_projection(output, batch.mask, generator)
+            if callable(wanted):
+                loss = wanted(output, batch, generator)
             else:
-                loss = self.task.loss(output, batch, targets, generator).sum()  # type: ignore[arg-type]
+                loss = self.task.loss(output, batch, wanted, generator).sum()
             for collector in group:
                 collector.listening = True
             assert group[0].source is not None
             torch.autograd.grad(loss, [group[0].source], retain_graph=number < len(listeners))
             for collector in group:
                 collector.listening = False
+        for collector in differentiable:
+            collector.source = None
 
 
 def frozen(encoder: Encoder) -> Encoder:

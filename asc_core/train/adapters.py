@@ -48,13 +48,9 @@ def add_adapter(encoder: Encoder, rank: int) -> peft.PeftModel:
 def _layer_linears(encoder: Encoder) -> list[str]:
     """Full names of the linears that a LoRA adapts; those that a cut left without rows or columns have nothing to."""
     table = modeling.ARCHITECTURES[encoder.architecture]
-    paths = (*table.feeders, table.attention_readout, table.ffn_in, table.ffn_readout)
-    wanted = {id(modeling.submodule(row, path)) for row in modeling.rows_of(encoder.model) for path in paths}
-    return [
-        name
-        for name, module in encoder.model.named_modules()
-        if id(module) in wanted and isinstance(module, nn.Linear) and module.weight.numel()
-    ]
+    matrices = (m for row in modeling.rows_of(encoder.model) for m in modeling.matrices(table, row).values())
+    wanted = {id(linear) for matrix in matrices for linear in modeling.plain(matrix) if linear.weight.numel()}
+    return [name for name, module in encoder.model.named_modules() if id(module) in wanted]
 
 
 def _head_modules(encoder: Encoder) -> list[str]:

@@ -149,7 +149,7 @@ class Seen(Probe):
         self.states: list[torch.Tensor] = []
 
     def look(self, batch: Batch) -> None:
-        handle = self._value_linear().register_forward_hook(self._keep) if self.related else None
+        handle = self._values()[0].register_forward_hook(self._keep) if self.related else None
         try:
             with probing(self):
                 self.output = self.encoder.model(**batch.inputs)
@@ -160,18 +160,12 @@ class Seen(Probe):
     def leave(self, layer: int, before: torch.Tensor, after: torch.Tensor) -> None:
         self.states.append(after)
 
-    def _value_linear(self) -> nn.Module:
-        """What makes the values, or queries, keys and values side by side."""
-        row = modeling.rows_of(self.encoder.model)[self.encoder.shape.rows[-1]]
-        paths = modeling.ARCHITECTURES[self.encoder.architecture].feeders
-        named = [path for path in paths if path.rpartition(".")[2].startswith(("v", "Wqkv"))]
-        found = modeling.submodule(row, named[-1])
-        assert found is not None
-        return found
+    def _values(self) -> tuple[nn.Module, slice]:
+        encoder = self.encoder
+        return modeling.value_rows(encoder.model, modeling.rows_of(encoder.model)[encoder.shape.rows[-1]])
 
     def _keep(self, module: nn.Module, args: Any, output: torch.Tensor) -> None:
-        stacked = modeling.ARCHITECTURES[self.encoder.architecture].stacked
-        self.values = output.chunk(stacked, dim=-1)[-1]
+        self.values = output[..., self._values()[1]]
 
 
 def soft_targets(
@@ -248,7 +242,6 @@ def matching_layers(student: Encoder, teacher: Encoder) -> tuple[int, ...]:
 
 def _recorded(encoder: Encoder) -> tuple[list[int], int]:
     """(its layers in numbers of the uncut model, how many that has)"""
-    record = getattr(encoder.model.config, "asc_cut", None)
-    if record is None:
-        return list(range(encoder.shape.layers)), encoder.shape.layers
-    return list(record["layers"]), record["dense"]["num_hidden_layers"]
+    record = getattr(encoder.model.config, "asc", None)
+    depth = record["dense"].get("num_hidden_layers") if record else None
+    return list(modeling.origin(encoder.model.config).layers), depth or encoder.shape.layers

@@ -10,6 +10,7 @@ import torch
 
 from asc_core import modeling
 from asc_core.encoder import HEADS, Encoder
+from asc_core.errors import UserError
 from asc_core.loading import load_encoder
 from asc_core.tasks.base import Task
 from asc_core.tasks.heads import head_fits
@@ -32,9 +33,11 @@ def with_head_for(encoder: Encoder, task: Task, seed: int = 0) -> Encoder:
     config = loadable_config(encoder)
     _describe_head(config, task)
     auto = HEADS[task.head]
-    is_cut = getattr(config, "asc_cut", None) is not None
-    classes = modeling.compact_classes(encoder.architecture)
-    model_class = classes[auto] if is_cut else modeling.uncut_class(encoder.architecture, auto)
+    made = modeling.compact_class if modeling.needs_compact_class(config) else modeling.uncut_class
+    try:
+        model_class = made(encoder.architecture, auto)
+    except ValueError as error:
+        raise UserError(f"{encoder.name} cannot get the head that {task.name} needs: {error}.") from None
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = model_class(config)
@@ -49,14 +52,12 @@ def loadable_config(encoder: Encoder) -> Any:
     """
     config = encoder.model.config
     name = type(encoder.model).__name__
-    if getattr(config, "asc_cut", None) is None:
+    if not modeling.needs_compact_class(config):
         config = copy.deepcopy(config)
     else:
-        classes: dict[str, Any] = modeling.compact_classes(encoder.architecture)
-        name = classes[HEADS[encoder.head]].__name__
-        config = classes["AutoConfig"].from_dict(
-            config.to_dict() | {"model_type": modeling.COMPACT + encoder.architecture}
-        )
+        name = modeling.compact_class(encoder.architecture, HEADS[encoder.head]).__name__
+        config_class: Any = modeling.compact_class(encoder.architecture, "AutoConfig")
+        config = config_class.from_dict(config.to_dict() | {"model_type": modeling.COMPACT + encoder.architecture})
     config.architectures = [name]
     return config
 

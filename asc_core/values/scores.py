@@ -96,7 +96,7 @@ class Scores:
     low, high: the ends of a 95 % interval over examples, where the method has one.
     similarity: (L+1, L+1), ASC's matrix over the embedding output and each layer's output, where the method has one.
     details: further named arrays of a method, described there. texts: fingerprint of those it was made from, see
-    `scores.origin`; "" where none were needed, or by an earlier version.
+    `scores.data_fingerprint`; "" where none were needed, or by an earlier version.
     """
 
     method: str

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from asc_core.progress import Progress
 from asc_core.scores import sweep
-from asc_core.scores.needs import head_shares
+from asc_core.scores.task_specificity import head_shares
 from asc_core.study import Study
 from asc_core.tasks import Task
 from asc_core.values import Scores
@@ -69,10 +69,11 @@ def yielding(job: Job, jobs: Jobs) -> Progress:
     """The job's progress, waiting while a cut is measured: both at once would be slow, and a latency would be wrong."""
 
     def report(done: int, total: int, what: str) -> None:
-        job.progress.step(done, total, what)
+        job.progress.step(done, total, what, progress.phase)
         jobs.yield_to(job, FOREGROUND)
 
-    return Progress(report, job.progress.cancel)
+    progress = Progress(report, job.progress.cancel)
+    return progress
 
 
 def calibration_split(task: Task) -> str:

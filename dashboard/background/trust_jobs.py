@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 
 from asc_core.batches import BATCH_TOKENS, batches_by_length
-from asc_core.progress import Progress
-from asc_core.scores.trust import TrustReport, trust_in_study
+from asc_core.progress import ABLATING, Progress
+from asc_core.scores.faithfulness import faithfulness_in_study
+from asc_core.scores.faithfulness_report import FaithfulnessReport
 from asc_core.study import Study
 from dashboard.background.application_jobs import open_job
 from dashboard.background.jobs import Job, Jobs
-from dashboard.background.phases import without_task
 from dashboard.background.scoring_jobs import calibration_split, yielding
 from dashboard.background.work_estimate import WorkEstimate
 from dashboard.state import kept
@@ -29,13 +29,13 @@ def trust_job(
     held_out: int,
     work_estimate: WorkEstimate,
     jobs: Jobs,
-) -> Callable[[Job], TrustReport]:
-    """`trust_in_study`; goes on where an earlier run with the same numbers of examples was stopped.
+) -> Callable[[Job], FaithfulnessReport]:
+    """`faithfulness_in_study`; goes on where an earlier run with the same numbers of examples was stopped.
 
     work_estimate: what its progress is measured by.
     """
 
-    def work(job: Job) -> TrustReport:
+    def work(job: Job) -> FaithfulnessReport:
         progress = yielding(job, jobs)
         progress.step(0, round(work_estimate.total), "loading")
         encoder, task = models.encoder(application), models.task(application)
@@ -43,9 +43,12 @@ def trust_job(
         kept.trust_run(study, application).set(kept.TrustRun(samples, held_out))
 
         def report(done: int, total: int, what: str) -> None:
-            progress.step(round(work_estimate.done(done, total, what)), round(work_estimate.total), without_task(what))
+            phase = measuring.phase
+            said = "switching parts off" if phase == ABLATING else phase
+            progress.step(round(work_estimate.done(done, total, phase)), round(work_estimate.total), said, phase)
 
-        found = trust_in_study(
+        measuring = Progress(report, job.progress.cancel)
+        found = faithfulness_in_study(
             encoder,
             task,
             study,
@@ -53,7 +56,7 @@ def trust_job(
             held_out=held_out,
             split=calibration_split(task),
             curve_split="validation" if "validation" in task.splits else task.splits[0],
-            progress=Progress(report, job.progress.cancel),
+            progress=measuring,
         )
         kept.trust_run(study, application).set(None)
         return found

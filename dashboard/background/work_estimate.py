@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from asc_core.parts import SINGLE
+from asc_core.progress import removing
 from asc_core.scores.ablation import parts_of
 from asc_core.scores.removal import POINTS, RANDOM_SEEDS
 from asc_core.values import Shape
-from dashboard.background.phases import phase_of
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,11 @@ class WorkEstimate:
         layers = held_out * orders * removable / 2  # on average half of the layers are left
         return WorkEstimate(0.0 if truth_known else 1 + samples * sum(upwards), heads, layers)
 
-    def done(self, done: int, total: int, what: str) -> float:
+    def done(self, done: int, total: int, phase: str) -> float:
         """How much of all this, from what a phase reports of itself."""
         share = done / total if total else 0.0
-        match phase_of(what):
-            case "removing layers":
-                return self.ablation + self.heads + share * self.layers
-            case "removing heads":
-                return self.ablation + share * self.heads
-            case _:
-                return share * self.ablation
+        if phase == removing("layers"):
+            return self.ablation + self.heads + share * self.layers
+        if phase == removing("heads"):
+            return self.ablation + share * self.heads
+        return share * self.ablation

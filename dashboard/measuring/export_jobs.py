@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import tempfile
 import zipfile
@@ -12,34 +11,31 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asc_core.errors import UserError
-from asc_core.export import ExportReport
+from asc_core.export import FORMATS, ExportReport
+from asc_core.export.package import RECIPE_FILE
 from asc_core.recipes import Recipe
 from asc_core.recipes.deliver import deliver
 from asc_core.study import Study
 from asc_core.values import Plan
 from dashboard.background.jobs import Job
-from dashboard.measuring.build import build, mode_of
+from dashboard.measuring.build import build
 from dashboard.state.application import Application
 from dashboard.state.cut_settings import Repair, recipe_of
 from dashboard.state.loaded import LoadedModels
 
 FOLDER = "exports"
-RECIPE_FILE = "recipe.json"
-FORMATS = {
-    "compact": "Compact: as small as the cut, loads with transformers and one file of code",
-    "dense": "Dense: loads with the original's own class everywhere, cut parts are zeros",
-}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
 class Exported:
-    """recipe: the text of the recipe file."""
+    """recipe: the text of the recipe file. loading: how to load it, as Markdown."""
 
     report: ExportReport
     card: str
     command: str
     recipe: str
+    loading: str
 
 
 def folder_for(study: Study, name: str) -> Path:
@@ -57,12 +53,12 @@ def export_job(
     out: Path,
     *,
     format: str,
-    dtype: str,
+    packing: str,
     overwrite: bool,
     repair: Repair,
     transfer: bool,
 ) -> Callable[[Job], Exported]:
-    """Cut, repair, measure on test, write, reload in a fresh process, compare. The folder gets the recipe as a file."""
+    """Cut, repair, measure on test, write, reload in a fresh process, compare."""
     recipe = portable(application, plan, repair, transfer)
 
     def work(job: Job) -> Exported:
@@ -76,14 +72,13 @@ def export_job(
             recipe=recipe,
             task=task,
             format=format,
-            dtype=dtype,
+            packing=packing,
             overwrite=overwrite,
             progress=job.progress,
         )
-        text = json.dumps(recipe.to_json()) + "\n"
-        (out / RECIPE_FILE).write_text(text, encoding="utf-8")
-        again = command(application, out, format, dtype, mode_of(recipe) is not None)
-        return Exported(report, card_of(out), again, text)
+        text = (out / RECIPE_FILE).read_text(encoding="utf-8")
+        loading = FORMATS[report.format].loading(out, str(out.absolute()))
+        return Exported(report, card_of(out), command(application, out, format, packing), text, loading)
 
     return work
 
@@ -94,20 +89,10 @@ def portable(application: Application, plan: Plan, repair: Repair, transfer: boo
     return replace(recipe_of(named, repair, transfer), original=application.encoder, task=application.task)
 
 
-def command(application: Application, out: Path, format: str, dtype: str, repaired: bool) -> str:
-    """The lines that make the same directory again from the original."""
-    stored = "" if dtype == "float32" else f" --dtype {dtype}"
-    if repaired:
-        first = (
-            f"asc compress {application.encoder} --recipe {out / RECIPE_FILE} --task {application.task} -o {out.name}"
-        )
-        other = format != "compact" or stored
-        then = f"\nasc export {out.name} --task {application.task} --format {format}{stored} -o {out.name}-{format}"
-        return first + (then if other else "")
-    return (
-        f"asc export {application.encoder} --plan {out / 'plan.json'} --task {application.task} "
-        f"--format {format}{stored} -o {out.name}"
-    )
+def command(application: Application, out: Path, format: str, packing: str) -> str:
+    """The line that makes the same directory again from the original."""
+    way_out = f"--format {format} --packing {packing} -o {out.name}"
+    return f"asc compress {application.encoder} --recipe {out / RECIPE_FILE} --task {application.task} {way_out}"
 
 
 def card_of(folder: Path) -> str:

@@ -11,7 +11,7 @@ from asc_core.parts import SINGLE, headline
 from asc_core.plan import Part
 from asc_core.plan.parts import kinds_of, rows_of
 from asc_core.scores.compare import Redundancy, redundancy
-from asc_core.scores.needs import FEWEST_EXAMPLES, Needs, needs_more
+from asc_core.scores.task_specificity import FEWEST_EXAMPLES, TaskSpecificity, permutation_test
 from asc_core.study import Study
 from asc_core.values import Scores, Shape
 from dashboard.background import scoring_jobs
@@ -146,7 +146,7 @@ def pair(applications: Sequence[Application], in_view: Application) -> tuple[App
 
 def needs_of(
     study: Study, first: Application, second: Application, scored: Sequence[tuple[Application, Scores]]
-) -> Needs | None:
+) -> TaskSpecificity | None:
     """The test, where both applications' shares are known already. scored: by any method, encoders of one shape."""
     shares = [shares_of(study, one, scores) for wanted in (first, second) for one, scores in scored if one == wanted]
     if len(shares) != 2 or any(one is None or len(one) < FEWEST_EXAMPLES for one in shares):
@@ -155,7 +155,7 @@ def needs_of(
     assert a is not None
     assert b is not None
     key = ("needs", str(study.path.absolute()), first.name, second.name, *(s.weights for _, s in scored))
-    return models().memo(key, lambda: needs_more(a, b, alternative="two-sided"))
+    return models().memo(key, lambda: permutation_test(a, b, alternative="two-sided"))
 
 
 def needs_of_part(study: Study, scored: Sequence[tuple[Application, Scores]], name: str, part: Part) -> str:
@@ -205,7 +205,7 @@ def start_button(session: Session, view: MapSelection, first: Application, secon
     )
 
 
-def needs_sentence(found: Needs, first: Application, second: Application) -> str:
+def needs_sentence(found: TaskSpecificity, first: Application, second: Application) -> str:
     significant = found.adjusted < SIGNIFICANT
     more, less = int((significant & (found.difference > 0)).sum()), int((significant & (found.difference < 0)).sum())
     total, seen = len(found.p), f"{found.examples[0]:,} and {found.examples[1]:,} examples"
@@ -217,7 +217,7 @@ def needs_sentence(found: Needs, first: Application, second: Application) -> str
     )
 
 
-def needs_table(found: Needs, shape: Shape, first: Application, second: Application) -> str:
+def needs_table(found: TaskSpecificity, shape: Shape, first: Application, second: Application) -> str:
     rows = rows_of(shape, "heads")
     lines = []
     for place in np.lexsort((-np.abs(found.difference), found.adjusted))[:SHOWN]:

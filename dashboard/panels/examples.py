@@ -5,12 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from asc_core.parts import SINGLE, headline
+from asc_core.scores.ablation import ABLATIONS
 from dashboard.charts.stability import stability_chart
 from dashboard.panels.selection import MapSelection
 from dashboard.state.session import Session
 from dashboard.tables.ranking_stability import ENOUGH, Stability, stability_of
 from dashboard.text.markup import escape
-from dashboard.text.method_names import ABLATIONS, title_of
+from dashboard.text.method_names import title_of
 from dashboard.text.names import KIND_NAMES
 from dashboard.widgets.page import CHART_CONFIG
 from dashboard.widgets.theme import colours

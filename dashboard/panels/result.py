@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
+from asc_core.progress import CALIBRATING, REPAIRING
 from asc_core.recipes import Recipe
 from asc_core.values import Plan
 from dashboard.background.jobs import Job
-from dashboard.background.phases import phase_of
 from dashboard.measuring.build import calibrate_job, mode_of, needs_calibration
 from dashboard.measuring.latency import speed_job, speed_key, speed_of
 from dashboard.measuring.measure_job import measure_job, measured_enough
@@ -118,12 +118,11 @@ def doing_now(job: Job | None) -> str:
     """What precedes the first estimate, in words."""
     if job is None:
         return ""
-    done, total, what = job.reported
+    done, total, _ = job.reported
     share = f", {100 * done / total:.0f} %" if total > 1 else ""
-    phase = phase_of(what)
-    if phase == "calibrating" or job.lane == "calibrate":
+    if job.progress.phase == CALIBRATING or job.lane == "calibrate":
         return f"calibrating the repair, once for all cuts{share}"
-    return f"repairing{share}" if phase == "repairing" else ""
+    return f"repairing{share}" if job.progress.phase == REPAIRING else ""
 
 
 def calibration(session: Session, measurements: Measurements, recipe: Recipe) -> Job:

@@ -7,6 +7,8 @@ from typing import Any
 import streamlit as st
 
 from asc_core.scores import METHODS
+from asc_core.scores.method import OwnPass
+from asc_core.scores.methods import offered
 from asc_core.study import Study
 from dashboard.background import scoring_jobs
 from dashboard.state import kept
@@ -17,7 +19,6 @@ from dashboard.text import numbers
 from dashboard.widgets.page import all_jobs, models
 
 SAMPLES = (128, 256, 512, 1024, 2048)
-USUAL_METHODS = ("michel", "fisher", "obs", "update", "asc-b")
 
 
 def panel(session: Session, applications: list[Application], index: list[dict[str, Any]]) -> None:
@@ -25,11 +26,11 @@ def panel(session: Session, applications: list[Application], index: list[dict[st
     methods_column.multiselect(
         "Methods",
         list(METHODS),
-        default=[m for m in USUAL_METHODS if m in METHODS],
+        default=offered(),
         format_func=lambda m: METHODS[m].title,
         key="score-methods",
-        help="All chosen methods share one pass over the texts, so several cost hardly more than one; only optimal "
-        "brain surgeon needs a pass of its own.",
+        help="The chosen methods share one pass over the texts, so several cost hardly more than one; only these need "
+        f"a pass of their own: {', '.join(m.title for m in METHODS.values() if isinstance(m, OwnPass))}.",
     )
     samples_column.selectbox(
         "Examples", SAMPLES, index=SAMPLES.index(512), key="score-samples", format_func=numbers.thousands

@@ -199,16 +199,16 @@ def plan_of(settings: CutSettings, scores: Scores, cost_model: CostModel, fixed:
                 settings.budget,
                 level=settings.level,
                 min_heads=min_heads,
-                forced_kept=kept,
-                forced_cut=cut,
-                multiple=settings.multiple,
+                keep_parts=kept,
+                remove_parts=cut,
+                round_to=settings.multiple,
             )
         case "threshold" if scores.similarity is not None and settings.level == "layers":
-            return asc_greedy(scores, settings.similarity, forced_kept=kept, forced_cut=cut)
+            return asc_greedy(scores, settings.similarity, keep_parts=kept, remove_parts=cut)
         case "threshold":
             limits = thresholds(settings, scores)
             return by_threshold(
-                scores, limits, kinds=tuple(limits), min_heads=min_heads, forced_kept=kept, forced_cut=cut
+                scores, limits, kinds=tuple(limits), min_heads=min_heads, keep_parts=kept, remove_parts=cut
             )
         case "share":
             return by_share(
@@ -217,8 +217,8 @@ def plan_of(settings: CutSettings, scores: Scores, cost_model: CostModel, fixed:
                 settings.keep_neurons if scores.values.neurons is not None else None,
                 scope="global" if settings.everywhere else "layer",
                 min_heads=min_heads,
-                forced_kept=kept,
-                forced_cut=cut,
+                keep_parts=kept,
+                remove_parts=cut,
             )
         case _:
             if fixed is None:
@@ -250,9 +250,9 @@ def smallest_keep(settings: CutSettings, scores: Scores, cost_model: CostModel) 
         settings.budget,
         level=settings.level,
         min_heads=settings.min_heads if settings.level == "blocks" else 0,
-        forced_kept=tuple(settings.kept),
-        forced_cut=tuple(settings.cut),
-        multiple=settings.multiple,
+        keep_parts=tuple(settings.kept),
+        remove_parts=tuple(settings.cut),
+        round_to=settings.multiple,
     )
     return min(1.0, math.ceil(least / FINEST_STEP - 1e-9) * FINEST_STEP)
 

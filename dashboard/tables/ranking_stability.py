@@ -8,19 +8,17 @@ the scores' intervals, as if each part's error were its own; where parts have er
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from asc_core.plan.parts import flat_scores, kinds_of
-from asc_core.scores.settling import FEWEST_PARTS, fresh_correlation, stability_curve
+from asc_core.scores.ranking_stability import FEWEST_PARTS, fresh_correlation, stability_curve
 from asc_core.scores.streaming import NORMAL_QUANTILE
 from asc_core.values import Scores
 
 ENOUGH = 0.95
 _DRAWS = 40
-_STOPPED = re.compile(r"Stopped after (\d+) of (\d+) examples")
 
 
 @dataclass(frozen=True)
@@ -65,9 +63,3 @@ def stability_of(scores: Scores, kind: str) -> Stability | None:
     half = np.where(low > 0, (high - low) / 2, high - flat)  # many scores cannot be negative, nor their lower ends
     drawn = flat + half / NORMAL_QUANTILE * noise
     return Stability(scores.method, np.array([scores.examples]), np.array([fresh_correlation(drawn)]), False)
-
-
-def stopped_early(scores: Scores) -> tuple[int, int] | None:
-    """(examples done, examples there are) of a sweep that ended because its rankings had settled."""
-    found = _STOPPED.search(scores.notes)
-    return (int(found[1]), int(found[2])) if found else None

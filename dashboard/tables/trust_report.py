@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ValidationError, model_validator
 
-from asc_core.scores.trust import BASELINES, trust_key
+from asc_core.scores.ablation import ABLATIONS
+from asc_core.scores.faithfulness import report_key
+from asc_core.scores.methods import is_reference
 from asc_core.study import Study
-from dashboard.text.method_names import ABLATIONS, in_order
+from dashboard.text.method_names import in_order
 from dashboard.text.names import KIND_NAMES
 
 Interval = tuple[float, float]
@@ -36,7 +38,7 @@ class Judged(BaseModel):
 
     @property
     def baseline(self) -> bool:
-        return self.method in BASELINES
+        return is_reference(self.method)
 
 
 class Seen(BaseModel):
@@ -50,7 +52,7 @@ class Belief(BaseModel):
 
 
 class Report(BaseModel):
-    """`TrustReport.to_json`, as a study keeps it."""
+    """`FaithfulnessReport.to_json`, as a study keeps it."""
 
     task: str
     weights: str
@@ -103,7 +105,7 @@ class Report(BaseModel):
 
 def report_of(study: Study, weights: str | None, task: str) -> Report | None:
     """None where nothing was measured, or what is stored is no such report (another version's)."""
-    stored = study.get(trust_key(weights, task)) if weights else None
+    stored = study.get(report_key(weights, task)) if weights else None
     try:
         return Report.model_validate(stored) if stored is not None else None
     except ValidationError:

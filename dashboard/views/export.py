@@ -10,11 +10,11 @@ from pathlib import Path
 import streamlit as st
 
 from asc_core.errors import UserError
+from asc_core.export import FORMATS
+from asc_core.export.package import RECIPE_FILE
 from asc_core.values import Plan
 from dashboard.background.jobs import Job
 from dashboard.measuring.export_jobs import (
-    FORMATS,
-    RECIPE_FILE,
     Exported,
     export_job,
     exports_of,
@@ -108,13 +108,13 @@ def form(session: Session, candidates: list[Candidate]) -> None:
     title = st.selectbox("Cut", titles, key="export-candidate")
     chosen = candidates[titles.index(title)]
     summary(session, chosen)
-    format = st.radio("Format", list(FORMATS), format_func=FORMATS.__getitem__, key="export-format")
-    dtype = st.segmented_control(
+    format = st.radio("Format", list(FORMATS), format_func=titled, key="export-format")
+    packing = st.segmented_control(
         "Weights stored as",
-        ["float32", "float16"],
-        default="float32",
+        FORMATS[format].packings,
+        default=FORMATS[format].packings[0],
         required=True,
-        key="export-dtype",
+        key=f"export-packing-{format}",
         help="float16 halves the file; loaded with dtype=torch.float32 it computes as before, up to rounding.",
     )
     pinned = title if title in session.study.pins else chosen.plan.key[:6]
@@ -135,13 +135,17 @@ def form(session: Session, candidates: list[Candidate]) -> None:
                 chosen.plan,
                 out,
                 format=format,
-                dtype=dtype,
+                packing=packing,
                 overwrite=overwrite,
                 repair=chosen.repair,
                 transfer=chosen.transfer,
             )
             all_jobs().start(session.id, "export", str(out), f"Exporting {name.strip()}", work, alone=True)
             st.rerun()
+
+
+def titled(format: str) -> str:
+    return f"{FORMATS[format].title}: {FORMATS[format].about}"
 
 
 def summary(session: Session, chosen: Candidate) -> None:
@@ -195,9 +199,8 @@ def explain() -> None:
             "<p class='asc-kicker'>What happens</p><div class='asc-small'>The cut model and the original are measured "
             "once on the <b>test</b> split (validation where there is none) for the model card. The weights, "
             "tokenizer, plan and card are written, loaded again <b>in a fresh process</b>, and its outputs compared "
-            "with those of the model here. Only then does the folder get its name. Any difference of 0.0001 or more, "
-            "a full disk or a cancel leaves nothing "
-            "behind.</div>"
+            "with those of the model here. Only then does the folder get its name. A larger difference than the format "
+            "allows, a full disk or a cancel leaves nothing behind.</div>"
         )
 
 
@@ -211,7 +214,7 @@ def report(job: Job) -> None:
             f"<div class='asc-figures'><span>largest difference of outputs <b>{difference}</b> "
             f"on {done.report.checked_texts} texts, in a {escape(done.report.checked_in)}</span>"
             f"<span>size <b>{numbers.size(done.report.bytes)}</b></span>"
-            f"<span>weights <b>{escape(done.report.dtype)}</b></span></div>"
+            f"<span>weights <b>{escape(done.report.packing)}</b></span></div>"
         )
         with st.container(horizontal=True, vertical_alignment="center"):
             download(folder, "export-download", primary=True)
@@ -223,17 +226,7 @@ def report(job: Job) -> None:
     with again:
         st.code(done.command, language="bash", wrap_lines=True)
     with load:
-        st.code(loading(folder), language="python")
-
-
-def loading(folder: Path) -> str:
-    return (
-        "from asc_core import load_encoder\n\n"
-        f"encoder = load_encoder({str(folder.absolute())!r})\n"
-        "model, tokenizer = encoder.model, encoder.tokenizer\n\n"
-        "# With transformers alone, see the model card: it names the class and says whether code beside the\n"
-        "# weights has to be trusted."
-    )
+        st.markdown(done.loading)
 
 
 def download(folder: Path, key: str, primary: bool = False) -> None:

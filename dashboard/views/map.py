@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from asc_core.scores.methods import offered
 from asc_core.values import Scores
+from dashboard.charts.grid import COLUMNS
 from dashboard.charts.heatmap import Panel
 from dashboard.panels import across, agreement, examples, maps, parts, selected_part, trust
 from dashboard.panels.selection import MapSelection
@@ -40,7 +42,6 @@ PANELS = {
     "across": ("Across applications", across.panel),
 }
 LOW_SHARE = 0.3
-PREFERRED = ("michel", "fisher")  # what benchmarks/results/trust.md believes
 
 
 def page() -> None:
@@ -70,7 +71,7 @@ def page() -> None:
 def controls(session: Session, scored: dict[str, list[tuple[Application, Scores]]]) -> str:
     methods = list(scored)
     if session.method not in methods:
-        session.method = next((m for m in PREFERRED if m in methods), methods[0])
+        session.method = next(iter(offered(methods, parts=COLUMNS)), methods[0])
     if st.session_state.get("map-method") not in methods:
         st.session_state["map-method"] = session.method
     choice, view, colour, low = st.columns([4, 6, 3, 4], vertical_alignment="bottom")

@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from asc_core.scores.ranking_stability import stopped_early
 from asc_core.study import Study
 from dashboard.background.application_jobs import facts_job, facts_of
 from dashboard.panels import add_application, application_card, score_form
@@ -13,7 +14,6 @@ from dashboard.state import stored_scores
 from dashboard.state.application import Application
 from dashboard.state.applications import applications_of
 from dashboard.state.session import Session
-from dashboard.tables.ranking_stability import stopped_early
 from dashboard.widgets.page import (
     all_jobs,
     errors_in_page,

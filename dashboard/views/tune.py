@@ -10,7 +10,8 @@ import streamlit as st
 
 from asc_core.errors import UserError
 from asc_core.plan import CostModel, Part
-from asc_core.scores.origin import of_these_texts
+from asc_core.scores.data_fingerprint import is_current
+from asc_core.scores.methods import offered
 from asc_core.values import Plan, Scores
 from dashboard.background.application_jobs import open_job
 from dashboard.charts.cut import ByHand, cut_map, score_histogram
@@ -39,7 +40,6 @@ from dashboard.widgets.page import (
 from dashboard.widgets.theme import colours
 
 MAP_HEIGHT = 318
-PREFERRED = ("obs", "michel", "fisher")  # by benchmarks/results/quality.json and trust.md
 
 
 def page() -> None:
@@ -65,7 +65,7 @@ def page() -> None:
             icon=":material/difference:",
         )
     outdated = [
-        method for method, scores in scored.items() if not of_these_texts(scores, measurements.models.task(application))
+        method for method, scores in scored.items() if not is_current(scores, measurements.models.task(application))
     ]
     if outdated:
         st.warning(
@@ -149,7 +149,7 @@ def timed(session: Session, application: Application, costs: CostModel) -> CostM
 def current_settings(session: Session, measurements: Measurements, scored: dict[str, Scores]) -> CutSettings:
     settings, application = session.settings, measurements.application
     if settings is None or settings.application != application.name or settings.method not in scored:
-        preferred = next((m for m in PREFERRED if m in scored), next(iter(scored)))
+        preferred = next(iter(offered(scored)), next(iter(scored)))
         method = session.method if session.method in scored else preferred
         settings = replace(
             settings or CutSettings(application.name, method), application=application.name, method=method

@@ -12,8 +12,8 @@ from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from asc_core.errors import UserError
+from asc_core.progress import SCORING
 from dashboard.background.jobs import Job, Jobs, Work, active
-from dashboard.background.phases import shown
 from dashboard.charts.palette import Scale
 from dashboard.state import session as sessions
 from dashboard.state.loaded import LoadedModels
@@ -126,8 +126,9 @@ def progress_text(job: Job) -> str:
     done, total, what = job.reported
     left = job.seconds_left
     rest = f", {_duration(left)} left" if left is not None and left > 2 else ""
+    said = "" if job.progress.phase == SCORING else f" {what}"  # the title says what is scored
     counted = f" {done:,} of {total:,}" if total > 3 else ""
-    return f"{job.title}: {shown(what)}{counted}{rest}"
+    return f"{job.title}:{said}{counted}{rest}"
 
 
 def running_work(session: Session, lanes: tuple[str, ...] = ("score", "export", "explore")) -> None:

@@ -104,7 +104,7 @@ def test_knowledge_is_measured_as_defined(monkeypatch: pytest.MonkeyPatch) -> No
     for number, found in enumerate(scores, start=1):
         readout = pruned.readouts[number]
         place = (readout.kind, readout.row)
-        written = readout.linear.weight.detach().square().mean(0)
+        written = readout.weight.detach().square().mean(0)
         columns = predictive[place] / features + 2.5e-4 * squares[place] * written / calibration.tokens
         blocks = columns.view(readout.blocks, -1).mean(1)
         wanted = blocks * (64 / 3 if readout.kind == "attention" else 1 / 2)

@@ -74,7 +74,7 @@ def test_flap_standardises_fluctuations_in_each_sublayer_and_then_compares_all_h
     columns = columns_of(encoder, ground.calibration)
     ranked = []
     for readout in encoder.readouts:
-        weight = readout.linear.weight.detach().numpy().astype(np.float64)
+        weight = readout.weight.detach().numpy().astype(np.float64)
         drive = columns.variances[readout.kind, readout.row].numpy() * np.square(weight).sum(0)
         standard = (drive - drive.mean()) / drive.std(ddof=1)
         kind = "heads" if readout.kind == "attention" else "neurons"

@@ -76,7 +76,7 @@ def test_neurons_that_others_can_replace_are_replaced_exactly(mode: Mode) -> Non
     encoder = tiny()
     readout = encoder.readouts[1]
     with torch.no_grad():  # neuron 1 does what neuron 0 does: its work can move there without loss
-        feeder = modeling.submodule(encoder._rows[0], modeling.ARCHITECTURES["bert"].ffn_in)
+        feeder = modeling.feeding(modeling.ARCHITECTURES["bert"], encoder._rows[0], "ffn")[0]
         feeder.weight[1], feeder.bias[1] = feeder.weight[0], feeder.bias[0]
     plan = Plan.full(encoder.shape).drop(0, neuron=1)
     calibration = calibrate(encoder, TASK, moments=True)
@@ -85,7 +85,7 @@ def test_neurons_that_others_can_replace_are_replaced_exactly(mode: Mode) -> Non
     wanted = logits(encoder, inputs)
     assert float((logits(cut, inputs) - wanted).abs().max()) > 1e-2
     assert float((logits(repaired, inputs) - wanted).abs().max()) < 2e-3
-    assert readout.linear.weight.shape[1] == encoder.shape.neurons[0]
+    assert readout.weight.shape[1] == encoder.shape.neurons[0]
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -90,7 +90,7 @@ def test_mask_tuning_never_raises_what_it_minimises_at_any_readout(architecture:
     for number, site in enumerate(bottom_up(by_hand, plan.layers, calibration, Progress(), "")):
         if number == len(encoder.readouts) - 1:
             break  # fitted to first tokens alone
-        weight, bias, fit = site.readout.linear.weight.T, site.readout.linear.bias, Fit(bias=False)
+        weight, bias, fit = site.readout.weight.T, site.readout.bias, Fit(bias=False)
         for seen in site.seen:
             real = seen.text.real
             wanted = seen.wanted[real] - (0 if bias is None else bias)
@@ -173,7 +173,7 @@ def test_reconstruction_is_the_least_squares_that_numpy_finds(architecture: str)
     for number, readout in enumerate(found.readouts):
         # What lies below is as `found` has it, so its inputs there are those that this readout was solved on.
         x, written = everything_seen(found, calibration, readout.kind, number // 2)
-        weight, bias = readout.linear.weight, readout.linear.bias
+        weight, bias = readout.weight, readout.bias
         own = x @ weight.T + (0 if bias is None else bias)
         target = wanted_sums(calibration, readout.kind, plan.layers[number // 2]) - (written - own)
         target = target if bias is None else target - bias

@@ -8,6 +8,7 @@ import numpy as np
 
 from asc_core.plan import CostModel
 from asc_core.values import Estimate, PartValues, Scores, Shape
+from tests.plan.builders import counts_of
 
 SHAPE = Shape("bert", hidden=24, head_width=6, heads=(4, 4, 4), neurons=(20, 20, 20), rows=(0, 1, 2))
 UNEVEN = Shape("bert", hidden=24, head_width=6, heads=(4, 2, 0), neurons=(20, 5, 0), rows=(0, 1, 2))
@@ -63,7 +64,18 @@ def with_heads(made: Scores, heads: np.ndarray) -> Scores:
 
 def cost_model(shape: Shape = SHAPE) -> CostModel:
     rows = len(shape.heads)
-    return CostModel(shape, 1000, (600,) * rows, (49,) * rows, (120,) * rows, np.array([8, 10, 12]))
+    counts = counts_of(
+        shape,
+        outside_layers=1000,
+        outside_bytes=4000,
+        head=(600,) * rows,
+        neuron=(49,) * rows,
+        layer=(120,) * rows,
+        head_macs=(4 * shape.hidden * shape.head_width,) * rows,
+        neuron_macs=(2 * shape.hidden,) * rows,
+        attention_macs=2 * shape.head_width,
+    )
+    return CostModel(shape, counts, np.array([8, 10, 12]))
 
 
 def estimate(value: float = 0.9, examples: int = 100, total: int = 100, difference: float | None = None) -> Estimate:

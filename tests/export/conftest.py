@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import runpy
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from asc_core.errors import UserError
-from asc_core.export import check, reload
+from asc_core.export import comparison
 
 
 @contextmanager
 def checked_in_process() -> Iterator[None]:
     """Exports made inside are checked by the same code, without the seconds of a new interpreter."""
 
-    def answers(request: dict[str, Any], cancel: threading.Event) -> dict[str, torch.Tensor]:
+    def answers(script: Path, request: dict[str, Any], cancel: threading.Event) -> dict[str, torch.Tensor]:
         try:
-            return reload.load_and_answer(request)
+            found = runpy.run_path(str(script))["load_and_answer"](request)
+            return {name: torch.as_tensor(value) for name, value in found.items()}
         except (ValueError, RuntimeError, OSError) as error:
             raise UserError(f"The exported model cannot be loaded again, so nothing was exported: {error}.") from None
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(check, "answers_of_fresh_process", answers)
+        patch.setattr(comparison, "answers_of_fresh_process", answers)
         yield
 
 

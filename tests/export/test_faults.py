@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from asc_core.errors import UserError
-from asc_core.export import convert, export
+from asc_core.export import FORMATS, convert, export
 from asc_core.loading import load_encoder
 from asc_core.values import Plan
 from tests.export.conftest import checked_in_process
@@ -36,7 +36,7 @@ def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]
 
 
 @pytest.mark.usefixtures("in_process")
-@pytest.mark.parametrize("format", ["compact", "dense"])
+@pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("small_disk", [4, 8, 24, 40, 52, 60], indirect=True)
 def test_a_full_disk_leaves_nothing(small_disk: Path, format: str) -> None:
     encoder = tiny()

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import torch
 
+from asc_core import modeling
 from asc_core.encoder import Encoder
 from asc_core.export import export
 from asc_core.progress import Progress
 from asc_core.values import Plan
 from tests.export.conftest import checked_in_process
-from tests.export.test_formats import half
+from tests.export.test_package import half
 from tests.tiny import ARCHITECTURES, padded_batch, tiny
 
 pytestmark = pytest.mark.slow  # each of them starts a Python with transformers
@@ -144,8 +145,8 @@ def test_an_export_is_checked_in_a_fresh_process_by_default(tmp_path: Path) -> N
     assert report.checked_texts == 2
     assert report.checked_in == "fresh process"
     assert set(report.files) == {
-        "README.md", "config.json", "model.safetensors", "modeling_asc.py", "plan.json", "tokenizer.json",
-        "tokenizer_config.json",
+        "README.md", "config.json", "model.safetensors", "plan.json", "tokenizer.json", "tokenizer_config.json",
+        *modeling.sources(),
     }  # fmt: skip
     assert report.bytes == sum((report.path / name).stat().st_size for name in report.files)
     assert steps == sorted(steps)

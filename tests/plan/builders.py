@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 from hypothesis import strategies as st
 
+from asc_core.modeling import PartCounts
 from asc_core.plan import CostModel, LatencyTable
 from asc_core.values import PartValues, Plan, Scores, Shape
 
@@ -39,16 +40,36 @@ def scores_of(
     return Scores(method, PartValues(**(values.by_kind | absent)), shape, "weights", "task", "train", 64, seed=seed)
 
 
-def cost_model_of(shape: Shape, lengths: tuple[int, ...] = (3, 5, 9, 40), **more: object) -> CostModel:
+def cost_model_of(
+    shape: Shape,
+    lengths: tuple[int, ...] = (3, 5, 9, 40),
+    latency: LatencyTable | None = None,
+    window: tuple[int | None, ...] = (),
+    **more: object,
+) -> CostModel:
+    """window: tokens that one token attends to, for each layer; empty = all of them everywhere."""
+    span = {"span": window} if window else {}
+    return CostModel(shape, counts_of(shape, **span, **more), np.array(lengths), latency=latency)  # type: ignore[arg-type]
+
+
+def counts_of(shape: Shape, gated: bool = False, **more: object) -> PartCounts:
+    """Of plain matrices with biases."""
     rows = len(shape.heads)
-    settings = {
-        "static_parameters": 500,
-        "parameters_per_head": (4 * HIDDEN * HEAD_WIDTH + 3 * HEAD_WIDTH,) * rows,
-        "parameters_per_neuron": (2 * HIDDEN + 1,) * rows,
-        "parameters_per_layer_fixed": (6 * HIDDEN,) * rows,
-        "lengths": np.array(lengths),
+    products = 3 if gated else 2
+    settings: dict[str, object] = {
+        "outside_layers": 500,
+        "outside_bytes": 2000,
+        "head": (4 * HIDDEN * HEAD_WIDTH + 3 * HEAD_WIDTH,) * rows,
+        "neuron": (products * HIDDEN + products - 1,) * rows,
+        "layer": (6 * HIDDEN,) * rows,
+        "head_macs": (4 * HIDDEN * HEAD_WIDTH,) * rows,
+        "neuron_macs": (products * HIDDEN,) * rows,
+        "layer_macs": (0,) * rows,
+        "attention_macs": 2 * HEAD_WIDTH,
+        "span": (None,) * shape.layers,
+        "relative_span": 0,
     }
-    return CostModel(shape, **{**settings, **more})  # type: ignore[arg-type]
+    return PartCounts(**{**settings, **more})  # type: ignore[arg-type]
 
 
 def layer_times_of(shape: Shape, seed: int = 0) -> LatencyTable:
@@ -117,7 +138,9 @@ def encoders(draw: st.DrawFn) -> tuple[Scores, CostModel]:
     method = draw(st.sampled_from(["fisher", "michel", "random"]))
     window = tuple(draw(st.sampled_from([None, 4])) for _ in range(shape.layers))
     gated, span = draw(st.booleans()), draw(st.sampled_from([0, 8]))
-    return scores_of(shape, seed, method), cost_model_of(shape, window=window, gated=gated, relative_span=span)
+    fixed = draw(st.sampled_from([0, 7]))  # what factored matrices cost however few heads and neurons there are
+    more = {"window": window, "gated": gated, "relative_span": span, "layer_macs": (fixed,) * len(shape.heads)}
+    return scores_of(shape, seed, method), cost_model_of(shape, **more)  # type: ignore[arg-type]
 
 
 @st.composite

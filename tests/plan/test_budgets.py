@@ -39,7 +39,7 @@ def test_a_budget_is_never_exceeded_and_hand_set_parts_are_respected(
 ) -> None:
     scores, model = encoder
     kept, cut = data.draw(hands(scores.shape))
-    settings = {"budget": budget, "min_heads": min_heads, "forced_kept": kept, "forced_cut": cut}
+    settings = {"budget": budget, "min_heads": min_heads, "keep_parts": kept, "remove_parts": cut}
     smallest = smallest_share(scores, model, **settings)
     plan = by_budget(scores, model, max(keep, smallest), **settings)
     assert affordable(model, plan, max(keep, smallest), budget)
@@ -56,8 +56,8 @@ def test_no_removed_part_would_still_fit(
 ) -> None:
     scores, model = encoder
     _, cut = data.draw(hands(scores.shape))
-    keep = max(keep, smallest_share(scores, model, budget, forced_cut=cut))
-    plan = by_budget(scores, model, keep, budget, forced_cut=cut)
+    keep = max(keep, smallest_share(scores, model, budget, remove_parts=cut))
+    plan = by_budget(scores, model, keep, budget, remove_parts=cut)
     for kind in ("heads", "neurons"):
         for row, kept in enumerate(getattr(plan, kind)):
             for number in set(range(getattr(scores.shape, kind)[row])) - set(kept):
@@ -126,7 +126,7 @@ def test_selection_is_as_good_as_brute_force_with_hand_set_parts_and_a_minimum()
     ]
     for keep in (0.45, 0.6, 0.8):
         best = max(total_score(scores, plan) for plan in allowed if affordable(model, plan, keep, "flops"))
-        plan = by_budget(scores, model, keep, min_heads=1, forced_kept=kept, forced_cut=cut)
+        plan = by_budget(scores, model, keep, min_heads=1, keep_parts=kept, remove_parts=cut)
         assert total_score(scores, plan) == pytest.approx(best)
 
 
@@ -163,15 +163,15 @@ def test_below_the_reachable_the_message_says_what_is_reachable(encoder: tuple[S
     scores, model = encoder
     forced = {("heads", 0, 0)}
     with pytest.raises(UserError) as refused:
-        by_budget(scores, model, 0.0, budget, forced_kept=forced)
+        by_budget(scores, model, 0.0, budget, keep_parts=forced)
     found = re.search(r"(\d\.\d{4}) is left", str(refused.value))
     assert found
     smallest = float(found[1])
-    assert smallest == smallest_share(scores, model, budget, forced_kept=forced)
-    by_budget(scores, model, smallest, budget, forced_kept=forced)
+    assert smallest == smallest_share(scores, model, budget, keep_parts=forced)
+    by_budget(scores, model, smallest, budget, keep_parts=forced)
     if smallest > 0.0002:
         with pytest.raises(UserError, match="out of reach"):
-            by_budget(scores, model, smallest - 0.0002, budget, forced_kept=forced)
+            by_budget(scores, model, smallest - 0.0002, budget, keep_parts=forced)
 
 
 @pytest.mark.parametrize("kinds", ["layers", "attention ffn", "heads", "neurons"])
@@ -218,7 +218,7 @@ def test_layers_of_asc_follow_its_own_rule_at_the_threshold_that_fits() -> None:
     assert by_budget(scores, model, 0.75).layers == (0, 1, 3)
     assert by_budget(scores, model, 0.5).layers == (0, 3)
     assert by_budget(scores, model, 0.25).layers == (0,)
-    assert by_budget(scores, model, 0.5, forced_kept={("layers", 2)}).layers == (0, 2)
+    assert by_budget(scores, model, 0.5, keep_parts={("layers", 2)}).layers == (0, 2)
     similarity[0, 1:] = 0.8, 0.8, 0.7, 0.7  # the rule alone would go from two layers to none at once
     assert by_budget(scores, model, 0.25).layers == (2,)
     assert "ASC greedy" in (by_budget(scores, model, 0.5).provenance.rule or "")
@@ -235,7 +235,7 @@ def test_shared_layers_lose_iterations() -> None:
 
 def test_parts_of_a_layer_cut_by_hand_cost_nothing() -> None:
     shape = shape_of([2, 2], [4, 4])
-    plan = by_budget(scores_of(shape), cost_model_of(shape), 0.5, forced_cut={("layers", 0)})
+    plan = by_budget(scores_of(shape), cost_model_of(shape), 0.5, remove_parts={("layers", 0)})
     assert plan.layers == (1,)
     assert (len(plan.heads[1]), len(plan.neurons[1])) == (2, 4)
 
@@ -257,11 +257,14 @@ def test_the_cut_of_a_budget_is_a_threshold() -> None:
         ({"keep": float("nan")}, "between 0 and 1"),
         ({"keep": 0.5, "budget": "speed"}, "flops, parameters, bytes"),
         ({"keep": 0.5, "level": "rows"}, "blocks, sublayers, layers"),
-        ({"keep": 0.5, "forced_cut": {("layers", 0), ("layers", 1)}, "level": "layers"}, "keep at least one"),
-        ({"keep": 0.5, "forced_cut": {("heads", 0, 9)}}, "no head 9 in layer 0"),
-        ({"keep": 0.5, "forced_cut": {("tails", 0, 0)}}, "no parts called 'tails'"),
-        ({"keep": 0.5, "forced_kept": {("ffn", 2)}}, "no layer 2"),
-        ({"keep": 0.5, "forced_kept": {("ffn", 1)}, "forced_cut": {("neurons", 1, 3)}}, "Neuron 3 of layer 1 is to be"),
+        ({"keep": 0.5, "remove_parts": {("layers", 0), ("layers", 1)}, "level": "layers"}, "keep at least one"),
+        ({"keep": 0.5, "remove_parts": {("heads", 0, 9)}}, "no head 9 in layer 0"),
+        ({"keep": 0.5, "remove_parts": {("tails", 0, 0)}}, "no parts called 'tails'"),
+        ({"keep": 0.5, "keep_parts": {("ffn", 2)}}, "no layer 2"),
+        (
+            {"keep": 0.5, "keep_parts": {("ffn", 1)}, "remove_parts": {("neurons", 1, 3)}},
+            "Neuron 3 of layer 1 is to be",
+        ),
     ],
 )
 def test_questions_that_make_no_sense_are_refused(arguments: dict, message: str) -> None:

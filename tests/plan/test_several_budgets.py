@@ -54,7 +54,7 @@ def test_all_budgets_hold_and_hand_set_parts_and_minimum_are_respected(
 ) -> None:
     scores, model = encoder[0], timed(*encoder)
     kept, cut = data.draw(hands(scores.shape))
-    more = {"min_heads": min_heads, "forced_kept": kept, "forced_cut": cut, "multiple": multiple}
+    more = {"min_heads": min_heads, "keep_parts": kept, "remove_parts": cut, "round_to": multiple}
     shares = within_reach(shares, scores, model, **more)
     plan = by_budget(scores, model, shares, **more)  # type: ignore[arg-type]
     assert affordable(model, plan, shares)
@@ -71,8 +71,8 @@ def test_every_width_is_a_multiple_or_the_whole(
     encoder: tuple[Scores, CostModel], shares: dict[str, float], multiple: int
 ) -> None:
     scores, model = encoder[0], timed(*encoder)
-    shares = within_reach(shares, scores, model, multiple=multiple)
-    assert suits(scores.shape, by_budget(scores, model, shares, multiple=multiple), multiple)
+    shares = within_reach(shares, scores, model, round_to=multiple)
+    assert suits(scores.shape, by_budget(scores, model, shares, round_to=multiple), multiple)
 
 
 @settings(deadline=None)
@@ -107,11 +107,11 @@ def test_selection_is_as_good_as_brute_force(
         for multiple in (1, 2):
             for _ in range(3):
                 drawn = {name: float(np.round(rng.uniform(0.3, 1), 2)) for name in names}
-                shares = within_reach(drawn, scores, model, multiple=multiple)
+                shares = within_reach(drawn, scores, model, round_to=multiple)
                 fits = np.array([suits(shape, plan, multiple) for plan in plans])
                 for name, keep in shares.items():
                     fits &= costs[name] <= int(Fraction(repr(keep)) * model.dense_total(name))
-                plan = by_budget(scores, model, shares, multiple=multiple)
+                plan = by_budget(scores, model, shares, round_to=multiple)
                 assert affordable(model, plan, shares)
                 assert total_score(scores, plan) == pytest.approx(totals[fits].max())
 
@@ -133,7 +133,7 @@ def test_a_budget_that_does_not_bind_changes_nothing(
 @given(encoders(), st.integers(1, 5))
 def test_all_of_every_budget_buys_the_whole_encoder(encoder: tuple[Scores, CostModel], multiple: int) -> None:
     scores, model = encoder[0], timed(*encoder)
-    assert by_budget(scores, model, dict.fromkeys(BUDGETS, 1.0), multiple=multiple).keeps_all
+    assert by_budget(scores, model, dict.fromkeys(BUDGETS, 1.0), round_to=multiple).keeps_all
 
 
 @pytest.mark.parametrize("kinds", ["layers", "attention ffn", "heads", "neurons"])
@@ -171,7 +171,7 @@ def test_parts_set_by_hand_go_before_widths() -> None:
     scores, model = scores_of(shape), cost_model_of(shape)
     kept = {("neurons", 0, number) for number in range(3)}
     cut = {("neurons", 1, number) for number in range(7)}
-    by_hand: dict = {"forced_kept": {*kept, ("neurons", 1, 7)}, "forced_cut": cut, "multiple": 4}
+    by_hand: dict = {"keep_parts": {*kept, ("neurons", 1, 7)}, "remove_parts": cut, "round_to": 4}
     plan = by_budget(scores, model, smallest_share(scores, model, **by_hand), **by_hand)
     assert len(plan.neurons[0]) == 4  # three by hand and the best of the others
     others = scores.values.neurons[0][3:]  # type: ignore[index]
@@ -196,7 +196,7 @@ def test_the_rule_says_what_was_asked() -> None:
     shape = shape_of([2, 2], [8, 8])
     scores = scores_of(shape)
     model = timed(scores, cost_model_of(shape))
-    rule = by_budget(scores, model, {"flops": 0.6, "latency": 0.9}, multiple=4).provenance.rule or ""
+    rule = by_budget(scores, model, {"flops": 0.6, "latency": 0.9}, round_to=4).provenance.rule or ""
     assert "0.6 of the flops and 0.9 of the latency" in rule
     assert "multiples of 4" in rule
 
@@ -208,7 +208,7 @@ def test_the_rule_says_what_was_asked() -> None:
         ({"keep": {"flops": 0.5, "latency": 1.5}}, "1.5 of the latency"),
         ({"keep": {"flops": 0.5, "speed": 0.5}}, "no budget 'speed'"),
         ({"keep": {"latency": 0.5}}, "asc latency"),
-        ({"keep": 0.5, "multiple": 0}, "not of 0"),
+        ({"keep": 0.5, "round_to": 0}, "not of 0"),
         ({"keep": {"flops": 0.9, "parameters": 0.0}}, "0 of the parameters is out of reach"),
     ],
 )

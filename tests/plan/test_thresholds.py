@@ -95,8 +95,8 @@ def test_asc_rule_equals_the_published_loops(seed: int, layers: int, threshold: 
 def test_asc_respects_layers_set_by_hand() -> None:
     scores = asc_scores(matrix(5, s0_1=0.95, s1_3=0.95))
     assert asc_greedy(scores, 0.9).layers == (1, 2, 3)
-    assert asc_greedy(scores, 0.9, forced_kept={("layers", 0)}).layers == (0, 1, 3)
-    assert asc_greedy(scores, 0.9, forced_cut={Part("layers", 3)}).layers == (1, 2)
+    assert asc_greedy(scores, 0.9, keep_parts={("layers", 0)}).layers == (0, 1, 3)
+    assert asc_greedy(scores, 0.9, remove_parts={Part("layers", 3)}).layers == (1, 2)
 
 
 def test_asc_says_which_threshold_leaves_a_layer() -> None:
@@ -121,7 +121,7 @@ def test_asc_on_shared_weights_chooses_the_number_of_iterations() -> None:
     similarity = matrix(7, s0_2=0.95, s1_5=0.95)
     assert asc_greedy(asc_scores(similarity, rows=[0] * 6), 0.9).layers == (0, 1, 2, 3)
     assert asc_greedy(asc_scores(similarity, rows=[0, 0, 0, 1, 1, 1]), 0.9).layers == (0, 1, 3, 4)
-    fewer = asc_greedy(asc_scores(similarity, rows=[0] * 6), 0.9, forced_cut={("layers", n) for n in range(4)})
+    fewer = asc_greedy(asc_scores(similarity, rows=[0] * 6), 0.9, remove_parts={("layers", n) for n in range(4)})
     assert fewer.layers == (0, 1)
 
 
@@ -131,7 +131,7 @@ def test_below_the_threshold_goes_and_the_rest_stays(
 ) -> None:
     scores = scores_of(shape, seed)
     kept, cut = data.draw(hands(shape))
-    plan = by_threshold(scores, threshold, forced_kept=kept, forced_cut=cut)
+    plan = by_threshold(scores, threshold, keep_parts=kept, remove_parts=cut)
     for kind in ("heads", "neurons"):
         for row, values in enumerate(getattr(scores.values, kind)):
             for number, value in enumerate(values.tolist()):
@@ -158,7 +158,7 @@ def test_each_kind_can_have_its_own_threshold() -> None:
     assert by_threshold(scores, 9.0, min_heads=1, kinds=("heads",)).heads == ((1,), (0,))
     with pytest.raises(UserError, match="the highest score is 2"):
         by_threshold(scores, 3.0, kinds=("layers",))
-    assert by_threshold(scores, 3.0, kinds=("layers",), forced_kept={("layers", 0)}).layers == (0,)
+    assert by_threshold(scores, 3.0, kinds=("layers",), keep_parts={("layers", 0)}).layers == (0,)
 
 
 def test_a_kind_without_scores_is_refused_with_those_that_there_are() -> None:
@@ -195,8 +195,8 @@ def test_shares_respect_hands_and_minimum(
         share,
         scope=scope,
         min_heads=min_heads,
-        forced_kept=kept,
-        forced_cut=cut,  # type: ignore[arg-type]
+        keep_parts=kept,
+        remove_parts=cut,  # type: ignore[arg-type]
     )
     assert all(keeps(plan, part) for part in kept)
     assert not any(keeps(plan, part) for part in cut)
@@ -222,21 +222,21 @@ def test_shares_outside_0_and_1_are_refused(share: float) -> None:
 def test_a_plan_can_be_what_is_set_by_hand() -> None:
     scores = scores_of(shape_of([4, 4], [6, 6]))
     wanted = by_share(scores, 0.5, 0.5)
-    assert by_threshold(scores, 1e9, forced_kept=wanted) == wanted
-    assert by_threshold(scores, 0.0, forced_cut=wanted) == wanted
+    assert by_threshold(scores, 1e9, keep_parts=wanted) == wanted
+    assert by_threshold(scores, 0.0, remove_parts=wanted) == wanted
     with pytest.raises(UserError, match="The plan is for"):
-        by_threshold(scores, 0.0, forced_cut=Plan.full(shape_of([4], [6])))
+        by_threshold(scores, 0.0, remove_parts=Plan.full(shape_of([4], [6])))
 
 
 def test_iterations_that_contradict_each_other_are_refused() -> None:
     scores = scores_of(shape_of([2, 2], [4, 4], rows=[0, 0, 1, 1]))
     with pytest.raises(UserError, match="share weights"):
-        by_threshold(scores, 0.0, forced_kept={("layers", 0), ("layers", 1)}, forced_cut={("layers", 2)})
+        by_threshold(scores, 0.0, keep_parts={("layers", 0), ("layers", 1)}, remove_parts={("layers", 2)})
 
 
 def test_a_plan_says_where_it_comes_from() -> None:
     scores = scores_of(shape_of([2], [4]), seed=7)
-    plan = by_threshold(scores, 0.5, forced_kept={("heads", 0, 1)})
+    plan = by_threshold(scores, 0.5, keep_parts={("heads", 0, 1)})
     assert (plan.provenance.weights, plan.provenance.task, plan.provenance.method) == ("weights", "task", "fisher")
     assert (plan.provenance.split, plan.provenance.seed) == ("train", 7)
     assert plan.provenance.rule == "heads scored >= 0.5, neurons scored >= 0.5; by hand 1 kept, 0 cut"
@@ -247,20 +247,20 @@ def test_a_plan_says_where_it_comes_from() -> None:
 def test_hand_kept_parts_count_towards_a_share() -> None:
     shape = shape_of([4], [0])
     scores = Scores("fisher", PartValues(heads=(np.array([1.0, 2, 3, 4]),)), shape, "w", "t", "train", 8)
-    assert by_share(scores, 0.5, forced_kept={("heads", 0, 0)}).heads == ((0, 3),)
-    assert by_share(scores, 0.5, forced_cut={("heads", 0, 3)}).heads == ((1, 2),)
+    assert by_share(scores, 0.5, keep_parts={("heads", 0, 0)}).heads == ((0, 3),)
+    assert by_share(scores, 0.5, remove_parts={("heads", 0, 3)}).heads == ((1, 2),)
 
 
 def test_iterations_cut_by_hand_stay_cut() -> None:
     scores = scores_of(shape_of([2], [4], rows=[0] * 4))
-    assert by_threshold(scores, 0.0, forced_cut={("layers", 0)}).layers == (0, 1, 2)
-    assert by_share(scores, keep_layers=0.0, forced_kept={("layers", 1), ("layers", 3)}).layers == (0, 1)
+    assert by_threshold(scores, 0.0, remove_parts={("layers", 0)}).layers == (0, 1, 2)
+    assert by_share(scores, keep_layers=0.0, keep_parts={("layers", 1), ("layers", 3)}).layers == (0, 1)
 
 
 @pytest.mark.parametrize("part", [Part("heads", 1, 0), Part("neurons", 1, 2), Part("attention", 1)])
 def test_a_part_kept_by_hand_holds_its_layer(part: Part) -> None:
     scores = asc_scores(matrix(4, s0_1=0.99, s0_2=0.99))
     assert asc_greedy(scores, 0.9).layers == (2,)
-    assert asc_greedy(scores, 0.9, forced_kept=[part]).layers == (1, 2)
-    assert asc_greedy(scores, 0.9, forced_kept=[part], forced_cut=[Part("layers", 1)]).layers == (2,)
-    assert by_share(scores, keep_layers=1 / 3, forced_kept=[part]).layers == (1,)
+    assert asc_greedy(scores, 0.9, keep_parts=[part]).layers == (1, 2)
+    assert asc_greedy(scores, 0.9, keep_parts=[part], remove_parts=[Part("layers", 1)]).layers == (2,)
+    assert by_share(scores, keep_layers=1 / 3, keep_parts=[part]).layers == (1,)

@@ -24,7 +24,7 @@ def test_the_ends_of_the_trade_off_are_each_applications_own_plan() -> None:
 
 def test_a_shared_plan_is_within_the_budget_of_every_application() -> None:
     matrix = ApplicationMatrix(APPS, ASKED)
-    plan = shared_point(matrix, (1, 2), "most").plan
+    plan = shared_point(matrix, (1, 2), "max").plan
     for app in APPS:
         costs = asc_core.task_cost_model(app.encoder, app.task)
         assert 0.4 < costs.cost(plan).encoder_parameters / costs.dense.encoder_parameters <= 0.5

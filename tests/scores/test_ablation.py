@@ -16,8 +16,9 @@ from asc_core.parts import ABLATED
 from asc_core.probes import Probe, probing
 from asc_core.progress import Progress
 from asc_core.scores import ablation
-from asc_core.scores.ablation import ablate, reliability
-from asc_core.scores.switched_off import SwitchedOff
+from asc_core.scores.ablated_forward import AblatedForward
+from asc_core.scores.ablation import ablate
+from asc_core.scores.reliability import reliability
 from asc_core.study import Study
 from asc_core.tasks import Task, task_from_rows
 from asc_core.values import Plan, Scores
@@ -147,7 +148,7 @@ def test_every_part_changes_loss_and_metric_as_in_the_obvious_loop(name: str) ->
 def test_the_shortcut_is_taken_where_the_head_reads_the_first_token(name: str, shortcut: bool) -> None:
     encoder, task = case(name)
     features = task.features(task.examples("train", 4, 0), encoder)
-    runner = SwitchedOff(encoder, task, features, [], 100)
+    runner = AblatedForward(encoder, task, features, [], 100)
     with torch.inference_mode():
         runner.dense(np.arange(4))
     assert runner.first_token_only is shortcut

@@ -28,7 +28,7 @@ def slow(encoder, task) -> dict[str, dict[str, np.ndarray]]:
     for kind, part in (("attention", "heads"), ("ffn", "neurons")):
         for row in range(len(encoder.shape.heads)):
             readout = readouts[kind, row]
-            x, w = np.concatenate(seen[kind, row]), readout.linear.weight.detach().double().numpy()
+            x, w = np.concatenate(seen[kind, row]), readout.weight.detach().double().numpy()
             columns = (
                 np.abs(x).mean(0) * np.linalg.norm(w, axis=0),
                 x.var(0) * np.linalg.norm(w, axis=0) ** 2,

@@ -41,12 +41,12 @@ def test_what_feeds_a_neuron_has_the_sum_of_weight_times_gradient(architecture: 
     task.loss(encoder.model(**batch.inputs), batch).sum().backward()
     description = modeling.architecture_of(encoder.model)
     for row, layer in enumerate(modeling.rows_of(encoder.model)):
-        linear = modeling.submodule(layer, description.ffn_in)
-        assert isinstance(linear, torch.nn.Linear)
-        wanted = (linear.weight * linear.weight.grad).sum(1)
-        if linear.bias is not None:
-            wanted = wanted + linear.bias * linear.bias.grad
-        wanted = wanted.view(description.gates, -1).sum(0)
+        wanted = torch.zeros(encoder.shape.neurons[row])
+        for linear in modeling.feeding(description, layer, "ffn"):
+            into = (linear.weight * linear.weight.grad).sum(1)
+            if linear.bias is not None:
+                into = into + linear.bias * linear.bias.grad
+            wanted = wanted + into.view(-1, len(wanted)).sum(0)
         np.testing.assert_allclose(table.feeders[row].sum(0), wanted.detach().numpy(), atol=1e-4)
 
 

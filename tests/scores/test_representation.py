@@ -36,7 +36,7 @@ def slow_updates(encoder, task) -> dict[str, dict[str, np.ndarray]]:
                 lists[readout.kind].setdefault((readout.row, 0), []).append(turned(x, output[0, t]))
                 for block in range(readout.blocks):
                     columns = slice(block * readout.width, (block + 1) * readout.width)
-                    written = readout.linear.weight[:, columns] @ inputs[0, t, columns]
+                    written = readout.weight[:, columns] @ inputs[0, t, columns]
                     lists[part].setdefault((readout.row, block), []).append(turned(x, written))
     return {
         method: {part: np.asarray([np.mean([v[column] for v in places[p]]) for p in sorted(places)])

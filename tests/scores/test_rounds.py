@@ -83,13 +83,13 @@ def test_textpruners_scores_are_weights_times_their_gradients_batch_by_batch(mon
         batch = TASK.batch(features, range(start, min(start + 7, len(features))), encoder)
         TASK.loss(encoder.model(**batch.inputs), batch).mean().backward()
         for readout in encoder.readouts:
-            weight = readout.linear.weight
+            weight = readout.weight
             assert weight.grad is not None
             columns = (weight * weight.grad).sum(0).detach()
             if readout.kind == "attention":
                 heads[readout.row] += columns.view(readout.blocks, -1).sum(1).abs().numpy()
                 continue
-            feeder = modeling.submodule(modeling.rows_of(encoder.model)[readout.row], description.ffn_in)
+            feeder = modeling.feeding(description, modeling.rows_of(encoder.model)[readout.row], "ffn")[0]
             assert isinstance(feeder, torch.nn.Linear)
             assert feeder.weight.grad is not None
             assert feeder.bias.grad is not None

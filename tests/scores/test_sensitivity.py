@@ -77,7 +77,7 @@ def weight_gradients(encoder: Encoder, task: ToyTask, targets: Targets) -> dict[
         (task.loss(encoder.model(**batch.inputs), batch, targets).sum() / len(features)).backward()
     found: dict[str, list[np.ndarray]] = {"attention": [], "ffn": []}
     for readout in encoder.readouts:
-        weight = readout.linear.weight
+        weight = readout.weight
         assert weight.grad is not None
         columns = (weight * weight.grad).sum(0).view(readout.blocks, readout.width)
         found[readout.kind].append(columns.sum(1).abs().detach().numpy())

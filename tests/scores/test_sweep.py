@@ -13,6 +13,7 @@ import torch
 from asc_core.errors import Cancelled, UserError
 from asc_core.progress import Progress
 from asc_core.scores import METHODS, sweep, sweep_pass
+from asc_core.scores.method import Collected, FromWeights
 from asc_core.scores.methods import chosen_methods
 from asc_core.study import Study
 from asc_core.values import Scores
@@ -52,14 +53,14 @@ def test_every_method_scores_the_parts_that_it_says() -> None:
         kinds = {key.split(".")[0] for key in result.values.arrays()}
         assert kinds == set(method.parts), name
         assert (method.labels == "none") == (result.labels == "none")
-        assert result.examples == (0 if method.from_weights else 12)
+        assert result.examples == (0 if isinstance(method, FromWeights) else 12)
         if result.values.heads is not None:
             assert tuple(map(len, result.values.heads)) == shape.heads
         if result.values.neurons is not None:
             assert tuple(map(len, result.values.neurons)) == shape.neurons
         for key, values in result.values.arrays().items():
             assert np.isfinite(values).all()
-            if method.from_weights is None and not method.by_itself:  # others have no interval
+            if isinstance(method, Collected):
                 low, high = (ends.arrays()[key] for ends in (result.low, result.high))
                 assert (low <= values + 1e-12).mean() > 0.9
                 assert (values <= high + 1e-12).mean() > 0.9
@@ -301,7 +302,7 @@ def test_what_is_kept_does_not_grow_with_the_data(tmp_path: Any) -> None:
 def test_nothing_of_a_batch_is_kept_when_the_next_one_comes() -> None:
     """A graph's hooks refer to collectors; through the graph, a cycle would be invisible to garbage collection."""
     encoder, task = tiny("bert"), ToyTask()
-    collectors = list(dict.fromkeys(m.collector for m in METHODS.values() if m.collector is not None))
+    collectors = list(dict.fromkeys(m.collector for m in METHODS.values() if isinstance(m, Collected)))
     work = sweep_pass.SweepPass(encoder, task, task.examples("train", 8, 0), collectors, "gold", 0)
     view, made = work.observe(np.arange(4))
     with torch.inference_mode():

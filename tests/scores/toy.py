@@ -72,10 +72,14 @@ class ToyTask(Task):
         return functional.cross_entropy(output.logits, wanted, reduction="none")
 
     def predict(self, output: Any, batch: Batch) -> list[Any]:
-        raise NotImplementedError
+        return output.logits.argmax(-1).tolist()
 
-    def statistics(self, *args: Any, **kwargs: Any) -> np.ndarray:
-        raise NotImplementedError
+    def statistics(
+        self, predictions: Sequence[Any], features: Features, examples: Examples, *args: Any, **kwargs: Any
+    ) -> np.ndarray:
+        """(examples, 1) whether an example's first window is right."""
+        first = np.searchsorted(features.example, np.arange(len(examples.rows)))
+        return np.array([[float(predictions[i] == row["label"])] for i, row in zip(first, examples.rows, strict=True)])
 
 
 class PairTask(ToyTask):
@@ -116,7 +120,12 @@ class Recorder(Probe):
 
 
 # The module whose output is the residual stream that the FFN adds to; ModernBERT's is what its second norm reads.
-_BEFORE_FFN = {"distilbert": "sa_layer_norm", "modernbert": "mlp_norm"}
+_BEFORE_FFN = {
+    "distilbert": "sa_layer_norm",
+    "modernbert": "mlp_norm",
+    "eurobert": "post_attention_layernorm",
+    "nomic_bert": "post_attention_layernorm",
+}
 
 
 def record(encoder: Encoder, inputs: dict[str, torch.Tensor]) -> tuple[Recorder, list[torch.Tensor]]:
@@ -124,7 +133,7 @@ def record(encoder: Encoder, inputs: dict[str, torch.Tensor]) -> tuple[Recorder,
     residuals: list[torch.Tensor] = []
 
     def keep(module: Any, args: Any, output: Any) -> None:
-        if encoder.architecture == "modernbert":
+        if encoder.architecture in ("modernbert", "eurobert"):
             output = args[0]
         residuals.append(output[0] if isinstance(output, tuple) else output)
 

@@ -102,7 +102,7 @@ def _feeders(encoder: Encoder, row: int) -> list[str]:
     from asc_core import modeling
 
     layer = modeling.rows_of(encoder.model)[row]
-    paths = modeling.ARCHITECTURES[encoder.architecture].feeders
+    paths = [feeder.path for feeder in modeling.ARCHITECTURES[encoder.architecture].attention_feeders]
     return [path for path in paths if modeling.submodule(layer, path) is not None]
 
 
@@ -230,7 +230,7 @@ def test_a_cut_encoder_can_be_trained_stored_and_loaded(task: Task, tmp_path: Pa
         folder.save_checkpoint(small, tmp_path / "base")
         small.tokenizer.save_pretrained(tmp_path / "base")
         again = load_adapter(tmp_path / "out", base=tmp_path / "base", device="cpu")
-    assert again.model.config.asc_cut == small.model.config.asc_cut
+    assert again.model.config.asc == small.model.config.asc
     assert again.shape == small.shape
     assert torch.allclose(logits(again, padded_batch()), logits(result.encoder, padded_batch()), atol=1e-5)
     assert same_weights(whole, encoder_for(task))  # the cut shares parameters with the encoder that it was cut from

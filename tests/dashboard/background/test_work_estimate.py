@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from asc_core.progress import ABLATING, removing
 from dashboard.background.work_estimate import WorkEstimate
 from tests.dashboard.synthetic import SHAPE, SHARED
 
@@ -24,8 +25,8 @@ def test_more_methods_and_more_examples_take_longer() -> None:
 def test_progress_runs_from_nothing_to_all_without_going_back() -> None:
     work_estimate = WorkEstimate.of(SHAPE, 3, 64, 64)
     steps = [
-        work_estimate.done(done, 4, what)
-        for what in ("ablating nli", "removing heads on nli", "removing layers on nli")
+        work_estimate.done(done, 4, phase)
+        for phase in (ABLATING, removing("heads"), removing("layers"))
         for done in range(5)
     ]
     assert steps[0] == 0

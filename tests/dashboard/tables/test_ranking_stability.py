@@ -5,11 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from asc_core.scores.settling import Settling
 from dashboard.charts.palette import DARK, LIGHT, Palette
 from dashboard.charts.stability import stability_chart
-from dashboard.tables.ranking_stability import ENOUGH, Stability, stability_of, stopped_early
-from tests.dashboard.synthetic import SHAPE, moved, scores
+from dashboard.tables.ranking_stability import ENOUGH, Stability, stability_of
+from tests.dashboard.synthetic import moved, scores
 
 
 def known(now: float, examples: int = 100, method: str = "fisher") -> Stability:
@@ -67,14 +66,6 @@ def test_methods_that_look_at_no_data_have_no_stability() -> None:
     assert stability_of(replace(made, examples=0), "heads") is None
     assert stability_of(replace(made, low=None, high=None), "heads") is None
     assert stability_of(scores(parts=("layers",)), "heads") is None
-
-
-def test_the_engines_note_of_an_early_stop_is_understood() -> None:
-    settling = Settling([], SHAPE, [1, 2], [64, 1000], 0.95)
-    settling.curve = [{"examples": 64, "stability": {}}]
-    assert stopped_early(replace(scores(), notes=f"3 texts were cut. {settling.note}")) == (64, 1000)
-    settling.curve.append({"examples": 1000, "stability": {}})
-    assert stopped_early(replace(scores(), notes=settling.note)) is None
 
 
 @pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from asc_core.scores.trust import trust_key
+from asc_core.scores.faithfulness import report_key
 from asc_core.study import Study
 from dashboard.tables.trust_report import report_of
 from tests.dashboard.trust_reports import report
@@ -23,7 +23,7 @@ def test_methods_scored_after_the_report_are_missing_from_it() -> None:
 @pytest.mark.parametrize("stored", [None, "x", {}, {"methods": []}, 3])
 def test_what_is_no_report_counts_as_none(stored: Any, tmp_path: Path) -> None:
     study = Study.open(tmp_path / "study")
-    study.set(trust_key("w", "nli"), stored)
+    study.set(report_key("w", "nli"), stored)
     assert report_of(study, "w", "nli") is None
     assert report_of(study, None, "nli") is None
 
@@ -41,7 +41,7 @@ def test_what_is_no_report_counts_as_none(stored: Any, tmp_path: Path) -> None:
 )
 def test_a_report_that_does_not_fit_together_counts_as_none(changed: dict[str, Any], tmp_path: Path) -> None:
     study = Study.open(tmp_path / "study")
-    study.set(trust_key("w", "nli"), report().model_dump())
+    study.set(report_key("w", "nli"), report().model_dump())
     assert report_of(study, "w", "nli") == report()
-    study.set(trust_key("w", "nli"), report().model_dump() | changed)
+    study.set(report_key("w", "nli"), report().model_dump() | changed)
     assert report_of(study, "w", "nli") is None

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import io
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
 from streamlit.runtime.download_data_util import convert_data_to_bytes_and_infer_mime
 
+from asc_core.export import FORMATS
 from asc_core.loading import load_encoder
 from asc_core.recipes import Recipe
 from asc_core.study import Study
 from asc_core.values import Plan
 from dashboard.measuring.export_jobs import exports_of, zipped
-from dashboard.state.application import Application
+from dashboard.state import applications
 from dashboard.state.cut_settings import recipe_of
 from dashboard.widgets import page
 from tests.dashboard.conftest import html_of, settled
 from tests.dashboard.views.windows import Open, current_plan
+from tests.extending.test_a_format import BagOfWords
 
 pytestmark = pytest.mark.slow  # whole pages, minutes in all
 
@@ -41,7 +44,8 @@ def test_a_cut_is_exported_checked_and_packed(scored: Study, open_page: Open) ->
     recipe = Recipe.load(folder / "recipe.json")
     assert recipe.key == recipe_of(plan, "sequential").key
     models = page.models()
-    application = Application("words", str(recipe.original), str(recipe.task))
+    assert (Path(str(recipe.original)).name, recipe.task) == (recipe.original, "words.toml")  # no paths of here
+    (application,) = applications.applications_of(scored)
     again = recipe.apply(models.encoder(application), models.task(application)).model.state_dict()
     exported = load_encoder(str(folder)).model.state_dict()
     assert all(torch.allclose(exported[name], again[name], atol=1e-5) for name in again)
@@ -56,6 +60,20 @@ def test_a_cut_is_exported_checked_and_packed(scored: Study, open_page: Open) ->
         assert {"half/config.json", "half/model.safetensors", "half/README.md", "half/recipe.json"} <= set(
             file.namelist()
         )
+
+
+def test_the_page_offers_every_format(
+    scored: Study, open_page: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FORMATS, "bag", BagOfWords(tmp_path / "with_numpy.py"))
+    app = open_page("tune")
+    app.switch_page("views/export.py").run()
+    offered = app.radio(key="export-format").options
+    assert offered == [f"{form.title}: {form.about}" for form in FORMATS.values()]
+    assert "Bag of words: the mean of word vectors, for who needs nothing better" in offered
+    app.radio(key="export-format").set_value("onnx").run()
+    packings = next(group for group in app.button_group if group.key == "export-packing-onnx")
+    assert packings.options == ["float32"]
 
 
 def test_an_export_needs_a_plain_name(scored: Study, open_page: Open) -> None:

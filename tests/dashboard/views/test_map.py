@@ -116,7 +116,7 @@ def test_trust_that_was_cancelled_can_go_on(scored: Study, open_page: Open, monk
     app = open_page("map")
     app.selectbox(key="trust-examples-words").set_value(64)
     app.run()
-    monkeypatch.setattr(trust_jobs, "trust_in_study", never_ends)
+    monkeypatch.setattr(trust_jobs, "faithfulness_in_study", never_ends)
     app.button(key="trust-measure-words").click()
     app.run()
     assert "Being measured" in html_of(app)

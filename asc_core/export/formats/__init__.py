@@ -1,0 +1,10 @@
+"""The formats that an encoder can be exported in: the one list, which command line, page and card read."""
+
+from asc_core.export.formats.compact import Compact
+from asc_core.export.formats.dense import Dense
+from asc_core.export.formats.format import Format, Written
+from asc_core.export.formats.onnx import Onnx
+
+FORMATS: dict[str, Format] = {format.name: format for format in (Compact(), Dense(), Onnx())}
+
+__all__ = ["FORMATS", "Format", "Written"]

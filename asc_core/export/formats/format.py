@@ -1,0 +1,68 @@
+"""What a format of export is: the one page to read before adding one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from asc_core.modeling import Packing
+
+if TYPE_CHECKING:
+    from asc_core.encoder import Encoder
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a format says of the directory that it wrote.
+
+    tensor_bytes: of all weights in it. request: what the answering script needs to know beside the folder and the
+    texts. needs: one sentence on what loading takes, for the card's first lines. limitations: lines of the card.
+    library, tags: of the card's front matter. made_with: packages beside torch and transformers whose versions count.
+    """
+
+    tensor_bytes: int
+    request: Mapping[str, Any] = field(default_factory=dict)
+    needs: str = ""
+    limitations: tuple[str, ...] = ()
+    library: str = "transformers"
+    tags: tuple[str, ...] = ()
+    made_with: tuple[str, ...] = ()
+
+
+class Format(Protocol):
+    """A way for an encoder to leave. `FORMATS` is the one list: command line, page and card read it.
+
+    name: as `--format` takes it. title, about: what the page and the help say of it. tolerance: how far any number of
+    an output may be from the model's in memory. packings: the names of those that it can store. answer: the script,
+    one of `asc_core.export.answer` or like them, that loads the directory by this format's own route.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def about(self) -> str: ...
+
+    @property
+    def tolerance(self) -> float: ...
+
+    @property
+    def packings(self) -> tuple[str, ...]: ...
+
+    @property
+    def answer(self) -> Path: ...
+
+    def refuses(self, encoder: Encoder) -> str | None:
+        """Why this encoder cannot leave in this format, and in which it can; None where it can. Before any work."""
+
+    def write(self, encoder: Encoder, folder: Path, packing: Packing) -> Written:
+        """Put everything but tokenizer, plan, recipe and card into the folder, a config.json among it: by that a
+        directory is known as a model's. Raises: UserError where it turns out impossible."""
+
+    def loading(self, folder: Path, name: str) -> str:
+        """Markdown that shows how to load what lies in `folder`, which the snippet calls `name`."""

@@ -1,0 +1,169 @@
+"""From a model in memory to a directory on disk that was reloaded and compared, whatever its format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asc_core.atomic_folder import new_folder
+from asc_core.encoder import packing_named
+from asc_core.errors import UserError
+from asc_core.export.card import Card, model_card
+from asc_core.export.comparison import compare_folder
+from asc_core.export.formats import FORMATS, Format
+from asc_core.export.tokenizer_files import write_tokenizer
+from asc_core.json_files import write_json
+from asc_core.modeling import Packing
+from asc_core.progress import Progress
+from asc_core.values import Plan
+
+if TYPE_CHECKING:
+    from asc_core.encoder import Encoder
+    from asc_core.recipes import Recipe
+
+RECIPE_FILE, PLAN_FILE = "recipe.json", "plan.json"
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """An export that was reloaded and compared.
+
+    format, packing: their names. bytes: of all files. files: their names. max_difference: the largest between outputs
+    of the model in memory and the reloaded one, on `checked_texts` texts and some random token sequences.
+    """
+
+    path: Path
+    format: str
+    packing: str
+    bytes: int
+    files: tuple[str, ...]
+    max_difference: float
+    checked_texts: int
+    checked_in: str = "fresh process"
+
+    def to_json(self) -> dict[str, Any]:
+        return self.__dict__ | {"path": str(self.path), "files": list(self.files)}
+
+
+def export(
+    encoder: Encoder,
+    out: str | Path,
+    format: str = "compact",
+    *,
+    plan: Plan | None = None,
+    recipe: Recipe | None = None,
+    card: Card | None = None,
+    original: Encoder | None = None,
+    texts: Sequence[str | Sequence[str]] | None = None,
+    packing: str | None = None,
+    dtype: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> ExportReport:
+    """Write an encoder, compressed or not, as a directory that others load.
+
+    format: a name in `FORMATS`. plan, recipe: what made this encoder, written beside it. original: the uncompressed
+    encoder, for the comparisons on the card. texts: single texts or pairs of the application, on which the reloaded
+    model is compared (the first 64, at most 256 tokens each); own sentences by default. packing: how weights are
+    stored, a name in `PACKINGS`; by default what the encoder asks for. dtype: the old name of packing. overwrite:
+    whether a model directory at `out` may be replaced.
+
+    The directory appears at `out` only after it was reloaded in a fresh process by the format's own route, and its
+    outputs were found within the format's tolerance of those in memory (of those with weights as packed).
+    Raises: UserError where `out` is taken or its disk full, where the format cannot hold the encoder, or where the
+    reloaded model differs; Cancelled. In each case `out` is as it was before.
+    """
+    form, packed = check_possible(encoder, format, packing or dtype)
+    if plan is not None:
+        _check_plan_is_the_cut(plan, encoder)
+    progress = progress or Progress()
+    with new_folder(out, overwrite=overwrite) as folder:
+        progress.step(0, 3, "exporting: writing the weights")
+        written = form.write(encoder, folder, packed)
+        write_tokenizer(encoder.tokenizer, folder)
+        for name, made_by in ((PLAN_FILE, plan), (RECIPE_FILE, recipe)):
+            if made_by is not None:
+                write_json(folder / name, without_paths(made_by.to_json()))
+        progress.step(1, 3, "exporting: checking in a fresh process")
+        comparison = compare_folder(
+            folder,
+            encoder,
+            script=form.answer,
+            request=written.request,
+            tolerance=form.tolerance,
+            packing=packed,
+            texts=texts,
+            progress=progress,
+        )
+        progress.step(2, 3, "exporting: writing the model card")
+        text = model_card(
+            card or Card(),
+            encoder,
+            name=Path(out).name,
+            loading=form.loading(folder, Path(out).name),
+            written=written,
+            packing=packed,
+            tolerance=form.tolerance,
+            plan=plan,
+            original=original,
+            comparison=comparison,
+        )
+        (folder / "README.md").write_text(text, encoding="utf-8")
+        sizes = {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
+    progress.step(3, 3, "exporting")
+    return ExportReport(
+        path=Path(out),
+        format=form.name,
+        packing=packed.name,
+        bytes=sum(sizes.values()),
+        files=tuple(sizes),
+        max_difference=comparison.max_difference,
+        checked_texts=comparison.texts,
+    )
+
+
+def check_possible(encoder: Encoder, format: str, packing: str | None = None) -> tuple[Format, Packing]:
+    """Raises: UserError where there is no such format or packing, or the two or the encoder do not go together.
+
+    Better before long work. packing: None for what the encoder asks for.
+    """
+    if format not in FORMATS:
+        raise UserError(f"There is no format {format!r}; choose {' or '.join(FORMATS)}.")
+    form, packed = FORMATS[format], packing_named(packing or encoder.packing)
+    if packed.name not in form.packings:
+        others = [other.name for other in FORMATS.values() if packed.name in other.packings]
+        raise UserError(
+            f"The format {form.name} stores weights as {' or '.join(form.packings)}, not as {packed.name}; "
+            f"{' or '.join(others) or 'no format'} does."
+        )
+    reason = form.refuses(encoder)
+    if reason is not None:
+        raise UserError(reason)
+    return form, packed
+
+
+def without_paths(data: Any) -> Any:
+    """JSON that leaves this machine: what is a path here (of a model, of a task) becomes its last name."""
+    if isinstance(data, dict):
+        return {key: without_paths(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [without_paths(value) for value in data]
+    if isinstance(data, str) and os.path.isabs(os.path.expanduser(data)):
+        return Path(data).name
+    return data
+
+
+def _check_plan_is_the_cut(plan: Plan, encoder: Encoder) -> None:
+    """Raises: UserError where cutting by `plan` does not give an encoder of this shape."""
+    shape = encoder.shape
+    rows = range(len(plan.heads)) if shape.shares_weights else [plan.shape.rows[i] for i in plan.layers]
+    expected = (
+        plan.shape.architecture,
+        tuple(len(plan.heads[r]) for r in rows),
+        tuple(len(plan.neurons[r]) for r in rows),
+    )
+    if expected != (shape.architecture, shape.heads, shape.neurons) or len(plan.layers) != shape.layers:
+        raise UserError(f"The plan is not the one that this encoder ({shape}) was cut by.")

@@ -1,0 +1,160 @@
+"""The record of a model's structures, as it stands in its configuration.
+
+`config.asc = {"format": 2, "dense": {values of the uncut model}, "structures": [entries in order]}`. It may come from
+anyone: `checked` reads it as data and refuses what no model can be built from.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from .architectures import ARCHITECTURES, architecture_name, head_count
+from .cut import Cut, joined
+from .factor import Factor
+from .share import Share
+from .structure import Entry, Structure
+from .vocabulary import Vocabulary
+
+FORMAT = 2
+NO_STRUCTURES: dict[str, Any] = {"format": FORMAT, "dense": {}, "structures": []}
+STRUCTURES: dict[str, Structure] = {s.kind: s for s in (Cut(), Factor(), Share(), Vocabulary())}
+
+
+def structures_of(config: PreTrainedConfig) -> tuple[dict[str, Any], ...]:
+    """The entries of a configuration in order; none for a model of transformers' own class."""
+    record = getattr(config, "asc", None)
+    return tuple(record["structures"]) if record else ()
+
+
+def needs_compact_class(config: PreTrainedConfig) -> bool:
+    """Whether the class that transformers has for a configuration's architecture would build another model."""
+    return any(not STRUCTURES[entry["kind"]].ordinary for entry in structures_of(config))
+
+
+def check_order(kinds: Sequence[str]) -> None:
+    """Raises: ValueError, in words, where a structure stands behind one that it cannot follow."""
+    for number, kind in enumerate(kinds):
+        for before in kinds[:number]:
+            if before not in STRUCTURES[kind].after:
+                raise ValueError(f'"{kind}" cannot come after "{before}": put it first')
+
+
+def checked(config: PreTrainedConfig) -> dict[str, Any]:
+    """The record of a compact model's configuration; one of format 1 (`asc_cut`) as it is written now.
+
+    Raises: ValueError where there is none, or where it is none of this architecture.
+    """
+    record = getattr(config, "asc", None)
+    first = getattr(config, "asc_cut", None)
+    if record is None and first is not None:
+        record = _of_format_1(first)
+    if not isinstance(record, dict) or set(record) != {"format", "dense", "structures"}:
+        raise ValueError(f"the configuration of a {config.model_type} model has no asc that says how it was made")
+    if record["format"] != FORMAT:
+        raise ValueError(f"its structures are of format {record['format']!r}, this version reads {FORMAT}")
+    entries = record["structures"]
+    if not isinstance(entries, list):
+        raise ValueError("its structures are no list")
+    for entry in entries:
+        kind = entry.get("kind") if isinstance(entry, dict) else None
+        if not isinstance(kind, str) or kind not in STRUCTURES:
+            raise ValueError(f"its structure {kind!r} is none of {', '.join(STRUCTURES)}")
+        if set(entry) != STRUCTURES[kind].fields | {"kind"}:
+            raise ValueError(f"its structure {kind!r} has not the fields {', '.join(sorted(STRUCTURES[kind].fields))}")
+    check_order([entry["kind"] for entry in entries])
+    dense = with_values(config, _checked_dense(config, record["dense"], entries))
+    for entry in entries:
+        STRUCTURES[entry["kind"]].check(entry, dense)
+    return record
+
+
+def _of_format_1(cut: Any) -> Any:
+    """One cut, whose record stood by itself."""
+    if not isinstance(cut, dict) or set(cut) != {"dense", "layers", "heads", "neurons"}:
+        return None
+    parts = {name: cut[name] for name in ("layers", "heads", "neurons")}
+    return {"format": FORMAT, "dense": cut["dense"], "structures": [{"kind": Cut.kind, **parts}]}
+
+
+def _checked_dense(config: PreTrainedConfig, dense: Any, entries: Sequence[Entry]) -> dict[str, Any]:
+    wanted = {name for entry in entries for name in STRUCTURES[entry["kind"]].changes(config)}
+    types = {"layer_types": list}
+    if (
+        not isinstance(dense, dict)
+        or set(dense) != wanted
+        or any(type(value) is not types.get(name, int) for name, value in dense.items())
+        or len(dense.get("layer_types", range(dense.get("num_hidden_layers", 0)))) != dense.get("num_hidden_layers", 0)
+    ):
+        raise ValueError("its record of the uncut model does not fit the model's configuration")
+    return dense
+
+
+def with_values(config: PreTrainedConfig, values: dict[str, Any]) -> PreTrainedConfig:
+    """A copy of a configuration, with other values."""
+    changed = copy.copy(config)
+    for name, value in values.items():
+        setattr(changed, name, value)
+    return changed
+
+
+def added(config: PreTrainedConfig, entry: Entry) -> dict[str, Any]:
+    """The record of a configuration with one more structure, which is not built yet."""
+    record = getattr(config, "asc", None) or NO_STRUCTURES
+    names = STRUCTURES[entry["kind"]].changes(config)
+    dense = {name: getattr(config, name) for name in names} | record["dense"]
+    entries = list(record["structures"])
+    if entries and entries[-1]["kind"] == entry["kind"] == Cut.kind:
+        entries[-1] = joined(entries[-1], entry)
+    else:
+        check_order([e["kind"] for e in (*entries, entry)])
+        entries.append(dict(entry))
+    return {"format": FORMAT, "dense": dense, "structures": entries}
+
+
+def build(model: PreTrainedModel, entries: Sequence[Entry]) -> None:
+    """Give a freshly built full-size model its structures. Raises: ValueError where one does not fit."""
+    for entry in entries:
+        STRUCTURES[entry["kind"]].build(model, entry)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is left of the uncut model, in its own numbers. layers: in order of execution. heads: of each row."""
+
+    layers: tuple[int, ...]
+    heads: tuple[tuple[int, ...], ...]
+
+
+def origin(config: PreTrainedConfig) -> Origin:
+    """Which layers and heads of the uncut model a model with structures has."""
+    record = getattr(config, "asc", None) or NO_STRUCTURES
+    dense = with_values(config, record["dense"])
+    rows = _uncut_rows(dense)
+    grouped = ARCHITECTURES[architecture_name(config)].inner is not None
+    layers = list(range(len(rows)))
+    heads: list[Sequence[int]] = [range(head_count(config)) for _ in sorted(set(rows))]
+    for entry in record["structures"]:
+        if entry["kind"] == Cut.kind:
+            kept = sorted(set(rows)) if grouped else list(dict.fromkeys(rows[layer] for layer in entry["layers"]))
+            heads = [[heads[row][head] for head in now] for row, now in zip(kept, entry["heads"], strict=True)]
+            rows = [kept.index(rows[layer]) for layer in entry["layers"]]
+            layers = [layers[layer] for layer in entry["layers"]]
+        elif entry["kind"] == Share.kind:
+            shared = [rows[of] for of in entry["layers"]]
+            kept = list(dict.fromkeys(shared))
+            heads, rows = [heads[row] for row in kept], [kept.index(row) for row in shared]
+    return Origin(tuple(layers), tuple(map(tuple, heads)))
+
+
+def _uncut_rows(config: PreTrainedConfig) -> list[int]:
+    """For each layer of an uncut model in order of execution, the number of its row."""
+    layers = int(config.num_hidden_layers)
+    if ARCHITECTURES[architecture_name(config)].inner is None:
+        return list(range(layers))
+    groups, inner = int(config.num_hidden_groups), int(config.inner_group_num)
+    return [int(i / (layers / groups)) * inner + j for i in range(layers) for j in range(inner)]

@@ -1,0 +1,70 @@
+"""What a kind of structure is: a way in which a model differs from the class that it came from.
+
+A structure is recorded as an entry of `config.asc["structures"]`, JSON that may come from anyone: {"kind": ..., ...}. A
+model is rebuilt from its record by building it at full size (on the meta device, by `from_pretrained`) and applying
+`build` of each entry in order; its weights arrive afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from transformers import PreTrainedConfig, PreTrainedModel
+
+Entry = Mapping[str, Any]
+State = dict[str, torch.Tensor]
+
+
+class Structure:
+    """One kind; override what differs.
+
+    kind: its name in entries. after: the kinds that may stand before it. fields: the names in an entry, besides "kind".
+    ordinary: whether the original's class takes the result as it is, by its configuration alone.
+    """
+
+    kind: str
+    ordinary: bool = False
+    after: frozenset[str] = frozenset()
+    fields: frozenset[str] = frozenset()
+
+    def check(self, entry: Entry, config: PreTrainedConfig) -> None:
+        """Before anything is built; config: of the uncut model. Raises: ValueError, in words."""
+
+    def changes(self, config: PreTrainedConfig) -> tuple[str, ...]:
+        """The configuration values that `build` sets, which the record keeps as they were."""
+        return ()
+
+    def build(self, model: PreTrainedModel, entry: Entry) -> None:
+        """Replace modules, in place. Raises: ValueError where the entry does not fit the model."""
+        raise NotImplementedError
+
+    def needs(self, model: PreTrainedModel, entry: Entry) -> tuple[str, ...]:
+        """Names of the tensors of a built model that have no values yet, after `build` on a model with weights."""
+        return ()
+
+    def dense(self, model: PreTrainedModel, entry: Entry, state: State, values: dict[str, Any]) -> None:
+        """Rewrite, in place, the state and configuration values of `model` for a class that lacks this structure.
+
+        Raises: ValueError with the reason where that cannot be.
+        """
+        raise NotImplementedError
+
+    def lengths(self, entry: Entry, lengths: Sequence[int], layer: int) -> Sequence[int]:
+        """Tokens of each text that a layer runs on, of those that it would run on without this structure."""
+        return lengths
+
+    def describe(self, entry: Entry) -> str:
+        """A few words for a person."""
+        raise NotImplementedError
+
+
+def whole_numbers(value: Any, below: int | None = None) -> bool:
+    """Whether JSON holds a list of non-negative whole numbers, each less than `below`."""
+    return isinstance(value, list) and all(type(n) is int and n >= 0 and (below is None or n < below) for n in value)
+
+
+def ascending(value: Any, below: int) -> bool:
+    """Whether JSON holds ascending numbers, each once and less than `below`."""
+    return whole_numbers(value, below) and sorted(set(value)) == value

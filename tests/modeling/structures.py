@@ -1,0 +1,88 @@
+"""Random structures on tiny encoders, one after the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+
+from asc_core import modeling
+from asc_core.encoder import Encoder
+from tests.test_surgery import plans
+from tests.tiny import tokenizer
+
+KINDS = ("cut", "factor", "share", "vocabulary")
+
+
+def factored(encoder: Encoder, ranks: list[dict[str, int]]) -> Encoder:
+    """By truncated SVD, so that it is near the original where ranks are high."""
+    tensors: dict[str, torch.Tensor] = {}
+    names = {id(module): name for name, module in encoder.model.named_modules()}
+    for row, wanted in zip(modeling.rows_of(encoder.model), ranks, strict=True):
+        for path, rank in wanted.items():
+            module = row.get_submodule(path)
+            left, values, right = torch.linalg.svd(modeling.matrix(module).detach(), full_matrices=False)
+            name = names[id(module)]
+            tensors[f"{name}.first.weight"] = values[:rank, None] * right[:rank]
+            tensors[f"{name}.second.weight"] = left[:, :rank].contiguous()
+            offset = modeling.bias(module)
+            if offset is not None:
+                tensors[f"{name}.second.bias"] = offset.detach()
+    return encoder.with_structure({"kind": "factor", "ranks": ranks}, tensors)
+
+
+def shortened(encoder: Encoder, kept: list[int]) -> Encoder:
+    """The vocabulary's rows `kept`, in that order, and a tokenizer of their words; those without one get a name."""
+    words = {i: word for word, i in encoder.tokenizer.get_vocab().items()}
+    table = encoder.model.get_parameter(modeling.word_embedding_name(encoder.model))
+    padding = encoder.model.config.pad_token_id
+    entry = {"kind": "vocabulary", "rows": len(kept), "special": {"pad_token_id": kept.index(padding)}}
+    new = tokenizer(tuple(words.get(i, f"word{i}") for i in kept))
+    return encoder.with_structure(entry, {modeling.word_embedding_name(encoder.model): table.detach()[kept]}, new)
+
+
+def structured(draw: Any, encoder: Encoder, kind: str) -> Encoder:
+    """An encoder with one more random structure of a kind; the same where it can have none."""
+    if kind == "cut":
+        return encoder.cut(draw(plans(encoder.shape)))
+    if kind == "factor":
+        ranks = []
+        for matrices in modeling.factorable(encoder.model):
+            able = {path: min(modeling.rows_of_matrix(m), modeling.columns_of(m)) for path, m in matrices.items()}
+            chosen = draw(st.sets(st.sampled_from(sorted(able)))) if able else set()
+            ranks.append({path: draw(st.integers(1, able[path])) for path in sorted(chosen) if able[path]})
+        return factored(encoder, ranks)
+    if kind == "share":
+        layers = modeling.layers_of(encoder.model)
+        able = [i for i in range(1, len(layers)) if modeling.shapes(layers[i]) == modeling.shapes(layers[i - 1])]
+        if not able or encoder.shape.shares_weights:
+            return encoder
+        second = draw(st.sampled_from(able))
+        return encoder.with_structure(
+            {"kind": "share", "layers": [second - 1 if i == second else i for i in range(len(layers))]}
+        )
+    tokens = int(encoder.model.config.vocab_size)
+    kept = draw(st.sets(st.integers(5, tokens - 1), max_size=20)) if tokens > 5 else set()
+    return shortened(encoder, [*range(5), *sorted(kept)])
+
+
+@st.composite
+def structures(draw: st.DrawFn) -> list[str]:
+    """Kinds in an order that is allowed."""
+    found: list[str] = []
+    for kind in draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=4)):
+        if all(before in modeling.STRUCTURES[kind].after for before in found):
+            found.append(kind)
+    return found
+
+
+def batch_within(tokens: int, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Random ids of a vocabulary, with padding."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(0, tokens, (4, 12), generator=generator)
+    mask = torch.ones_like(ids)
+    for row in range(4):
+        mask[row, 12 - 2 * row :] = 0
+    ids = torch.where((ids == 0) & (mask == 1), 1, ids * mask)  # 0 is the padding of the tiny encoders
+    return {"input_ids": ids, "attention_mask": mask}
