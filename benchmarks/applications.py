@@ -13,7 +13,7 @@ from asc_core.demo.encoder import encoder_folder
 from asc_core.encoder import Encoder
 from asc_core.evaluate import PerExampleResult
 from asc_core.recipes import Recipe
-from asc_core.recipes.ready import Knobs, ready_recipe
+from asc_core.recipes.presets import PresetOptions, preset_recipe
 from asc_core.tasks import Task
 from benchmarks.outcomes import outcomes
 from benchmarks.trust import SHARED, sources
@@ -71,8 +71,10 @@ class Application:
 
     def recipe(self, method: str, size: float, seed: int) -> tuple[Encoder, Recipe]:
         """What it starts from, and the steps."""
-        knobs = Knobs(keep=size, steps=0 if method == "ASC+ untrained" else STEPS, seed=seed, **TRAINED_WITH[self.name])
-        return self.base if method == "Sajjad" else self.encoder, ready_recipe(METHODS[method], knobs)
+        options = PresetOptions(
+            keep=size, steps=0 if method == "ASC+ untrained" else STEPS, seed=seed, **TRAINED_WITH[self.name]
+        )
+        return self.base if method == "Sajjad" else self.encoder, preset_recipe(METHODS[method], options)
 
     def build(self, method: str, size: float, seed: int) -> Encoder:
         start, recipe = self.recipe(method, size, seed)

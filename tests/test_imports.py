@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ORDER = [
     {"errors", "atomic_file", "batches", "parts"},
     {"atomic_folder", "json_files", "memory", "stored_arrays"},
-    {"progress", "values"},
+    {"progress", "values", "migrations"},
     {"study"},
     {"modeling"},
     {"probes"},

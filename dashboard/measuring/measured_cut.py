@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from asc_core.plan import BUDGETS, COUNTED, Cost
+from asc_core.recipes import STEPS
 from asc_core.values import Estimate
 
 
@@ -33,6 +35,12 @@ def shares(cost: Cost, dense: Cost) -> dict[str, float]:
     """What is kept of the original's cost, by budget; of latency where layer times are known."""
     whole = costs_json(dense)
     return {name: value / whole[name] for name, value in costs_json(cost).items() if name in whole}
+
+
+def changed(steps: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a recipe did more than cut: its model is not what a cut alone leaves."""
+    cutting = {kind for kind, step in STEPS.items() if step.structure == "cut"}
+    return any(step.get("repair") is not None or step["step"] not in cutting for step in steps)
 
 
 def kept_of(cost: dict[str, Any], dense: Cost) -> dict[str, float] | None:

@@ -9,20 +9,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from asc_core.evaluate import PerExampleResult, estimate, measuring
-from asc_core.evaluate.prefix_cache import PrefixReuse, prefix_keys
-from asc_core.plan import CostModel
+from asc_core.evaluate.prefix_cache import PrefixReuse
+from asc_core.plan import Cost, CostModel
+from asc_core.plan.encoder_cost import task_cost
 from asc_core.progress import Progress
 from asc_core.recipes import Recipe
+from asc_core.recipes.recipe import Made
 from asc_core.study import Study
 from asc_core.values import Estimate, Plan
 from dashboard.measuring.baseline import Baseline
-from dashboard.measuring.build import build, repair_cache_key
-from dashboard.measuring.measured_cut import MeasuredCut, costs_json, kept_of
+from dashboard.measuring.build import build
+from dashboard.measuring.measured_cut import MeasuredCut, changed, costs_json, kept_of
 from dashboard.state import kept
 from dashboard.state.application import Application
 from dashboard.state.loaded import LoadedModels
 
 SPLIT = "validation"
+TRAINING = "training"  # in a study, what steps that train leave behind
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class Measurements:
             if mine and row["cost"] is not None and row["recipe_key"] != self.full_plan.key:
                 share = kept_of(row["cost"], self.cost_model.dense)
                 if share is not None:
-                    repaired = row["plan_key"] not in (None, row["recipe_key"])
+                    repaired = changed(row["steps"] or [])
                     name, series = row["name"] or "a cut", self._series(row["recipe_key"])
                     found.append(MeasuredCut(row["recipe_key"], name, share, row["estimate"], repaired, series))
         return found
@@ -115,21 +118,20 @@ class Measurements:
         Raises: UserError, Cancelled.
         """
         encoder, task = self.models.encoder(self.application), self.models.task(self.application)
-        plan = recipe.plan
-        assert plan is not None
         original = self._original()
         # Without labels the metric is agreement with the original, example by example, so all of it comes first.
         reference = None if task.labelled else original.whole(progress)
         aside = Progress(cancel=progress.cancel)
-        smaller = build(self.models, self.application, recipe, progress)
+        whole = build(self.models, self.application, recipe, progress, self.study.path / TRAINING)
+        cost = self.cost(recipe, whole)
         found = None
         for outcome in measuring(
-            smaller,
+            whole.encoder,
             task,
             self.split,
             reference=reference,
             progress=progress,
-            reuse=self._reuse(recipe),
+            reuse=self._reuse(whole),
             known=self._known(recipe),
         ):
             against = original.on(outcome.numbers, aside)
@@ -145,8 +147,8 @@ class Measurements:
                     found,
                     statistics=outcome.statistics,
                     numbers=outcome.numbers,
-                    cost=costs_json(self.cost_model.cost(plan)),
-                    plan=plan,
+                    cost=costs_json(cost),
+                    recipe=recipe,
                     name=name,
                 )
             if enough(found):
@@ -154,13 +156,15 @@ class Measurements:
         assert found is not None
         return found
 
-    def _reuse(self, recipe: Recipe) -> PrefixReuse | None:
-        plan = recipe.plan
-        assert plan is not None
-        if plan.shape.shares_weights:
-            return None
-        repair = repair_cache_key(recipe, self.models.task(self.application))
-        return PrefixReuse(self.models.states, prefix_keys(self.weights, plan, repair))
+    def cost(self, recipe: Recipe, made: Made) -> Cost:
+        """By the cost model where the recipe is one cut, so that its latency is forecast too; else of what was made."""
+        if recipe.cut is not None and len(recipe.steps) == 1:
+            return self.cost_model.cost(recipe.cut)
+        return task_cost(made.encoder, self.models.task(self.application))
+
+    def _reuse(self, made: Made) -> PrefixReuse | None:
+        keys = made.prefix_keys(self.models.task(self.application))
+        return None if keys is None else PrefixReuse(self.models.states, keys)
 
     def _known(self, recipe: Recipe) -> PerExampleResult | None:
         """What an evaluation that was stopped has measured."""
@@ -188,7 +192,7 @@ class Measurements:
                 statistics=outcome.statistics,
                 numbers=outcome.numbers,
                 cost=costs_json(self.cost_model.dense),
-                plan=self.full_plan,
+                recipe=Recipe.of(self.full_plan),
                 name="original",
             )
 

@@ -14,7 +14,7 @@ from asc_core.progress import Progress
 from asc_core.study import Study
 from asc_core.values import Estimate, Plan
 from dashboard.background.jobs import FOREGROUND, Job, Jobs
-from dashboard.measuring.build import mode_of, needs_calibration
+from dashboard.measuring.build import moments_of, needs_calibration
 from dashboard.measuring.measurements import Measurements
 from dashboard.measuring.predicted_loss import recording
 from dashboard.state.application import Application
@@ -74,11 +74,11 @@ def _measured(
     stored = measurements.stored(recipe)
     if stored is not None and stored.complete:
         return stored
-    mode = mode_of(recipe)
-    if mode is not None and needs_calibration(models, other, recipe):
+    moments = moments_of(recipe)
+    if moments is not None and needs_calibration(models, other, recipe):
         # To its end, also where the cut has changed by then: the next one needs it as well. And without yielding: an
         # export may be waiting for this very calibration.
-        models.calibration(other, mode == "one-shot", Progress())
+        models.calibration(other, moments, Progress())
         job.progress.check()
     made_for = replace(settings, application=other.name, rule="fixed", plan_key=plan.key, transfer=True)
     record = recording(measurements, recipe, made_for)

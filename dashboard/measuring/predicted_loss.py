@@ -82,7 +82,7 @@ def record(measurements: Measurements, recipe: Recipe, settings: CutSettings, fo
 
     Called before the measurement itself is kept in the study, or it would predict itself.
     """
-    plan, before, series, budget = recipe.plan, measurements.stored(recipe), series_of(settings), budget_of(settings)
+    plan, before, series, budget = recipe.cut, measurements.stored(recipe), series_of(settings), budget_of(settings)
     if series is not None and before is None:
         kept.series(measurements.study, measurements.application, recipe.key).set(series)
     if plan is None or found.difference is None or not found.complete or (before is not None and before.complete):

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from asc_core.recipes.contest import ENTRANTS
+from asc_core.recipes.comparison import COMPARABLE
+from asc_core.recipes.stored import pinned_recipes
 from dashboard.background.application_jobs import open_job
 from dashboard.charts.pareto import pareto
 from dashboard.measuring.measured_cut import MeasuredCut
 from dashboard.measuring.measurements import Measurements
 from dashboard.state.application import Application
-from dashboard.state.cut_settings import recipe_of
 from dashboard.state.pins import settings_of_pin
 from dashboard.state.session import Session, application_in_view
 from dashboard.text import numbers
@@ -36,7 +36,7 @@ def panel(session: Session, applications: Sequence[Application]) -> None:
     measurements = Measurements(models(), session.study, application, known)
     measured = measurements.all_measured()
     pinned, unmeasured = pinned_of(session, measurements, measured)
-    presets = [one for one in measured if any(one.name.startswith(f"{name} ") for name in ENTRANTS)]
+    presets = [one for one in measured if any(one.name.startswith(f"{name} ") for name in COMPARABLE)]
     with against:
         budget = st.segmented_control(
             "Against",
@@ -82,11 +82,14 @@ def pinned_of(
     """(pinned cuts of the application in view that were measured, under their names; names of those that were not)."""
     by_key = {one.key: one for one in measured}
     found, unmeasured = [], []
-    for name, plan in session.study.pins.items():
+    for name, recipe in pinned_recipes(session.study).items():
+        plan = recipe.cut
+        if plan is None:
+            continue
         settings = settings_of_pin(session.study, name, plan, measurements.application.name, "")
         if settings is None or settings.application != measurements.application.name:
             continue
-        one = by_key.get(recipe_of(plan, settings.repair, settings.transfer).key)
+        one = by_key.get(recipe.key)
         if one is None:
             unmeasured.append(name)
         else:

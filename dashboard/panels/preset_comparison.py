@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from asc_core.recipes.contest import ENTRANTS, Entry
-from asc_core.recipes.ready import READY, Knobs
+from asc_core.recipes.comparison import COMPARABLE, ComparedPreset
+from asc_core.recipes.presets import PRESETS, PresetOptions
 from dashboard.background.application_jobs import open_job
 from dashboard.background.jobs import Job
 from dashboard.measuring.comparisons import LANE, contest_job
@@ -39,10 +39,10 @@ def panel(session: Session, applications: Sequence[Application]) -> None:
         st.selectbox("Application", list(titles), index=list(titles).index(usual), key="contest-application")
         names = st.multiselect(
             "Presets",
-            list(ENTRANTS),
-            default=list(ENTRANTS),
+            list(COMPARABLE),
+            default=list(COMPARABLE),
             key="contest-recipes",
-            help="  \n".join(f"**{name}**: {READY[name].description}" for name in ENTRANTS),
+            help="  \n".join(f"**{name}**: {PRESETS[name].description}" for name in COMPARABLE),
         )
         st.slider("Layer parameters kept", 0.1, 0.9, 0.5, 0.05, key="contest-keep", format="percent")
         st.segmented_control(
@@ -78,18 +78,18 @@ def panel(session: Session, applications: Sequence[Application]) -> None:
 def start_contest(session: Session, titles: Mapping[str, Application]) -> None:
     state = st.session_state
     application, names = titles[state["contest-application"]], list(state["contest-recipes"])
-    knobs = Knobs(keep=state["contest-keep"], steps=int(state["contest-steps"] or 0))
+    options = PresetOptions(keep=state["contest-keep"], steps=int(state["contest-steps"] or 0))
 
-    def work(job: Job) -> list[Entry]:
+    def work(job: Job) -> list[ComparedPreset]:
         opened = open_job(models(), study, application)(job)
         measurements = Measurements(models(), study, application, opened.cost_model)
-        return contest_job(measurements, knobs, names)(job)
+        return contest_job(measurements, options, names)(job)
 
     study = session.study
     all_jobs().start(session.id, LANE, f"{ABOUT}|{application.name}", f"Presets for {application.title}", work)
 
 
-def entries_table(entries: Sequence[Entry]) -> str:
+def entries_table(entries: Sequence[ComparedPreset]) -> str:
     if not entries:
         return "<div class='asc-quiet asc-small'>Scoring and cutting.</div>"
     rows = []
@@ -102,7 +102,7 @@ def entries_table(entries: Sequence[Entry]) -> str:
                 f"<span class='asc-quiet'>{numbers.interval_of_points(e.difference_interval)}</span>"
             )
         rows.append(
-            f"<tr><td title='{escape(READY[entry.name].description)}'>{escape(entry.name)}</td>"
+            f"<tr><td title='{escape(PRESETS[entry.name].description)}'>{escape(entry.name)}</td>"
             f"<td>{numbers.percent(e.value)}</td><td>{change}</td><td>{numbers.percent(entry.kept)}</td>"
             f"<td>{numbers.amount(entry.cost.flops)}</td></tr>"
         )

@@ -8,7 +8,7 @@ from asc_core.progress import CALIBRATING, REPAIRING
 from asc_core.recipes import Recipe
 from asc_core.values import Plan
 from dashboard.background.jobs import Job
-from dashboard.measuring.build import calibrate_job, mode_of, needs_calibration
+from dashboard.measuring.build import calibrate_job, moments_of, needs_calibration
 from dashboard.measuring.latency import speed_job, speed_key, speed_of
 from dashboard.measuring.measure_job import measure_job, measured_enough
 from dashboard.measuring.measurements import Measurements
@@ -127,12 +127,11 @@ def doing_now(job: Job | None) -> str:
 
 def calibration(session: Session, measurements: Measurements, recipe: Recipe) -> Job:
     """The job that prepares all repairs of this application: begun by whatever cut needs it first, and kept."""
-    jobs, mode = all_jobs(), mode_of(recipe)
-    assert mode is not None
-    key = f"{measurements.application.encoder}|{measurements.application.task}|{mode == 'one-shot'}"
+    jobs, moments = all_jobs(), bool(moments_of(recipe))
+    key = f"{measurements.application.encoder}|{measurements.application.task}|{moments}"
     job = jobs.running("calibrate", key) or jobs.last(session.id, "calibrate", key)
     if job is None or job.state == "done":  # no longer in memory
-        preparing = calibrate_job(measurements.models, measurements.application, mode)
+        preparing = calibrate_job(measurements.models, measurements.application, moments)
         job = jobs.start(session.id, "calibrate", key, "Calibrating", preparing)
     return job
 

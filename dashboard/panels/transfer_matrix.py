@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from asc_core.recipes.matrix_store import reports
+from asc_core.recipes.transfer_matrix_store import reports
 from dashboard.background.jobs import Job
 from dashboard.charts.matrix import matrix_heatmap
 from dashboard.measuring.comparisons import LANE, cells_of, matrix_job, settings_for, title_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from asc_core.study import Study
 from asc_core.values import Plan
 from dashboard.state import kept
-from dashboard.state.cut_settings import CutSettings
+from dashboard.state.cut_settings import CutSettings, recipe_of
 
 
 def keep_settings(study: Study, plan: Plan, settings: CutSettings) -> None:
@@ -34,7 +34,7 @@ def settings_of_plan(study: Study, plan_key: str, application: str, method: str)
 
 def pin(study: Study, name: str, plan: Plan, settings: CutSettings) -> None:
     """A plan may be pinned under several names, each with a repair of its own."""
-    study.save_plan(plan, name)
+    study.save_recipe(recipe_of(plan, settings.repair, settings.transfer), name)
     keep_settings(study, plan, settings)
     kept.pin_settings(study, name).set(kept.PinnedSettings(plan.key, settings))
 

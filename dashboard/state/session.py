@@ -19,7 +19,7 @@ from asc_core.plan import Part
 from asc_core.study import DATABASE, Study
 from dashboard.state.application import Application
 from dashboard.state.applications import applications_of
-from dashboard.state.cut_settings import REPAIRS, CutSettings
+from dashboard.state.cut_settings import REPAIR_NAMES, CutSettings
 from dashboard.state.pins import settings_of_plan
 
 FOLDER_VARIABLE = "ASC_STUDY"
@@ -142,7 +142,7 @@ def begin(address: Mapping[str, str]) -> Session:
         settings = settings_of_plan(session.study, plan_key, session.application, session.method)
         if settings is not None and settings.application in known:
             repair = address.get("repair")
-            session.go(replace(settings, repair=repair) if repair in REPAIRS else settings)  # type: ignore[arg-type]
+            session.go(replace(settings, repair=repair) if repair in REPAIR_NAMES else settings)
             session.plan_key = plan_key
         else:
             session.messages.append("The plan of this link is not in this study, so Tune starts anew.")

@@ -11,21 +11,22 @@ import streamlit as st
 
 from asc_core.errors import UserError
 from asc_core.export import FORMATS
-from asc_core.export.package import RECIPE_FILE
-from asc_core.values import Plan
+from asc_core.recipes import Recipe
+from asc_core.recipes.export_with_card import RECIPE_FILE
+from asc_core.recipes.stored import pinned_recipes
 from dashboard.background.jobs import Job
 from dashboard.measuring.export_jobs import (
     Exported,
     export_job,
     exports_of,
     folder_for,
-    portable,
+    named,
     size_of,
     zipped,
 )
 from dashboard.state.application import Application
 from dashboard.state.applications import applications_of
-from dashboard.state.cut_settings import CutSettings, Repair, recipe_of
+from dashboard.state.cut_settings import recipe_of
 from dashboard.state.pins import settings_of_pin, settings_of_plan
 from dashboard.state.session import Session
 from dashboard.text import numbers
@@ -43,13 +44,11 @@ from dashboard.widgets.page import (
 
 @dataclass(frozen=True)
 class Candidate:
-    """A cut that can be exported. transfer: it was made from other weights, and the user has asked for that."""
+    """A recipe that can be exported."""
 
     title: str
-    plan: Plan
+    recipe: Recipe
     application: Application
-    repair: Repair
-    transfer: bool
 
 
 def page() -> None:
@@ -83,23 +82,23 @@ def page() -> None:
 def candidates_of(session: Session) -> list[Candidate]:
     """The cut in view on Tune, then the pinned ones."""
     study = session.study
-    named: dict[str, tuple[Plan, CutSettings | None]] = {}
+    known = {application.name: application for application in applications_of(study)}
+    found = []
     if session.plan_key is not None:
         plan = study.plan(session.plan_key)
         if plan is not None:
             settings = session.settings or settings_of_plan(study, plan.key, session.application, "")
             label = session.settings.label if session.settings is not None else "from a link"
-            named[f"in view: {label}"] = (plan, settings)
-    for name, plan in study.pins.items():
-        application = plan.provenance.task or session.application
-        named[name] = (plan, settings_of_pin(study, name, plan, application, ""))
-    known = {application.name: application for application in applications_of(study)}
-    found = []
-    for title, (plan, settings) in named.items():
-        target = known.get(settings.application if settings is not None else plan.provenance.task or "")
+            target = known.get(settings.application if settings is not None else plan.provenance.task or "")
+            if target is not None:
+                repair, transfer = ("none", False) if settings is None else (settings.repair, settings.transfer)
+                found.append(Candidate(f"in view: {label}", recipe_of(plan, repair, transfer), target))
+    for name, recipe in pinned_recipes(study).items():
+        usual = recipe.task or session.application
+        settings = None if recipe.cut is None else settings_of_pin(study, name, recipe.cut, usual, "")
+        target = known.get(settings.application if settings is not None else usual)
         if target is not None:
-            repair: Repair = settings.repair if settings is not None else "none"
-            found.append(Candidate(title, plan, target, repair, settings is not None and settings.transfer))
+            found.append(Candidate(name, recipe, target))
     return found
 
 
@@ -117,9 +116,9 @@ def form(session: Session, candidates: list[Candidate]) -> None:
         key=f"export-packing-{format}",
         help="float16 halves the file; loaded with dtype=torch.float32 it computes as before, up to rounding.",
     )
-    pinned = title if title in session.study.pins else chosen.plan.key[:6]
+    pinned = title if title in session.study.pins else chosen.recipe.key[:6]
     name = st.text_input(
-        "Name", value=f"{chosen.application.title}-{pinned}".replace(" ", "-"), key=f"export-name-{chosen.plan.key}"
+        "Name", value=f"{chosen.application.title}-{pinned}".replace(" ", "-"), key=f"export-name-{chosen.recipe.key}"
     )
     overwrite = st.checkbox("Replace an export of this name", key="export-overwrite")
     running = any(job.active for job in all_jobs().of(session.id, "export"))
@@ -132,13 +131,11 @@ def form(session: Session, candidates: list[Candidate]) -> None:
                 models(),
                 session.study,
                 chosen.application,
-                chosen.plan,
+                chosen.recipe,
                 out,
                 format=format,
                 packing=packing,
                 overwrite=overwrite,
-                repair=chosen.repair,
-                transfer=chosen.transfer,
             )
             all_jobs().start(session.id, "export", str(out), f"Exporting {name.strip()}", work, alone=True)
             st.rerun()
@@ -149,14 +146,8 @@ def titled(format: str) -> str:
 
 
 def summary(session: Session, chosen: Candidate) -> None:
-    plan, shape = chosen.plan, chosen.plan.shape
-    recipe = recipe_of(plan, chosen.repair, chosen.transfer)
-    heads, neurons = sum(map(len, plan.heads)), sum(map(len, plan.neurons))
-    parts = (
-        f"{len(plan.layers)} of {shape.layers} layers, {heads} of {sum(shape.heads)} heads, "
-        f"{neurons:,} of {sum(shape.neurons):,} neurons"
-    )
-    repair = "no repair" if recipe.key == plan.key else f"repaired ({chosen.repair})"
+    recipe, plan = chosen.recipe, chosen.recipe.cut
+    rule = "by hand" if plan is None or plan.provenance.rule is None else plan.provenance.rule
     measured = ""
     for row in session.study.evaluations():
         if (row["recipe_key"], row["task"]) == (recipe.key, chosen.application.name):
@@ -170,12 +161,13 @@ def summary(session: Session, chosen: Candidate) -> None:
                 f"{escape(e.metric)} {numbers.percent(e.value)}{change} ({escape(e.split)}, {e.examples:,} examples)"
             )
             break
+    steps = escape("; ".join(step.describe() for step in recipe.steps))
     st.html(
-        f"<div class='asc-small'><b>{escape(chosen.application.title)}</b> · {parts}<br>"
+        f"<div class='asc-small'><b>{escape(chosen.application.title)}</b> · {steps}<br>"
         f"<span class='asc-quiet'>{measured or 'not measured yet'} · "
-        f"{escape(plan.provenance.rule or 'by hand')}, {repair}</span></div>"
+        f"{escape(rule)}</span></div>"
     )
-    text = json.dumps(portable(chosen.application, plan, chosen.repair, chosen.transfer).to_json()) + "\n"
+    text = json.dumps(named(chosen.application, recipe).to_json()) + "\n"
     recipe_button(text, f"export-recipe-{recipe.key}")
 
 

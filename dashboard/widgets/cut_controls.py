@@ -14,11 +14,12 @@ from typing import Any
 
 import streamlit as st
 
+from asc_core.compress.repairs import REPAIRS
 from asc_core.errors import UserError
 from asc_core.plan import CostModel
 from asc_core.values import Scores
 from dashboard.state.applications import applications_of
-from dashboard.state.cut_settings import LEVELS, REPAIRS, RULES, CutSettings, levels_of, smallest_keep, thresholds
+from dashboard.state.cut_settings import LEVELS, RULES, CutSettings, levels_of, smallest_keep, thresholds
 from dashboard.state.session import Session
 from dashboard.text import numbers
 from dashboard.text.markup import escape
@@ -223,6 +224,7 @@ def _minimum(session: Session, settings: CutSettings, scores: Scores) -> None:
 
 def _repair(session: Session, settings: CutSettings, repairable: bool) -> None:
     """repairable: where it is not, "none" is shown and nothing can be chosen."""
+    ours = [name for name, repair in REPAIRS.items() if repair.source is None]
     why_not = "Not possible here: a repair needs a train split, and layers that do not share their weights."
     control(
         st.segmented_control,
@@ -231,8 +233,7 @@ def _repair(session: Session, settings: CutSettings, repairable: bool) -> None:
         "repair",
         settings.repair,
         label="Repair",
-        options=list(REPAIRS),
-        format_func=REPAIRS.__getitem__,
+        options=list(dict.fromkeys(["none", *ours, settings.repair])),
         required=True,
         width="stretch",
         disabled=not repairable,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from asc_core.recipes import Recipe
 from asc_core.study import Study
 from asc_core.values import Plan
 from dashboard.state.cut_settings import CutSettings
@@ -39,7 +40,8 @@ def test_one_plan_under_two_names_keeps_the_settings_of_each(study: Study) -> No
         pin(study, name, plan, settings)
     assert {name: settings_of_pin(study, name, plan, "", "") for name in both} == both
     other = Plan.full(SHAPE).drop(1)
-    study.save_plan(other, "with")
+    study.save_recipe(Recipe.of(other), "with")
+    study.save_plan(other)
     found = settings_of_pin(study, "with", other, "words", "fisher")
     assert found is not None
     assert (found.rule, found.plan_key) == ("fixed", other.key), "the name has gone to another plan since"

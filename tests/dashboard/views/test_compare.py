@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from asc_core.recipes.matrix_store import keep_report, reports
+from asc_core.recipes.transfer_matrix_store import keep_report, reports
 from asc_core.study import Study
 from asc_core.values import Plan
 from dashboard.state import applications

@@ -44,8 +44,8 @@ def test_a_cut_is_exported_checked_and_packed(scored: Study, open_page: Open) ->
     recipe = Recipe.load(folder / "recipe.json")
     assert recipe.key == recipe_of(plan, "sequential").key
     models = page.models()
-    assert (Path(str(recipe.original)).name, recipe.task) == (recipe.original, "words.toml")  # no paths of here
     (application,) = applications.applications_of(scored)
+    assert (recipe.original, recipe.task) == (Path(application.encoder).name, Path(application.task).name)
     again = recipe.apply(models.encoder(application), models.task(application)).model.state_dict()
     exported = load_encoder(str(folder)).model.state_dict()
     assert all(torch.allclose(exported[name], again[name], atol=1e-5) for name in again)

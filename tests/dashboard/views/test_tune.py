@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from asc_core.compress import Calibrations, calibrations
 from asc_core.plan import Part
 from asc_core.progress import Progress
+from asc_core.recipes.stored import pinned_recipes, stored_recipe
 from asc_core.scores import METHODS
 from asc_core.study import Study
 from asc_core.values import Plan, Scores
@@ -128,7 +130,7 @@ def test_a_pinned_cut_comes_back(scored: Study, open_page: Open) -> None:
     app.run()
     app.button(key="tune-pin-save").click()
     app.run()
-    assert scored.pins == {"small one": plan}
+    assert {name: recipe.cut for name, recipe in pinned_recipes(scored).items()} == {"small one": plan}
     control(app.segmented_control, "tune-repair").set_value("none")
     settled(app.run())
     app.button(key="tune-pinned-0").click()
@@ -136,6 +138,11 @@ def test_a_pinned_cut_comes_back(scored: Study, open_page: Open) -> None:
     settings = session_of(app).settings
     assert settings is not None
     assert (current_plan(app, scored), settings.repair) == (plan, "sequential")
+
+
+def plan_key_of(study: Study, row: dict[str, Any]) -> str | None:
+    recipe = stored_recipe(study, row["recipe_key"])
+    return recipe.cut.key if recipe is not None and recipe.cut is not None else None
 
 
 def test_every_repair_is_measured_for_itself_and_undone(scored: Study, open_page: Open) -> None:
@@ -148,7 +155,7 @@ def test_every_repair_is_measured_for_itself_and_undone(scored: Study, open_page
         assert app.query_params["repair"] == repair
         assert current_plan(app, scored) == plan
         assert "complete" in html_of(app)
-    rows = {row["recipe_key"]: row["name"] for row in scored.evaluations() if row["plan_key"] == plan.key}
+    rows = {row["recipe_key"]: row["name"] for row in scored.evaluations() if plan_key_of(scored, row) == plan.key}
     assert rows == {
         recipe_of(plan, "sequential").key: "0.60 fisher, repaired (sequential)",
         recipe_of(plan, "one-shot").key: "0.60 fisher, repaired (one-shot)",
@@ -188,9 +195,9 @@ def test_calibrating_can_be_stopped_and_begun_again(
             progress.step(1, 10, "calibrating on words")
             progress.cancel.wait(0.01)
 
-    shared_models._calibrations.clear()
+    shared_models.calibrations = Calibrations()
     app = AppTest.from_file(str(APP), default_timeout=60).run()
-    monkeypatch.setattr("dashboard.state.loaded.calibrate", never_ends)
+    monkeypatch.setattr(calibrations, "calibrate", never_ends)
     app.switch_page("views/tune.py").run()
     for _ in range(200):
         app.run()
@@ -288,7 +295,7 @@ def test_a_budget_of_latency_measures_this_machine_once_and_cuts_by_it(scored: S
     costs = with_known_times(page.models(), scored, application, page.models().cost_model(application))
     assert costs is not None
     session = session_of(app)
-    (row,) = [r for r in scored.evaluations() if r["plan_key"] == session.plan_key]
+    (row,) = [r for r in scored.evaluations() if plan_key_of(scored, r) == session.plan_key]
     assert costs.dense.latency is not None
     assert session.settings is not None
     assert row["cost"]["latency"] <= session.settings.keep * costs.dense.latency + 1e-8  # what is within reach here
