@@ -21,6 +21,7 @@ from asc_core.errors import UserError
 from asc_core.recipes import Recipe
 from asc_core.recipes.stored import pinned_recipes, stored_recipe
 from asc_core.study import SCHEMA_VERSION, Study
+from asc_core.values import Estimate
 
 OLD = Path(__file__).parent / "data" / "study_1"
 
@@ -55,7 +56,8 @@ def test_everything_that_an_old_study_held_is_found(folder: Path) -> None:
     assert len(found) == len(rows)
     for weights, key, task, split, estimate, cost, name, created in rows:
         row = found[weights, key, task, split]
-        assert row["estimate"].to_json() == json.loads(estimate)
+        assert row["estimate"] == Estimate.from_json(json.loads(estimate))
+        assert row["estimate"].value == json.loads(estimate)["value"]
         assert row["cost"] == (json.loads(cost) if cost is not None else None)
         assert (row["name"], row["created"]) == (name, created)
         assert study.evaluation(weights, key, task, split) == row["estimate"]

@@ -73,10 +73,12 @@ def compress(
     if (plan is None) == (recipe is None):
         raise UserError("Say either --plan or --recipe.")
     from asc_core.atomic_folder import check_free
+    from asc_core.export import check_possible
     from asc_core.recipes.export_with_card import export_with_card
 
     check_free(out, overwrite=overwrite)
     original = asc_core.load_encoder(encoder, device=device)
+    check_possible(original, format, packing)
     if repair != "none" and (plan is None or task is None):
         raise UserError("--repair goes with --plan and --task (a recipe says itself what is repaired).")
     if plan is not None:

@@ -92,6 +92,8 @@ def evaluate(
             as_json,
             f"difference to {against}: {100 * estimate.difference:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]",
         )
+    for note in estimate.notes:
+        say(as_json, note)
     if estimate.truncated:
         say(as_json, f"{estimate.truncated} texts were truncated to {application.max_length} tokens")
     say(as_json, f"{cost.parameters:,} parameters, {cost.flops / 1e9:.3f} GFLOPs per text, {cost.bytes / 1e6:.1f} MB")
@@ -153,7 +155,8 @@ def export(
     say(as_json, checked(report))
     return {
         "path": str(out),
-        "format": format,
+        "format": report.format,
+        "packing": report.packing,
         "bytes": report.bytes,
         "max_difference": report.max_difference,
         "files": list(report.files),

@@ -76,11 +76,20 @@ def score(
     for name, scores in found.items():
         seen = f"{scores.examples} {scores.split} examples, labels: {scores.labels}" if scores.examples else "no data"
         say(as_json, f"{name}: scored on {seen}")
+    for note in dict.fromkeys(scores.notes for scores in found.values() if scores.notes):
+        say(as_json, note)
     return {
         "study": str(study),
         "task": application.name,
         "scores": [
-            {"method": s.method, "split": s.split, "examples": s.examples, "labels": s.labels, "seed": s.seed}
+            {
+                "method": s.method,
+                "split": s.split,
+                "examples": s.examples,
+                "labels": s.labels,
+                "seed": s.seed,
+                "notes": s.notes,
+            }
             for s in found.values()
         ],
     }

@@ -8,6 +8,7 @@ from asc_core.atomic_folder import check_free
 from asc_core.encoder import Encoder
 from asc_core.evaluate import evaluate
 from asc_core.export import Card, ExportReport, check_possible, export
+from asc_core.export.package import RECIPE_FILE
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
 from asc_core.recipes.recipe import Recipe
@@ -16,7 +17,6 @@ from asc_core.tasks.heads import head_fits
 from asc_core.tasks.texts import readable
 
 TEXTS_TO_COMPARE = 64
-RECIPE_FILE = "recipe.json"
 
 
 def export_with_card(

@@ -15,10 +15,11 @@ def check_order(steps: Sequence[Step]) -> None:
     for number, step in enumerate(steps):
         if step.structure is None:
             continue
-        wrong = next((kind for kind in before if kind not in STRUCTURES[step.structure].after), None)
+        known = STRUCTURES.get(step.structure)
+        wrong = None if known is None else next((kind for kind in before if kind not in known.after), None)
         if wrong is not None:
             raise UserError(
                 f"Step {number + 1} of the recipe ({step.kind}) cannot follow a step of the kind {before[wrong]}: put "
-                f"it before that one."
+                "it before that one."
             )
         before.setdefault(step.structure, step.kind)

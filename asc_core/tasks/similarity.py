@@ -13,6 +13,7 @@ from torch.nn import functional
 from asc_core.errors import UserError
 from asc_core.tasks import metrics, tokens
 from asc_core.tasks.base import Batch, Examples, Features, Reader, Row, Targets
+from asc_core.tasks.doubts import doubts_of_numbers
 from asc_core.tasks.metrics import Measure
 from asc_core.tasks.table_task import TableTask, as_number, check_number, check_text, number_targets, output_of
 
@@ -53,8 +54,9 @@ class SentenceSimilarity(TableTask):
             scores = [check_number(row, str(self.setup.label)) for row in examples.rows]
             targets = [np.float32((score - low) / (high - low)) for score in scores]
         both = [np.concatenate(pair) for pair in zip(a, b, strict=True)]
+        notes = (*examples.notes, *tokens.unknown(reader, both, [*first[:50], *second[:50]]))
         lengths = {"first_length": [len(x) for x in a]}
-        return Features(both, None, np.arange(len(both)), targets, len({*a_cut, *b_cut}), lengths)
+        return Features(both, None, np.arange(len(both)), targets, len({*a_cut, *b_cut}), lengths, notes)
 
     def batch(self, features: Features, rows: Sequence[int] | np.ndarray, reader: Reader) -> Batch:
         texts = []
@@ -97,3 +99,9 @@ class SentenceSimilarity(TableTask):
     def _gold(self, features: Features, examples: Examples) -> np.ndarray:
         assert features.targets is not None
         return np.asarray(features.targets, dtype=np.float64)
+
+    def doubts(self, predictions: Sequence[Any], features: Features) -> tuple[str, ...]:
+        if features.targets is None:
+            return ()
+        decided = np.asarray([float(p[0]) for p in predictions])
+        return tuple(doubts_of_numbers(decided, np.asarray(features.targets, dtype=np.float64)))

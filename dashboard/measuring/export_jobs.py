@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asc_core.errors import UserError
-from asc_core.export import FORMATS, ExportReport
+from asc_core.export import FORMATS, ExportReport, check_possible
+from asc_core.export.package import RECIPE_FILE
 from asc_core.recipes import Recipe
-from asc_core.recipes.export_with_card import RECIPE_FILE, command_for, export_with_card
+from asc_core.recipes.export_with_card import command_for, export_with_card
 from asc_core.study import Study
 from dashboard.background.jobs import Job
 from dashboard.measuring.build import build
@@ -60,6 +61,7 @@ def export_job(
     def work(job: Job) -> Exported:
         job.progress.step(0, 1, "loading")
         task = models.task(application)
+        check_possible(models.encoder(application), format, packing)
         whole = build(models, application, recipe, job.progress, study.path / TRAINING)
         report = export_with_card(
             whole.encoder,

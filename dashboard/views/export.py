@@ -11,8 +11,8 @@ import streamlit as st
 
 from asc_core.errors import UserError
 from asc_core.export import FORMATS
+from asc_core.export.package import RECIPE_FILE
 from asc_core.recipes import Recipe
-from asc_core.recipes.export_with_card import RECIPE_FILE
 from asc_core.recipes.stored import pinned_recipes
 from dashboard.background.jobs import Job
 from dashboard.measuring.export_jobs import (
@@ -198,15 +198,16 @@ def explain() -> None:
 
 def report(job: Job) -> None:
     done: Exported = job.result
-    folder = done.report.path
+    folder, form = done.report.path, FORMATS[done.report.format]
     difference = f"{done.report.max_difference:.1e}" if done.report.max_difference else "0"
     with st.container(border=True, key="export-report"):
         st.html(
             f"<p class='asc-kicker'>Exported and checked</p><h3 style='margin:0;padding:0'>{escape(folder.name)}</h3>"
             f"<div class='asc-figures'><span>largest difference of outputs <b>{difference}</b> "
-            f"on {done.report.checked_texts} texts, in a {escape(done.report.checked_in)}</span>"
+            f"({form.tolerance:.0e} allowed) on {done.report.checked_texts} texts, "
+            f"in a {escape(done.report.checked_in)}</span>"
             f"<span>size <b>{numbers.size(done.report.bytes)}</b></span>"
-            f"<span>weights <b>{escape(done.report.packing)}</b></span></div>"
+            f"<span>{escape(form.title)}, weights <b>{escape(done.report.packing)}</b></span></div>"
         )
         with st.container(horizontal=True, vertical_alignment="center"):
             download(folder, "export-download", primary=True)

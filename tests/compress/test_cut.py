@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from asc_core.evaluate.reuse import prefix_keys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asc_core.compress import REPAIRS, Calibrations, Cut, StepContext
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
+from asc_core.evaluate.prefix_cache import prefix_keys
 from asc_core.scores.restart import Restartable
 from asc_core.values import Plan
 from tests.compress.cuts import half

@@ -7,7 +7,7 @@ import pytest
 import asc_core
 from asc_core.recipes.joint_plan import joint_point, pareto_between_tasks
 from asc_core.recipes.transfer_matrix import TransferMatrix
-from tests.recipes.test_matrix import APPS, ASKED
+from tests.recipes.test_transfer_matrix import APPS, ASKED
 
 pytestmark = pytest.mark.slow
 

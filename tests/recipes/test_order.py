@@ -8,7 +8,6 @@ from asc_core.compress import Cut, Step, StepContext
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.recipes import Recipe, registry
-from asc_core.recipes.order import AFTER
 from asc_core.train.steps import Finetune
 from asc_core.values import Plan
 from tests.tiny import tiny
@@ -43,8 +42,15 @@ def test_an_order_without_sense_is_refused_wherever_a_recipe_enters(monkeypatch:
         Recipe.from_json(content)
 
 
-def test_a_structure_says_itself_what_it_may_follow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(AFTER, "rounded", frozenset())
-    Recipe((Round(), Finetune()))
-    with pytest.raises(UserError, match="round"):
-        Recipe((CUT, Round()))
+def test_a_structure_says_itself_what_it_may_follow() -> None:
+    class Factored(Round):
+        kind: ClassVar[str] = "factored"
+        structure: ClassVar[str | None] = "factor"
+
+    class Shared(Round):
+        kind: ClassVar[str] = "shared"
+        structure: ClassVar[str | None] = "share"
+
+    Recipe((CUT, Shared(), Factored(), CUT))
+    with pytest.raises(UserError, match=r"\(shared\) cannot follow a step of the kind factored"):
+        Recipe((Factored(), Shared()))

@@ -12,7 +12,9 @@ from asc_core.evaluate import estimate, measure
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
 from asc_core.recipes import Recipe
+from asc_core.recipes.stored import stored_recipe
 from asc_core.study import Study
+from asc_core.train.steps import Finetune
 from asc_core.values import Estimate, Plan
 from dashboard.background.jobs import Jobs
 from dashboard.background.scoring_jobs import score_job
@@ -121,3 +123,22 @@ def test_a_repaired_cut_is_measured_anew_where_training_texts_were_corrected(tmp
     measurements = Measurements(LoadedModels(lambda name: ENCODER, lambda name: corrected), study, APPLICATION, costs)
     assert measurements.data_changed
     assert measurements.stored(recipe) is None
+
+
+def test_a_recipe_of_several_steps_is_measured_kept_and_told_from_a_cut(tmp_path: Path) -> None:
+    study = Study.open(tmp_path / "study")
+    measurements = Measurements(models(), study, APPLICATION, task_cost_model(ENCODER, TASK))
+    train = Finetune(epochs=1, steps=2, batch_size=8, patience=None)
+    trained, cut, repaired = (
+        Recipe((*recipe_of(PLAN, repair).steps, *then))
+        for repair, then in (("bias", (train,)), ("none", ()), ("bias", ()))
+    )
+    for recipe in (trained, cut, repaired):
+        assert measurements.measured(recipe, "a recipe", Progress()) == measurements.stored(recipe)
+    more = {one.key: one.repaired for one in measurements.all_measured()}
+    assert more == {trained.key: True, cut.key: False, repaired.key: True}
+    assert stored_recipe(study, trained.key) == trained
+    steps = {row["recipe_key"]: row["steps"] for row in study.evaluations()}
+    assert steps[trained.key] == [{"step": "cut", "repair": "bias"}, {"step": "finetune"}]
+    kept = {one.key: one.kept for one in measurements.all_measured()}
+    assert kept[trained.key]["parameters"] == kept[cut.key]["parameters"]
