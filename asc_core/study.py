@@ -19,11 +19,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from asc_core.errors import UserError
+from asc_core.migrations import migrate
 from asc_core.stored_arrays import (
     arrays_from_bytes,
     arrays_to_bytes,
@@ -38,7 +39,7 @@ from asc_core.values import Estimate, Plan, Scores
 Value = TypeVar("Value")
 
 APPLICATION_ID = 0x41534353  # "ASCS" in the database's header
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE scores (
     weights TEXT, task TEXT, method TEXT, split TEXT, examples INTEGER, seed INTEGER, labels TEXT, created TEXT,
@@ -46,7 +47,7 @@ CREATE TABLE scores (
 );
 CREATE TABLE evaluations (
     weights TEXT, recipe_key TEXT, task TEXT, split TEXT, metric TEXT, examples INTEGER, total INTEGER,
-    estimate TEXT, cost TEXT, plan_key TEXT, name TEXT, created TEXT,
+    estimate TEXT, cost TEXT, steps TEXT CHECK (steps IS NULL OR json_valid(steps)), name TEXT, created TEXT,
     PRIMARY KEY (weights, recipe_key, task, split)
 );
 CREATE TABLE statistics (
@@ -54,14 +55,30 @@ CREATE TABLE statistics (
     PRIMARY KEY (weights, recipe_key, task, split)
 );
 CREATE TABLE plans (plan_key TEXT PRIMARY KEY, plan TEXT, created TEXT);
-CREATE TABLE pins (name TEXT PRIMARY KEY, plan_key TEXT, created TEXT);
+CREATE TABLE recipes (recipe_key TEXT PRIMARY KEY, recipe TEXT, created TEXT);
+CREATE TABLE pins (name TEXT PRIMARY KEY, recipe_key TEXT, created TEXT);
 CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT);
 """
 DATABASE = "study.sqlite"
-TABLES = {"scores", "evaluations", "statistics", "plans", "pins", "settings"}
+TABLES_OF_ALL_VERSIONS = {"scores", "evaluations", "statistics", "pins", "settings"}
 SECONDS_TO_WAIT_FOR_ANOTHER_WRITER = 30.0
 SECONDS_BETWEEN_SAVES = 10.0  # of what interrupted work goes on from
 SECONDS_AFTER_WHICH_A_TEMPORARY_FILE_IS_ABANDONED = 3600.0
+
+
+class KeptRecipe(Protocol):
+    """What a study keeps of a recipe. key: what results are stored under. summary: a few facts about each step.
+
+    cut: the plan of the cut among its steps, if there is one.
+    """
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def summary(self) -> list[dict[str, Any]]: ...
+    @property
+    def cut(self) -> Plan | None: ...
+    def to_json(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -149,12 +166,13 @@ class Study:
         statistics: np.ndarray | None = None,
         numbers: np.ndarray | None = None,
         cost: Mapping[str, Any] | None = None,
-        plan: Plan | None = None,
+        recipe: KeptRecipe | None = None,
         name: str | None = None,
     ) -> None:
         """Keep a measured metric; an estimate on fewer examples of the same set never replaces one on more.
 
-        recipe_key: the key of the recipe (or plan) that made the model from the original with these weights.
+        recipe_key: the key of the recipe (or plan) that made the model from the original with these weights. recipe:
+        that recipe, to be kept with it, and its plan.
         statistics, numbers: (n, k) and (n,), the statistics of each example and its place in the split; both or none.
         None leaves those of an earlier measurement on as many examples.
         """
@@ -170,13 +188,13 @@ class Study:
             estimate.total,
             json.dumps(estimate.to_json()),
             json.dumps(cost) if cost is not None else None,
-            plan.key if plan is not None else None,
+            json.dumps(recipe.summary) if recipe is not None else None,
             name,
             _now(),
         )
         with self._writing() as connection:
-            if plan is not None:
-                _insert_plan(connection, plan)
+            if recipe is not None:
+                _insert_recipe(connection, recipe)
             known = f"SELECT metric, examples, total FROM evaluations WHERE {_EVALUATION}"
             before = tuple(connection.execute(known, key).fetchone() or ())
             written = connection.execute(_KEEP_EVALUATION, row)
@@ -227,26 +245,24 @@ class Study:
     def evaluations(self) -> list[dict[str, Any]]:
         """The table of results, newest first.
 
-        Each has weights, recipe_key, task, split, estimate (Estimate), cost (dict or None), plan_key (for `plan`), name
-        and created.
+        Each has weights, recipe_key (for `recipe`), task, split, estimate (Estimate), cost (dict or None), steps (a few
+        facts about each, None where they are not known), name and created.
         """
         rows = self._rows(
-            "SELECT weights, recipe_key, task, split, estimate, cost, plan_key, name, created FROM evaluations "
+            "SELECT weights, recipe_key, task, split, estimate, cost, steps, name, created FROM evaluations "
             "ORDER BY created DESC, rowid DESC"
         )
         for row in rows:
             row["estimate"] = self._from_json(row["estimate"], Estimate.from_json)
             row["cost"] = self._from_json(row["cost"], dict) if row["cost"] is not None else None
+            row["steps"] = self._from_json(row["steps"], _summary) if row["steps"] is not None else None
         return rows
 
     # Plans
 
-    def save_plan(self, plan: Plan, name: str | None = None) -> None:
-        """Keep a plan; with a name, pin it as a candidate (a name that is taken moves to this plan)."""
+    def save_plan(self, plan: Plan) -> None:
         with self._writing() as connection:
             _insert_plan(connection, plan)
-            if name is not None:
-                connection.execute("REPLACE INTO pins VALUES (?, ?, ?)", (name, plan.key, _now()))
 
     def plan(self, plan_key: str) -> Plan | None:
         rows = self._rows("SELECT plan FROM plans WHERE plan_key = ?", (plan_key,))
@@ -257,14 +273,34 @@ class Study:
         rows = self._rows("SELECT plan FROM plans ORDER BY created DESC, rowid DESC")
         return [self._from_json(row["plan"], Plan.from_json) for row in rows]
 
+    # Recipes
+
+    def save_recipe(self, recipe: KeptRecipe, name: str | None = None) -> None:
+        """Keep a recipe; with a name, pin it as a candidate (a name that is taken moves to this recipe)."""
+        with self._writing() as connection:
+            _insert_recipe(connection, recipe)
+            if name is not None:
+                connection.execute("REPLACE INTO pins VALUES (?, ?, ?)", (name, recipe.key, _now()))
+
+    def recipe(self, recipe_key: str) -> dict[str, Any] | None:
+        """As JSON, for `recipes.stored`."""
+        rows = self._rows("SELECT recipe FROM recipes WHERE recipe_key = ?", (recipe_key,))
+        return self._from_json(rows[0]["recipe"], dict) if rows else None
+
+    def recipe_keys(self) -> list[str]:
+        """Newest first."""
+        return [
+            row["recipe_key"] for row in self._rows("SELECT recipe_key FROM recipes ORDER BY created DESC, rowid DESC")
+        ]
+
     @property
-    def pins(self) -> dict[str, Plan]:
-        """The named candidates, in the order in which they were pinned."""
-        rows = self._rows("SELECT name, plan FROM pins JOIN plans USING (plan_key) ORDER BY pins.created, pins.rowid")
-        return {row["name"]: self._from_json(row["plan"], Plan.from_json) for row in rows}
+    def pins(self) -> dict[str, str]:
+        """Name -> recipe_key of the named candidates, in the order in which they were pinned."""
+        query = "SELECT name, recipe_key FROM pins JOIN recipes USING (recipe_key) ORDER BY pins.created, pins.rowid"
+        return {row["name"]: row["recipe_key"] for row in self._rows(query)}
 
     def unpin(self, name: str) -> None:
-        """The plan and its evaluations stay."""
+        """The recipe and its evaluations stay."""
         with self._writing() as connection:
             connection.execute("DELETE FROM pins WHERE name = ?", (name,))
 
@@ -336,7 +372,7 @@ _KEEP_EVALUATION = """
 INSERT INTO evaluations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (weights, recipe_key, task, split) DO UPDATE SET
     metric = excluded.metric, examples = excluded.examples, total = excluded.total, estimate = excluded.estimate,
-    cost = coalesce(excluded.cost, cost), plan_key = coalesce(excluded.plan_key, plan_key),
+    cost = coalesce(excluded.cost, cost), steps = coalesce(excluded.steps, steps),
     name = coalesce(excluded.name, name), created = excluded.created
 WHERE excluded.examples >= examples OR excluded.total <> total OR excluded.metric <> metric
 """
@@ -348,6 +384,20 @@ def _score_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _insert_plan(connection: sqlite3.Connection, plan: Plan) -> None:
     connection.execute("REPLACE INTO plans VALUES (?, ?, ?)", (plan.key, json.dumps(plan.to_json()), _now()))
+
+
+def _insert_recipe(connection: sqlite3.Connection, recipe: KeptRecipe) -> None:
+    row = (recipe.key, json.dumps(recipe.to_json()), _now())
+    connection.execute("REPLACE INTO recipes VALUES (?, ?, ?)", row)
+    plan = recipe.cut
+    if plan is not None:
+        _insert_plan(connection, plan)
+
+
+def _summary(steps: Any) -> list[dict[str, Any]]:
+    if not isinstance(steps, list) or not all(isinstance(s, dict) and isinstance(s.get("step"), str) for s in steps):
+        raise ValueError("the steps of a recipe are objects, each with its kind")
+    return steps
 
 
 def _now() -> str:
@@ -379,7 +429,8 @@ def _remove_abandoned_files(path: Path) -> None:
 
 
 def _prepare(connection: sqlite3.Connection, database: Path) -> None:
-    """Create the tables in a new database; refuse one that is not a study's, or is of a later version."""
+    """Create the tables in a new database, bring those of an earlier version up to date; refuse one that is not a
+    study's, or is of a later version."""
 
     def pragma(name: str) -> int:
         return connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -396,7 +447,7 @@ def _prepare(connection: sqlite3.Connection, database: Path) -> None:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
-    if pragma("application_id") != APPLICATION_ID or not tables() >= TABLES:
+    if pragma("application_id") != APPLICATION_ID or not tables() >= TABLES_OF_ALL_VERSIONS:
         raise UserError(f"{database} is a database of something else, not a study. Name another folder.")
     version = pragma("user_version")
     if version > SCHEMA_VERSION:
@@ -404,6 +455,8 @@ def _prepare(connection: sqlite3.Connection, database: Path) -> None:
             f"{database} was written by a newer ASC Studio (format {version}, this one reads {SCHEMA_VERSION}). "
             "Update, or name another folder."
         )
+    if version < SCHEMA_VERSION:
+        migrate(connection, SCHEMA_VERSION)
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

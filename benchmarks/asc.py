@@ -20,8 +20,8 @@ The seed draws calibration texts, random layers, batches and dropout. Test split
 `--paper` is the paper's own table: similarity 0.90, 0.85, 0.80, with size and speed-up, and its baselines: the uncut
 model, 90 % of the layers' weights zeroed by magnitude with int8 linears, half the layers at random over 5 seeds, and
 smaller pre-trained encoders where the hub is reachable (or `--shelf FOLDER`), fine-tuned alike.
-`price_of_agnosticism`: see `asc_core.recipes.price`. `--demo` is the same matrix of applications that differ more:
-questions on a text, two kinds of pairs, intents with slots, and sentiment.
+`price_of_agnosticism`: see `asc_core.recipes.agnosticism_gap`. `--demo` is the same matrix of applications that differ
+more: questions on a text, two kinds of pairs, intents with slots, and sentiment.
 The last line is one JSON object. `--collect` keeps it in benchmarks/results/asc.json, and the outcomes by test example
 in asc-outcomes.npz beside it: what is in there is not measured again. `--paper` keeps its table in asc.json.
 """
@@ -44,8 +44,8 @@ from asc_core import demo
 from asc_core.demo.encoder import encoder_folder
 from asc_core.encoder import Encoder
 from asc_core.evaluate import PerExampleResult
-from asc_core.recipes import Recipe, matrix, price
-from asc_core.recipes.ready import Knobs, ready_recipe
+from asc_core.recipes import Recipe, agnosticism_gap, transfer_matrix
+from asc_core.recipes.presets import PresetOptions, preset_recipe
 from asc_core.tasks import Task
 from benchmarks import asc_paper
 from benchmarks.machine import RESULTS, committed, keep, machine
@@ -107,8 +107,10 @@ class Application:
 
     def recipe(self, method: str, size: float, seed: int) -> tuple[Encoder, Recipe]:
         """What it starts from, and the steps."""
-        knobs = Knobs(keep=size, steps=0 if method == "ASC+ untrained" else STEPS, seed=seed, **TRAINED_WITH[self.name])
-        return self.base if method == "Sajjad" else self.encoder, ready_recipe(METHODS[method], knobs)
+        knobs = PresetOptions(
+            keep=size, steps=0 if method == "ASC+ untrained" else STEPS, seed=seed, **TRAINED_WITH[self.name]
+        )
+        return self.base if method == "Sajjad" else self.encoder, preset_recipe(METHODS[method], knobs)
 
     def build(self, method: str, size: float, seed: int) -> Encoder:
         start, recipe = self.recipe(method, size, seed)
@@ -201,20 +203,21 @@ class Outcomes(dict[str, PerExampleResult]):
 
 def matrices(applications: dict[str, Application], sizes: list[float], seeds: int, only_read: bool) -> list[Any]:
     """Compressed for one, measured on all, on the test splits: a matrix for each size, means over seeds."""
-    apps = [matrix.Application(name, one.encoder, one.task) for name, one in applications.items()]
+    apps = [transfer_matrix.Application(name, one.encoder, one.task) for name, one in applications.items()]
     made = []
     for size in sizes:
         of_seeds: dict[tuple[str, str], list[PerExampleResult]] = {}
         for seed in range(seeds):
-            asked = matrix.Settings(keep=size, seed=seed, split="test")
-            asked_for = matrix.ApplicationMatrix(apps, asked, general_text(), known=Outcomes())
+            asked = transfer_matrix.Settings(keep=size, seed=seed, split="test")
+            asked_for = transfer_matrix.TransferMatrix(apps, asked, general_text(), known=Outcomes())
             if only_read:
                 wanted = {asked_for.key(row, column) for row in asked_for.rows for column in apps}
                 if not all(Outcomes.file(key).exists() for key in wanted):
                     continue
             whole = asked_for  # the last seed that is there
             for column in apps:
-                outcomes(Outcomes.file(whole.key(matrix.ORIGINAL, column)), lambda: [column.encoder], column.task)  # noqa: B023
+                original = whole.key(transfer_matrix.ORIGINAL, column)
+                outcomes(Outcomes.file(original), lambda: [column.encoder], column.task)  # noqa: B023
             for cell in whole.cells():
                 store(Outcomes.file(cell.key), [cell.measured])
                 of_seeds.setdefault((cell.row, cell.column), []).append(cell.measured)
@@ -242,7 +245,7 @@ def summarised(whole: Any, of_seeds: dict[tuple[str, str], list[PerExampleResult
         "cells": cells,
         "prices": [
             {"row": p.row, "points": round(100 * p.value, 2), "interval": [round(100 * end, 2) for end in p.interval]}
-            for p in price.prices(whole, means)
+            for p in agnosticism_gap.agnosticism_gaps(whole, means)
         ],
     }
 

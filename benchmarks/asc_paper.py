@@ -131,5 +131,5 @@ def sparse_int8(encoder: Encoder) -> Encoder:
 
 def _stored(encoder: Encoder) -> float:
     """Share of the bytes: of the layers' weights a tenth at one byte and a bit for every place, the rest at four."""
-    layers = encoder.parameters - encoder.part_sizes.outside_layers
+    layers = encoder.parameters - encoder.part_counts.outside_layers
     return ((1 - SPARSITY) * layers + layers / 8 + 4 * (encoder.parameters - layers)) / (4 * encoder.parameters)

@@ -15,7 +15,7 @@ import numpy as np
 
 from asc_core.encoder import Encoder
 from asc_core.evaluate import PerExampleResult, measure
-from asc_core.recipes.price import mean_difference
+from asc_core.recipes.agnosticism_gap import mean_difference
 from asc_core.tasks import Task
 
 

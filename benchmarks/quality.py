@@ -33,9 +33,8 @@ from typing import Any
 import numpy as np
 
 import asc_core
-from asc_core.compress import PUBLISHED, calibrate, cut_and_repair, refit
-from asc_core.compress.published import Ground
-from asc_core.compress.repaired import Repaired
+from asc_core.compress import PUBLISHED, Calibrations, Cut, StepContext, calibrate, refit
+from asc_core.compress.published import MethodInputs
 from asc_core.encoder import Encoder
 from asc_core.evaluate import PerExampleResult, measure_latency
 from asc_core.plan import STRATEGIES, by_budget, by_layer_drop
@@ -94,18 +93,20 @@ class Checkpoint:
         return asc_core.score(self.encoder, self.task, ["obs"], samples=SAMPLES, seed=self.seed)["obs"]
 
     @cached_property
-    def calibration(self) -> Any:
-        return calibrate(self.encoder, self.task, samples=SAMPLES, seed=self.seed, moments=True)
+    def calibrations(self) -> Calibrations:
+        return Calibrations()
 
     @cached_property
-    def ground(self) -> Ground:
-        ground = Ground(self.encoder, self.task, samples=SAMPLES, seed=self.seed)
-        ground.calibration = self.calibration
-        return ground
+    def calibration(self) -> Any:
+        return self.calibrations.get(self.encoder, self.task, samples=SAMPLES, seed=self.seed, moments=True)
+
+    @cached_property
+    def given(self) -> MethodInputs:
+        return MethodInputs(self.encoder, self.task, samples=SAMPLES, seed=self.seed, calibrations=self.calibrations)
 
     @cached_property
     def on_the_way(self) -> dict[str, Iterator[Plan]]:
-        return {method: PUBLISHED[method].plans(self.ground, KEPT) for method in ON_ONE_WAY}
+        return {method: PUBLISHED[method].plans(self.given, KEPT) for method in ON_ONE_WAY}
 
     @cached_property
     def found(self) -> dict[str, list[Plan]]:
@@ -125,11 +126,9 @@ class Checkpoint:
                 found.append(station)
             plan = found[KEPT.index(kept)]
         else:
-            plan = next(PUBLISHED[method].plans(self.ground, [kept]))
-        step = cut_and_repair(plan, PUBLISHED[method].repair, samples=SAMPLES, seed=self.seed)
-        if isinstance(step, Repaired):
-            return step.repaired(self.encoder, self.calibration, None)
-        return step.apply(self.encoder)
+            plan = next(PUBLISHED[method].plans(self.given, [kept]))
+        step = Cut(plan=plan, repair=PUBLISHED[method].repair, samples=SAMPLES, seed=self.seed)
+        return step.apply(self.encoder, StepContext(self.task, calibrations=self.calibrations))
 
     def plan(self, method: str, kept: float) -> Plan:
         scores = self.obs if method == "obs" else self.scores[method]

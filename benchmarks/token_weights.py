@@ -2,10 +2,10 @@
 
     python -m benchmarks.token_weights            goes on after a kill; about 20 minutes
 
-`obs.GRADIENT_WEIGHT` weighs tokens in the scores, `calibration.FELT` in the refit. Each pair is tried on the
+`obs.GRADIENT_WEIGHT` weighs tokens in the scores, `calibration.GRADIENT_SHARE` in the refit. Each pair is tried on the
 checkpoints in ../shared/models that the table of `benchmarks.quality` uses, at 0.3 and 0.2 of the FLOPs, and measured
-on the validation split (cut from the training split where the data have none). The pair with the least mean loss is the
-one to be used; the last line is one JSON object, kept in benchmarks/results/token_weights.json.
+on the validation split (cut from the training split where the data have none). The pair with the least mean loss is
+the one to be used; the last line is one JSON object, kept in benchmarks/results/token_weights.json.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Pair:
 
     @cached_property
     def texts(self) -> calibration.Calibration:
-        calibration.FELT = self.of_refit
+        calibration.GRADIENT_SHARE = self.of_refit
         return calibrate(self.encoder, self.task, samples=SAMPLES)
 
     def build(self, kept: float) -> list[Encoder]:

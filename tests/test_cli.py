@@ -169,7 +169,10 @@ def test_a_published_repair_makes_a_model(project: Path) -> None:
         "compress", project / "model", "--plan", out, *task, "--repair", "mask-tuning", "-o", project / "mask-tuned"
     )
     assert made["parameters"] < made["original_parameters"]
-    assert "--repair mask-tuning" in (project / "mask-tuned" / "README.md").read_text()
+    card = (project / "mask-tuned" / "README.md").read_text()
+    assert "masks tuned layer by layer" in card
+    assert "--recipe recipe.json" in card
+    assert Recipe.load(project / "mask-tuned" / "recipe.json").summary == [{"step": "cut", "repair": "mask-tuning"}]
 
 
 def test_layer_times_are_measured_once(project: Path) -> None:
@@ -260,7 +263,7 @@ def test_the_smallest_model_within_a_loss_is_found_or_said_to_be_out_of_reach(pr
     assert point["estimate"]["difference_interval"][0] >= -0.6
     assert point["kept_flops"] <= 0.95
     assert point["kept_parameters"] <= point["keep"]
-    assert json.loads((tmp_path / "recipe.json").read_text())["steps"][0]["mode"] == "one-shot"
+    assert json.loads((tmp_path / "recipe.json").read_text())["steps"][0]["repair"] == "one-shot"
     assert "allow more" in run("frontier", *common, "--repair", "none", "--max-drop", 0, exit_code=2)
 
 

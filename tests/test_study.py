@@ -25,12 +25,14 @@ from hypothesis.extra.numpy import arrays as numpy_arrays
 
 from asc_core import study as study_module
 from asc_core.errors import UserError
+from asc_core.recipes import Recipe
 from asc_core.study import Study
 from asc_core.values import Estimate, PartValues, Plan, Scores, Shape
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPE = Shape("bert", hidden=8, head_width=4, heads=(2, 2), neurons=(3, 3), rows=(0, 1))
 PLAN = Plan.full(SHAPE).drop(0, head=1)
+RECIPE = Recipe.of(PLAN)
 ESTIMATE = Estimate("accuracy", 0.75, (0.5, 0.9), "validation", 4, 8, -0.05, (-0.2, 0.1), truncated=1)
 
 
@@ -149,11 +151,11 @@ def test_a_key_never_names_a_place_outside_the_study(study: Study) -> None:
     assert len(files_of(study, "partial")) == 1
 
 
-def test_an_evaluation_comes_back_with_its_statistics_and_plan(study: Study) -> None:
+def test_an_evaluation_comes_back_with_its_statistics_and_recipe(study: Study) -> None:
     statistics, numbers = np.array([[1.0], [0.0], [1.0], [1.0]]), np.array([0, 3, 5, 7])
     study.save_evaluation(
         "w", "r", "nli", "validation", ESTIMATE,
-        statistics=statistics, numbers=numbers, cost={"flops": 3}, plan=PLAN, name="half",
+        statistics=statistics, numbers=numbers, cost={"flops": 3}, recipe=RECIPE, name="half",
     )  # fmt: skip
     assert study.evaluation("w", "r", "nli", "validation") == ESTIMATE
     found = study.statistics("w", "r", "nli", "validation")
@@ -162,7 +164,9 @@ def test_an_evaluation_comes_back_with_its_statistics_and_plan(study: Study) -> 
     assert np.array_equal(found[1], statistics)
     (row,) = study.evaluations()
     assert (row["estimate"], row["cost"], row["name"]) == (ESTIMATE, {"flops": 3}, "half")
-    assert study.plan(row["plan_key"]) == PLAN
+    assert row["steps"] == [{"step": "cut", "repair": None}]
+    assert study.recipe(PLAN.key) == RECIPE.to_json()
+    assert study.plan(PLAN.key) == PLAN
 
 
 def test_what_was_never_evaluated_is_none(study: Study) -> None:
@@ -213,18 +217,26 @@ def test_results_on_other_examples_are_set_aside_and_kept(study: Study) -> None:
     assert not study.set_aside_other_data("nli", "validation", "bb")
 
 
-def test_plans_are_kept_once_and_pins_name_them(study: Study) -> None:
+def test_plans_are_kept_once(study: Study) -> None:
     other = Plan.full(SHAPE)
-    study.save_plan(PLAN)
-    study.save_plan(PLAN, name="half")
-    study.save_plan(other, name="original")
+    for plan in (PLAN, PLAN, other):
+        study.save_plan(plan)
     assert study.plans() == [other, PLAN]
-    assert study.pins == {"half": PLAN, "original": other}
-    study.save_plan(other, name="half")
-    assert study.pins == {"original": other, "half": other}
+
+
+def test_recipes_are_kept_once_and_pins_name_them(study: Study) -> None:
+    other = Recipe.of(Plan.full(SHAPE))
+    study.save_recipe(RECIPE)
+    study.save_recipe(RECIPE, name="half")
+    study.save_recipe(other, name="original")
+    assert study.recipe_keys() == [other.key, RECIPE.key]
+    assert study.pins == {"half": RECIPE.key, "original": other.key}
+    assert study.plan(PLAN.key) == PLAN
+    study.save_recipe(other, name="half")
+    assert study.pins == {"original": other.key, "half": other.key}
     study.unpin("half")
     assert list(study.pins) == ["original"]
-    assert len(study.plans()) == 2
+    assert len(study.recipe_keys()) == 2
 
 
 def test_settings_hold_json(study: Study) -> None:
@@ -245,7 +257,7 @@ def write_200_rows(path: Path, name: str) -> None:
         if number % 10 == 0:
             study.save_scores(some_scores(seed=number, weights=name))
             study.save_scores(some_scores(seed=number, weights="both"))
-            study.save_evaluation(name, f"r{number}", "nli", "validation", ESTIMATE, plan=PLAN)
+            study.save_evaluation(name, f"r{number}", "nli", "validation", ESTIMATE, recipe=RECIPE)
 
 
 @pytest.mark.slow
@@ -296,6 +308,7 @@ def test_a_study_locked_for_too_long_is_said(study: Study, monkeypatch: pytest.M
 WRITE_UNTIL_KILLED = """
 import sys
 import numpy as np
+from asc_core.recipes import Recipe
 from asc_core.study import Study
 from tests_of_study import some_scores, ESTIMATE
 from dataclasses import replace
@@ -411,12 +424,14 @@ def test_a_database_cut_short_is_named(study: Study) -> None:
         ("UPDATE statistics SET arrays = x'00'", lambda study: study.statistics("w", "r", "t", "s")),
         ("UPDATE statistics SET arrays = 'a'", lambda study: study.statistics("w", "r", "t", "s")),
         ("UPDATE plans SET plan = '{\"heads\": 0}'", lambda study: study.plans()),
+        ("UPDATE recipes SET recipe = '3'", lambda study: study.recipe(PLAN.key)),
+        ("UPDATE evaluations SET steps = '[1]'", lambda study: study.evaluations()),
     ],
 )
 def test_rows_that_someone_else_made_up_are_refused(study: Study, change: str, read) -> None:  # type: ignore[no-untyped-def]
     study.set("a", 1)
     study.save_evaluation(
-        "w", "r", "t", "s", ESTIMATE, statistics=np.ones((4, 1)), numbers=np.arange(4), cost={}, plan=PLAN
+        "w", "r", "t", "s", ESTIMATE, statistics=np.ones((4, 1)), numbers=np.arange(4), cost={}, recipe=RECIPE
     )
     with sqlite3.connect(study.path / "study.sqlite") as connection:
         connection.execute(change)
@@ -547,7 +562,7 @@ def test_a_minute_of_replacing_the_same_results_does_not_let_the_folder_grow(stu
             study.save_scores(some_scores(offset=float(rounds)))
             statistics = np.full((1_000, 3), float(rounds))
             study.save_evaluation(
-                "w", "r", "nli", "validation", ESTIMATE, statistics=statistics, numbers=np.arange(1_000), plan=PLAN
+                "w", "r", "nli", "validation", ESTIMATE, statistics=statistics, numbers=np.arange(1_000), recipe=RECIPE
             )
             study.set("rounds", rounds)
             rounds += 1

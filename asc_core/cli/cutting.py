@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from asc_core.cli.models import checked
+from asc_core.cli.models import checked, steps_folder
 from asc_core.cli.planning import budgets_of, stored_scores, study_with_scores, with_layer_times
 from asc_core.cli.verb import (
     BatchOption,
@@ -21,7 +21,6 @@ from asc_core.cli.verb import (
     OutOption,
     OverwriteOption,
     PackingOption,
-    RepairMode,
     RepairOption,
     RoundToOption,
     SeedOption,
@@ -33,6 +32,7 @@ from asc_core.cli.verb import (
     load,
     percent,
     progress_line,
+    repair_named,
     say,
     verb,
 )
@@ -47,12 +47,12 @@ def compress(
     recipe: Annotated[Path | None, typer.Option("--recipe", help="A recipe file.")] = None,
     task: Annotated[str | None, typer.Option("--task", help="For recipes whose steps need texts.")] = None,
     repair: Annotated[
-        RepairMode,
+        str,
         typer.Option(
             help="Re-fit the remaining weights by least squares on training texts: `sequential`, bottom-up, or "
             "`one-shot`; as published: `mask-tuning` (Kwon), `reconstruction` (K-prune), `bias` (FLAP). Needs --task.",
         ),
-    ] = RepairMode.none,
+    ] = "none",
     format: FormatOption = "compact",
     packing: PackingOption = None,
     transfer: TransferOption = False,
@@ -73,25 +73,28 @@ def compress(
     if (plan is None) == (recipe is None):
         raise UserError("Say either --plan or --recipe.")
     from asc_core.atomic_folder import check_free
-    from asc_core.recipes.deliver import deliver
+    from asc_core.export import check_possible
+    from asc_core.recipes.export_with_card import export_with_card
 
     check_free(out, overwrite=overwrite)
     original = asc_core.load_encoder(encoder, device=device)
-    if repair is not RepairMode.none and (plan is None or task is None):
+    check_possible(original, format, packing)
+    if repair != "none" and (plan is None or task is None):
         raise UserError("--repair goes with --plan and --task (a recipe says itself what is repaired).")
     if plan is not None:
-        steps = asc_core.Recipe.repaired(asc_core.Plan.load(plan), repair.mode, transfer, seed=seed)
+        steps = asc_core.Recipe.repaired(asc_core.Plan.load(plan), repair_named(repair), transfer, seed=seed)
     else:
         assert recipe is not None
         steps = asc_core.Recipe.load(recipe)
         steps = steps.transferred() if transfer else steps
         task = task or steps.task
     application = asc_core.load_task(task, split_seed=seed, split=split) if task else None
-    state = out.parent / f".{out.name}.steps"
-    uncut, smaller = steps.made(original, application, progress_line(), folder=state)
-    report = deliver(
+    state = steps_folder(out)
+    made = steps.made(original, application, progress_line(), folder=state)
+    smaller = made.encoder
+    report = export_with_card(
         smaller,
-        uncut,
+        made.before_cut,
         out,
         recipe=steps,
         task=application,
@@ -120,7 +123,7 @@ def frontier(
     task: TaskOption,
     study: StudyOption,
     method: Annotated[str, typer.Option("--method", "-m", help="Which scores to use.")] = "obs",
-    repair: RepairOption = RepairMode.sequential,
+    repair: RepairOption = "sequential",
     keep: Annotated[
         list[float] | None, typer.Option("--keep", min=0, max=1, help="A share to keep; may be repeated.")
     ] = None,
@@ -173,7 +176,7 @@ def frontier(
         loaded,
         application,
         scores,
-        repair.mode,
+        repair_named(repair),
         as_choice("--budget", along[0], Budget),
         split,
         seed=seed,
@@ -194,8 +197,8 @@ def frontier(
             point.estimate,
             # The predicted latency belongs to this table and this batch size, and a share of it to no other.
             cost={name: value for name, value in asdict(point.cost).items() if name != "latency"},
-            plan=point.recipe.plan,
-            name=f"{point.keep:.2f} {method}, {repair.value}",
+            recipe=point.recipe,
+            name=f"{point.keep:.2f} {method}, {repair}",
         )
         if out is not None:
             point.recipe.save(out if max_drop is not None else out / f"{point.keep:.2f}.json")
@@ -203,7 +206,7 @@ def frontier(
     if max_drop is None and len(points) < len(asked):
         least = f"a cut by {method} keeps {percent(bench.smallest)} at least"
         say(as_json, f"left out: {', '.join(f'{keep:g}' for keep in asked if keep < bench.smallest)}; {least}")
-    return {"split": split, "method": method, "repair": repair.value, "points": [_point_json(p, bench) for p in points]}
+    return {"split": split, "method": method, "repair": repair, "points": [_point_json(p, bench) for p in points]}
 
 
 def _point_line(point: Any, bench: Any) -> str:

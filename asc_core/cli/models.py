@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,12 @@ from asc_core.cli.verb import (
     say,
     verb,
 )
+from asc_core.errors import UserError
+
+
+def steps_folder(out: Path) -> Path:
+    """Where a recipe's steps that train keep their state until the result is written."""
+    return out.parent / f".{out.name}.steps"
 
 
 def checked(report: Any) -> str:
@@ -39,6 +46,7 @@ def checked(report: Any) -> str:
 def evaluate(
     encoder: EncoderArgument,
     task: TaskOption,
+    recipe: Annotated[Path | None, typer.Option("--recipe", help="Apply this recipe first; measured in pairs.")] = None,
     against: Annotated[str | None, typer.Option(help="The original: the difference to it is reported.")] = None,
     split: Annotated[str | None, typer.Option(help="By default validation; test is for the final figure.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many examples, drawn by seed.")] = None,
@@ -56,10 +64,16 @@ def evaluate(
     import asc_core
     from asc_core.evaluate import evaluating
     from asc_core.plan.encoder_cost import task_cost_model
+    from asc_core.tasks.heads import head_fits
 
     loaded, application = load(encoder, task, seed, device, split=split)
     split = split or "validation"
     original = asc_core.load_encoder(against, device=device) if against else None
+    if recipe is not None:
+        made = asc_core.Recipe.load(recipe).made(loaded, application, progress_line())
+        if original is None and head_fits(made.before_cut, application):
+            original, against = made.before_cut, encoder
+        loaded = made.encoder
     options: dict[str, Any] = {"against": original, "limit": limit, "seed": seed, "progress": progress_line()}
     if half_width is None:
         estimate = asc_core.evaluate(loaded, application, split, **options)
@@ -92,6 +106,7 @@ def export(
     out: OutOption,
     format: FormatOption = "compact",
     plan: Annotated[Path | None, typer.Option("--plan", help="Cut this plan first.")] = None,
+    recipe: Annotated[Path | None, typer.Option("--recipe", help="Apply this recipe first.")] = None,
     task: Annotated[str | None, typer.Option("--task", help="Measure the test metric for the model card.")] = None,
     packing: PackingOption = None,
     dtype: DtypeOption = None,
@@ -107,27 +122,41 @@ def export(
     Example: asc export demo:nli --plan plan.json --format compact --task demo:nli -o smaller
     """
     import asc_core
-    from asc_core.recipes.deliver import deliver
+    from asc_core.atomic_folder import check_free
+    from asc_core.recipes.export_with_card import export_with_card
 
+    if plan is not None and recipe is not None:
+        raise UserError("Say either --plan or --recipe.")
+    check_free(out, overwrite=overwrite)
     original = asc_core.load_encoder(encoder, device=device)
-    recipe = asc_core.Recipe.of(asc_core.Plan.load(plan), transfer) if plan is not None else None
-    smaller = recipe.apply(original) if recipe is not None else original
-    report = deliver(
+    steps = asc_core.Recipe.of(asc_core.Plan.load(plan), transfer) if plan is not None else None
+    if recipe is not None:
+        steps = asc_core.Recipe.load(recipe)
+        steps = steps.transferred() if transfer else steps
+        task = task or steps.task
+    application = asc_core.load_task(task, split_seed=seed, split=split) if task else None
+    smaller, state = original, steps_folder(out)
+    if steps is not None:
+        made = steps.made(original, application, progress_line(), folder=state)
+        original, smaller = made.before_cut, made.encoder
+    report = export_with_card(
         smaller,
         original,
         out,
-        recipe=recipe,
-        task=asc_core.load_task(task, split_seed=seed, split=split) if task else None,
+        recipe=steps,
+        task=application,
         format=format,
         packing=packing or dtype,
         overwrite=overwrite,
         progress=progress_line(),
     )
+    shutil.rmtree(state, ignore_errors=True)
     say(as_json, f"{out}: {report.bytes / 1e6:.1f} MB")
     say(as_json, checked(report))
     return {
         "path": str(out),
-        "format": format,
+        "format": report.format,
+        "packing": report.packing,
         "bytes": report.bytes,
         "max_difference": report.max_difference,
         "files": list(report.files),

@@ -11,7 +11,6 @@ import typer
 from asc_core.cli.verb import (
     DeviceOption,
     JsonOption,
-    RepairMode,
     RepairOption,
     SeedOption,
     SplitOption,
@@ -20,6 +19,7 @@ from asc_core.cli.verb import (
     load,
     percent,
     progress_line,
+    repair_named,
     say,
     verb,
 )
@@ -33,7 +33,7 @@ SamplesOption = Annotated[int, typer.Option("--samples", min=8, help="Calibratio
 
 
 def _applications(given: list[str], seed: int, device: str | None, split: str) -> list[Any]:
-    from asc_core.recipes.matrix import Application
+    from asc_core.recipes.transfer_matrix import Application
 
     made = []
     for one in given:
@@ -52,7 +52,7 @@ def matrix(
     method: Annotated[str, typer.Option("--method", "-m", help="Which scores; without labels for general text.")] = (
         "obs"
     ),
-    repair: RepairOption = RepairMode.sequential,
+    repair: RepairOption = "sequential",
     general: Annotated[
         str | None, typer.Option("--general", help="A task whose texts stand for general text (labels are not used).")
     ] = None,
@@ -72,12 +72,12 @@ def matrix(
     """
     import asc_core
     from asc_core.compress.choose import Share
-    from asc_core.recipes.matrix import ApplicationMatrix, Settings
-    from asc_core.recipes.matrix_store import cells_in_study, keep_report, report
+    from asc_core.recipes.transfer_matrix import Settings, TransferMatrix
+    from asc_core.recipes.transfer_matrix_store import cells_in_study, keep_report, report
     from asc_core.train.steps import Finetune
 
-    asked = Settings(keep, as_choice("--budget", budget, Share), method, repair.mode, samples, seed, split)
-    whole = ApplicationMatrix(
+    asked = Settings(keep, as_choice("--budget", budget, Share), method, repair_named(repair), samples, seed, split)
+    whole = TransferMatrix(
         _applications(applications, seed, device, split),
         asked,
         asc_core.load_task(general) if general else None,
@@ -117,7 +117,7 @@ def shared(
     ] = "sum",
     points: Annotated[int, typer.Option(min=2, help="Of the trade-off from one application to the others.")] = 5,
     method: Annotated[str, typer.Option("--method", "-m", help="Which scores.")] = "obs",
-    repair: RepairOption = RepairMode.sequential,
+    repair: RepairOption = "sequential",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A folder for the plans, named by their weights.")
     ] = None,
@@ -133,14 +133,14 @@ def shared(
     """
     from asc_core.compress.choose import Share
     from asc_core.plan.combined_scores import Reduction
-    from asc_core.recipes.matrix import ApplicationMatrix, Settings
-    from asc_core.recipes.shared import trade_off
+    from asc_core.recipes.joint_plan import pareto_between_tasks
+    from asc_core.recipes.transfer_matrix import Settings, TransferMatrix
 
-    asked = Settings(keep, as_choice("--budget", budget, Share), method, repair.mode, samples, seed, split)
+    asked = Settings(keep, as_choice("--budget", budget, Share), method, repair_named(repair), samples, seed, split)
     made = _applications(applications, seed, device, split)
-    whole = ApplicationMatrix(made, asked, progress=progress_line())
+    whole = TransferMatrix(made, asked, progress=progress_line())
     found = []
-    for point in trade_off(whole, points, as_choice("--reduce", reduce, Reduction)):
+    for point in pareto_between_tasks(whole, points, as_choice("--reduce", reduce, Reduction)):
         weights = {application.name: weight for application, weight in zip(made, point.weights, strict=True)}
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)

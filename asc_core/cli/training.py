@@ -153,13 +153,17 @@ def recipe(
     Then: asc compress demo:nli --recipe plus.json --task demo:nli -o smaller
     """
     from asc_core.compress.choose import Share
-    from asc_core.recipes.ready import READY, Knobs, ready_recipe
+    from asc_core.recipes.presets import PRESETS, PresetOptions, preset_recipe
 
     share = as_choice("--budget", budget, Share)
-    knobs = Knobs(keep, share, threshold, variant, steps, epochs, learning_rate, seed)
-    made = ready_recipe(name, knobs, task=task)
+    options = PresetOptions(keep, share, threshold, variant, steps, epochs, learning_rate, seed)
+    made = preset_recipe(name, options, task=task)
     made.save(out)
     for step in made.steps:
         say(as_json, step.describe())
-    say(as_json, f"{out}: for a {READY[name].starts} encoder ({READY[name].source})")
-    return {"path": str(out), "starts": READY[name].starts, "steps": [step.describe() for step in made.steps]}
+    say(as_json, f"{out}: for a {PRESETS[name].base_checkpoint} encoder ({PRESETS[name].source})")
+    return {
+        "path": str(out),
+        "starts": PRESETS[name].base_checkpoint,
+        "steps": [step.describe() for step in made.steps],
+    }

@@ -9,7 +9,6 @@ import functools
 import json
 import sys
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -57,23 +56,7 @@ TransferOption = Annotated[
 ]
 
 
-class RepairMode(StrEnum):
-    """How what stays is repaired after a cut."""
-
-    none = "none"
-    one_shot = "one-shot"
-    sequential = "sequential"
-    mask_tuning = "mask-tuning"
-    reconstruction = "reconstruction"
-    bias = "bias"
-
-    @property
-    def mode(self) -> Any:
-        """As `Recipe.repaired` takes it."""
-        return None if self is RepairMode.none else self.value
-
-
-RepairOption = Annotated[RepairMode, typer.Option("--repair", help="As for `asc compress`.")]
+RepairOption = Annotated[str, typer.Option("--repair", help="As for `asc compress`.")]
 
 
 def verb(function: Callable[..., Any]) -> Callable[..., None]:
@@ -129,6 +112,13 @@ def as_choice(option: str, value: str, choices: Any) -> Any:
     if value not in known:
         raise UserError(f"{option} is one of {', '.join(known)}, not {value!r}.")
     return value
+
+
+def repair_named(name: str) -> str | None:
+    """As `Cut` takes it. Raises: UserError for an unknown one."""
+    from asc_core.compress.repairs import check_repair
+
+    return None if name == "none" else check_repair(name)
 
 
 def percent(value: float) -> str:

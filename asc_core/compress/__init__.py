@@ -1,28 +1,28 @@
 """Making it so: what turns an encoder into a smaller one."""
 
-from asc_core.compress.bias import FoldMeans, fold_means
+from asc_core.compress.bias import fold_means
 from asc_core.compress.calibration import Calibration, calibrate
-from asc_core.compress.mask_tuning import TuneMasks, tune_masks
-from asc_core.compress.prune import Prune, prune
+from asc_core.compress.calibrations import Calibrations
+from asc_core.compress.cut import Cut
+from asc_core.compress.mask_tuning import tune_masks
+from asc_core.compress.prune import prune
 from asc_core.compress.published import PUBLISHED, published_plan
-from asc_core.compress.reconstruct import Reconstruct, reconstruct
-from asc_core.compress.refit import Refit, Repair, refit
-from asc_core.compress.repairs import REPAIRS, cut_and_repair
-from asc_core.compress.step import Step
+from asc_core.compress.reconstruct import reconstruct
+from asc_core.compress.refit import refit
+from asc_core.compress.repair import Repair
+from asc_core.compress.repairs import REPAIRS
+from asc_core.compress.step import Step, StepContext
 
 __all__ = [
     "PUBLISHED",
     "REPAIRS",
     "Calibration",
-    "FoldMeans",
-    "Prune",
-    "Reconstruct",
-    "Refit",
+    "Calibrations",
+    "Cut",
     "Repair",
     "Step",
-    "TuneMasks",
+    "StepContext",
     "calibrate",
-    "cut_and_repair",
     "fold_means",
     "prune",
     "published_plan",

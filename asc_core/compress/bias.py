@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
-from asc_core.compress.bottom_up import check_fits, put, solution_of
+from asc_core.compress.bottom_up import check_fits, set_weight, solution_of
 from asc_core.compress.calibration import Calibration
 from asc_core.compress.prune import prune
-from asc_core.compress.repaired import Repaired
+from asc_core.compress.repair import Repair, RepairOptions
 from asc_core.encoder import Encoder
 from asc_core.probes import Probe, Readout, ReadoutKey, probing
 from asc_core.progress import Progress
@@ -89,22 +88,22 @@ def fold_means(
         gone = torch.ones(whole[place].blocks, dtype=torch.bool)
         gone[list((plan.heads if readout.kind == "attention" else plan.neurons)[place[1]])] = False
         means = columns.means[place] * gone.repeat_interleave(readout.width).to(original.device)
-        solution[-1] += (whole[place].linear.weight.double() @ means).to(solution.dtype)
-        put(readout.linear, solution)
+        solution[-1] += (whole[place].weight.double() @ means).to(solution.dtype)
+        set_weight(readout.linear, solution)
     return smaller
 
 
-class FoldMeans(Repaired):
-    """Cut a plan, then add what went on average to the biases."""
+def _repaired(
+    original: Encoder, plan: Plan, calibration: Calibration, options: RepairOptions, progress: Progress
+) -> Encoder:
+    return fold_means(original, plan, calibration, options.transfer, progress)
 
-    kind: ClassVar[str] = "plan and bias"
 
-    @property
-    def repair(self) -> str:
-        return "bias"
-
-    def repaired(self, encoder: Encoder, calibration: Calibration, progress: Progress | None) -> Encoder:
-        return fold_means(encoder, self.value(), calibration, self.transfer, progress)
-
-    def describe(self) -> str:
-        return f"{super().describe()}, means folded into biases"
+REPAIR = Repair(
+    "bias",
+    "means folded into biases",
+    "What went wrote on average goes into the biases (FLAP).",
+    _repaired,
+    source="FLAP, An et al. 2024, arXiv 2312.11983",
+    upward=True,
+)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from asc_core import modeling
-from asc_core.compress.calibration import Calibration, Reached, ResidualSums, Texts
+from asc_core.compress.calibration import Calibration, CalibrationBatch, Reached, ResidualSums
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.probes import Probe, Readout, ReadoutKey
@@ -23,15 +23,15 @@ from asc_core.scores.restart import Inputs, Restartable
 
 
 @dataclass(frozen=True)
-class Seen:
+class ReadoutBatch:
     """One batch at one readout. inputs: (B, T, columns) what it reads. wanted: (B, T, d) what it should write."""
 
-    text: Texts
+    text: CalibrationBatch
     inputs: torch.Tensor
     wanted: torch.Tensor
 
 
-class Site:
+class RefitSite:
     """One readout on the way up. layer: of the cut model. place: (kind, layer) of the original.
 
     norm: what reads the residual sum in the same layer, where there is such a thing.
@@ -43,19 +43,19 @@ class Site:
         norms: tuple[nn.LayerNorm | None, ...],
         layer: int,
         place: ReadoutKey,
-        seen: Iterator[Seen],
+        seen: Iterator[ReadoutBatch],
     ):
         self._readouts, self._norms = readouts, norms
         self.readout, self.norm = readouts[0], norms[0]
         self.layer, self.place = layer, place
         self.seen = seen
 
-    def put(self, solution: torch.Tensor) -> None:
+    def set_weight(self, solution: torch.Tensor) -> None:
         """Give the readout new weights, (columns, d) or, with its bias below them, (columns + 1, d)."""
         for readout in self._readouts:
-            put(readout.linear, solution)
+            set_weight(readout.linear, solution)
 
-    def put_norm(self, scale: torch.Tensor, shift: torch.Tensor | None) -> None:
+    def set_norm(self, scale: torch.Tensor, shift: torch.Tensor | None) -> None:
         """Give the norm a new scale (d,) and, if it has one, shift (d,)."""
         for norm in self._norms:
             assert norm is not None
@@ -66,7 +66,7 @@ class Site:
 
 def bottom_up(
     smaller: Encoder, layers: tuple[int, ...], calibration: Calibration, progress: Progress, what: str
-) -> Iterator[Site]:
+) -> Iterator[RefitSite]:
     """Every readout of `smaller`, attention before FFN, each after what was put into those below.
 
     layers: the original's, that `smaller` still has. A site's `seen` is computed as it is read, and not at all if it
@@ -82,7 +82,7 @@ def bottom_up(
     # (400 MB at most, for 65,536 tokens and 1,536 neurons), it spares the layer's other passes what it came from.
     known: list[dict[ReadoutKey, torch.Tensor]] = [{} for _ in hidden]
 
-    def see(number: int, readout: Readout, layer: int) -> Iterator[Seen]:
+    def see(number: int, readout: Readout, layer: int) -> Iterator[ReadoutBatch]:
         here, there = (readout.kind, layer), (readout.kind, layers[layer])
         for batch, (text, states) in enumerate(zip(calibration.texts, hidden, strict=True)):
             progress.step(number * len(hidden) + batch, total, what, REPAIRING)
@@ -90,14 +90,14 @@ def bottom_up(
             with suppress(Reached), runner.idle(_feeding(runner, known[batch])):
                 runner.layer(layer, text.batch.inputs, states, probe)
             known[batch][here] = probe.inputs[here]
-            yield Seen(text, probe.inputs[here], text.sums[there] - probe.residual)
+            yield ReadoutBatch(text, probe.inputs[here], text.sums[there] - probe.residual)
 
     for number, readout in enumerate(smaller.readouts):
         layer = number // 2
         both = (smaller, runner.encoder)  # the runner has modules of its own
         norms = tuple(modeling.norm_behind(architecture, modeling.rows_of(e.model)[layer], readout.kind) for e in both)
         place = (readout.kind, layers[layer])
-        yield Site((readout, runner.encoder.readouts[number]), norms, layer, place, see(number, readout, layer))
+        yield RefitSite((readout, runner.encoder.readouts[number]), norms, layer, place, see(number, readout, layer))
         if readout.kind == "ffn" and layer + 1 < len(layers):
             hidden = [
                 next_input(runner, layer, text.batch.inputs, states, read)
@@ -166,7 +166,7 @@ def solution_of(linear: nn.Module) -> torch.Tensor:
     return weight if bias is None else torch.cat([weight, bias.detach()[None]])
 
 
-def put(linear: nn.Module, solution: torch.Tensor) -> None:
+def set_weight(linear: nn.Module, solution: torch.Tensor) -> None:
     """The opposite of `solution_of`; without a last row for it the bias stays as it is."""
     columns = modeling.columns_of(linear)
     bias = solution[columns].clone() if modeling.bias(linear) is not None and len(solution) > columns else None

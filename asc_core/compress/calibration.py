@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,13 +22,13 @@ SAMPLES = 1024
 TOKENS = 65536  # of SQuAD's long texts, 16,384 are a hundred: a refit to so few loses half as many points again
 MEMORY = 2 << 30  # bytes that the residual sums may take: the sample of a large encoder ends earlier
 HELD_OUT = 0.2
-FELT = 0.9  # with obs.GRADIENT_WEIGHT by benchmarks/results/token_weights.json
-"""How much of a token's weight goes by how strongly the outputs feel the readout there; the rest is alike for all. What
-only [CLS] reads at the end should not be spoiled for [CLS], but tokens that are felt little still feed layers above."""
+GRADIENT_SHARE = 0.9  # with obs.GRADIENT_WEIGHT by benchmarks/results/token_weights.json
+"""How much of a token's weight goes by the outputs' gradient at the readout there; the rest is alike for all. What
+only [CLS] reads at the end should not be spoiled for [CLS], but tokens with small gradients still feed layers above."""
 
 
 @dataclass(frozen=True)
-class Texts:
+class CalibrationBatch:
     """One batch. held_out: (rows,) bool, the texts that decide which correction is kept and are not fitted to.
 
     hidden: (B, T, d) what the first layer reads. sums: (kind, layer) -> (B, T, d), the residual stream with what the
@@ -57,7 +57,7 @@ class Calibration:
     Memory: 8 bytes x tokens x hidden size x layers; 1.2 GB for 65,536 tokens at 6 layers of 384.
     """
 
-    texts: tuple[Texts, ...]
+    texts: tuple[CalibrationBatch, ...]
     weights: str
     task: str
     samples: int
@@ -94,7 +94,7 @@ def calibrate(
     drawn = np.sort(drawn[: max(min(len(drawn), 8), within)])
     examples = np.unique(features.example[drawn])
     held_out = set(generator.permutation(examples)[: max(1, round(HELD_OUT * len(examples)))].tolist())
-    texts: list[Texts] = []
+    texts: list[CalibrationBatch] = []
     runner, done = Restartable(frozen(encoder)), 0
     norm_first = modeling.architecture_of(encoder.model).norm_first
     sums: dict[ReadoutKey, torch.Tensor] = {}
@@ -104,7 +104,7 @@ def calibrate(
         progress.step(done, len(drawn), f"calibrating on {task.name}", CALIBRATING)
         rows = drawn[places]
         batch = task.batch(features, rows, encoder)
-        probe = FeltSums(norm_first)
+        probe = OutputGradientNorms(norm_first)
         with torch.enable_grad():
             output, states = runner.record(batch.inputs, probe)
             noise = torch.Generator().manual_seed(int(generator.integers(1 << 62)))
@@ -112,29 +112,35 @@ def calibrate(
         apart = torch.tensor([int(e) in held_out for e in features.example[rows]], device=encoder.device)
         apart = apart.repeat_interleave(batch.rows_per_feature)
         sums_here = {place: stream.detach() for place, stream in probe.sums.items()}
-        texts.append(Texts(batch, apart, states[0].detach(), sums_here, probe.felt))
+        texts.append(CalibrationBatch(batch, apart, states[0].detach(), sums_here, probe.gradients))
         if moments:
             _add_moments(sums, probe.inputs, texts[-1])
         probe.release()
         done += len(rows)
     progress.step(done, len(drawn), f"calibrating on {task.name}", CALIBRATING)
     total = int(features.lengths[drawn].sum())
-    return Calibration(_balanced(texts), encoder.weights, task.name, len(examples), total, seed, sums)
+    return Calibration(_weighted(texts), encoder.weights, task.name, len(examples), total, seed, sums)
 
 
-def _balanced(texts: Sequence[Texts]) -> tuple[Texts, ...]:
-    """Turn what is felt into weights, over all texts."""
+def _weighted(texts: list[CalibrationBatch]) -> tuple[CalibrationBatch, ...]:
+    """With the gradients' norms turned into weights, over all texts."""
     tokens = sum(float(text.real.sum()) for text in texts)
-    weights: list[dict[ReadoutKey, torch.Tensor]] = [{} for _ in texts]
-    for place in texts[0].weights:
-        mean = sum(float((text.weights[place] * text.real).sum()) for text in texts) / tokens
-        for text, mine in zip(texts, weights, strict=True):
-            felt = text.weights[place] / mean if mean > 0 else torch.ones_like(text.weights[place])
-            mine[place] = ((1 - FELT) + FELT * felt) * text.real
-    return tuple(replace(text, weights=mine) for text, mine in zip(texts, weights, strict=True))
+    means = {
+        place: sum(float((text.weights[place] * text.real).sum()) for text in texts) / tokens
+        for place in texts[0].weights
+    }
+
+    def weights(text: CalibrationBatch, place: ReadoutKey) -> torch.Tensor:
+        norms, mean = text.weights[place], means[place]
+        relative = norms / mean if mean > 0 else torch.ones_like(norms)
+        return ((1 - GRADIENT_SHARE) + GRADIENT_SHARE * relative) * text.real
+
+    return tuple(replace(text, weights={place: weights(text, place) for place in means}) for text in texts)
 
 
-def _add_moments(sums: dict[ReadoutKey, torch.Tensor], inputs: dict[ReadoutKey, torch.Tensor], text: Texts) -> None:
+def _add_moments(
+    sums: dict[ReadoutKey, torch.Tensor], inputs: dict[ReadoutKey, torch.Tensor], text: CalibrationBatch
+) -> None:
     for place, x in inputs.items():
         if place not in sums:
             sums[place] = x.new_zeros(2, x.shape[-1] + 1, x.shape[-1] + 1)
@@ -187,15 +193,15 @@ class ResidualSums(Probe):
         del self.residual
 
 
-class FeltSums(ResidualSums):
-    """felt: (kind, layer) -> (B, T) squared norm of the gradient at a readout's output, once it has flown back.
+class OutputGradientNorms(ResidualSums):
+    """gradients: (kind, layer) -> (B, T) squared norm of the gradient at a readout's output, once it has flown back.
 
     source: where the graph begins.
     """
 
     def __init__(self, norm_first: bool):
         super().__init__(norm_first)
-        self.felt: dict[ReadoutKey, torch.Tensor] = {}
+        self.gradients: dict[ReadoutKey, torch.Tensor] = {}
         self.source: torch.Tensor
 
     def read(self, readout: Readout, inputs: torch.Tensor) -> torch.Tensor | None:
@@ -212,7 +218,7 @@ class FeltSums(ResidualSums):
     def wrote(self, readout: Readout, inputs: torch.Tensor, output: torch.Tensor) -> None:
         super().wrote(readout, inputs, output)
         place = (readout.kind, self._at)
-        output.register_hook(lambda gradient: self.felt.__setitem__(place, gradient.detach().square().sum(-1)))
+        output.register_hook(lambda gradient: self.gradients.__setitem__(place, gradient.detach().square().sum(-1)))
 
 
 class Reached(Exception):

@@ -11,9 +11,10 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from asc_core.compress.calibration import SAMPLES, TOKENS
+from asc_core.compress.calibrations import Calibrations
+from asc_core.compress.cut import Cut, RepairName, repair_key
 from asc_core.compress.published import PUBLISHED, published_plan
-from asc_core.compress.repairs import RepairName, cut_and_repair, decides
-from asc_core.compress.step import Around, Step
+from asc_core.compress.step import Step, StepContext
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.plan import asc_greedy, by_budget
@@ -35,8 +36,8 @@ class CutBySimilarity(Step):
     samples, seed: draw the training texts.
     """
 
-    kind: ClassVar[str] = "asc"
-    needs_task: ClassVar[bool] = True
+    kind: ClassVar[str] = "asc-layers"
+    structure: ClassVar[str | None] = "cut"
     threshold: float = Field(gt=0, le=1)
     variant: Literal["a", "b"] = "b"
     exact: bool = False
@@ -50,9 +51,15 @@ class CutBySimilarity(Step):
         scores = sweep(encoder, task, [method], samples=self.samples, seed=self.seed, progress=progress)[method]
         return asc_greedy(scores, self.threshold, self.exact)
 
-    def apply(self, encoder: Encoder, task: Task | None, progress: Progress, around: Around = Around()) -> Encoder:
-        assert task is not None, "a recipe asks for the task"
-        return encoder.cut(self.plan(encoder, task, progress))
+    @property
+    def needs_task(self) -> bool:
+        return True
+
+    def apply(self, encoder: Encoder, context: StepContext) -> Encoder:
+        return encoder.cut(self.plan(encoder, context.task, context.progress))
+
+    def cache_key(self) -> Any:
+        return ["asc", self.model_dump(mode="json")]  # as results of earlier versions are stored
 
     def describe(self) -> str:
         return f"layers cut by ASC's rule at similarity {self.threshold:g} (variant {self.variant.upper()})"
@@ -62,22 +69,32 @@ class CutToBudget(Step):
     """Cut to a share of the cost, by any scores or published method, and repair what stays.
 
     method: one of the scoring methods, or of `PUBLISHED`. keep: share of the `budget`; "layer-parameters" are those of
-    the layers, embeddings and head not counted. repair: see `cut_and_repair`. samples, seed: draw the training texts;
+    the layers, embeddings and head not counted. repair: see `Cut`. samples, seed: draw the training texts;
     tokens: of them for the repair.
     """
 
-    kind: ClassVar[str] = "cut to budget"
-    needs_task: ClassVar[bool] = True
+    kind: ClassVar[str] = "cut-to-budget"
+    structure: ClassVar[str | None] = "cut"
     method: str = "obs"
     keep: float = Field(gt=0, le=1)
     budget: Share = "flops"
     multiple: int = Field(default=1, ge=1)
-    repair: RepairName | None = "sequential"
+    repair: RepairName = "sequential"
     samples: int = Field(default=SAMPLES, ge=8)
     tokens: int = Field(default=TOKENS, ge=64)
     seed: int = Field(default=0, ge=0)
 
-    def plan(self, encoder: Encoder, task: Task, progress: Progress | None = None) -> Plan:
+    @property
+    def needs_task(self) -> bool:
+        return True
+
+    def plan(
+        self,
+        encoder: Encoder,
+        task: Task,
+        progress: Progress | None = None,
+        calibrations: Calibrations | None = None,
+    ) -> Plan:
         """Raises: UserError for an unknown method, or a budget out of its reach."""
         task = readable(encoder, task)
         costs = task_cost_model(encoder, task)
@@ -88,20 +105,31 @@ class CutToBudget(Step):
                     f"{self.method} is used as published: it has no widths in multiples of {self.multiple}."
                 )
             return published_plan(
-                encoder, task, self.method, keep, budget, samples=self.samples, seed=self.seed, progress=progress
+                encoder,
+                task,
+                self.method,
+                keep,
+                budget,
+                samples=self.samples,
+                seed=self.seed,
+                progress=progress,
+                calibrations=calibrations,
             )
         found = sweep(encoder, task, [self.method], samples=self.samples, seed=self.seed, progress=progress)
         return by_budget(found[self.method], costs, keep, budget, round_to=self.multiple)
 
-    def apply(self, encoder: Encoder, task: Task | None, progress: Progress, around: Around = Around()) -> Encoder:
-        assert task is not None, "a recipe asks for the task"
-        plan = self.plan(encoder, task, progress)
-        task = readable(encoder, task)
-        step = cut_and_repair(plan, self.repair, samples=self.samples, tokens=self.tokens, seed=self.seed)
-        return step.apply(encoder, task, progress, around)
+    def apply(self, encoder: Encoder, context: StepContext) -> Encoder:
+        task = readable(encoder, context.task)
+        plan = self.plan(encoder, task, context.progress, context.calibrations)
+        step = Cut(plan=plan, repair=self.repair, samples=self.samples, tokens=self.tokens, seed=self.seed)
+        return step.apply(encoder, context.on(task))
 
-    def identity(self) -> Any:
-        return [super().identity(), decides(self.repair, self.tokens)]
+    def cache_key(self) -> Any:
+        # Under the name of earlier versions, as their results are stored.
+        return ["cut to budget", [self.model_dump(mode="json"), repair_key(self.repair, self.tokens)]]
+
+    def summary(self) -> dict[str, Any]:
+        return super().summary() | {"repair": self.repair}
 
     def describe(self) -> str:
         repaired = f", {self.repair} repair" if self.repair else ""

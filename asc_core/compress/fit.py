@@ -27,7 +27,7 @@ class Fit:
         self.rows += len(inputs)
 
     @staticmethod
-    def of(moments: torch.Tensor, whole: torch.Tensor, kept: torch.Tensor) -> Fit:
+    def from_moments(moments: torch.Tensor, whole: torch.Tensor, kept: torch.Tensor) -> Fit:
         """Of the kept columns towards what all of them write. moments: (all, all). whole: (all, d)."""
         fit, cross = Fit(), moments @ whole
         fit.moments, fit.cross = moments[kept][:, kept], cross[kept]

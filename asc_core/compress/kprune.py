@@ -20,8 +20,8 @@ import torch
 from torch.nn import functional
 
 from asc_core import modeling
-from asc_core.compress.bottom_up import check_fits, next_input, put
-from asc_core.compress.calibration import Calibration, ResidualSums, Texts
+from asc_core.compress.bottom_up import check_fits, next_input, set_weight
+from asc_core.compress.calibration import Calibration, CalibrationBatch, ResidualSums
 from asc_core.compress.fit import Fit
 from asc_core.compress.reconstruct import least_squares
 from asc_core.encoder import Encoder
@@ -135,7 +135,7 @@ class _Walk:
         columns = torch.from_numpy(staying).repeat_interleave(readout.width).nonzero()[:, 0].to(fit.cross.device)
         solution = torch.zeros_like(fit.cross)
         solution[columns] = least_squares(fit.moments[columns][:, columns], fit.cross[columns])
-        put(readout.linear, solution)
+        set_weight(readout.linear, solution)
         layer = number // 2
         if readout.kind == "ffn" and layer + 1 < self.runner.layers:
             self.hidden = [
@@ -191,7 +191,9 @@ class _Gates(ResidualSums):
     begins. before: the residual stream there.
     """
 
-    def __init__(self, norm_first: bool, first: ReadoutKey, gathered: _Knowledge, text: Texts, batches: torch.Tensor):
+    def __init__(
+        self, norm_first: bool, first: ReadoutKey, gathered: _Knowledge, text: CalibrationBatch, batches: torch.Tensor
+    ):
         super().__init__(norm_first)
         self.first, self.gathered, self.batches = first, gathered, batches
         self.real, self.rows_per_feature = text.real, text.batch.rows_per_feature

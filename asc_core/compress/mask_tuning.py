@@ -12,15 +12,13 @@ the other attentions' masks that it then drops; the paper, followed here, does n
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 
 from asc_core.compress.bottom_up import bottom_up, check_fits
 from asc_core.compress.calibration import Calibration
 from asc_core.compress.fit import Fit
 from asc_core.compress.prune import prune
-from asc_core.compress.repaired import Repaired
+from asc_core.compress.repair import Repair, RepairOptions
 from asc_core.encoder import Encoder
 from asc_core.progress import Progress
 from asc_core.scores.first_token import reads_first_token_only
@@ -62,7 +60,7 @@ def tune_masks(
         scales = block_scales(fit, weight.T, site.readout.blocks)
         if bool((scales.abs() > FARTHEST).any()):
             break
-        site.put(weight.T * scales.repeat_interleave(site.readout.width)[:, None])
+        site.set_weight(weight.T * scales.repeat_interleave(site.readout.width)[:, None])
         tuned.append(scales)
     return smaller, tuned
 
@@ -91,17 +89,16 @@ def _recorded(encoder: Encoder, inputs: dict[str, torch.Tensor]) -> Restartable:
     return runner
 
 
-class TuneMasks(Repaired):
-    """Cut a plan, then tune the masks of what stays."""
+def _repaired(
+    original: Encoder, plan: Plan, calibration: Calibration, options: RepairOptions, progress: Progress
+) -> Encoder:
+    return tune_masks(original, plan, calibration, options.transfer, progress)[0]
 
-    kind: ClassVar[str] = "plan and mask tuning"
 
-    @property
-    def repair(self) -> str:
-        return "mask-tuning"
-
-    def repaired(self, encoder: Encoder, calibration: Calibration, progress: Progress | None) -> Encoder:
-        return tune_masks(encoder, self.value(), calibration, self.transfer, progress)[0]
-
-    def describe(self) -> str:
-        return f"{super().describe()}, masks tuned layer by layer"
+REPAIR = Repair(
+    "mask-tuning",
+    "masks tuned layer by layer",
+    "One number for each part that stays, layer by layer, by least squares (Kwon).",
+    _repaired,
+    source="Kwon et al. 2022, arXiv 2204.09656",
+)

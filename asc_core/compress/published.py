@@ -7,15 +7,15 @@ published. Nothing is trained in any of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import numpy as np
 
 from asc_core.compress.bias import Columns, columns_of
-from asc_core.compress.calibration import SAMPLES, Calibration, calibrate
+from asc_core.compress.calibration import SAMPLES, Calibration
+from asc_core.compress.calibrations import Calibrations
 from asc_core.compress.kprune import kprune_plan
-from asc_core.compress.repairs import RepairName
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.plan import STRATEGIES, CostModel, by_budget, by_layer_drop
@@ -36,10 +36,11 @@ SHARE = 0.1  # that Michel et al. remove in each round
 
 
 @dataclass
-class Ground:
+class MethodInputs:
     """What the methods look at: an encoder, an application, and a budget that is counted in `budget`.
 
-    samples, seed: draw the training examples. What several methods need is computed once.
+    samples, seed: draw the training examples. What several methods need is computed once. calibrations: shared with
+    whoever repairs the cut.
     """
 
     encoder: Encoder
@@ -48,14 +49,17 @@ class Ground:
     samples: int = SAMPLES
     seed: int = 0
     progress: Progress | None = None
+    calibrations: Calibrations = field(default_factory=Calibrations)
 
     @cached_property
     def cost_model(self) -> CostModel:
         return task_cost_model(self.encoder, self.task)
 
-    @cached_property
+    @property
     def calibration(self) -> Calibration:
-        return calibrate(self.encoder, self.task, samples=self.samples, seed=self.seed, progress=self.progress)
+        return self.calibrations.get(
+            self.encoder, self.task, samples=self.samples, seed=self.seed, progress=self.progress
+        )
 
     @cached_property
     def columns(self) -> Columns:
@@ -81,7 +85,7 @@ class Ground:
 
 @dataclass(frozen=True)
 class Published:
-    """plans(ground, keeps): a plan for each share of the original's cost, in order of falling shares.
+    """plans(given, keeps): a plan for each share of the original's cost, in order of falling shares.
 
     repair: what is done to the parts that stay, None = nothing. source: the paper.
     """
@@ -89,8 +93,8 @@ class Published:
     id: str
     description: str
     source: str
-    plans: Callable[[Ground, Sequence[float]], Iterator[Plan]]
-    repair: RepairName | None = None
+    plans: Callable[[MethodInputs, Sequence[float]], Iterator[Plan]]
+    repair: str | None = None
 
 
 def published_plan(
@@ -103,6 +107,7 @@ def published_plan(
     samples: int = SAMPLES,
     seed: int = 0,
     progress: Progress | None = None,
+    calibrations: Calibrations | None = None,
 ) -> Plan:
     """What a method of `PUBLISHED` keeps within a share of the original's FLOPs, parameters or bytes.
 
@@ -112,60 +117,60 @@ def published_plan(
         raise UserError(f"There is no published method {method!r}; there are: {', '.join(PUBLISHED)}.")
     if not 0 < keep <= 1:
         raise UserError(f"A budget keeps a share between 0 and 1, so {keep:g} cannot be kept.")
-    ground = Ground(encoder, task, budget, samples, seed, progress)
-    plan = next(iter(PUBLISHED[method].plans(ground, [keep])))
+    given = MethodInputs(encoder, task, budget, samples, seed, progress, calibrations or Calibrations())
+    plan = next(iter(PUBLISHED[method].plans(given, [keep])))
     return replace(plan, provenance=replace(plan.provenance, weights=encoder.weights, task=task.name, method=method))
 
 
-def _kwon(ground: Ground, keeps: Sequence[float]) -> Iterator[Plan]:
-    table = ground.gates
-    fisher = ground.scores("fisher", PartValues(*table.fisher()))
+def _kwon(given: MethodInputs, keeps: Sequence[float]) -> Iterator[Plan]:
+    table = given.gates
+    fisher = given.scores("fisher", PartValues(*table.fisher()))
     for keep in keeps:
-        yield rearranged(by_budget(fisher, ground.cost_model, keep, ground.budget), table.heads, table.neurons)
+        yield rearranged(by_budget(fisher, given.cost_model, keep, given.budget), table.heads, table.neurons)
 
 
-def _kprune(ground: Ground, keeps: Sequence[float]) -> Iterator[Plan]:
+def _kprune(given: MethodInputs, keeps: Sequence[float]) -> Iterator[Plan]:
     for keep in keeps:
-        yield kprune_plan(ground.encoder, ground.calibration, ground.cost_model, keep, ground.budget, ground.progress)
+        yield kprune_plan(given.encoder, given.calibration, given.cost_model, keep, given.budget, given.progress)
 
 
-def _michel(ground: Ground, keeps: Sequence[float]) -> Iterator[Plan]:
-    yield from _rounds(michel_rounds, ground, keeps, list(np.arange(1 - SHARE, 0, -SHARE)))
+def _michel(given: MethodInputs, keeps: Sequence[float]) -> Iterator[Plan]:
+    yield from _rounds(michel_rounds, given, keeps, list(np.arange(1 - SHARE, 0, -SHARE)))
 
 
-def _textpruner(ground: Ground, keeps: Sequence[float]) -> Iterator[Plan]:
-    yield from _rounds(textpruner_rounds, ground, keeps, list(np.linspace(1, min(keeps), ROUNDS + 1)[1:]))
+def _textpruner(given: MethodInputs, keeps: Sequence[float]) -> Iterator[Plan]:
+    yield from _rounds(textpruner_rounds, given, keeps, list(np.linspace(1, min(keeps), ROUNDS + 1)[1:]))
 
 
 def _rounds(
-    rounds: Callable[..., Iterator[Plan]], ground: Ground, keeps: Sequence[float], path: list[float]
+    rounds: Callable[..., Iterator[Plan]], given: MethodInputs, keeps: Sequence[float], path: list[float]
 ) -> Iterator[Plan]:
     """One path through all shares, so that larger models are stations on the way to the smallest."""
     path = [share for share in path if share > min(keeps) and all(abs(share - keep) > 1e-6 for keep in keeps)]
     shares = sorted({*path, *keeps}, reverse=True)
     found = rounds(
-        ground.encoder,
-        ground.task,
-        ground.cost_model,
+        given.encoder,
+        given.task,
+        given.cost_model,
         shares,
-        budget=ground.budget,
-        samples=ground.samples,
-        seed=ground.seed,
-        progress=ground.progress,
+        budget=given.budget,
+        samples=given.samples,
+        seed=given.seed,
+        progress=given.progress,
     )
     for share, plan in zip(shares, found, strict=True):
         if share in keeps:
             yield plan
 
 
-def _flap(ground: Ground, keeps: Sequence[float]) -> Iterator[Plan]:
+def _flap(given: MethodInputs, keeps: Sequence[float]) -> Iterator[Plan]:
     """FLAP's adaptive search: fluctuations standardised in each sublayer, then compared over all of them.
 
     (As the paper has it; the authors' code squares attention's before.)
     """
-    variances, width = ground.columns.variances, ground.encoder.shape.head_width
+    variances, width = given.columns.variances, given.encoder.shape.head_width
     blocks: dict[str, list[np.ndarray]] = {"attention": [], "ffn": []}
-    for readout in ground.encoder.readouts:
+    for readout in given.encoder.readouts:
         weight = readout.weight.detach().double()
         columns = variances[readout.kind, readout.row] * weight.square().sum(0)
         standard = (columns - columns.mean()) / columns.std().clamp_min(1e-30)
@@ -175,64 +180,62 @@ def _flap(ground: Ground, keeps: Sequence[float]) -> Iterator[Plan]:
     least = min(float(values.min(initial=0)) for each in blocks.values() for values in each)
     raised = {kind: tuple(values - least for values in each) for kind, each in blocks.items()}
     for keep in keeps:
-        yield _highest(ground, raised["attention"], raised["ffn"], keep)
+        yield _highest(given, raised["attention"], raised["ffn"], keep)
 
 
-def _highest(ground: Ground, heads: tuple[np.ndarray, ...], neurons: tuple[np.ndarray, ...], keep: float) -> Plan:
+def _highest(given: MethodInputs, heads: tuple[np.ndarray, ...], neurons: tuple[np.ndarray, ...], keep: float) -> Plan:
     """Heads and neurons in the order of their values, whatever they cost, as far as the budget reaches."""
-    unit = ground.cost_model.unit_costs(ground.budget)
+    unit = given.cost_model.unit_costs(given.budget)
     flat = np.concatenate([*heads, *neurons])
     counts = [len(values) for values in (*heads, *neurons)]
     costs = np.repeat(np.asarray([*unit.heads, *unit.neurons], dtype=np.int64), counts)
     order = np.argsort(-flat, kind="stable")
-    within = unit.fixed + np.cumsum(costs[order]) <= ground.cost_model.limit(keep, ground.budget)
+    within = unit.fixed + np.cumsum(costs[order]) <= given.cost_model.limit(keep, given.budget)
     if not within.any():
-        raise UserError(f"{keep:.4g} of the {ground.budget} is less than what no cut of heads and neurons removes.")
+        raise UserError(f"{keep:.4g} of the {given.budget} is less than what no cut of heads and neurons removes.")
     staying = np.zeros(len(flat), dtype=bool)
     staying[order[within]] = True
     rows = np.split(staying, np.cumsum(counts)[:-1])
-    scores = ground.scores("flap", PartValues(heads, neurons))
-    rule = f"keep {keep:.4g} of the {ground.budget}, highest standardised fluctuation"
+    scores = given.scores("flap", PartValues(heads, neurons))
+    rule = f"keep {keep:.4g} of the {given.budget}, highest standardised fluctuation"
     return Plan.from_masks(
-        ground.encoder.shape, rows[: len(heads)], rows[len(heads) :], provenance=scores.provenance(rule)
+        given.encoder.shape, rows[: len(heads)], rows[len(heads) :], provenance=scores.provenance(rule)
     )
 
 
-def _greedy_layers(ground: Ground, keeps: Sequence[float]) -> Iterator[Plan]:
-    plans = greedy_layers(
-        ground.encoder, ground.task, samples=ground.samples, seed=ground.seed, progress=ground.progress
-    )
+def _greedy_layers(given: MethodInputs, keeps: Sequence[float]) -> Iterator[Plan]:
+    plans = greedy_layers(given.encoder, given.task, samples=given.samples, seed=given.seed, progress=given.progress)
     plan = next(plans)
     for keep in keeps:
-        limit = ground.cost_model.limit(keep, ground.budget)
-        while ground.cost_model.total(plan, ground.budget) > limit:
+        limit = given.cost_model.limit(keep, given.budget)
+        while given.cost_model.total(plan, given.budget) > limit:
             smaller = next(plans, None)
             if smaller is None:
-                raise UserError(f"One layer alone is more than {keep:.4g} of the {ground.budget}.")
+                raise UserError(f"One layer alone is more than {keep:.4g} of the {given.budget}.")
             plan = smaller
-        rule = f"drop the layer missed least, {len(plan.layers)} stay (keep {keep:.4g} of the {ground.budget})"
+        rule = f"drop the layer missed least, {len(plan.layers)} stay (keep {keep:.4g} of the {given.budget})"
         yield replace(plan, provenance=replace(plan.provenance, rule=rule))
 
 
-def _shortgpt(ground: Ground, keeps: Sequence[float]) -> Iterator[Plan]:
+def _shortgpt(given: MethodInputs, keeps: Sequence[float]) -> Iterator[Plan]:
     (scores,) = sweep(
-        ground.encoder, ground.task, ["update"], samples=ground.samples, seed=ground.seed, progress=ground.progress
+        given.encoder, given.task, ["update"], samples=given.samples, seed=given.seed, progress=given.progress
     ).values()
     for keep in keeps:
-        yield by_budget(scores, ground.cost_model, keep, ground.budget, level="layers")
+        yield by_budget(scores, given.cost_model, keep, given.budget, level="layers")
 
 
-def _random_layers(ground: Ground, keeps: Sequence[float]) -> Iterator[Plan]:
-    layers = ground.encoder.shape.layers
-    order = np.random.default_rng((ground.seed, layers)).permutation(layers)
+def _random_layers(given: MethodInputs, keeps: Sequence[float]) -> Iterator[Plan]:
+    layers = given.encoder.shape.layers
+    order = np.random.default_rng((given.seed, layers)).permutation(layers)
     gone = [order[:count].tolist() for count in range(layers)]
     for keep in keeps:
-        yield fewest_dropped(ground.cost_model, keep, gone, f"random by seed {ground.seed}", ground.budget)
+        yield fewest_dropped(given.cost_model, keep, gone, f"random by seed {given.seed}", given.budget)
 
 
-def _dropped(strategy: Strategy, ground: Ground, keeps: Sequence[float]) -> Iterator[Plan]:
+def _dropped(strategy: Strategy, given: MethodInputs, keeps: Sequence[float]) -> Iterator[Plan]:
     for keep in keeps:
-        yield by_layer_drop(ground.encoder.shape, ground.cost_model, keep, strategy, ground.budget)
+        yield by_layer_drop(given.encoder.shape, given.cost_model, keep, strategy, given.budget)
 
 
 PUBLISHED: dict[str, Published] = {

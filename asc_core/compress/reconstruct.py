@@ -8,15 +8,13 @@ ours. The mask search that goes with it is in `kprune`.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 
 from asc_core.compress.bottom_up import bottom_up, check_fits
 from asc_core.compress.calibration import Calibration
 from asc_core.compress.fit import Fit
 from asc_core.compress.prune import prune
-from asc_core.compress.repaired import Repaired
+from asc_core.compress.repair import Repair, RepairOptions
 from asc_core.encoder import Encoder
 from asc_core.progress import Progress
 from asc_core.values import Plan
@@ -44,7 +42,7 @@ def reconstruct(
             tokens = seen.text.real
             wanted = seen.wanted[tokens] if bias is None else seen.wanted[tokens] - bias
             fit.add(seen.inputs[tokens], wanted, torch.ones(len(wanted), device=wanted.device))
-        site.put(least_squares(fit.moments, fit.cross))
+        site.set_weight(least_squares(fit.moments, fit.cross))
     return smaller
 
 
@@ -63,17 +61,16 @@ def least_squares(moments: torch.Tensor, cross: torch.Tensor) -> torch.Tensor:
     return torch.linalg.lstsq(gram, towards).solution.to(cross.dtype)
 
 
-class Reconstruct(Repaired):
-    """Cut a plan, then solve for what stays."""
+def _repaired(
+    original: Encoder, plan: Plan, calibration: Calibration, options: RepairOptions, progress: Progress
+) -> Encoder:
+    return reconstruct(original, plan, calibration, options.transfer, progress)
 
-    kind: ClassVar[str] = "plan and reconstruction"
 
-    @property
-    def repair(self) -> str:
-        return "reconstruction"
-
-    def repaired(self, encoder: Encoder, calibration: Calibration, progress: Progress | None) -> Encoder:
-        return reconstruct(encoder, self.value(), calibration, self.transfer, progress)
-
-    def describe(self) -> str:
-        return f"{super().describe()}, readouts reconstructed by least squares"
+REPAIR = Repair(
+    "reconstruction",
+    "readouts reconstructed by least squares",
+    "Each readout's weights that stay are solved for by plain least squares, bottom-up (K-prune).",
+    _repaired,
+    source="K-prune, Park et al. 2024, arXiv 2308.03449",
+)

@@ -13,17 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, get_args
+from functools import partial
+from typing import Literal, get_args
 
 import torch
 
 from asc_core import modeling
-from asc_core.compress.bottom_up import Seen, Site, bottom_up, check_fits, put, solution_of
+from asc_core.compress.bottom_up import ReadoutBatch, RefitSite, bottom_up, check_fits, set_weight, solution_of
 from asc_core.compress.calibration import Calibration
 from asc_core.compress.fit import Fit
 from asc_core.compress.norms import TOKENS, NormFit
 from asc_core.compress.prune import prune
-from asc_core.compress.repaired import Repaired
+from asc_core.compress.repair import Repair, RepairOptions
 from asc_core.encoder import Encoder
 from asc_core.probes import Readout
 from asc_core.progress import REPAIRING, Progress
@@ -35,7 +36,7 @@ RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the mean of the second moments' dia
 
 
 @dataclass(frozen=True)
-class Repair:
+class ReadoutRepair:
     """What was done to one readout. kept: "untouched", "scaled" or "refit", whichever had the least held-out error.
 
     before, after: held-out squared error of the residual sum, as a share of the square of what was to be written.
@@ -60,7 +61,7 @@ def refit(
     transfer: bool = False,
     progress: Progress | None = None,
     norms: bool = True,
-) -> tuple[Encoder, list[Repair]]:
+) -> tuple[Encoder, list[ReadoutRepair]]:
     """(the original after a plan, its readouts refitted; what was done to each). The given encoder stays as it is.
 
     calibration: of the original; with `moments` for the one-shot mode. transfer: see `prune`. norms: whether those
@@ -78,7 +79,7 @@ def refit(
 
 def _sequential(
     smaller: Encoder, original: Encoder, plan: Plan, calibration: Calibration, norms: bool, progress: Progress
-) -> list[Repair]:
+) -> list[ReadoutRepair]:
     repairs = []
     stride = max(1, calibration.tokens // TOKENS)  # batches are of one length each: every so many are of all lengths
     for site in bottom_up(smaller, plan.layers, calibration, progress, "refitting"):
@@ -92,13 +93,13 @@ def _sequential(
                 fit.add(seen.inputs[tokens], seen.wanted[tokens], weights[tokens])
             if norms and number % stride == 0:
                 sample.append(seen)
-        solution, done = best_of(site.readout, fitted, held_out, site.layer)
-        site.put(solution)
+        solution, done = best_solution(site.readout, fitted, held_out, site.layer)
+        site.set_weight(solution)
         repairs.append(replace(done, norm=_renormed(site, original, sample)))
     return repairs
 
 
-def _renormed(site: Site, original: Encoder, sample: Sequence[Seen]) -> bool:
+def _renormed(site: RefitSite, original: Encoder, sample: Sequence[ReadoutBatch]) -> bool:
     """Whether re-estimating the norm behind a readout that was repaired helps; then it is done."""
     kind, layer = site.place
     before = modeling.norm_behind(
@@ -114,13 +115,13 @@ def _renormed(site: Site, original: Encoder, sample: Sequence[Seen]) -> bool:
         fit.add(sums.flatten(0, 1), wanted.flatten(0, 1), weights.flatten(), held_out.flatten())
     found = fit.best()
     if found is not None:
-        site.put_norm(*found)
+        site.set_norm(*found)
     return found is not None
 
 
 def _one_shot(
     smaller: Encoder, original: Encoder, plan: Plan, calibration: Calibration, progress: Progress
-) -> list[Repair]:
+) -> list[ReadoutRepair]:
     whole = {(readout.kind, readout.row): readout for readout in original.readouts}
     repairs = []
     for number, readout in enumerate(smaller.readouts):
@@ -133,17 +134,17 @@ def _one_shot(
         kept = torch.cat([columns.flatten(), torch.tensor(constant, dtype=torch.long)])
         before = solution_of(dense)
         fitted, held_out = (
-            Fit.of(moments[: len(before), : len(before)], before, kept)
+            Fit.from_moments(moments[: len(before), : len(before)], before, kept)
             for moments in calibration.moments[readout.kind, row]
         )
-        solution, done = best_of(readout, fitted, held_out, number // 2)
-        put(readout.linear, solution)
+        solution, done = best_solution(readout, fitted, held_out, number // 2)
+        set_weight(readout.linear, solution)
         repairs.append(done)
     progress.step(len(smaller.readouts), len(smaller.readouts), "refitting", REPAIRING)
     return repairs
 
 
-def best_of(readout: Readout, fitted: Fit, held_out: Fit, layer: int) -> tuple[torch.Tensor, Repair]:
+def best_solution(readout: Readout, fitted: Fit, held_out: Fit, layer: int) -> tuple[torch.Tensor, ReadoutRepair]:
     """The best of untouched, scaled and refit for a readout, by held-out error: (columns, d).
 
     The ridge is chosen on `held_out`; the correction that is used is then fitted to all texts.
@@ -152,7 +153,7 @@ def best_of(readout: Readout, fitted: Fit, held_out: Fit, layer: int) -> tuple[t
     before = least = held_out.error(start)
     total, kept, ridge = max(held_out.square, 1e-30), "untouched", None
     if not (held_out.rows and fitted.rows and len(start)):
-        return start, Repair(readout.kind, layer, kept, before / total, before / total)
+        return start, ReadoutRepair(readout.kind, layer, kept, before / total, before / total)
     error = held_out.error(fitted.scale(start))
     if error < least:
         least, kept = error, "scaled"
@@ -166,25 +167,28 @@ def best_of(readout: Readout, fitted: Fit, held_out: Fit, layer: int) -> tuple[t
         solution = both.scale(start)
     elif ridge is not None:
         solution = both.ridge(start, ridge)
-    return solution, Repair(readout.kind, layer, kept, before / total, least / total, ridge)
+    return solution, ReadoutRepair(readout.kind, layer, kept, before / total, least / total, ridge)
 
 
-class Refit(Repaired):
-    """Cut a plan, then refit. mode, norms: see `refit`."""
+def _repaired(
+    mode: Mode, original: Encoder, plan: Plan, calibration: Calibration, options: RepairOptions, progress: Progress
+) -> Encoder:
+    return refit(original, plan, calibration, mode, options.transfer, progress, options.norms)[0]
 
-    kind: ClassVar[str] = "plan and refit"
-    mode: Mode = "sequential"
-    norms: bool = True
 
-    @property
-    def repair(self) -> str:
-        return self.mode
-
-    def repaired(self, encoder: Encoder, calibration: Calibration, progress: Progress | None) -> Encoder:
-        return refit(encoder, self.value(), calibration, self.mode, self.transfer, progress, self.norms)[0]
-
-    def identity(self) -> Any:
-        return [*super().identity(), self.norms and self.mode == "sequential"]
-
-    def describe(self) -> str:
-        return f"{super().describe()}, readouts refitted ({self.mode})"
+SEQUENTIAL = Repair(
+    "sequential",
+    "readouts refitted (sequential)",
+    "The readouts' weights that stay are fitted again, bottom-up, on what the cut model itself delivers to each.",
+    partial(_repaired, "sequential"),
+    norms=True,
+    upward=True,
+)
+ONE_SHOT = Repair(
+    "one-shot",
+    "readouts refitted (one-shot)",
+    "The same for all readouts at once, on the original's inputs: fastest, and worse where much is cut.",
+    partial(_repaired, "one-shot"),
+    moments=True,
+    upward=True,
+)

@@ -12,7 +12,7 @@ import json
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,6 @@ import torch
 
 from asc_core.encoder import Encoder
 from asc_core.evaluate.fast_forward import FastForward
-from asc_core.values import Plan
 
 MOST_BYTES = 512 << 20
 
@@ -60,28 +59,32 @@ class PrefixReuse:
     keys: tuple[str, ...]
 
 
-def prefix_keys(weights: str, plan: Plan, repair: Sequence[Any] = ()) -> tuple[str, ...]:
-    """One key for each kept layer: everything that decides what the layer reads but the text.
+def unchanged(layer: int) -> str:
+    """In a lineage: the layer computes what layer `layer` of the encoder before the step did."""
+    return f"={layer}"
 
-    Two cuts have equal keys as far as the layers below are equal.
+
+def prefix_keys(origin: str, layers: int, lineages: Iterable[tuple[str, ...] | None]) -> tuple[str, ...] | None:
+    """One key for each layer of what steps have made of an encoder; two models' are equal as far as their layers are.
 
     Args:
-        weights: fingerprint of the original.
-        plan: what is cut from it.
-        repair: what decides how the remaining weights were re-fitted, where a layer's repair depends on nothing above
-            it (as in `refit`). It plays no part below the first cut: there is nothing to repair.
+        origin: what decides the encoder, and the steps beside what they say themselves (its weights, the texts).
+        layers: of the encoder.
+        lineages: what each step says of the layers that it has left, see `Step.lineage`; where one says nothing of
+            them, nothing can be reused: None.
     """
-    keys: list[str] = []
-    below: list[Any] = []
-    cut, shape = False, plan.shape
-    for place, layer in enumerate(plan.layers):
-        key = [weights, below, list(repair) if cut else []]
-        keys.append(hashlib.sha256(json.dumps(key).encode()).hexdigest())
-        heads, neurons = plan.heads[layer], plan.neurons[layer]
-        whole = len(heads) == shape.heads[layer] and len(neurons) == shape.neurons[layer]
-        cut = cut or not whole or place != layer
-        below.append([layer, "all"] if whole else [layer, heads, neurons])
-    return tuple(keys)
+    keys = [unchanged(layer) for layer in range(layers)]
+    for lineage in lineages:
+        if lineage is None:
+            return None
+        before = _hashed([origin, keys])  # what a changed layer came of
+        kept = {unchanged(layer): key for layer, key in enumerate(keys)}
+        keys = [kept[key] if key in kept else _hashed([before, key]) for key in lineage]
+    return tuple(_hashed([origin, keys[:layer]]) for layer in range(len(keys)))
+
+
+def _hashed(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 class CachedRunner:

@@ -6,7 +6,6 @@ a size of 0 as "as it was".
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import torch
@@ -26,7 +25,6 @@ def leave_without_heads(architecture: Architecture, attention: Any) -> None:
     )
 
 
-@cache
 def _headless(attention_class: Any) -> Any:
     def forward(self: Any, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, None]:
         written = hidden_states[..., :0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import singledispatch
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
@@ -95,7 +95,7 @@ def is_matrix(module: nn.Module) -> bool:
     return matrix.dispatch(type(module)) is not matrix.dispatch(object)
 
 
-def add_zeros(module: nn.Linear, rows: int = 0, columns: int = 0) -> None:
+def add_zeros(module: Any, rows: int = 0, columns: int = 0) -> None:
     """Give a plain linear rows and columns of zeros behind its own, in place."""
     weight = torch.nn.functional.pad(module.weight.detach(), (0, columns, 0, rows))
     module.weight = nn.Parameter(weight, requires_grad=module.weight.requires_grad)

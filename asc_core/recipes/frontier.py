@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
-from asc_core.compress.calibration import SAMPLES, TOKENS, Calibration, calibrate
-from asc_core.compress.prune import prune
-from asc_core.compress.repaired import Repaired
-from asc_core.compress.repairs import RepairName
+from asc_core.compress.calibration import SAMPLES, TOKENS
+from asc_core.compress.calibrations import Calibrations
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.evaluate import PerExampleResult, estimate, measure, measuring
@@ -37,7 +35,7 @@ class Point:
 
 @dataclass
 class Workbench:
-    """What all cuts of one application share. mode: None = no repair. split: to measure on.
+    """What all cuts of one application share. repair: None = no repair. split: to measure on.
 
     seed: of the calibration texts. original: measured once. within: shares of further budgets, which all cuts stay
     within. round_to: see `by_budget`. latency: this machine's layer times, for a budget of latency.
@@ -47,7 +45,7 @@ class Workbench:
     encoder: Encoder
     task: Task
     scores: Scores
-    mode: RepairName | None = "sequential"
+    repair: str | None = "sequential"
     budget: Budget = "flops"
     split: str = "validation"
     samples: int = SAMPLES
@@ -57,6 +55,7 @@ class Workbench:
     round_to: int = 1
     latency: LatencyTable | None = None
     progress: Progress | None = None
+    calibrations: Calibrations = field(default_factory=Calibrations)
 
     @cached_property
     def cost_model(self) -> CostModel:
@@ -69,29 +68,14 @@ class Workbench:
         return smallest_share(self.scores, self.cost_model, self.budget, round_to=self.round_to)
 
     @cached_property
-    def calibration(self) -> Calibration:
-        return calibrate(
-            self.encoder,
-            self.task,
-            samples=self.samples,
-            tokens=self.tokens,
-            seed=self.seed,
-            moments=self.mode == "one-shot",
-            progress=self.progress,
-        )
-
-    @cached_property
     def original(self) -> PerExampleResult:
         return measure(self.encoder, self.task, self.split, progress=self.progress)
 
     def compressed(self, plan: Plan) -> Encoder:
-        step = self.recipe(plan).steps[0]
-        if isinstance(step, Repaired):
-            return step.repaired(self.encoder, self.calibration, self.progress)
-        return prune(self.encoder, plan)
+        return self.recipe(plan).apply(self.encoder, self.task, self.progress, calibrations=self.calibrations)
 
     def recipe(self, plan: Plan) -> Recipe:
-        return Recipe.repaired(plan, self.mode, samples=self.samples, tokens=self.tokens, seed=self.seed)
+        return Recipe.repaired(plan, self.repair, samples=self.samples, tokens=self.tokens, seed=self.seed)
 
     def point(self, keep: float, most_lost: float | None = None) -> Point:
         """The model for one budget, measured on the whole split; with `most_lost` only until that is decided.

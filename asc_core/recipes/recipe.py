@@ -12,14 +12,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from asc_core.compress.calibration import SAMPLES, TOKENS
-from asc_core.compress.prune import Prune
-from asc_core.compress.repairs import RepairName, cut_and_repair
-from asc_core.compress.step import Around, Step
+from asc_core.compress.calibrations import Calibrations
+from asc_core.compress.cut import Cut
+from asc_core.compress.repairs import check_repair
+from asc_core.compress.step import Step, StepContext
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
+from asc_core.evaluate.prefix_cache import prefix_keys
 from asc_core.json_files import read_json, write_json
 from asc_core.progress import Progress
-from asc_core.recipes.registry import STEPS
+from asc_core.recipes.order import check_order
+from asc_core.recipes.registry import STEPS, current
 from asc_core.tasks.base import Task
 from asc_core.train.run import STATE_FORMAT
 from asc_core.values import Plan
@@ -28,50 +31,86 @@ RECIPE_FORMAT = "asc-recipe/1"
 
 
 @dataclass(frozen=True)
+class Made:
+    """What a recipe made of an original. before_cut: the encoder as it was before the first change of its parts.
+
+    lineages: what each step said of the layers that it left, see `Step.lineage`.
+    """
+
+    original: Encoder
+    before_cut: Encoder
+    encoder: Encoder
+    lineages: tuple[tuple[str, ...] | None, ...]
+
+    def prefix_keys(self, task: Task | None) -> tuple[str, ...] | None:
+        """One key for each layer of what evaluations have in common, see `prefix_cache`; None = nothing can be reused.
+
+        task: whose texts the steps were given.
+        """
+        shape = self.original.shape
+        if shape.shares_weights or None in self.lineages:
+            return None
+        texts = task.data("train") if task is not None else None
+        return prefix_keys(json.dumps([self.original.weights, texts]), shape.layers, self.lineages)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """steps: applied in order. original: what they start from, as `load_encoder` takes it. task: as `load_task` does.
 
     What is evaluated, stored, compared and exported is a recipe; a plan alone is the recipe with one step.
+    Raises: UserError where the order of the steps makes no sense.
     """
 
     steps: tuple[Step, ...]
     original: str | None = None
     task: str | None = None
 
+    def __post_init__(self) -> None:
+        check_order(self.steps)
+
     @staticmethod
     def of(plan: Plan, transfer: bool = False) -> Recipe:
-        return Recipe((Prune.of(plan, transfer),), plan.provenance.model, plan.provenance.task)
+        return Recipe((Cut(plan=plan, transfer=transfer),), plan.provenance.model, plan.provenance.task)
 
     @staticmethod
     def repaired(
         plan: Plan,
-        repair: RepairName | None = "sequential",
+        repair: str | None = "sequential",
         transfer: bool = False,
         samples: int = SAMPLES,
         tokens: int = TOKENS,
         seed: int = 0,
     ) -> Recipe:
-        """The cut, and the repair of what stays, as `cut_and_repair` has it."""
-        step = cut_and_repair(plan, repair, transfer, samples, tokens, seed)
+        """The cut, and the repair of what stays. Raises: UserError for an unknown repair."""
+        repair = check_repair(repair)
+        step = Cut(plan=plan, repair=repair, transfer=transfer, samples=samples, tokens=tokens, seed=seed)
         return Recipe((step,), plan.provenance.model, plan.provenance.task)
 
     def transferred(self) -> Recipe:
         """The same, its plans allowed on other weights of the same shape than those that they were made for."""
-        steps = (s.model_copy(update={"transfer": True}) if isinstance(s, Prune) else s for s in self.steps)
+        steps = (s.model_copy(update={"transfer": True}) if isinstance(s, Cut) else s for s in self.steps)
         return replace(self, steps=tuple(steps))
 
     @cached_property
     def key(self) -> str:
         """A short stable name for the steps, under which results are stored. A single plan's recipe has its key."""
-        if self.plan is not None and type(self.steps[0]) is Prune:
-            return self.plan.key
-        steps = [[step.kind, step.identity()] for step in self.steps]
+        only = self.steps[0] if len(self.steps) == 1 else None
+        if isinstance(only, Cut) and only.repair is None:
+            return only.plan.key
+        steps = [step.cache_key() for step in self.steps]
         return hashlib.sha256(json.dumps(steps, sort_keys=True).encode()).hexdigest()[:20]
 
     @property
-    def plan(self) -> Plan | None:
-        """The cut, where the recipe is a cut, with or without repair, and nothing else."""
-        return self.steps[0].value() if len(self.steps) == 1 and isinstance(self.steps[0], Prune) else None
+    def cut(self) -> Plan | None:
+        """The plan of the cut among the steps, if one of them cuts and it says which parts."""
+        cutting = [step for step in self.steps if step.structure == Cut.structure]
+        return cutting[0].plan if len(cutting) == 1 and isinstance(cutting[0], Cut) else None
+
+    @property
+    def summary(self) -> list[dict[str, Any]]:
+        """What a table of results says about each step."""
+        return [step.summary() for step in self.steps]
 
     @property
     def needs_task(self) -> bool:
@@ -83,9 +122,10 @@ class Recipe:
         task: Task | None = None,
         progress: Progress | None = None,
         folder: str | Path | None = None,
+        calibrations: Calibrations | None = None,
     ) -> Encoder:
         """What the steps make of an encoder. Arguments and errors as for `made`."""
-        return self.made(encoder, task, progress, folder)[1]
+        return self.made(encoder, task, progress, folder, calibrations).encoder
 
     def made(
         self,
@@ -93,16 +133,20 @@ class Recipe:
         task: Task | None = None,
         progress: Progress | None = None,
         folder: str | Path | None = None,
-    ) -> tuple[Encoder, Encoder]:
-        """(the encoder as it was before the first cut, the result).
+        calibrations: Calibrations | None = None,
+    ) -> Made:
+        """What the steps make of an encoder, and what came before.
 
-        folder: where steps that train keep their state; a killed recipe, applied again, goes on from there and ends
-        in the same model. Without it only the result is left.
+        calibrations: shared with whoever else repairs cuts of this encoder. folder: where steps that train keep their
+        state; a killed recipe, applied again, goes on from there and ends in the same model. Without it only the result
+        is left.
 
         Raises: UserError where a step does not fit, or needs a task and none is given; Cancelled.
         """
         progress = progress or Progress()
-        teacher = encoder
+        teacher = original = encoder
+        calibrations = calibrations if calibrations is not None else Calibrations()
+        lineages: list[tuple[str, ...] | None] = []
         came_from: list[Any] = [encoder.weights, task.name if task else None]
         if folder is not None and task is not None:
             came_from += [STATE_FORMAT, task.data("validation")]
@@ -110,15 +154,17 @@ class Recipe:
             if step.needs_task and task is None:
                 raise UserError(f"Step {number + 1} of the recipe ({step.kind}) needs the task's texts: name the task.")
             progress.step(number, len(self.steps), step.describe())
-            came_from = [came_from, step.kind, step.identity()]
+            came_from = [came_from, *step.cache_key()]
             state = None
             if folder is not None and step.trains:
                 name = hashlib.sha256(json.dumps(came_from, sort_keys=True).encode()).hexdigest()[:12]
                 state = Path(folder) / f"{number + 1}-{step.kind}-{name}"
-            before, encoder = encoder, step.apply(encoder, task, progress, Around(teacher, state))
+            context = StepContext(task, teacher, state, progress, calibrations)
+            lineages.append(step.lineage(encoder))
+            before, encoder = encoder, step.apply(encoder, context)
             if before is teacher and step.trains:
                 teacher = encoder  # trained further, but not cut yet
-        return teacher, encoder
+        return Made(original, teacher, encoder, tuple(lineages))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -166,7 +212,8 @@ def compress(
 
 
 def _step(data: Any, where: str) -> Step:
-    kind = data.get("step") if isinstance(data, dict) else None
+    data = current(data) if isinstance(data, dict) else {}
+    kind = data.get("step")
     if not isinstance(kind, str) or kind not in STEPS:
         raise UserError(f'{where}: "step" must be one of {", ".join(STEPS)}, not {kind!r}.')
     try:

@@ -101,7 +101,7 @@ class Restartable:
         """
         idle = list(linears)
         for linear in idle:
-            linear.forward = partial(_zeros, modeling.rows_of_matrix(linear))  # type: ignore[method-assign]
+            linear.forward = partial(_zeros, modeling.rows_of_matrix(linear))
         try:
             yield
         finally:

@@ -10,7 +10,7 @@ al. 2020, arXiv 2002.10957, section 3.2). Labels are not needed.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from asc_core.evaluate.predictions import predict
 from asc_core.probes import Probe, probing
 from asc_core.progress import Progress
 from asc_core.tasks.base import Batch, Features, Task
-from asc_core.train.run import Objective, Run, Settings, Trained, learning_rate
+from asc_core.train.options import TrainingOptions
+from asc_core.train.run import Objective, Run, Settings, Trained
 
 NEVER = -1e4  # a logit, at padding; what is finite has finite gradients
 OUTPUTS = ("logits", "start_logits", "end_logits", "slot_logits")
@@ -59,15 +60,10 @@ def distil(
     *,
     steps: int = 200,
     terms: Terms = Terms(),
-    lr: float | None = None,
-    batch_size: int = 32,
-    lora_rank: int | None = None,
-    seed: int = 0,
-    patience: int | None = 2,
-    warmup: float = 0.1,
-    limit: int | None = None,
     progress: Progress | None = None,
     resume: bool = True,
+    keep: Callable[[Encoder], None] | None = None,
+    **training: Any,
 ) -> Trained:
     """Train a copy of `student` towards `teacher` on the task's train split; the best state on validation is kept.
 
@@ -78,10 +74,9 @@ def distil(
     no longer a number; Cancelled within one batch.
     """
     terms.check()
-    rate = learning_rate(lr, lora_rank)
-    settings = Settings(steps, rate, batch_size, lora_rank, seed, patience, warmup, steps, limit, from_start=True)
+    settings = Settings(TrainingOptions.of(training), steps, steps, from_start=True)
     objective = Teaching(teacher, student, task, terms)
-    run = Run(student, task, objective, settings, None if out is None else Path(out), progress or Progress())
+    run = Run(student, task, objective, settings, None if out is None else Path(out), progress or Progress(), keep)
     run.train(resume)
     return run.finish(student.source, save_tokenizer=True, merged=True)
 
@@ -119,8 +114,8 @@ class Teaching(Objective):
 
     def loss(self, encoder: Encoder, task: Task, batch: Batch) -> torch.Tensor:
         terms, mask = self.terms, batch.mask.bool()
-        wanted = Seen(self.teacher, self.related)
-        seen = Seen(encoder, self.related)
+        wanted = ForwardPass(self.teacher, self.related)
+        seen = ForwardPass(encoder, self.related)
         with torch.no_grad():
             wanted.look(batch)
         seen.look(batch)
@@ -138,7 +133,7 @@ class Teaching(Objective):
         return total
 
 
-class Seen(Probe):
+class ForwardPass(Probe):
     """One forward pass. output: the model's. states: (B, T, d) after each layer. values: (B, T, heads * d_h) of the
     last layer, where they were asked for."""
 

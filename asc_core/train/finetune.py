@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.progress import Progress
 from asc_core.tasks.base import Task
 from asc_core.tasks.heads import head_fits
-from asc_core.train.run import Gold, Run, Settings, Trained, learning_rate
+from asc_core.train.options import TrainingOptions
+from asc_core.train.run import Gold, Run, Settings, Trained
 
 
 def finetune(
@@ -18,34 +21,27 @@ def finetune(
     out: str | Path | None = None,
     *,
     epochs: int = 3,
-    lr: float | None = None,
-    batch_size: int = 32,
-    lora_rank: int | None = None,
-    seed: int = 0,
-    patience: int | None = 2,
-    warmup: float = 0.1,
     max_steps: int | None = None,
-    limit: int | None = None,
     progress: Progress | None = None,
     resume: bool = True,
     base_name: str | None = None,
     save_tokenizer: bool | None = None,
     merged: bool = False,
+    keep: Callable[[Encoder], None] | None = None,
+    **training: Any,
 ) -> Trained:
     """Fine-tune a copy of `encoder` on the task's train split; the best epoch on its validation split is kept.
 
     out: folder for the result, made in one step at the end: a checkpoint, or with `lora_rank` an adapter that
     `load_adapter(out, base=...)` rebuilds. Until then it holds `.resume`, from which a killed run goes on.
-    lora_rank: None trains all weights. lr: 5e-5 by default, 5e-4 for LoRA. patience: epochs without a better metric
-    before it stops, None = never. warmup: share of the steps in which the learning rate rises; then it falls to 0.
-    limit: training examples, drawn by seed. base_name: what an adapter names as its base, by default the encoder's
-    source. save_tokenizer: by default only beside a full checkpoint. merged: with `lora_rank`, write the adapter
-    into the weights and keep a full checkpoint.
+    training: lr, batch_size, lora_rank, patience, warmup, limit and seed, see `TrainingOptions`. max_steps: batches in
+    all. base_name: what an adapter names as its base, by default the encoder's source. save_tokenizer: by default only
+    beside a full checkpoint. merged: with `lora_rank`, write the adapter into the weights and keep a full checkpoint.
+    keep: see `Run`.
     Raises: UserError where the task has no labels, the encoder's head does not fit, `out` is in use, the disk is
     full or the loss is no longer a number; Cancelled within one batch.
     """
-    rate = learning_rate(lr, lora_rank)
-    settings = Settings(epochs, rate, batch_size, lora_rank, seed, patience, warmup, max_steps, limit)
+    settings = Settings(TrainingOptions.of(training), epochs, max_steps)
     if not task.labelled:
         raise UserError(f"The task {task.name} has no labels to learn from: give the task file a label column.")
     if not head_fits(encoder, task):
@@ -53,7 +49,7 @@ def finetune(
             f"The head of {encoder.name} is for {encoder.head} with the labels {list(encoder.labels)[:20]}; the task "
             f"{task.name} ({task.kind}) has {list(task.labels)[:20]}: start from its base encoder with a new head."
         )
-    run = Run(encoder, task, Gold(), settings, None if out is None else Path(out), progress or Progress())
+    run = Run(encoder, task, Gold(), settings, None if out is None else Path(out), progress or Progress(), keep)
     run.train(resume)
-    tokenizer = lora_rank is None if save_tokenizer is None else save_tokenizer
+    tokenizer = settings.options.lora_rank is None if save_tokenizer is None else save_tokenizer
     return run.finish(base_name or encoder.source, tokenizer, merged)

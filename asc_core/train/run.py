@@ -11,7 +11,7 @@ import json
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,18 +31,12 @@ from asc_core.tasks.base import Batch, Examples, Features, Task
 from asc_core.train.adapters import add_adapter, round_adapter, save_adapter
 from asc_core.train.checkpoints import Checkpoints, Tensors, optimizer_tensors, restore_optimizer
 from asc_core.train.folder import RESUME, check_unused, made_at_once, save_checkpoint
+from asc_core.train.options import TrainingOptions
 
 LOG = "training.jsonl"
 WEIGHT = "weight:"  # beside the optimiser's "exp_avg:" and the like in a stored state
 STATE_FORMAT = 2  # states of the first format may hold the weights of an earlier kill
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
-LEARNING_RATE, LORA_LEARNING_RATE = 5e-5, 5e-4
-
-
-def learning_rate(asked: float | None, lora_rank: int | None) -> float:
-    if asked is not None:
-        return asked
-    return LEARNING_RATE if lora_rank is None else LORA_LEARNING_RATE
 
 
 @dataclass(frozen=True)
@@ -73,32 +67,40 @@ class Trained:
 class Settings:
     """All that decides the result besides the encoder, the data and the objective.
 
-    from_start: whether the model before the first step may turn out to be the best.
+    max_steps: batches in all, None = those of the epochs. from_start: whether the model before the first step may turn
+    out to be the best.
     """
 
+    options: TrainingOptions
     epochs: int
-    lr: float
-    batch_size: int
-    lora_rank: int | None
-    seed: int
-    patience: int | None
-    warmup: float
-    max_steps: int | None
-    limit: int | None
+    max_steps: int | None = None
     from_start: bool = False
     weight_decay: float = 0.01
     clip: float = 1.0
 
     def check(self) -> None:
         """Raises: UserError where a number makes no sense."""
-        for name, least in (("epochs", 1), ("batch_size", 1), ("lora_rank", 1), ("patience", 1), ("max_steps", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise UserError(f"{name} = {value}: give {least} or more.")
-        if not 0 < self.lr < 1:
-            raise UserError(f"lr = {self.lr}: give a learning rate between 0 and 1, such as {LEARNING_RATE}.")
-        if not 0 <= self.warmup < 1:
-            raise UserError(f"warmup = {self.warmup}: give a share of the steps from 0 to below 1, such as 0.1.")
+        for name, value in (("epochs", self.epochs), ("max_steps", self.max_steps)):
+            if value is not None and value < 1:
+                raise UserError(f"{name} = {value}: give 1 or more.")
+
+    def to_json(self) -> dict[str, Any]:
+        """Flat, in this order: the state of a run that was killed is found by it."""
+        options = self.options
+        return {
+            "epochs": self.epochs,
+            "lr": options.learning_rate,
+            "batch_size": options.batch_size,
+            "lora_rank": options.lora_rank,
+            "seed": options.seed,
+            "patience": options.patience,
+            "warmup": options.warmup,
+            "max_steps": self.max_steps,
+            "limit": options.limit,
+            "from_start": self.from_start,
+            "weight_decay": self.weight_decay,
+            "clip": self.clip,
+        }
 
 
 class Objective(ABC):
@@ -141,27 +143,31 @@ class Run:
         settings: Settings,
         out: Path | None,
         progress: Progress,
+        keep: Callable[[Encoder], None] | None = None,
     ):
+        """keep: called after every step of the optimiser, with the encoder in training, to put back what must hold of
+        its weights (masks, ties, codebooks)."""
         settings.check()
+        options = settings.options
         if out is not None:
             check_unused(out)
         self.task, self.settings, self.out, self.progress = task, settings, out, progress
-        self.objective = objective
+        self.objective, self.keep = objective, keep
         self.encoder = encoder.copy()
-        self.train_features = task.features(task.examples("train", settings.limit, settings.seed), self.encoder)
+        self.train_features = task.features(task.examples("train", options.limit, options.seed), self.encoder)
         self.validation: Examples = task.examples("validation")
         self.validation_features = task.features(self.validation, self.encoder)
         self.reference = None if task.labelled else objective.reference(self.validation_features)
         self.adapter: peft.PeftModel | None = None
-        with _seeded(settings.seed):
-            if settings.lora_rank is None:
+        with _seeded(options.seed):
+            if options.lora_rank is None:
                 self.encoder.model.requires_grad_(True)
             else:
                 self.encoder.model.requires_grad_(False)
-                self.adapter = add_adapter(self.encoder, settings.lora_rank)
+                self.adapter = add_adapter(self.encoder, options.lora_rank)
         self.trained = {name: p for name, p in self.encoder.model.named_parameters() if p.requires_grad}
         self.optimizer = _adamw(self.trained, settings)
-        steps_per_epoch = math.ceil(len(self.train_features) / settings.batch_size)
+        steps_per_epoch = math.ceil(len(self.train_features) / options.batch_size)
         self.total = min(settings.epochs * steps_per_epoch, settings.max_steps or settings.epochs * steps_per_epoch)
         self.step = 0
         self.epoch = 0
@@ -183,7 +189,7 @@ class Run:
     def finished(self) -> bool:
         if not self.history:
             return False
-        best, patience = self.best_epoch, self.settings.patience
+        best, patience = self.best_epoch, self.settings.options.patience
         assert best is not None
         stopped = patience is not None and self.history[-1].epoch - best.epoch >= patience
         return stopped or self.history[-1].step >= self.total
@@ -203,8 +209,8 @@ class Run:
 
     def _train_epoch(self) -> None:
         began = time.monotonic() - self.seconds
-        lengths = self.train_features.lengths
-        batches = shuffled_by_length(lengths, self.settings.batch_size, (self.settings.seed, self.epoch))
+        lengths, options = self.train_features.lengths, self.settings.options
+        batches = shuffled_by_length(lengths, options.batch_size, (options.seed, self.epoch))
         batches = batches[: self.total - self.step + self.batches_done]
         self.encoder.model.train()
         try:
@@ -230,21 +236,23 @@ class Run:
         self._save(best_is_new=self.best_epoch is not before)
 
     def _train_batch(self, rows: np.ndarray) -> float:
-        settings = self.settings
+        options = self.settings.options
         for group in self.optimizer.param_groups:
-            group["lr"] = settings.lr * _schedule(self.step, self.total, settings.warmup)
-        with _seeded(settings.seed, self.step):
+            group["lr"] = options.learning_rate * _schedule(self.step, self.total, options.warmup)
+        with _seeded(options.seed, self.step):
             batch = self.task.batch(self.train_features, rows, self.encoder)
             loss = self.objective.loss(self.encoder, self.task, batch)
             loss.backward()
-        nn.utils.clip_grad_norm_(list(self.trained.values()), settings.clip)
+        nn.utils.clip_grad_norm_(list(self.trained.values()), self.settings.clip)
         self.optimizer.step()
+        if self.keep is not None:
+            self.keep(self.encoder)
         self.optimizer.zero_grad(set_to_none=True)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise UserError(
                 f"The training loss is {value} at step {self.step + 1}: the run has diverged; use a smaller learning "
-                f"rate than {settings.lr:g}."
+                f"rate than {options.learning_rate:g}."
             )
         return value
 
@@ -332,7 +340,7 @@ class Run:
         assert self.best_epoch is not None
         start = {"event": "start", "encoder": self.encoder.name, "task": self.task.name, "split": "train"}
         sizes = {"examples": int(self.train_features.example[-1]) + 1, "trained": _count(self.trained.values())}
-        lines: list[dict[str, Any]] = [start | sizes | asdict(self.settings)]
+        lines: list[dict[str, Any]] = [start | sizes | self.settings.to_json()]
         lines += [{"event": "epoch"} | asdict(e) for e in self.history]
         end = {"event": "end", "best_epoch": self.best_epoch.epoch, "steps": self.step, "split": self.validation.split}
         measured = {"metric": self.task.metric.name, "best_metric": best_metric, "examples": len(self.validation)}
@@ -348,7 +356,7 @@ def _adamw(trained: dict[str, nn.Parameter], settings: Settings) -> torch.optim.
     matrices = [p for p in trained.values() if p.dim() > 1]
     rest = [p for p in trained.values() if p.dim() <= 1]
     groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.lr)
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.options.learning_rate)
 
 
 def _schedule(step: int, total: int, warmup: float) -> float:
@@ -376,7 +384,7 @@ def _copy_into(parameters: dict[str, nn.Parameter], values: Tensors) -> None:
 def _fingerprint(encoder: Encoder, task: Task, objective: Objective, settings: Settings, *features: Features) -> str:
     digest = hashlib.blake2b(digest_size=16)
     validation = task.digest("validation")  # with how it is measured
-    facts = [STATE_FORMAT, encoder.weights, task.name, task.kind, validation, objective.identity(), asdict(settings)]
+    facts = [STATE_FORMAT, encoder.weights, task.name, task.kind, validation, objective.identity(), settings.to_json()]
     digest.update(json.dumps(facts).encode())
     for one in features:
         for ids in one.input_ids:

@@ -8,29 +8,24 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from asc_core.compress.step import Around, Step
+from asc_core.compress.step import Step, StepContext
 from asc_core.encoder import Encoder
 from asc_core.loading import load_encoder
-from asc_core.progress import Progress
-from asc_core.tasks.base import Task
 from asc_core.train.distil import Terms, distil
 from asc_core.train.finetune import finetune
 from asc_core.train.heads import with_head_for
+from asc_core.train.options import TrainingOptions
 from asc_core.train.run import LOG, Trained
 
 
-class Training(Step):
-    """What all training has in common; the fields mean what they mean in `finetune`."""
+class Training(TrainingOptions, Step):
+    """What all training has in common."""
 
-    needs_task: ClassVar[bool] = True
     trains: ClassVar[bool] = True
-    lr: float | None = Field(default=None, gt=0, lt=1)
-    batch_size: int = Field(default=32, ge=1)
-    lora_rank: int | None = Field(default=None, ge=1)
-    patience: int | None = Field(default=2, ge=1)
-    warmup: float = Field(default=0.1, ge=0, lt=1)
-    limit: int | None = Field(default=None, ge=1)
-    seed: int = Field(default=0, ge=0)
+
+    @property
+    def needs_task(self) -> bool:
+        return True
 
     @property
     def _with(self) -> str:
@@ -47,8 +42,8 @@ class Finetune(Training):
     epochs: int = Field(default=3, ge=1)
     steps: int | None = Field(default=None, ge=1)
 
-    def apply(self, encoder: Encoder, task: Task | None, progress: Progress, around: Around = Around()) -> Encoder:
-        assert task is not None, "a recipe asks for the task"
+    def apply(self, encoder: Encoder, context: StepContext) -> Encoder:
+        task = context.task
 
         def train(out: Path | None) -> Trained:
             return finetune(
@@ -57,19 +52,13 @@ class Finetune(Training):
                 out,
                 epochs=self.epochs,
                 max_steps=self.steps,
-                lr=self.lr,
-                batch_size=self.batch_size,
-                lora_rank=self.lora_rank,
-                seed=self.seed,
-                patience=self.patience,
-                warmup=self.warmup,
-                limit=self.limit,
-                progress=progress,
+                **self.training,
+                progress=context.progress,
                 merged=True,
                 save_tokenizer=True,
             )
 
-        return _once(train, around.folder, encoder)
+        return _once(train, context.folder, encoder)
 
     def describe(self) -> str:
         length = (
@@ -89,9 +78,9 @@ class Distil(Training):
     relations: float = Field(default=Terms.relations, ge=0)
     temperature: float = Field(default=Terms.temperature, gt=0)
 
-    def apply(self, encoder: Encoder, task: Task | None, progress: Progress, around: Around = Around()) -> Encoder:
-        assert task is not None, "a recipe asks for the task"
-        teacher = around.teacher or encoder
+    def apply(self, encoder: Encoder, context: StepContext) -> Encoder:
+        task = context.task
+        teacher = context.teacher or encoder
         terms = Terms(self.labels, self.soft, self.hidden, self.relations, self.temperature)
 
         def train(out: Path | None) -> Trained:
@@ -102,17 +91,11 @@ class Distil(Training):
                 out,
                 steps=self.steps,
                 terms=terms,
-                lr=self.lr,
-                batch_size=self.batch_size,
-                lora_rank=self.lora_rank,
-                seed=self.seed,
-                patience=self.patience,
-                warmup=self.warmup,
-                limit=self.limit,
-                progress=progress,
+                **self.training,
+                progress=context.progress,
             )
 
-        return _once(train, around.folder, encoder)
+        return _once(train, context.folder, encoder)
 
     def describe(self) -> str:
         return f"distilled from the original ({self._with}, {self.steps} steps)"

@@ -1,57 +1,45 @@
-"""From a recipe to the cut and repaired model, with the calibration that all cuts of an application share."""
+"""From a recipe to its model, with the calibration that all cuts of an application share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
-from asc_core.compress.refit import Mode, Refit, refit
-from asc_core.encoder import Encoder
+from asc_core.compress.cut import Cut
+from asc_core.compress.repairs import REPAIRS
 from asc_core.progress import Progress
 from asc_core.recipes import Recipe
-from asc_core.tasks import Task
+from asc_core.recipes.recipe import Made
 from dashboard.background.jobs import Job
 from dashboard.state.applications import Application
 from dashboard.state.loaded import Library
 
 
-def mode_of(recipe: Recipe) -> Mode | None:
-    """How the recipe repairs its cut; None where it does not."""
-    step = recipe.steps[0]
-    return step.mode if isinstance(step, Refit) else None
-
-
-def how_repaired(recipe: Recipe, task: Task) -> list[Any]:
-    """What decides about a layer's repair beside the plan up to it; empty where there is none."""
-    step = recipe.steps[0]
-    if not isinstance(step, Refit):
-        return []
-    texts = task.digest("train", step.samples, step.seed)
-    return [step.mode, step.norms, step.samples, step.tokens, step.seed, texts]
+def moments_of(recipe: Recipe) -> bool | None:
+    """Whether the calibration of the recipe's first repaired cut must hold moments; None where it repairs none."""
+    repairs = [step.repair for step in recipe.steps if isinstance(step, Cut) and step.repair is not None]
+    return REPAIRS[repairs[0]].moments if repairs else None
 
 
 def needs_calibration(library: Library, application: Application, recipe: Recipe) -> bool:
     """Whether making the recipe's model would have to begin with the pass over the calibration texts."""
-    mode = mode_of(recipe)
-    return mode is not None and library.known_calibration(application, mode == "one-shot") is None
+    moments = moments_of(recipe)
+    return moments is not None and library.known_calibration(application, moments) is None
 
 
-def calibrating(library: Library, application: Application, mode: Mode) -> Callable[[Job], None]:
+def calibrating(library: Library, application: Application, moments: bool) -> Callable[[Job], None]:
     """The pass over the texts alone, so that a newer move does not throw away what was done of it."""
 
     def work(job: Job) -> None:
         job.handle.step(0, 1, "calibrating")
-        library.calibration(application, mode == "one-shot", job.handle)
+        library.calibration(application, moments, job.handle)
 
     return work
 
 
-def made(library: Library, application: Application, recipe: Recipe, progress: Progress) -> Encoder:
-    """The model of a recipe whose only step is a cut, with or without repair. Raises: UserError, Cancelled."""
-    encoder, mode, plan = library.encoder(application), mode_of(recipe), recipe.plan
-    if mode is None or plan is None:
-        return recipe.apply(encoder, library.task(application), progress)
-    calibration = library.calibration(application, mode == "one-shot", progress)
-    step = recipe.steps[0]
-    assert isinstance(step, Refit)
-    return refit(encoder, plan, calibration, mode, step.transfer, progress, step.norms)[0]
+def made(
+    library: Library, application: Application, recipe: Recipe, progress: Progress, folder: Path | None = None
+) -> Made:
+    """folder: where steps that train keep their state. Raises: UserError, Cancelled."""
+    encoder, task = library.encoder(application), library.task(application)
+    return recipe.made(encoder, task, progress, folder, library.calibrations)

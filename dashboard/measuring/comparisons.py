@@ -7,13 +7,13 @@ from typing import Any
 
 from asc_core.errors import UserError
 from asc_core.progress import Progress
-from asc_core.recipes import matrix, matrix_store
-from asc_core.recipes.contest import Entry, contest
-from asc_core.recipes.ready import Knobs
+from asc_core.recipes import transfer_matrix, transfer_matrix_store
+from asc_core.recipes.comparison import ComparedPreset, compare_presets
+from asc_core.recipes.presets import PresetOptions
 from asc_core.study import Study
 from asc_core.values import Estimate
 from dashboard.background.jobs import Job
-from dashboard.measuring.measurements import SPLIT, Bench
+from dashboard.measuring.measurements import SPLIT, TRAINING, Bench
 from dashboard.state.applications import Application
 from dashboard.state.loaded import Library
 
@@ -25,7 +25,7 @@ def matrix_work(
     study: Study,
     applications: Sequence[Application],
     general: Application | None,
-    settings: matrix.Settings,
+    settings: transfer_matrix.Settings,
 ) -> Callable[[Job], dict[str, Any]]:
     """Shows a report that fills up, and keeps it in the study; cells that the study has are not measured again."""
 
@@ -36,36 +36,36 @@ def matrix_work(
             encoder, task = library.encoder(application), library.task(application)
             if settings.split not in task.splits:
                 raise UserError(f"{application.title} has no {settings.split} split to measure on: leave it out.")
-            made.append(matrix.Application(application.title, encoder, task))
+            made.append(transfer_matrix.Application(application.title, encoder, task))
         texts = None if general is None else library.task(general)
-        cells: list[matrix.Cell] = []
-        whole = matrix.ApplicationMatrix(made, settings, texts)
+        cells: list[transfer_matrix.Cell] = []
+        whole = transfer_matrix.TransferMatrix(made, settings, texts)
         whole.progress = counted(job, cells, len(whole.rows) * len(made), "cells")
-        for cell in matrix_store.cells_in_study(whole, study):
+        for cell in transfer_matrix_store.cells_in_study(whole, study):
             cells.append(cell)
-            job.show(matrix_store.report(whole, cells))
-        report = matrix_store.report(whole, cells)
-        matrix_store.keep_report(study, report)
+            job.show(transfer_matrix_store.report(whole, cells))
+        report = transfer_matrix_store.report(whole, cells)
+        transfer_matrix_store.keep_report(study, report)
         return report
 
     return work
 
 
-def contest_work(bench: Bench, knobs: Knobs, names: Sequence[str]) -> Callable[[Job], list[Entry]]:
+def contest_work(bench: Bench, options: PresetOptions, names: Sequence[str]) -> Callable[[Job], list[ComparedPreset]]:
     """Shows entries as they are measured. What is trained can be gone on with after a cancel or a crash."""
 
-    def work(job: Job) -> list[Entry]:
+    def work(job: Job) -> list[ComparedPreset]:
         encoder, task = bench.library.encoder(bench.application), bench.library.task(bench.application)
         original = bench.original_outcome(job.handle)
-        entries: list[Entry] = []
-        found = contest(
+        entries: list[ComparedPreset] = []
+        found = compare_presets(
             encoder,
             task,
             original,
-            knobs,
+            options,
             names,
             study=bench.study,
-            folder=bench.study.path / "training",
+            folder=bench.study.path / TRAINING,
             progress=counted(job, entries, len(names), "recipes"),
         )
         for entry in found:
@@ -96,5 +96,5 @@ def title_of(report: Mapping[str, Any]) -> str:
     return f"{', '.join(report['columns'])}: {100 * asked['keep']:g} % by {asked['method']}{repair}"
 
 
-def settings_for(keep: float, method: str, repair: bool) -> matrix.Settings:
-    return matrix.Settings(keep=keep, method=method, repair="sequential" if repair else None, split=SPLIT)
+def settings_for(keep: float, method: str, repair: bool) -> transfer_matrix.Settings:
+    return transfer_matrix.Settings(keep=keep, method=method, repair="sequential" if repair else None, split=SPLIT)

@@ -11,16 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asc_core.errors import UserError
-from asc_core.export import FORMATS, ExportReport
+from asc_core.export import FORMATS, ExportReport, check_possible
 from asc_core.export.package import RECIPE_FILE
 from asc_core.recipes import Recipe
-from asc_core.recipes.deliver import deliver
+from asc_core.recipes.export_with_card import command_for, export_with_card
 from asc_core.study import Study
-from asc_core.values import Plan
 from dashboard.background.jobs import Job
 from dashboard.measuring.build import made
+from dashboard.measuring.measurements import TRAINING
 from dashboard.state.applications import Application
-from dashboard.state.cut_settings import Repair, recipe_of
 from dashboard.state.loaded import Library
 
 FOLDER = "exports"
@@ -49,25 +48,24 @@ def exporting(
     library: Library,
     study: Study,
     application: Application,
-    plan: Plan,
+    recipe: Recipe,
     out: Path,
     *,
     format: str,
     packing: str,
     overwrite: bool,
-    repair: Repair,
-    transfer: bool,
 ) -> Callable[[Job], Exported]:
-    """Cut, repair, measure on test, write, reload in a fresh process, compare."""
-    recipe = portable(application, plan, repair, transfer)
+    """Apply the recipe, measure on test, write, reload in a fresh process, compare."""
+    recipe = named(application, recipe)
 
     def work(job: Job) -> Exported:
         job.handle.step(0, 1, "loading")
-        original, task = library.encoder(application), library.task(application)
-        smaller = made(library, application, recipe, job.handle)
-        report = deliver(
-            smaller,
-            original,
+        task = library.task(application)
+        check_possible(library.encoder(application), format, packing)
+        whole = made(library, application, recipe, job.handle, study.path / TRAINING)
+        report = export_with_card(
+            whole.encoder,
+            whole.before_cut,
             out,
             recipe=recipe,
             task=task,
@@ -76,23 +74,19 @@ def exporting(
             overwrite=overwrite,
             progress=job.handle,
         )
+        again = command_for(
+            recipe, application.encoder, application.task, out.name, format=format, packing=packing, folder=str(out)
+        )
         text = (out / RECIPE_FILE).read_text(encoding="utf-8")
         loading = FORMATS[report.format].loading(out, str(out.absolute()))
-        return Exported(report, card_of(out), command(application, out, format, packing), text, loading)
+        return Exported(report, card_of(out), again, text, loading)
 
     return work
 
 
-def portable(application: Application, plan: Plan, repair: Repair, transfer: bool) -> Recipe:
-    """The recipe as it goes into a file: it names the original as `load_encoder` takes it, and the task."""
-    named = replace(plan, provenance=replace(plan.provenance, model=application.encoder))
-    return replace(recipe_of(named, repair, transfer), original=application.encoder, task=application.task)
-
-
-def command(application: Application, out: Path, format: str, packing: str) -> str:
-    """The line that makes the same directory again from the original."""
-    way_out = f"--format {format} --packing {packing} -o {out.name}"
-    return f"asc compress {application.encoder} --recipe {out / RECIPE_FILE} --task {application.task} {way_out}"
+def named(application: Application, recipe: Recipe) -> Recipe:
+    """The recipe with the application's original and task as `load_encoder` and `load_task` take them."""
+    return replace(recipe, original=application.encoder, task=application.task)
 
 
 def card_of(folder: Path) -> str:

@@ -5,17 +5,19 @@ What is measured is a recipe and stored under its key; the latency is the plan's
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from asc_core.evaluate import PerExampleResult, estimate, layer_times, measure_latency, measuring
 from asc_core.evaluate.layer_times import known_layer_times
-from asc_core.evaluate.prefix_cache import PrefixReuse, prefix_keys
+from asc_core.evaluate.prefix_cache import PrefixReuse
 from asc_core.plan import BUDGETS, COUNTED, Cost, CostModel, LatencyTable
+from asc_core.plan.encoder_cost import task_cost
 from asc_core.progress import Progress
-from asc_core.recipes import Recipe
+from asc_core.recipes import STEPS, Recipe
+from asc_core.recipes.recipe import Made
 from asc_core.study import Study
 from asc_core.values import Estimate, Plan
 from dashboard.background.jobs import Job
@@ -23,13 +25,14 @@ from dashboard.background.scoring_jobs import kept_settings, weights_setting
 from dashboard.charts.frontier import Measured
 from dashboard.measuring import predicted_loss
 from dashboard.measuring.baseline import Original
-from dashboard.measuring.build import how_repaired, made
+from dashboard.measuring.build import made
 from dashboard.state.applications import Application
 from dashboard.state.cut_settings import Move
 from dashboard.state.loaded import Library
 from dashboard.widgets.result_card import Speed
 
 SPLIT = "validation"
+TRAINING = "training"  # in a study, what steps that train leave behind
 LATENCY_BATCH, LATENCY_TURNS = 32, 15
 
 
@@ -100,7 +103,7 @@ class Bench:
             if mine and row["cost"] is not None and row["recipe_key"] != self.whole.key:
                 kept = _kept(row["cost"], self.cost_model.dense)
                 if kept is not None:
-                    repaired = row["plan_key"] not in (None, row["recipe_key"])
+                    repaired = _changed(row["steps"] or [])
                     name, series = row["name"] or "a cut", predicted_loss.series_of_recipe(self, row["recipe_key"])
                     found.append(Measured(row["recipe_key"], name, kept, row["estimate"], repaired, series))
         return found
@@ -128,21 +131,20 @@ class Bench:
         Raises: UserError, Cancelled.
         """
         encoder, task = self.library.encoder(self.application), self.library.task(self.application)
-        plan = recipe.plan
-        assert plan is not None
         original = self._original()
         # Without labels the metric is agreement with the original, example by example, so all of it comes first.
         reference = None if task.labelled else original.whole(progress)
         aside = Progress(cancel=progress.cancel)
-        smaller = made(self.library, self.application, recipe, progress)
+        whole = made(self.library, self.application, recipe, progress, self.study.path / TRAINING)
+        cost = self.cost(recipe, whole)
         found = None
         for outcome in measuring(
-            smaller,
+            whole.encoder,
             task,
             self.split,
             reference=reference,
             progress=progress,
-            reuse=self._reuse(recipe),
+            reuse=self._reuse(whole),
             known=self._known(recipe),
         ):
             against = original.on(outcome.numbers, aside)
@@ -159,8 +161,8 @@ class Bench:
                     found,
                     statistics=outcome.statistics,
                     numbers=outcome.numbers,
-                    cost=costs_json(self.cost_model.cost(plan)),
-                    plan=plan,
+                    cost=costs_json(cost),
+                    recipe=recipe,
                     name=move.name,
                 )
             if enough(found):
@@ -168,13 +170,15 @@ class Bench:
         assert found is not None
         return found
 
-    def _reuse(self, recipe: Recipe) -> PrefixReuse | None:
-        plan = recipe.plan
-        assert plan is not None
-        if plan.shape.shares_weights:
-            return None
-        repair = how_repaired(recipe, self.library.task(self.application))
-        return PrefixReuse(self.library.states, prefix_keys(self.weights, plan, repair))
+    def cost(self, recipe: Recipe, made: Made) -> Cost:
+        """By the cost model where the recipe is one cut, so that its latency is forecast too; else of what was made."""
+        if recipe.cut is not None and len(recipe.steps) == 1:
+            return self.cost_model.cost(recipe.cut)
+        return task_cost(made.encoder, self.library.task(self.application))
+
+    def _reuse(self, made: Made) -> PrefixReuse | None:
+        keys = made.prefix_keys(self.library.task(self.application))
+        return None if keys is None else PrefixReuse(self.library.states, keys)
 
     def _known(self, recipe: Recipe) -> PerExampleResult | None:
         """What an evaluation that was stopped has measured."""
@@ -202,7 +206,7 @@ class Bench:
                 statistics=outcome.statistics,
                 numbers=outcome.numbers,
                 cost=costs_json(self.cost_model.dense),
-                plan=self.whole,
+                recipe=Recipe.of(self.whole),
                 name="original",
             )
 
@@ -250,6 +254,12 @@ def shares(cost: Cost, dense: Cost) -> dict[str, float]:
     """What is kept of the original's cost, by budget; of latency where layer times are known."""
     whole = costs_json(dense)
     return {name: value / whole[name] for name, value in costs_json(cost).items() if name in whole}
+
+
+def _changed(steps: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a recipe did more than cut: its model is not what a cut alone leaves."""
+    cutting = {kind for kind, step in STEPS.items() if step.structure == "cut"}
+    return any(step.get("repair") is not None or step["step"] not in cutting for step in steps)
 
 
 def _kept(cost: dict[str, Any], dense: Cost) -> dict[str, float] | None:

@@ -14,7 +14,7 @@ from asc_core.progress import Progress
 from asc_core.study import Study
 from asc_core.values import Estimate, Plan
 from dashboard.background.jobs import URGENT, Job, Jobs
-from dashboard.measuring.build import mode_of, needs_calibration
+from dashboard.measuring.build import moments_of, needs_calibration
 from dashboard.measuring.measurements import Bench
 from dashboard.state.applications import Application
 from dashboard.state.cut_settings import Move, recipe_of
@@ -75,11 +75,11 @@ def _measured(
     stored = bench.stored(recipe)
     if stored is not None and stored.complete:
         return stored
-    mode = mode_of(recipe)
-    if mode is not None and needs_calibration(library, other, recipe):
+    moments = moments_of(recipe)
+    if moments is not None and needs_calibration(library, other, recipe):
         # To its end, also where the cut has changed by then: the next one needs it as well. And without giving way: an
         # export may be waiting for this very calibration.
-        library.calibration(other, mode == "one-shot", Progress())
+        library.calibration(other, moments, Progress())
         job.handle.check()
     made_for = replace(move, application=other.name, rule="fixed", plan_key=plan.key, transfer=True)
     return bench.measured(recipe, made_for, patient)

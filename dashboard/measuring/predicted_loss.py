@@ -74,7 +74,7 @@ def budget_of(move: Move) -> str:
 
 def remember(bench: Bench, recipe: Recipe, move: Move, found: Estimate) -> None:
     """A measurement is a point of its curve; a complete one meets what was foretold of it."""
-    plan, before, series, budget = recipe.plan, bench.stored(recipe), series_of(move), budget_of(move)
+    plan, before, series, budget = recipe.cut, bench.stored(recipe), series_of(move), budget_of(move)
     if series is not None and before is None:
         bench.study.set(_series_setting(bench, recipe.key), series)
     if plan is None or found.difference is None or not found.complete or (before is not None and before.complete):

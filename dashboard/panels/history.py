@@ -8,6 +8,8 @@ from typing import Literal
 
 import streamlit as st
 
+from asc_core.recipes.stored import pinned_recipes
+from asc_core.study import Study
 from asc_core.values import Plan
 from dashboard.state.cut_settings import Move
 from dashboard.state.session import Session, move_of_pin, pin
@@ -33,7 +35,7 @@ def history(session: Session, plan: Plan | None) -> None:
     chips("History", buttons, f"tune-move-{session.position}", "Newest first; * = cells set by hand.")
     pinned = {
         f"tune-pinned-{number}": (name, partial(bring_back, session, name, plan))
-        for number, (name, plan) in enumerate(session.study.pins.items())
+        for number, (name, plan) in enumerate(pinned_plans(session.study).items())
     }
     chips("Pinned", pinned, None, "Cuts with a name, of this study.")
 
@@ -41,7 +43,7 @@ def history(session: Session, plan: Plan | None) -> None:
 def pinning(session: Session, plan: Plan) -> None:
     """Give the cut a name; a name that is taken is only given anew where that is said. And take names back."""
     name = st.text_input("Name", key="tune-pin-name", placeholder="half, small, ...").strip()
-    pins = session.study.pins
+    pins = pinned_plans(session.study)
     taken = name in pins and (
         pins[name] != plan
         or move_of_pin(session.study, name, plan, session.application, session.method) != session.move
@@ -59,6 +61,11 @@ def pinning(session: Session, plan: Plan) -> None:
             on_click=session.study.unpin,
             args=(known,),
         )
+
+
+def pinned_plans(study: Study) -> dict[str, Plan]:
+    """Those that the sliders can show: pinned recipes with a cut among their steps."""
+    return {name: recipe.cut for name, recipe in pinned_recipes(study).items() if recipe.cut is not None}
 
 
 def keep_pin(session: Session, name: str, plan: Plan) -> None:

@@ -8,7 +8,7 @@ from asc_core.progress import CALIBRATING, REPAIRING
 from asc_core.recipes import Recipe
 from asc_core.values import Plan
 from dashboard.background.jobs import Job
-from dashboard.measuring.build import calibrating, mode_of, needs_calibration
+from dashboard.measuring.build import calibrating, moments_of, needs_calibration
 from dashboard.measuring.measurements import Bench, tight_enough
 from dashboard.state.session import Session, keep_move
 from dashboard.widgets.page import SECONDS_BETWEEN_LOOKS, all_jobs, show_failure
@@ -117,12 +117,11 @@ def doing_now(job: Job | None) -> str:
 
 def calibration(session: Session, bench: Bench, recipe: Recipe) -> Job:
     """The job that prepares all repairs of this application: begun by whatever move needs it first, and kept."""
-    jobs, mode = all_jobs(), mode_of(recipe)
-    assert mode is not None
-    key = f"{bench.application.encoder}|{bench.application.task}|{mode == 'one-shot'}"
+    jobs, moments = all_jobs(), bool(moments_of(recipe))
+    key = f"{bench.application.encoder}|{bench.application.task}|{moments}"
     job = jobs.running("calibrate", key) or jobs.last(session.id, "calibrate", key)
     if job is None or job.state == "done":  # no longer in memory
-        preparing = calibrating(bench.library, bench.application, mode)
+        preparing = calibrating(bench.library, bench.application, moments)
         job = jobs.start(session.id, "calibrate", key, "Calibrating", preparing)
     return job
 

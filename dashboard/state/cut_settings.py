@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from asc_core.compress.repairs import REPAIRS, check_repair
 from asc_core.errors import UserError
 from asc_core.plan import Budget, CostModel, Part, asc_greedy, by_budget, by_share, by_threshold, smallest_share
 from asc_core.recipes import Recipe
@@ -18,11 +19,10 @@ from dashboard.charts.cut import head_kept, running_rows
 
 Rule = Literal["budget", "threshold", "share", "fixed"]
 Level = Literal["blocks", "sublayers", "layers"]
-Repair = Literal["none", "one-shot", "sequential"]
 Planner = Callable[["Move"], Plan]
 RULES: dict[str, str] = {"budget": "Budget", "threshold": "Threshold", "share": "Share"}
 LEVELS = {"blocks": "heads and neurons", "sublayers": "sublayers", "layers": "whole layers"}
-REPAIRS: dict[str, str] = {"none": "none", "one-shot": "one-shot", "sequential": "sequential"}
+REPAIR_NAMES = ("none", *REPAIRS)
 FINEST_STEP = 0.01
 
 
@@ -56,7 +56,7 @@ class Move:
     cut: frozenset[Part] = frozenset()
     plan_key: str | None = None
     transfer: bool = False
-    repair: Repair = "sequential"
+    repair: str = "sequential"
 
     @property
     def forced(self) -> int:
@@ -115,6 +115,10 @@ class Move:
         return Move(**checked)
 
 
+def _known_repair(name: str) -> str:
+    return name if name == "none" else check_repair(name) or "none"
+
+
 class _MoveFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
     application: str
@@ -136,7 +140,9 @@ class _MoveFile(BaseModel):
     cut: list[tuple[Literal["heads", "ffn", "layers"], int, int | None]]
     plan_key: str | None
     transfer: bool
-    repair: Repair = "none"  # moves that were stored before there was repair had none
+    repair: Annotated[str, AfterValidator(_known_repair)] = (
+        "none"  # moves that were stored before there was repair had none
+    )
 
 
 def levels_of(scores: Scores) -> list[Level]:
@@ -180,7 +186,7 @@ def within_reach(move: Move, scores: Scores, cost_model: CostModel) -> Move:
     return replace(move, keep=round(least, 2)) if move.keep < least and least < 1 else move
 
 
-def recipe_of(plan: Plan, repair: Repair, transfer: bool = False) -> Recipe:
+def recipe_of(plan: Plan, repair: str, transfer: bool = False) -> Recipe:
     """The cut and its repair. Where nothing is cut there is nothing to repair."""
     impossible = plan.shape.shares_weights or plan == Plan.full(plan.shape)
     return Recipe.repaired(plan, None if impossible or repair == "none" else repair, transfer)

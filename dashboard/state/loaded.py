@@ -11,7 +11,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
-from asc_core.compress.calibration import Calibration, calibrate
+from asc_core.compress.calibration import Calibration
+from asc_core.compress.calibrations import Calibrations
 from asc_core.encoder import Encoder
 from asc_core.evaluate.prefix_cache import PrefixCache
 from asc_core.loading import load_encoder
@@ -23,7 +24,7 @@ from dashboard.state.applications import Application, Facts, describe
 
 Value = TypeVar("Value")
 ENCODERS_IN_MEMORY, OTHERS_IN_MEMORY = 8, 256
-CALIBRATIONS_IN_MEMORY = 2  # each takes up to `calibration.MEMORY`
+CALIBRATIONS_IN_MEMORY = 2
 
 
 class Library:
@@ -35,7 +36,7 @@ class Library:
         self._locks: dict[Hashable, threading.Lock] = {}
         self._encoders: OrderedDict[Hashable, Any] = OrderedDict()
         self._others: OrderedDict[Hashable, Any] = OrderedDict()
-        self._calibrations: OrderedDict[Hashable, Any] = OrderedDict()
+        self.calibrations = Calibrations(CALIBRATIONS_IN_MEMORY)
         self.states = PrefixCache()  # that evaluations of like cuts have in common
 
     def encoder(self, application: Application) -> Encoder:
@@ -62,26 +63,13 @@ class Library:
 
         A pass over the texts the first time. Raises: UserError, Cancelled.
         """
-        known = self.known_calibration(application, moments)
-        if known is not None:
-            return known
-        key = self._calibration_key(application, moments)
         encoder, task = self.encoder(application), self.task(application)
-        made = self._once(self._calibrations, key, lambda: calibrate(encoder, task, moments=moments, progress=progress))
-        if moments:
-            with self._lock:
-                self._calibrations.pop(self._calibration_key(application, False), None)
-        return made
+        return self.calibrations.get(encoder, task, moments=moments, progress=progress)
 
     def known_calibration(self, application: Application, moments: bool) -> Calibration | None:
-        full = self._calibrations.get(self._calibration_key(application, True))
-        return (
-            full if full is not None or moments else self._calibrations.get(self._calibration_key(application, False))
-        )
-
-    @staticmethod
-    def _calibration_key(application: Application, moments: bool) -> Hashable:
-        return ("calibration", application.encoder, application.task, moments)
+        """None also where the encoder is not loaded: a page does not wait for it."""
+        encoder = self.known_encoder(application)
+        return None if encoder is None else self.calibrations.known(encoder, self.task(application), moments=moments)
 
     def kept(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """Anything else that should be made once for a key."""
@@ -99,7 +87,7 @@ class Library:
     def forget(self, application: Application) -> None:
         """Load it again next time: a file may have been corrected."""
         with self._lock:
-            for kept in (self._encoders, self._others, self._calibrations):
+            for kept in (self._encoders, self._others):
                 for key in [k for k in kept if {application.encoder, application.task} & set(k[1:])]:  # type: ignore[index]
                     del kept[key]
 
@@ -116,11 +104,6 @@ class Library:
             made = make()
             with self._lock:
                 kept[key] = made
-                while len(kept) > self._most(kept):
+                while len(kept) > (ENCODERS_IN_MEMORY if kept is self._encoders else OTHERS_IN_MEMORY):
                     kept.popitem(last=False)
             return made
-
-    def _most(self, kept: OrderedDict[Hashable, Any]) -> int:
-        if kept is self._encoders:
-            return ENCODERS_IN_MEMORY
-        return CALIBRATIONS_IN_MEMORY if kept is self._calibrations else OTHERS_IN_MEMORY

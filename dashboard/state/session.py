@@ -19,7 +19,7 @@ from asc_core.plan import Part
 from asc_core.study import DATABASE, Study
 from asc_core.values import Plan
 from dashboard.state.applications import Application, applications_of
-from dashboard.state.cut_settings import REPAIRS, Move
+from dashboard.state.cut_settings import REPAIR_NAMES, Move, recipe_of
 
 FOLDER_VARIABLE = "ASC_STUDY"
 DEFAULT_FOLDER = "studies/demo"
@@ -141,7 +141,7 @@ def begin(address: Mapping[str, str]) -> Session:
         move = move_of_plan(session.study, plan_key, session.application, session.method)
         if move is not None and move.application in known:
             repair = address.get("repair")
-            session.go(replace(move, repair=repair) if repair in REPAIRS else move)  # type: ignore[arg-type]
+            session.go(replace(move, repair=repair) if repair in REPAIR_NAMES else move)
             session.plan_key = plan_key
         else:
             session.messages.append("The plan of this link is not in this study, so Tune starts anew.")
@@ -200,7 +200,7 @@ def move_of_plan(study: Study, plan_key: str, application: str, method: str) -> 
 
 def pin(study: Study, name: str, plan: Plan, move: Move) -> None:
     """A plan may be pinned under several names, each with a repair of its own."""
-    study.save_plan(plan, name)
+    study.save_recipe(recipe_of(plan, move.repair, move.transfer), name)
     keep_move(study, plan, move)
     study.set(f"pin-move:{name}", {"plan": plan.key, "move": move.to_json()})
 

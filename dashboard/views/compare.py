@@ -7,9 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from asc_core.recipes.contest import ENTRANTS, Entry
-from asc_core.recipes.matrix_store import reports
-from asc_core.recipes.ready import READY, Knobs
+from asc_core.recipes.comparison import COMPARABLE, ComparedPreset
+from asc_core.recipes.presets import PRESETS, PresetOptions
+from asc_core.recipes.stored import pinned_recipes
+from asc_core.recipes.transfer_matrix_store import reports
 from dashboard.background.jobs import Job
 from dashboard.background.scoring_jobs import opening
 from dashboard.charts.frontier import BUDGET_NAMES, Measured
@@ -18,7 +19,6 @@ from dashboard.charts.pareto import pareto
 from dashboard.measuring.comparisons import cells_of, contest_work, matrix_work, settings_for, title_of
 from dashboard.measuring.measurements import Bench
 from dashboard.state.applications import Application, applications_of
-from dashboard.state.cut_settings import recipe_of
 from dashboard.state.session import Session, application_in_view, move_of_pin
 from dashboard.text import numbers
 from dashboard.widgets.page import (
@@ -194,10 +194,10 @@ def contests(session: Session, applications: Sequence[Application]) -> None:
         st.selectbox("Application", list(titles), index=list(titles).index(usual), key="contest-application")
         names = st.multiselect(
             "Recipes",
-            list(ENTRANTS),
-            default=list(ENTRANTS),
+            list(COMPARABLE),
+            default=list(COMPARABLE),
             key="contest-recipes",
-            help="  \n".join(f"**{name}**: {READY[name].description}" for name in ENTRANTS),
+            help="  \n".join(f"**{name}**: {PRESETS[name].description}" for name in COMPARABLE),
         )
         st.slider("Kept of the layers' parameters", 0.1, 0.9, 0.5, 0.05, key="contest-keep", format="percent")
         st.segmented_control(
@@ -233,18 +233,18 @@ def contests(session: Session, applications: Sequence[Application]) -> None:
 def start_contest(session: Session, titles: Mapping[str, Application]) -> None:
     state = st.session_state
     application, names = titles[state["contest-application"]], list(state["contest-recipes"])
-    knobs = Knobs(keep=state["contest-keep"], steps=int(state["contest-steps"] or 0))
+    options = PresetOptions(keep=state["contest-keep"], steps=int(state["contest-steps"] or 0))
 
-    def work(job: Job) -> list[Entry]:
+    def work(job: Job) -> list[ComparedPreset]:
         opened = opening(library(), study, application)(job)
         bench = Bench(library(), study, application, opened.cost_model)
-        return contest_work(bench, knobs, names)(job)
+        return contest_work(bench, options, names)(job)
 
     study = session.study
     all_jobs().start(session.id, LANE, f"{CONTEST}|{application.name}", f"Recipes for {application.title}", work)
 
 
-def entries_table(entries: Sequence[Entry]) -> str:
+def entries_table(entries: Sequence[ComparedPreset]) -> str:
     if not entries:
         return "<div class='asc-quiet asc-small'>Scoring and cutting.</div>"
     rows = []
@@ -257,7 +257,7 @@ def entries_table(entries: Sequence[Entry]) -> str:
                 f"<span class='asc-quiet'>{numbers.interval_of_points(e.difference_interval)}</span>"
             )
         rows.append(
-            f"<tr><td title='{escape(READY[entry.name].description)}'>{escape(entry.name)}</td>"
+            f"<tr><td title='{escape(PRESETS[entry.name].description)}'>{escape(entry.name)}</td>"
             f"<td>{numbers.percent(e.value)}</td><td>{change}</td><td>{numbers.percent(entry.kept)}</td>"
             f"<td>{numbers.amount(entry.cost.flops)}</td></tr>"
         )
@@ -289,7 +289,7 @@ def candidates(session: Session, applications: Sequence[Application]) -> None:
     bench = Bench(library(), session.study, application, known)
     measured = bench.all_measured()
     pinned, unmeasured = pinned_of(session, bench, measured)
-    recipes = [one for one in measured if any(one.name.startswith(f"{name} ") for name in ENTRANTS)]
+    recipes = [one for one in measured if any(one.name.startswith(f"{name} ") for name in COMPARABLE)]
     with against:
         budget = st.segmented_control(
             "Against",
@@ -333,11 +333,14 @@ def pinned_of(session: Session, bench: Bench, measured: Sequence[Measured]) -> t
     """(pinned cuts of the application in view that were measured, under their names; names of those that were not)."""
     by_key = {one.key: one for one in measured}
     found, unmeasured = [], []
-    for name, plan in session.study.pins.items():
+    for name, recipe in pinned_recipes(session.study).items():
+        plan = recipe.cut
+        if plan is None:
+            continue
         move = move_of_pin(session.study, name, plan, bench.application.name, "")
         if move is None or move.application != bench.application.name:
             continue
-        one = by_key.get(recipe_of(plan, move.repair, move.transfer).key)
+        one = by_key.get(recipe.key)
         if one is None:
             unmeasured.append(name)
         else:

@@ -12,19 +12,20 @@ import streamlit as st
 from asc_core.errors import UserError
 from asc_core.export import FORMATS
 from asc_core.export.package import RECIPE_FILE
-from asc_core.values import Plan
+from asc_core.recipes import Recipe
+from asc_core.recipes.stored import pinned_recipes
 from dashboard.background.jobs import Job
 from dashboard.measuring.export_jobs import (
     Exported,
     exporting,
     exports_of,
     folder_for,
-    portable,
+    named,
     size_of,
     zipped,
 )
 from dashboard.state.applications import Application, applications_of
-from dashboard.state.cut_settings import Move, Repair, recipe_of
+from dashboard.state.cut_settings import recipe_of
 from dashboard.state.session import Session, move_of_pin, move_of_plan
 from dashboard.text import numbers
 from dashboard.widgets.page import (
@@ -41,13 +42,11 @@ from dashboard.widgets.page import (
 
 @dataclass(frozen=True)
 class Candidate:
-    """A cut that can be exported. transfer: it was made from other weights, and the user has asked for that."""
+    """A recipe that can be exported."""
 
     title: str
-    plan: Plan
+    recipe: Recipe
     application: Application
-    repair: Repair
-    transfer: bool
 
 
 def page() -> None:
@@ -81,23 +80,23 @@ def page() -> None:
 def candidates_of(session: Session) -> list[Candidate]:
     """The cut in view on Tune, then the pinned ones."""
     study = session.study
-    named: dict[str, tuple[Plan, Move | None]] = {}
+    known = {application.name: application for application in applications_of(study)}
+    found = []
     if session.plan_key is not None:
         plan = study.plan(session.plan_key)
         if plan is not None:
             move = session.move or move_of_plan(study, plan.key, session.application, "")
             label = session.move.label if session.move is not None else "from a link"
-            named[f"in view: {label}"] = (plan, move)
-    for name, plan in study.pins.items():
-        application = plan.provenance.task or session.application
-        named[name] = (plan, move_of_pin(study, name, plan, application, ""))
-    known = {application.name: application for application in applications_of(study)}
-    found = []
-    for title, (plan, move) in named.items():
-        target = known.get(move.application if move is not None else plan.provenance.task or "")
+            target = known.get(move.application if move is not None else plan.provenance.task or "")
+            if target is not None:
+                repair, transfer = ("none", False) if move is None else (move.repair, move.transfer)
+                found.append(Candidate(f"in view: {label}", recipe_of(plan, repair, transfer), target))
+    for name, recipe in pinned_recipes(study).items():
+        usual = recipe.task or session.application
+        move = None if recipe.cut is None else move_of_pin(study, name, recipe.cut, usual, "")
+        target = known.get(move.application if move is not None else usual)
         if target is not None:
-            repair: Repair = move.repair if move is not None else "none"
-            found.append(Candidate(title, plan, target, repair, move is not None and move.transfer))
+            found.append(Candidate(name, recipe, target))
     return found
 
 
@@ -115,9 +114,9 @@ def form(session: Session, candidates: list[Candidate]) -> None:
         key=f"export-packing-{format}",
         help="float16 halves the file; loaded with dtype=torch.float32 it computes as before, up to rounding.",
     )
-    pinned = title if title in session.study.pins else chosen.plan.key[:6]
+    pinned = title if title in session.study.pins else chosen.recipe.key[:6]
     name = st.text_input(
-        "Name", value=f"{chosen.application.title}-{pinned}".replace(" ", "-"), key=f"export-name-{chosen.plan.key}"
+        "Name", value=f"{chosen.application.title}-{pinned}".replace(" ", "-"), key=f"export-name-{chosen.recipe.key}"
     )
     overwrite = st.checkbox("Replace an export of this name", key="export-overwrite")
     running = any(job.active for job in all_jobs().of(session.id, "export"))
@@ -130,13 +129,11 @@ def form(session: Session, candidates: list[Candidate]) -> None:
                 library(),
                 session.study,
                 chosen.application,
-                chosen.plan,
+                chosen.recipe,
                 out,
                 format=format,
                 packing=packing,
                 overwrite=overwrite,
-                repair=chosen.repair,
-                transfer=chosen.transfer,
             )
             all_jobs().start(session.id, "export", str(out), f"Exporting {name.strip()}", work, alone=True)
             st.rerun()
@@ -147,14 +144,8 @@ def titled(format: str) -> str:
 
 
 def summary(session: Session, chosen: Candidate) -> None:
-    plan, shape = chosen.plan, chosen.plan.shape
-    recipe = recipe_of(plan, chosen.repair, chosen.transfer)
-    heads, neurons = sum(map(len, plan.heads)), sum(map(len, plan.neurons))
-    parts = (
-        f"{len(plan.layers)} of {shape.layers} layers, {heads} of {sum(shape.heads)} heads, "
-        f"{neurons:,} of {sum(shape.neurons):,} neurons"
-    )
-    repair = "no repair" if recipe.key == plan.key else f"repaired ({chosen.repair})"
+    recipe, plan = chosen.recipe, chosen.recipe.cut
+    rule = "by hand" if plan is None or plan.provenance.rule is None else plan.provenance.rule
     measured = ""
     for row in session.study.evaluations():
         if (row["recipe_key"], row["task"]) == (recipe.key, chosen.application.name):
@@ -168,12 +159,13 @@ def summary(session: Session, chosen: Candidate) -> None:
                 f"{escape(e.metric)} {numbers.percent(e.value)}{change} ({escape(e.split)}, {e.examples:,} examples)"
             )
             break
+    steps = escape("; ".join(step.describe() for step in recipe.steps))
     st.html(
-        f"<div class='asc-small'><b>{escape(chosen.application.title)}</b> · {parts}<br>"
+        f"<div class='asc-small'><b>{escape(chosen.application.title)}</b> · {steps}<br>"
         f"<span class='asc-quiet'>{measured or 'not measured yet'} · "
-        f"{escape(plan.provenance.rule or 'by hand')}, {repair}</span></div>"
+        f"{escape(rule)}</span></div>"
     )
-    text = json.dumps(portable(chosen.application, plan, chosen.repair, chosen.transfer).to_json()) + "\n"
+    text = json.dumps(named(chosen.application, recipe).to_json()) + "\n"
     recipe_button(text, f"export-recipe-{recipe.key}")
 
 
@@ -204,15 +196,16 @@ def explain() -> None:
 
 def report(job: Job) -> None:
     done: Exported = job.result
-    folder = done.report.path
+    folder, form = done.report.path, FORMATS[done.report.format]
     difference = f"{done.report.max_difference:.1e}" if done.report.max_difference else "0"
     with st.container(border=True, key="export-report"):
         st.html(
             f"<p class='asc-kicker'>Exported and checked</p><h3 style='margin:0;padding:0'>{escape(folder.name)}</h3>"
             f"<div class='asc-figures'><span>largest difference of outputs <b>{difference}</b> "
-            f"on {done.report.checked_texts} texts, in a {escape(done.report.checked_in)}</span>"
+            f"({form.tolerance:.0e} allowed) on {done.report.checked_texts} texts, "
+            f"in a {escape(done.report.checked_in)}</span>"
             f"<span>size <b>{numbers.size(done.report.bytes)}</b></span>"
-            f"<span>weights <b>{escape(done.report.packing)}</b></span></div>"
+            f"<span>{escape(form.title)}, weights <b>{escape(done.report.packing)}</b></span></div>"
         )
         with st.container(horizontal=True, vertical_alignment="center"):
             download(folder, "export-download", primary=True)

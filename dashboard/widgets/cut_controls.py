@@ -14,12 +14,13 @@ from typing import Any
 
 import streamlit as st
 
+from asc_core.compress.repairs import REPAIRS
 from asc_core.errors import UserError
 from asc_core.plan import CostModel
 from asc_core.values import Scores
 from dashboard.charts.frontier import BUDGET_NAMES
 from dashboard.state.applications import applications_of
-from dashboard.state.cut_settings import LEVELS, REPAIRS, RULES, Move, levels_of, smallest_keep, thresholds
+from dashboard.state.cut_settings import LEVELS, RULES, Move, levels_of, smallest_keep, thresholds
 from dashboard.state.session import Session
 from dashboard.text import numbers
 from dashboard.text.method_names import title_of
@@ -219,6 +220,7 @@ def _minimum(session: Session, move: Move, scores: Scores) -> None:
 
 def _repair(session: Session, move: Move, repairable: bool) -> None:
     """repairable: where it is not, "none" is shown and nothing can be chosen."""
+    ours = [name for name, repair in REPAIRS.items() if repair.source is None]
     why_not = "Not possible here: a repair needs a train split, and layers that do not share their weights."
     control(
         st.segmented_control,
@@ -227,8 +229,7 @@ def _repair(session: Session, move: Move, repairable: bool) -> None:
         "repair",
         move.repair,
         label="Repair",
-        options=list(REPAIRS),
-        format_func=REPAIRS.__getitem__,
+        options=list(dict.fromkeys(["none", *ours, move.repair])),
         required=True,
         width="stretch",
         disabled=not repairable,

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from asc_core import modeling
-from asc_core.compress import Refit, calibrate, refit
+from asc_core.compress import Cut, calibrate, refit
 from asc_core.compress.calibration import Calibration
 from asc_core.compress.norms import NormFit
 from asc_core.encoder import Encoder
@@ -110,7 +110,7 @@ def test_norms_are_left_alone_where_asked_and_the_recipe_says_so() -> None:
     after = [m.weight for m in smaller.model.modules() if isinstance(m, nn.LayerNorm)]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     plan = half(encoder).to_json()
-    without = Recipe((Refit(plan=plan, norms=False, samples=40),))
-    assert without.key != Recipe((Refit(plan=plan, samples=40),)).key
+    without = Recipe((Cut(plan=plan, repair="sequential", norms=False, samples=40),))
+    assert without.key != Recipe((Cut(plan=plan, repair="sequential", samples=40),)).key
     again = Recipe.from_json(without.to_json()).apply(encoder, TASK)
     torch.testing.assert_close(logits(again, padded_batch()), logits(without.apply(encoder, TASK), padded_batch()))

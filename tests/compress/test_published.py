@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from asc_core.compress import PUBLISHED, calibrate, cut_and_repair, prune, published_plan
+from asc_core.compress import PUBLISHED, Cut, calibrate, prune, published_plan
 from asc_core.compress.bias import columns_of
 from asc_core.compress.choose import CutToBudget
-from asc_core.compress.published import Ground
+from asc_core.compress.published import MethodInputs
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.plan import by_budget
@@ -39,11 +39,11 @@ TASK = DecidedTask(40)
 def test_every_method_stays_within_each_budget_and_can_be_made_again_from_its_recipe(method: str) -> None:
     encoder = tiny()
     costs, keeps = task_cost_model(encoder, TASK), (0.7, 0.5)
-    plans = list(PUBLISHED[method].plans(Ground(encoder, TASK), keeps))
+    plans = list(PUBLISHED[method].plans(MethodInputs(encoder, TASK), keeps))
     assert len(plans) == len(keeps)
     for keep, plan in zip(keeps, plans, strict=True):
         assert 0 < costs.total(plan, "flops") <= keep * costs.dense_total("flops")
-        recipe = Recipe((cut_and_repair(plan, PUBLISHED[method].repair, samples=40),))
+        recipe = Recipe((Cut(plan=plan, repair=PUBLISHED[method].repair, samples=40),))
         again = Recipe.from_json(recipe.to_json())
         first, second = recipe.apply(encoder, TASK), again.apply(encoder, TASK)
         assert torch.equal(logits(first, padded_batch()), logits(second, padded_batch()))
@@ -70,8 +70,8 @@ def test_kwon_keeps_as_many_parts_of_each_row_as_the_fisher_information_says() -
 
 def test_flap_standardises_fluctuations_in_each_sublayer_and_then_compares_all_heads_and_neurons() -> None:
     encoder = tiny()
-    ground = Ground(encoder, TASK)
-    columns = columns_of(encoder, ground.calibration)
+    given = MethodInputs(encoder, TASK)
+    columns = columns_of(encoder, given.calibration)
     ranked = []
     for readout in encoder.readouts:
         weight = readout.weight.detach().numpy().astype(np.float64)
@@ -80,7 +80,7 @@ def test_flap_standardises_fluctuations_in_each_sublayer_and_then_compares_all_h
         kind = "heads" if readout.kind == "attention" else "neurons"
         for block, value in enumerate(standard.reshape(readout.blocks, -1).mean(1)):
             ranked.append((value, kind, readout.row, block))
-    (plan,) = PUBLISHED["flap-adaptive"].plans(ground, [0.5])
+    (plan,) = PUBLISHED["flap-adaptive"].plans(given, [0.5])
     kept = {(kind, row, i) for kind in ("heads", "neurons") for row, r in enumerate(getattr(plan, kind)) for i in r}
     ranked.sort(reverse=True)
     assert kept == {part[1:] for part in ranked[: len(kept)]}
@@ -95,7 +95,7 @@ def test_flap_standardises_fluctuations_in_each_sublayer_and_then_compares_all_h
         tuple(tuple(sorted(r)) for r in more["neurons"]),
         (0, 1, 2),
     )
-    assert ground.cost_model.total(larger, "flops") > 0.5 * ground.cost_model.dense_total("flops")
+    assert given.cost_model.total(larger, "flops") > 0.5 * given.cost_model.dense_total("flops")
 
 
 @pytest.mark.parametrize("budget", ["flops", "parameters", "bytes"])

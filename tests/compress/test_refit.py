@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asc_core import modeling
-from asc_core.compress import Refit, calibrate, prune, refit
+from asc_core.compress import Cut, calibrate, prune, refit
 from asc_core.compress.calibration import Calibration, ResidualSums
 from asc_core.compress.refit import MODES, Fit, Mode
 from asc_core.encoder import Encoder
@@ -117,13 +117,13 @@ def test_removed_layers_and_emptied_sublayers_are_fitted_around() -> None:
 
 def test_a_recipe_with_a_refit_comes_back_from_its_file_and_makes_the_same_model() -> None:
     encoder = tiny()
-    step = Refit(plan=half(encoder).to_json(), samples=40, tokens=300, seed=1)
+    step = Cut(plan=half(encoder), repair="sequential", samples=40, tokens=300, seed=1)
     recipe = Recipe((step,), "x", "toy")
     again = Recipe.from_json(recipe.to_json())
     assert again == recipe
-    assert recipe.plan is not None
-    assert recipe.key != Recipe.of(recipe.plan).key
-    assert recipe.key != Recipe((step.model_copy(update={"mode": "one-shot"}),)).key
+    assert recipe.cut is not None
+    assert recipe.key != Recipe.of(recipe.cut).key
+    assert recipe.key != Recipe((step.model_copy(update={"repair": "one-shot"}),)).key
     first, second = recipe.apply(encoder, TASK), again.apply(encoder, TASK)
     torch.testing.assert_close(logits(first, padded_batch()), logits(second, padded_batch()), atol=0, rtol=0)
     with pytest.raises(UserError, match="needs the task"):

@@ -10,8 +10,8 @@ import torch
 
 from asc_core.compress import (
     REPAIRS,
+    Cut,
     calibrate,
-    cut_and_repair,
     fold_means,
     mask_tuning,
     prune,
@@ -71,7 +71,7 @@ def test_what_is_seen_on_the_way_up_is_what_the_finished_model_computes(architec
             parts = [(one.inputs[one.text.real], one.wanted[one.text.real]) for one in site.seen]
             seen[site.readout.kind, site.layer] = [torch.cat(both) for both in zip(*parts, strict=True)]
             start = solution_of(site.readout.linear)
-            site.put(start + 0.1 * torch.randn(start.shape, generator=noise))
+            site.set_weight(start + 0.1 * torch.randn(start.shape, generator=noise))
     for (kind, layer), (inputs, wanted) in seen.items():
         computed, sums = everything_seen(smaller, calibration, kind, layer)
         torch.testing.assert_close(inputs, computed, atol=1e-5, rtol=1e-4)
@@ -99,7 +99,7 @@ def test_mask_tuning_never_raises_what_it_minimises_at_any_readout(architecture:
         assert fit.error(scaled) <= before * (1 + 1e-5)
         fell += fit.error(scaled) < 0.95 * before
         torch.testing.assert_close(tuned.readouts[number].linear.weight.T, scaled, atol=1e-4, rtol=1e-4)
-        site.put(scaled)
+        site.set_weight(scaled)
     assert fell
 
 
@@ -230,12 +230,12 @@ def test_a_readout_without_a_bias_keeps_none() -> None:
 def test_a_recipe_with_any_repair_comes_back_from_its_file_and_makes_the_same_model(repair: Any) -> None:
     encoder = tiny()
     plan = half(encoder, (0, 2))
-    step = cut_and_repair(plan, repair, samples=40, tokens=300, seed=1)
+    step = Cut(plan=plan, repair=repair, samples=40, tokens=300, seed=1)
     recipe = Recipe((step,), "x", "toy")
     again = Recipe.from_json(recipe.to_json())
     assert again == recipe
     assert again.steps[0].repair == repair  # type: ignore[attr-defined]
-    others = {Recipe((cut_and_repair(plan, name),)).key for name in (None, *REPAIRS)}  # type: ignore[arg-type]
+    others = {Recipe((Cut(plan=plan, repair=name),)).key for name in (None, *REPAIRS)}
     assert len(others) == 1 + len(REPAIRS)
     first, second = recipe.apply(encoder, TASK), again.apply(encoder, TASK)
     torch.testing.assert_close(logits(first, padded_batch()), logits(second, padded_batch()), atol=0, rtol=0)
@@ -272,4 +272,6 @@ def test_emptied_sublayers_and_removed_layers_are_repaired_around(repair: Any) -
 
 def test_an_unknown_repair_is_refused() -> None:
     with pytest.raises(UserError, match="choose one of sequential"):
-        cut_and_repair(half(tiny()), "glue")  # type: ignore[arg-type]
+        Recipe.repaired(half(tiny()), "glue")
+    with pytest.raises(ValueError, match="choose one of sequential"):
+        Cut(plan=half(tiny()), repair="glue")

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from asc_core.compress import Cut
+from asc_core.encoder import Encoder
 from asc_core.evaluate import measure
-from asc_core.evaluate.prefix_cache import CachedRunner, PrefixCache, PrefixReuse, prefix_keys
+from asc_core.evaluate.prefix_cache import CachedRunner, PrefixCache, PrefixReuse, prefix_keys, unchanged
 from asc_core.probes import Probe, probing
 from asc_core.values import Plan
 from tests.evaluate.toy_tasks import KINDS, encoder_for, toy_task
@@ -25,6 +27,12 @@ class Layers(Probe):
         self.ran += 1
 
 
+def keys_of(encoder: Encoder, plan: Plan, repair: str | None = None) -> tuple[str, ...]:
+    keys = prefix_keys(encoder.weights, encoder.shape.layers, [Cut(plan=plan, repair=repair).lineage(encoder)])
+    assert keys is not None
+    return keys
+
+
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_what_is_reused_changes_no_result(kind: str) -> None:
     task = toy_task(kind, validation=70)
@@ -33,7 +41,7 @@ def test_what_is_reused_changes_no_result(kind: str) -> None:
     plan = Plan.full(encoder.shape).drop(0, head=1).drop(2, head=0)
     for again in (Plan.full(encoder.shape), plan, plan.drop(2, head=1), plan.drop(2, head=1).drop(1, head=0)):
         model = encoder.cut(again)
-        reuse = PrefixReuse(cache, prefix_keys(encoder.weights, again))
+        reuse = PrefixReuse(cache, keys_of(encoder, again))
         plain = measure(model, task)
         np.testing.assert_allclose(measure(model, task, reuse=reuse).statistics, plain.statistics, atol=1e-5)
         np.testing.assert_allclose(measure(model, task, reuse=reuse).statistics, plain.statistics, atol=1e-5)
@@ -49,7 +57,7 @@ def test_only_what_is_new_is_computed() -> None:
     for plan in (first, second, second):
         probe = Layers()
         with probing(probe):
-            measure(encoder.cut(plan), task, reuse=PrefixReuse(cache, prefix_keys(encoder.weights, plan)))
+            measure(encoder.cut(plan), task, reuse=PrefixReuse(cache, keys_of(encoder, plan)))
         counts.append(probe.ran)
     layers, batches = encoder.shape.layers, counts[0] // (2 * encoder.shape.layers)
     assert batches > 2
@@ -57,20 +65,43 @@ def test_only_what_is_new_is_computed() -> None:
     assert counts[2] == 2 * (layers + (batches - 1) * 1), "of the same model only the last layer is left"
 
 
-def test_prefix_keys_are_equal_as_far_as_plans_are() -> None:
-    shape = encoder_for(toy_task("text-classification", validation=5)).shape
-    whole = Plan.full(shape)
+def test_keys_are_equal_as_far_as_plans_are() -> None:
+    encoder, other_weights = (encoder_for(toy_task("text-classification", validation=5), seed=seed) for seed in (0, 1))
+    whole = Plan.full(encoder.shape)
     plan, other = whole.drop(1, head=0), whole.drop(1, head=0).drop(2, neuron=3)
-    assert prefix_keys("w", plan)[:3] == prefix_keys("w", other)[:3]
-    assert prefix_keys("w", plan)[:2] == prefix_keys("w", whole)[:2]
-    assert prefix_keys("w", plan)[2] != prefix_keys("w", whole)[2]
-    assert prefix_keys("w", plan)[0] != prefix_keys("v", plan)[0]
-    repaired = prefix_keys("w", plan, ["sequential"])
-    assert repaired[:2] == prefix_keys("w", plan)[:2], "below the first cut there was nothing to repair"
-    assert repaired[2] != prefix_keys("w", plan)[2]
+    assert keys_of(encoder, plan)[:3] == keys_of(encoder, other)[:3]
+    assert keys_of(encoder, plan)[:2] == keys_of(encoder, whole)[:2]
+    assert keys_of(encoder, plan)[2] != keys_of(encoder, whole)[2]
+    assert keys_of(encoder, plan)[0] != keys_of(other_weights, plan)[0]
+    for repair in ("sequential", "one-shot", "bias"):
+        repaired = keys_of(encoder, plan, repair)
+        assert repaired[:2] == keys_of(encoder, plan)[:2], "below the first cut there was nothing to repair"
+        assert repaired[2] != keys_of(encoder, plan)[2]
+        assert repaired == keys_of(encoder, other, repair)[:3], "what is repaired depends on nothing above it"
+    for repair in ("mask-tuning", "reconstruction"):  # also change what is not cut
+        assert keys_of(encoder, plan, repair)[1] != keys_of(encoder, plan)[1]
     without = whole.drop(0)
-    assert len(prefix_keys("w", without)) == shape.layers - 1
-    assert prefix_keys("w", without)[1] != prefix_keys("w", whole)[1]
+    assert len(keys_of(encoder, without)) == encoder.shape.layers - 1
+    assert keys_of(encoder, without)[1] != keys_of(encoder, whole)[1]
+
+
+def test_keys_fold_over_several_steps() -> None:
+    layers = 3
+    changes = (unchanged(0), "a", unchanged(2))
+    one = prefix_keys("w", layers, [changes])
+    assert one == prefix_keys("w", layers, [tuple(map(unchanged, range(layers))), changes])
+    twice = prefix_keys("w", layers, [changes, (unchanged(0), unchanged(1), "b")])
+    assert twice == one, "the last layer is read by no layer"
+    assert one is not None
+    dropped = prefix_keys("w", layers, [changes, (unchanged(0), unchanged(2))])
+    assert dropped == one[:2], "a layer above is gone"
+    assert prefix_keys("w", layers, [changes, ("b", unchanged(1), unchanged(2))])[1] != one[1]  # type: ignore[index]
+    assert prefix_keys("w", layers, [changes, None]) is None
+    assert prefix_keys("w", layers, [None, changes]) is None
+    first, second = (prefix_keys("w", layers, [(a, *changes[1:]), ("c", *changes[1:])]) for a in ("a", "b"))
+    assert first is not None
+    assert second is not None
+    assert first[1] != second[1], "what a layer was changed from counts"
 
 
 def test_no_more_is_kept_than_the_bound_allows() -> None:
@@ -90,7 +121,7 @@ def test_where_not_all_layers_fit_every_second_is_kept() -> None:
     tokens = 1000
     every = tokens * encoder.shape.hidden * 4 * (encoder.shape.layers - 1)
     cache = PrefixCache(most_bytes=every - 1)
-    model = CachedRunner(encoder, PrefixReuse(cache, prefix_keys(encoder.weights, Plan.full(encoder.shape))), tokens)
+    model = CachedRunner(encoder, PrefixReuse(cache, keys_of(encoder, Plan.full(encoder.shape))), tokens)
     examples = task.examples("validation", 4, 0)
     batch = task.batch(task.features(examples, encoder), range(4), encoder)
     with torch.inference_mode():

@@ -43,7 +43,7 @@ def test_a_frontier_looks_once_and_a_search_at_every_slice() -> None:
     task = toy_task("text-classification", validation=300)
     encoder = encoder_for(task)
     scores = sweep(encoder, task, ["magnitude"])["magnitude"]
-    bench = Workbench(encoder, task, scores, mode=None)
+    bench = Workbench(encoder, task, scores, repair=None)
     points = list(frontier(bench, [0.6, 0.9]))
     assert [point.keep for point in points] == [0.6, 0.9]
     assert {point.estimate.valid for point in points} == {"single"}

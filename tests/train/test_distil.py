@@ -15,7 +15,7 @@ from asc_core.evaluate.predictions import predict
 from asc_core.progress import Progress
 from asc_core.tasks import Task
 from asc_core.train.distil import (
-    Seen,
+    ForwardPass,
     Teaching,
     Terms,
     distil,
@@ -113,7 +113,7 @@ def test_the_teacher_itself_has_nothing_to_learn_and_a_cut_model_has(kind: str) 
 def test_every_architecture_shows_its_values_and_its_layers(architecture: str) -> None:
     task = toy_task(train=24)
     encoder = encoder_for(task, architecture)
-    seen = Seen(encoder, related=True)
+    seen = ForwardPass(encoder, related=True)
     with torch.no_grad():
         seen.look(a_batch(task, encoder))
     assert len(seen.states) == encoder.shape.layers
@@ -124,7 +124,7 @@ def test_every_architecture_shows_its_values_and_its_layers(architecture: str) -
 def test_values_are_those_of_the_value_projection() -> None:
     task = toy_task(train=24)
     encoder = encoder_for(task)
-    seen, batch = Seen(encoder, related=True), a_batch(task, encoder)
+    seen, batch = ForwardPass(encoder, related=True), a_batch(task, encoder)
     with torch.no_grad():
         seen.look(batch)
         value = encoder.model.base_model.encoder.layer[-1].attention.self.value

@@ -329,3 +329,29 @@ def test_cancelling_takes_effect_within_one_step(task: Task) -> None:
     with pytest.raises(Cancelled):
         finetune(encoder_for(task), task, progress=progress, **FAST)
     assert steps == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [({"lr": 2.0}, "lr = 2.0"), ({"batch_size": 0}, "batch_size = 0"), ({"epochs": 0}, "epochs = 0"),
+     ({"warmup": 1.0}, "warmup"), ({"learning": 1}, "learning")],
+)  # fmt: skip
+def test_options_that_make_no_sense_are_refused(task: Task, change: dict[str, float], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        finetune(encoder_for(task), task, **change)  # type: ignore[arg-type]
+
+
+def test_what_must_hold_of_the_weights_is_put_back_after_every_step(task: Task) -> None:
+    encoder = encoder_for(task)
+    calls: list[int] = []
+
+    def without_its_first_readout(training: Encoder) -> None:
+        calls.append(1)
+        with torch.no_grad():
+            training.readouts[0].linear.weight.zero_()
+
+    without_its_first_readout(encoder)
+    found = finetune(encoder, task, max_steps=4, keep=without_its_first_readout, **FAST).encoder
+    assert len(calls) == 1 + 4
+    assert not found.readouts[0].linear.weight.any()
+    assert not torch.equal(found.readouts[1].linear.weight, encoder.readouts[1].linear.weight)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import asc_core
-from asc_core.compress import calibrate, refit
+from asc_core.compress import StepContext, calibrate, refit
 from asc_core.compress.choose import CutBySimilarity, CutToBudget
 from asc_core.errors import Cancelled
 from asc_core.progress import Progress
@@ -47,12 +47,12 @@ def test_the_cut_by_similarity_is_that_of_the_rule() -> None:
     plan = step.plan(encoder, TASK)
     assert plan == asc_core.asc_greedy(scores, threshold, exact=True)
     assert 0 < len(plan.layers) < encoder.shape.layers
-    assert step.apply(encoder, TASK, Progress()).shape.layers == len(plan.layers)
+    assert step.apply(encoder, StepContext(TASK)).shape.layers == len(plan.layers)
 
 
 def test_a_cut_to_a_budget_is_the_plan_and_the_repair() -> None:
     encoder = encoder_for(TASK)
-    smaller = HALF.apply(encoder, TASK, Progress())
+    smaller = HALF.apply(encoder, StepContext(TASK))
     costs = asc_core.task_cost_model(encoder, TASK)
     kept = asc_core.task_cost_model(smaller, TASK).dense.encoder_parameters / costs.dense.encoder_parameters
     assert 0.4 < kept <= 0.5
@@ -93,7 +93,7 @@ def test_the_teacher_is_the_model_before_its_first_cut(monkeypatch: pytest.Monke
     monkeypatch.setattr(steps, "distil", listen)
     encoder = encoder_for(TASK)
     Recipe((TRAIN, HALF, TEACH, TEACH)).apply(encoder, TASK)
-    trained = TRAIN.apply(encoder, TASK, Progress())
+    trained = TRAIN.apply(encoder, StepContext(TASK))
     assert [teacher.weights for _, teacher in seen] == [trained.weights] * 2
     assert all(student.shape != encoder.shape for student, _ in seen)
 

@@ -61,7 +61,8 @@ def _dense_state(encoder: Encoder) -> tuple[dict[str, torch.Tensor], dict[str, A
 
     Heads are back at their old places, and every FFN is as wide as the widest.
     """
-    state, values = dict(encoder.model.state_dict()), {}
+    state = dict(encoder.model.state_dict())
+    values: dict[str, Any] = {}
     for entry in reversed(encoder.structures):
         modeling.STRUCTURES[entry["kind"]].dense(encoder.model, entry, state, values)
     width = max(1, *encoder.shape.neurons)

@@ -53,9 +53,9 @@ class MadeUpBench:
         self, recipe: Recipe, move: Move, progress: Progress, show: Any = None, enough: Any = lambda _: False
     ) -> Estimate:
         progress.step(0, 1, "measuring")
-        assert recipe.plan is not None
+        assert recipe.cut is not None
         model = cost_model()
-        keep = model.cost(recipe.plan).flops / model.dense.flops
+        keep = model.cost(recipe.cut).flops / model.dense.flops
         self.asked.append(keep)
         for examples, width in ((64, 3 * self.width), (100, self.width)):
             lost = self.lost(keep)

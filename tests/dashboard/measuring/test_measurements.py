@@ -12,11 +12,12 @@ from asc_core.evaluate import estimate, measure
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
 from asc_core.recipes import Recipe
+from asc_core.recipes.stored import stored_recipe
 from asc_core.study import Study
+from asc_core.train.steps import Finetune
 from asc_core.values import Estimate, Plan
 from dashboard.background.jobs import Jobs
 from dashboard.background.scoring_jobs import scoring
-from dashboard.measuring.build import how_repaired
 from dashboard.measuring.measurements import Bench
 from dashboard.state.applications import Application
 from dashboard.state.cut_settings import Move, recipe_of
@@ -108,8 +109,10 @@ def test_hidden_states_of_a_repair_on_other_texts_are_not_taken_for_these() -> N
     """Two applications with one encoder may have one validation split and different training texts."""
     other, recipe = toy_task("text-classification", validation=300, train=60), recipe_of(PLAN, "sequential")
     assert other.digest("validation") == TASK.digest("validation")
-    assert how_repaired(recipe, other) != how_repaired(recipe, TASK)
-    assert how_repaired(recipe_of(PLAN, "none"), other) == []
+    mine, others = (recipe.made(ENCODER, task).prefix_keys(task) for task in (TASK, other))
+    assert mine is not None
+    assert others is not None
+    assert not set(mine) & set(others)
 
 
 def test_a_repaired_cut_is_measured_anew_where_training_texts_were_corrected(tmp_path: Path) -> None:
@@ -120,3 +123,23 @@ def test_a_repaired_cut_is_measured_anew_where_training_texts_were_corrected(tmp
     bench = Bench(Library(lambda name: ENCODER, lambda name: corrected), study, APPLICATION, costs)
     assert bench.other_data
     assert bench.stored(recipe) is None
+
+
+def test_a_recipe_of_several_steps_is_measured_kept_and_told_from_a_cut(tmp_path: Path) -> None:
+    study = Study.open(tmp_path / "study")
+    bench = Bench(library(), study, APPLICATION, task_cost_model(ENCODER, TASK))
+    train = Finetune(epochs=1, steps=2, batch_size=8, patience=None)
+    trained, cut, repaired = (
+        Recipe((*recipe_of(PLAN, repair).steps, *then))
+        for repair, then in (("bias", (train,)), ("none", ()), ("bias", ()))
+    )
+    move = Move(TASK.name, "fisher", rule="fixed")
+    for recipe in (trained, cut, repaired):
+        assert bench.measured(recipe, move, Progress()) == bench.stored(recipe)
+    more = {one.key: one.repaired for one in bench.all_measured()}
+    assert more == {trained.key: True, cut.key: False, repaired.key: True}
+    assert stored_recipe(study, trained.key) == trained
+    steps = {row["recipe_key"]: row["steps"] for row in study.evaluations()}
+    assert steps[trained.key] == [{"step": "cut", "repair": "bias"}, {"step": "finetune"}]
+    kept = {one.key: one.kept for one in bench.all_measured()}
+    assert kept[trained.key]["parameters"] == kept[cut.key]["parameters"]

@@ -206,10 +206,10 @@ def test_a_move_says_how_it_is_repaired() -> None:
 
 def test_repairs_are_recipes_of_their_own() -> None:
     plan = planner(MOVE)
-    keys = {repair: recipe_of(plan, repair).key for repair in ("none", "one-shot", "sequential")}  # type: ignore[arg-type]
+    keys = {repair: recipe_of(plan, repair).key for repair in ("none", "one-shot", "sequential")}
     assert keys["none"] == plan.key
     assert len(set(keys.values())) == 3
-    assert recipe_of(plan, "sequential").plan == plan
+    assert recipe_of(plan, "sequential").cut == plan
     assert recipe_of(Plan.full(SHAPE), "sequential").key == Plan.full(SHAPE).key, "where nothing is cut"
 
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from asc_core.errors import Cancelled, UserError
+from asc_core.errors import UserError
 from asc_core.progress import Progress
-from dashboard.state import loaded as library_module
 from dashboard.state.applications import Application
 from dashboard.state.loaded import Library
+from tests.scores.toy import ToyTask
+from tests.tiny import tiny
 
 
 def test_threads_that_want_the_same_encoder_wait_for_one_loading_of_it() -> None:
@@ -49,7 +50,7 @@ def test_a_failure_is_not_remembered() -> None:
 
 
 def test_few_encoders_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library_module, "ENCODERS_IN_MEMORY", 2)
+    monkeypatch.setattr("dashboard.state.loaded.ENCODERS_IN_MEMORY", 2)
     library = Library(encoder=lambda source: source)  # type: ignore[arg-type, return-value]
     applications = [Application(n, n, n) for n in "abc"]
     for application in applications:
@@ -57,31 +58,15 @@ def test_few_encoders_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [library.known_encoder(a) for a in applications] == [None, "b", "c"]
 
 
-def test_a_calibration_serves_every_cut_and_few_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[tuple[str, bool]] = []
-
-    def calibrate(encoder: str, task: str, *, moments: bool, progress: Progress) -> object:
-        progress.step(0, 1, "calibrating")
-        made.append((encoder, moments))
-        return object()
-
-    monkeypatch.setattr(library_module, "calibrate", calibrate)
-    library = Library(encoder=lambda source: source, task=lambda source: source)  # type: ignore[arg-type, return-value]
-    first, *others = [Application(n, n, n) for n in "abc"]
-    stopped = Progress()
-    stopped.cancel.set()
-    with pytest.raises(Cancelled):
-        library.calibration(first, False, stopped)
-    library.calibration(first, False, Progress())
-    library.calibration(first, False, Progress())
-    assert made == [("a", False)]
-    assert library.known_calibration(first, True) is None
-    full = library.calibration(first, True, Progress())
-    assert library.calibration(first, False, Progress()) is full
-    assert made == [("a", False), ("a", True)]
-    for other in others:
-        library.calibration(other, False, Progress())
-    assert [library.known_calibration(a, False) is None for a in (first, *others)] == [True, False, False]
+def test_a_calibration_is_known_without_a_pass_over_the_texts() -> None:
+    encoder, task = tiny(), ToyTask(20)
+    library = Library(encoder=lambda source: encoder, task=lambda source: task)
+    application = Application("a", "a", "a")
+    assert library.known_calibration(application, False) is None, "the encoder is not even loaded"
+    made = library.calibration(application, False, Progress())
+    assert library.known_calibration(application, False) is made
+    assert library.known_calibration(application, True) is None
+    assert library.calibrations.known(encoder, task, moments=False) is made, "recipes find it, too"
 
 
 def test_what_is_forgotten_is_loaded_again() -> None:

@@ -18,12 +18,14 @@ import torch
 from streamlit.runtime.download_data_util import convert_data_to_bytes_and_infer_mime
 from streamlit.testing.v1 import AppTest
 
+from asc_core.compress import Calibrations, calibrations
 from asc_core.export import FORMATS
 from asc_core.loading import load_encoder
 from asc_core.plan import Part
 from asc_core.progress import Progress
 from asc_core.recipes import Recipe
-from asc_core.recipes.matrix_store import keep_report, reports
+from asc_core.recipes.stored import pinned_recipes, stored_recipe
+from asc_core.recipes.transfer_matrix_store import keep_report, reports
 from asc_core.scores import METHODS
 from asc_core.study import Study
 from asc_core.values import Plan, Scores
@@ -448,7 +450,7 @@ def test_a_pinned_cut_comes_back(scored: Study, open_page: Open) -> None:
     app.run()
     app.button(key="tune-pin-save").click()
     app.run()
-    assert scored.pins == {"small one": plan}
+    assert {name: recipe.cut for name, recipe in pinned_recipes(scored).items()} == {"small one": plan}
     control(app.segmented_control, "tune-repair").set_value("none")
     settled(app.run())
     app.button(key="tune-pinned-0").click()
@@ -456,6 +458,11 @@ def test_a_pinned_cut_comes_back(scored: Study, open_page: Open) -> None:
     move = session_of(app).move
     assert move is not None
     assert (current_plan(app, scored), move.repair) == (plan, "sequential")
+
+
+def plan_key_of(study: Study, row: dict[str, Any]) -> str | None:
+    recipe = stored_recipe(study, row["recipe_key"])
+    return recipe.cut.key if recipe is not None and recipe.cut is not None else None
 
 
 def test_every_repair_is_measured_for_itself_and_undone(scored: Study, open_page: Open) -> None:
@@ -468,7 +475,7 @@ def test_every_repair_is_measured_for_itself_and_undone(scored: Study, open_page
         assert app.query_params["repair"] == repair
         assert current_plan(app, scored) == plan
         assert "complete" in html_of(app)
-    rows = {row["recipe_key"]: row["name"] for row in scored.evaluations() if row["plan_key"] == plan.key}
+    rows = {row["recipe_key"]: row["name"] for row in scored.evaluations() if plan_key_of(scored, row) == plan.key}
     assert rows == {
         recipe_of(plan, "sequential").key: "0.60 fisher, repaired (sequential)",
         recipe_of(plan, "one-shot").key: "0.60 fisher, repaired (one-shot)",
@@ -508,9 +515,9 @@ def test_calibrating_can_be_stopped_and_begun_again(
             progress.step(1, 10, "calibrating on words")
             progress.cancel.wait(0.01)
 
-    shared_library._calibrations.clear()
+    shared_library.calibrations = Calibrations()
     app = AppTest.from_file(str(APP), default_timeout=60).run()
-    monkeypatch.setattr("dashboard.state.loaded.calibrate", never_ends)
+    monkeypatch.setattr(calibrations, "calibrate", never_ends)
     app.switch_page("views/tune.py").run()
     for _ in range(200):
         app.run()
@@ -618,9 +625,9 @@ def test_a_cut_is_exported_checked_and_packed(scored: Study, open_page: Open) ->
     (folder,) = exports_of(scored)
     recipe = Recipe.load(folder / "recipe.json")
     assert recipe.key == recipe_of(plan, "sequential").key
-    library = page.library()
-    assert (Path(str(recipe.original)).name, recipe.task) == (recipe.original, "words.toml")  # no paths of here
     (application,) = applications.applications_of(scored)
+    assert (recipe.original, recipe.task) == (Path(application.encoder).name, Path(application.task).name)
+    library = page.library()
     again = recipe.apply(library.encoder(application), library.task(application)).model.state_dict()
     exported = load_encoder(str(folder)).model.state_dict()
     assert all(torch.allclose(exported[name], again[name], atol=1e-5) for name in again)
@@ -648,7 +655,7 @@ def test_the_page_offers_every_format(
     assert "Bag of words: the mean of word vectors, for who needs nothing better" in offered
     app.radio(key="export-format").set_value("onnx").run()
     packings = next(group for group in app.button_group if group.key == "export-packing-onnx")
-    assert [option.content for option in packings.options] == ["float32"]
+    assert packings.options == ["float32"]
 
 
 def test_an_export_needs_a_plain_name(scored: Study, open_page: Open) -> None:
@@ -760,7 +767,7 @@ def test_a_budget_of_latency_measures_this_machine_once_and_cuts_by_it(scored: S
     costs = with_known_times(page.library(), scored, application, page.library().cost_model(application))
     assert costs is not None
     session = session_of(app)
-    (row,) = [r for r in scored.evaluations() if r["plan_key"] == session.plan_key]
+    (row,) = [r for r in scored.evaluations() if plan_key_of(scored, r) == session.plan_key]
     assert costs.dense.latency is not None
     assert session.move is not None
     assert row["cost"]["latency"] <= session.move.keep * costs.dense.latency + 1e-8  # what is within reach here

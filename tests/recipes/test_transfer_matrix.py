@@ -18,20 +18,20 @@ from asc_core.compress.choose import counted
 from asc_core.errors import UserError
 from asc_core.evaluate import measure
 from asc_core.evaluate.intervals import least_half_width
-from asc_core.recipes import matrix as module
-from asc_core.recipes.matrix import (
+from asc_core.recipes import transfer_matrix as module
+from asc_core.recipes.agnosticism_gap import agnosticism_gaps, mean_difference
+from asc_core.recipes.transfer_matrix import (
     GENERAL,
     MAGNITUDE,
     MIXED,
     ORIGINAL,
     RANDOM,
     Application,
-    ApplicationMatrix,
     Cell,
     Settings,
+    TransferMatrix,
 )
-from asc_core.recipes.matrix_store import cells_in_study, keep_report, report, reports
-from asc_core.recipes.price import mean_difference, prices
+from asc_core.recipes.transfer_matrix_store import cells_in_study, keep_report, report, reports
 from asc_core.study import Study
 from asc_core.tasks.base import Metric
 from asc_core.tasks.texts import Texts
@@ -48,12 +48,12 @@ GENERAL_TEXT = toy_task("tagging", train=60)
 
 
 @pytest.fixture(scope="module")
-def whole() -> tuple[ApplicationMatrix, list[Cell]]:
-    matrix = ApplicationMatrix(APPS, ASKED, GENERAL_TEXT)
+def whole() -> tuple[TransferMatrix, list[Cell]]:
+    matrix = TransferMatrix(APPS, ASKED, GENERAL_TEXT)
     return matrix, list(matrix.cells())
 
 
-def test_there_is_a_cell_for_every_row_and_column(whole: tuple[ApplicationMatrix, list[Cell]]) -> None:
+def test_there_is_a_cell_for_every_row_and_column(whole: tuple[TransferMatrix, list[Cell]]) -> None:
     matrix, cells = whole
     assert matrix.rows == ["mood", "pair", MIXED, GENERAL, MAGNITUDE, RANDOM]
     assert {(c.row, c.column) for c in cells} == {(r, a.name) for r in matrix.rows for a in APPS}
@@ -64,7 +64,7 @@ def test_there_is_a_cell_for_every_row_and_column(whole: tuple[ApplicationMatrix
 
 
 def test_a_cell_is_the_rows_plan_on_the_columns_model_repaired_on_the_rows_texts(
-    whole: tuple[ApplicationMatrix, list[Cell]],
+    whole: tuple[TransferMatrix, list[Cell]],
 ) -> None:
     mood, pair = APPS
     scores = asc_core.score(mood.encoder, MOOD, ["obs"], samples=40)["obs"]
@@ -80,7 +80,7 @@ def test_a_cell_is_the_rows_plan_on_the_columns_model_repaired_on_the_rows_texts
     np.testing.assert_array_equal(cell.measured.statistics, outcome.statistics)
 
 
-def test_every_cut_is_within_the_budget(whole: tuple[ApplicationMatrix, list[Cell]]) -> None:
+def test_every_cut_is_within_the_budget(whole: tuple[TransferMatrix, list[Cell]]) -> None:
     matrix = whole[0]
     for row in matrix.rows:
         for column in APPS:
@@ -90,24 +90,24 @@ def test_every_cut_is_within_the_budget(whole: tuple[ApplicationMatrix, list[Cel
 
 
 def test_known_cells_are_not_computed_again(
-    whole: tuple[ApplicationMatrix, list[Cell]], monkeypatch: pytest.MonkeyPatch
+    whole: tuple[TransferMatrix, list[Cell]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     matrix, cells = whole
     known = {cell.key: cell.measured for cell in cells} | {matrix.key(ORIGINAL, a): matrix.original(a) for a in APPS}
     monkeypatch.setattr(module, "measure", lambda *a, **k: pytest.fail("measured again"))
-    again = list(ApplicationMatrix(APPS, ASKED, GENERAL_TEXT, known=known).cells())
+    again = list(TransferMatrix(APPS, ASKED, GENERAL_TEXT, known=known).cells())
     assert [(c.row, c.column, c.estimate) for c in again] == [(c.row, c.column, c.estimate) for c in cells]
 
 
 def test_a_study_keeps_every_cell_as_it_is_measured(
-    whole: tuple[ApplicationMatrix, list[Cell]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    whole: tuple[TransferMatrix, list[Cell]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     study = Study.open(tmp_path / "study")
-    first = cells_in_study(ApplicationMatrix(APPS, ASKED, GENERAL_TEXT), study)
+    first = cells_in_study(TransferMatrix(APPS, ASKED, GENERAL_TEXT), study)
     some = [next(first) for _ in range(5)]  # and then it is killed
     measured = []
     monkeypatch.setattr(module, "measure", lambda *a, **k: measured.append(1) or measure(*a, **k))
-    rest = ApplicationMatrix(APPS, ASKED, GENERAL_TEXT)
+    rest = TransferMatrix(APPS, ASKED, GENERAL_TEXT)
     cells = list(cells_in_study(rest, study))
     assert [(c.key, c.estimate) for c in cells[:5]] == [(c.key, c.estimate) for c in some]
     assert [(c.key, c.estimate) for c in cells] == [(c.key, c.estimate) for c in whole[1]]
@@ -122,14 +122,14 @@ def test_a_study_keeps_every_cell_as_it_is_measured(
 
 @pytest.mark.parametrize("change", [{"keep": 0.4}, {"seed": 1}, {"method": "magnitude"}, {"repair": None}])
 def test_other_settings_are_other_cells(change: dict) -> None:
-    one, other = (ApplicationMatrix(APPS, s) for s in (ASKED, replace(ASKED, **change)))
+    one, other = (TransferMatrix(APPS, s) for s in (ASKED, replace(ASKED, **change)))
     assert one.key("mood", APPS[1]) != other.key("mood", APPS[1])
 
 
 def test_one_pretrained_encoder_is_cut_and_then_trained_for_each_column() -> None:
     base = tiny(seed=3)
     then = [Finetune(epochs=1, lr=1e-2, batch_size=16), Distil(steps=3, lr=1e-2, batch_size=16)]
-    matrix = ApplicationMatrix(APPS, replace(ASKED, repair=None), base=base, then=then)
+    matrix = TransferMatrix(APPS, replace(ASKED, repair=None), base=base, then=then)
     smaller = matrix.compressed("mood", APPS[1])
     assert (smaller.head, smaller.labels) == (PAIR.head, PAIR.labels)
     expected = matrix.plan("mood", APPS[1])
@@ -139,20 +139,20 @@ def test_one_pretrained_encoder_is_cut_and_then_trained_for_each_column() -> Non
 def test_tasks_without_labels_are_compared_with_their_whole_model() -> None:
     blind = toy_task(train=60, label=None)
     apps = [Application("blind", encoder_for(MOOD, seed=1), blind), APPS[1]]
-    cells = list(ApplicationMatrix(apps, ASKED).cells())
+    cells = list(TransferMatrix(apps, ASKED).cells())
     assert {cell.estimate.metric for cell in cells} == {"agreement", "accuracy"}
 
 
-def test_prices_are_differences_from_the_own_row(whole: tuple[ApplicationMatrix, list[Cell]]) -> None:
+def test_prices_are_differences_from_the_own_row(whole: tuple[TransferMatrix, list[Cell]]) -> None:
     matrix, cells = whole
-    found = prices(matrix, cells)
+    found = agnosticism_gaps(matrix, cells)
     assert [p.value for p in found] == sorted(p.value for p in found)
     assert {p.row for p in found} == {MIXED, GENERAL, MAGNITUDE, RANDOM}
     value = {(c.row, c.column): c.estimate.value for c in cells}
     for price in found:
         assert price.value == pytest.approx(np.mean([value[a.name, a.name] - value[price.row, a.name] for a in APPS]))
         assert price.interval[0] <= price.value <= price.interval[1]
-    assert len(prices(matrix, cells[:-1])) == 3  # a row that is not complete has no price
+    assert len(agnosticism_gaps(matrix, cells[:-1])) == 3  # a row that is not complete has no price
 
 
 SHARE = Metric("share", ("right",), from_rows=lambda rows: rows[:, 0].mean(), binary=True)
@@ -179,29 +179,29 @@ def test_the_interval_of_a_mean_difference_is_that_of_independent_columns(seed: 
 @pytest.mark.parametrize("name", [ORIGINAL, MIXED, GENERAL, MAGNITUDE, RANDOM])
 def test_an_application_cannot_be_called_like_a_cut_that_knows_none(name: str) -> None:
     with pytest.raises(UserError, match=f"cannot be called {name}"):
-        ApplicationMatrix([APPS[0], Application(name, APPS[1].encoder, PAIR)])
+        TransferMatrix([APPS[0], Application(name, APPS[1].encoder, PAIR)])
 
 
 def test_models_of_different_shapes_or_names_that_occur_twice_are_refused() -> None:
     with pytest.raises(UserError, match="cannot cut the other"):
-        ApplicationMatrix([APPS[0], Application("wide", encoder_for(PAIR, hidden_size=32), PAIR)])
+        TransferMatrix([APPS[0], Application("wide", encoder_for(PAIR, hidden_size=32), PAIR)])
     with pytest.raises(UserError, match="each under its own name"):
-        ApplicationMatrix([APPS[0], APPS[0]])
+        TransferMatrix([APPS[0], APPS[0]])
     with pytest.raises(UserError, match="each under its own name"):
-        ApplicationMatrix(APPS[:1])
+        TransferMatrix(APPS[:1])
     other = toy_task(train=60, seed=5)
     with pytest.raises(UserError, match="different texts are called"):
-        ApplicationMatrix([APPS[0], Application("other", APPS[0].encoder, other)])
+        TransferMatrix([APPS[0], Application("other", APPS[0].encoder, other)])
     with pytest.raises(UserError, match="different texts are called"):
-        ApplicationMatrix(APPS, general=other)
-    assert ApplicationMatrix([APPS[0], Application("other", APPS[0].encoder, MOOD)], general=MOOD).rows
+        TransferMatrix(APPS, general=other)
+    assert TransferMatrix([APPS[0], Application("other", APPS[0].encoder, MOOD)], general=MOOD).rows
 
 
 def test_other_training_texts_are_other_cells() -> None:
     other = toy_task(train=60, seed=5)
     assert other.name == MOOD.name
     changed = [Application("mood", APPS[0].encoder, other), APPS[1]]
-    one, two = ApplicationMatrix(APPS, ASKED), ApplicationMatrix(changed, ASKED)
+    one, two = TransferMatrix(APPS, ASKED), TransferMatrix(changed, ASKED)
     assert one.key("mood", APPS[1]) != two.key("mood", APPS[1])
     assert one.key("pair", APPS[1]) == two.key("pair", APPS[1])
     assert one.key(MIXED, APPS[1]) != two.key(MIXED, APPS[1])

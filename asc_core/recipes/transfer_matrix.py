@@ -17,11 +17,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from asc_core.compress.calibration import Calibration, calibrate
+from asc_core.compress.calibrations import Calibrations
 from asc_core.compress.choose import Share, counted
-from asc_core.compress.repaired import Repaired
-from asc_core.compress.repairs import RepairName, cut_and_repair, decides
-from asc_core.compress.step import Around, Step
+from asc_core.compress.cut import Cut, repair_key
+from asc_core.compress.step import Step, StepContext
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.evaluate import PerExampleResult, estimate, measure
@@ -55,7 +54,7 @@ class Settings:
     keep: float = 0.5
     budget: Share = "layer-parameters"
     method: str = "obs"
-    repair: RepairName | None = "sequential"
+    repair: str | None = "sequential"
     samples: int = 1024
     seed: int = 0
     split: str = "validation"
@@ -73,7 +72,7 @@ class Cell:
 
 
 @dataclass
-class ApplicationMatrix:
+class TransferMatrix:
     """What all cells share. general: texts of no application, None = that row is left out.
 
     base, then: see above; the last steps are given the fine-tuned model of the column as their teacher. known: outcomes
@@ -151,30 +150,17 @@ class ApplicationMatrix:
     def cut_by(self, plan: Plan, texts: Task, column: Application) -> Encoder:
         """The column's model under a plan, repaired on these texts, and trained where that was asked for."""
         start, settings = self.base or column.encoder, self.settings
-        step = cut_and_repair(plan, settings.repair, True, settings.samples, seed=settings.seed)
-        if isinstance(step, Repaired):
-            calibration = self._calibration(start, texts, moments=step.repair == "one-shot")
-            smaller = step.repaired(start, calibration, self._progress)
-        else:
-            smaller = step.apply(start)
+        cut = Cut(plan=plan, repair=settings.repair, transfer=True, samples=settings.samples, seed=settings.seed)
+        context = StepContext(texts, column.encoder, None, self._progress, self._calibrations)
+        smaller = cut.apply(start, context)
         for later in self.then:
-            smaller = later.apply(smaller, column.task, self._progress, Around(teacher=column.encoder))
+            smaller = later.apply(smaller, context.on(column.task))
         return smaller
 
-    def _calibration(self, encoder: Encoder, texts: Task, moments: bool) -> Calibration:
-        """Of the last model and texts that were asked for: several rows of a column look at the same ones."""
-        asked = (encoder.weights, texts.name, moments)
-        if asked not in self._calibrated:
-            samples, seed = self.settings.samples, self.settings.seed
-            self._calibrated.clear()
-            self._calibrated[asked] = calibrate(
-                encoder, texts, samples=samples, seed=seed, moments=moments, progress=self._progress
-            )
-        return self._calibrated[asked]
-
     @cached_property
-    def _calibrated(self) -> dict[tuple[str, str, bool], Calibration]:
-        return {}
+    def _calibrations(self) -> Calibrations:
+        """Of the last model and texts that were asked for: several rows of a column look at the same ones."""
+        return Calibrations(most=1)
 
     def plan(self, row: str, column: Application) -> Plan:
         """A row's plan is the same in all columns, except that general text, magnitude and random look at the column's
@@ -265,8 +251,8 @@ class ApplicationMatrix:
             looked_at = [row, *(a.encoder.weights for a in self.applications if a.name == row or row == MIXED)]
             texts = self._texts(row).digest("train", settings.samples, settings.seed)
             drawn = [settings.samples, settings.seed]
-            asked = [settings.keep, settings.budget, settings.method, decides(settings.repair), *drawn]
-            later = [self.base.weights if self.base else None, [[step.kind, step.identity()] for step in self.then]]
+            asked = [settings.keep, settings.budget, settings.method, repair_key(settings.repair), *drawn]
+            later = [self.base.weights if self.base else None, [step.cache_key() for step in self.then]]
             if self.then:
                 later.append(column.task.data("validation"))
             facts += [looked_at, texts, asked, later]

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from asc_core.errors import UserError
 from asc_core.evaluate import estimate
 from asc_core.plan.combined_scores import Reduction
-from asc_core.recipes.matrix import ApplicationMatrix
+from asc_core.recipes.transfer_matrix import TransferMatrix
 from asc_core.values import Estimate, Plan
 
 
 @dataclass(frozen=True)
-class SharedPoint:
+class JointPoint:
     """weights: of the applications, in their order. estimates: of each under the plan, paired with its original."""
 
     weights: tuple[float, ...]
@@ -26,17 +26,17 @@ class SharedPoint:
     estimates: tuple[Estimate, ...]
 
 
-def shared_point(matrix: ApplicationMatrix, weights: Sequence[float], reduce: Reduction = "max") -> SharedPoint:
+def joint_point(matrix: TransferMatrix, weights: Sequence[float], reduce: Reduction = "max") -> JointPoint:
     """What all applications of a matrix lose under one plan, within its budget. Raises: UserError, Cancelled."""
     plan = matrix.shared_plan(reduce, weights)
     found = []
     for column in matrix.applications:
         measured = matrix.measured(matrix.cut_by(plan, matrix.all_texts, column), column)
         found.append(estimate(measured, column.task.metric, matrix.original(column)))
-    return SharedPoint(tuple(weights), reduce, plan, tuple(found))
+    return JointPoint(tuple(weights), reduce, plan, tuple(found))
 
 
-def trade_off(matrix: ApplicationMatrix, points: int = 5, reduce: Reduction = "sum") -> Iterator[SharedPoint]:
+def pareto_between_tasks(matrix: TransferMatrix, points: int = 5, reduce: Reduction = "sum") -> Iterator[JointPoint]:
     """From all the weight on the first of two applications to all of it on the second; of more, each in turn against
     equal weights of the others. points: 2 or more for each application. Raises: UserError for fewer."""
     if points < 2:
@@ -48,4 +48,4 @@ def trade_off(matrix: ApplicationMatrix, points: int = 5, reduce: Reduction = "s
             mine = 1 - step / (points - 1)
             weights = [(1 - mine) / (count - 1)] * count
             weights[turn] = mine
-            yield shared_point(matrix, weights, reduce)
+            yield joint_point(matrix, weights, reduce)

@@ -7,15 +7,15 @@ from dataclasses import asdict
 from typing import Any
 
 from asc_core.evaluate import PerExampleResult, estimate
-from asc_core.recipes.matrix import ORIGINAL, Application, ApplicationMatrix, Cell
-from asc_core.recipes.price import prices
+from asc_core.recipes.agnosticism_gap import agnosticism_gaps
+from asc_core.recipes.transfer_matrix import ORIGINAL, Application, Cell, TransferMatrix
 from asc_core.study import Study
 from asc_core.values import Estimate
 
 REPORTS = "application-matrices"
 
 
-def cells_in_study(matrix: ApplicationMatrix, study: Study) -> Iterator[Cell]:
+def cells_in_study(matrix: TransferMatrix, study: Study) -> Iterator[Cell]:
     """The matrix's cells; those that the study has are read, the others are kept as they are measured."""
     split = matrix.settings.split
     known: dict[str, PerExampleResult] = dict(matrix.known)
@@ -56,7 +56,7 @@ def cells_in_study(matrix: ApplicationMatrix, study: Study) -> Iterator[Cell]:
         yield cell
 
 
-def report(matrix: ApplicationMatrix, cells: Sequence[Cell]) -> dict[str, Any]:
+def report(matrix: TransferMatrix, cells: Sequence[Cell]) -> dict[str, Any]:
     """As JSON: the settings, the names, every cell's estimate, and the prices."""
     return {
         "settings": asdict(matrix.settings),
@@ -65,7 +65,7 @@ def report(matrix: ApplicationMatrix, cells: Sequence[Cell]) -> dict[str, Any]:
         "agnostic": matrix.agnostic,
         "trained": [step.describe() for step in matrix.then],
         "cells": [{"row": c.row, "column": c.column, "estimate": c.estimate.to_json()} for c in cells],
-        "prices": [asdict(price) for price in prices(matrix, cells)],
+        "prices": [asdict(gap) for gap in agnosticism_gaps(matrix, cells)],
     }
 
 

@@ -12,17 +12,17 @@ from asc_core.evaluate import PerExampleResult, estimate, measure
 from asc_core.plan import Cost
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
-from asc_core.recipes.ready import READY, Knobs, ready_recipe
+from asc_core.recipes.presets import PRESETS, PresetOptions, preset_recipe
 from asc_core.recipes.recipe import Recipe
 from asc_core.study import Study
 from asc_core.tasks.base import Task
 from asc_core.values import Estimate
 
-ENTRANTS = tuple(name for name, ready in READY.items() if ready.starts == "fine-tuned")
+COMPARABLE = tuple(name for name, preset in PRESETS.items() if preset.base_checkpoint == "fine-tuned")
 
 
 @dataclass(frozen=True)
-class Entry:
+class ComparedPreset:
     """What a recipe made of the model. estimate: paired with it. kept: share of the layers' parameters."""
 
     name: str
@@ -32,17 +32,17 @@ class Entry:
     estimate: Estimate
 
 
-def contest(
+def compare_presets(
     encoder: Encoder,
     task: Task,
     original: PerExampleResult,
-    knobs: Knobs = Knobs(),
-    names: Sequence[str] = ENTRANTS,
+    options: PresetOptions = PresetOptions(),
+    names: Sequence[str] = COMPARABLE,
     *,
     study: Study | None = None,
     folder: str | Path | None = None,
     progress: Progress | None = None,
-) -> Iterator[Entry]:
+) -> Iterator[ComparedPreset]:
     """Apply and measure each, on the original's split; yielded as they are measured.
 
     original: what the whole model did there. study: where each is kept, under its recipe's key. folder: where training
@@ -51,9 +51,9 @@ def contest(
     """
     dense = task_cost_model(encoder, task).dense
     for name in names:
-        if name not in ENTRANTS:
-            raise UserError(f"{name} is no recipe for a fine-tuned model; there are: {', '.join(ENTRANTS)}.")
-        recipe = ready_recipe(name, knobs, task=task.name)
+        if name not in COMPARABLE:
+            raise UserError(f"{name} is no recipe for a fine-tuned model; there are: {', '.join(COMPARABLE)}.")
+        recipe = preset_recipe(name, options, task=task.name)
         smaller = recipe.apply(encoder, task, progress, folder)
         reference = None if task.labelled else original
         measured = measure(smaller, task, original.split, reference=reference, progress=progress)
@@ -69,12 +69,13 @@ def contest(
                 statistics=measured.statistics,
                 numbers=measured.numbers,
                 cost=asdict(cost),
-                name=label(name, knobs),
+                recipe=recipe,
+                name=label(name, options),
             )
-        yield Entry(name, recipe, cost, cost.encoder_parameters / dense.encoder_parameters, found)
+        yield ComparedPreset(name, recipe, cost, cost.encoder_parameters / dense.encoder_parameters, found)
 
 
-def label(name: str, knobs: Knobs) -> str:
+def label(name: str, options: PresetOptions) -> str:
     """What a measurement of a ready-made recipe is called."""
-    training = f", {knobs.steps} steps" if knobs.steps else ""
-    return f"{name} {knobs.keep:.2f}{training}"
+    training = f", {options.steps} steps" if options.steps else ""
+    return f"{name} {options.keep:.2f}{training}"

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from asc_core.evaluate.intervals import ALPHA, ends
-from asc_core.recipes.matrix import ApplicationMatrix, Cell
+from asc_core.recipes.transfer_matrix import Cell, TransferMatrix
 from asc_core.tasks.base import Metric
 
 REPLICATES = 2000
 
 
 @dataclass(frozen=True)
-class Price:
+class AgnosticismGap:
     """How many points an application loses on average by a cut that does not know it. row: the agnostic cut.
 
     value, interval: mean over applications of (own cut's metric - the row's), 95 %, paired bootstrap over examples.
@@ -26,7 +26,7 @@ class Price:
     interval: tuple[float, float]
 
 
-def prices(matrix: ApplicationMatrix, cells: Sequence[Cell], seed: int = 0) -> list[Price]:
+def agnosticism_gaps(matrix: TransferMatrix, cells: Sequence[Cell], seed: int = 0) -> list[AgnosticismGap]:
     """Of each agnostic row that all columns have, the cheapest first; that one is *the* price of agnosticism.
 
     (The best of several rows is chosen with the same examples, which makes the price look lower rather than higher.)
@@ -38,8 +38,8 @@ def prices(matrix: ApplicationMatrix, cells: Sequence[Cell], seed: int = 0) -> l
         pairs = [(found.get((c.name, c.name)), found.get((row, c.name)), c.task.metric) for c in columns]
         whole = [(own, other, metric) for own, other, metric in pairs if own is not None and other is not None]
         if len(whole) == len(columns):
-            made.append(Price(row, *mean_difference(whole, seed)))
-    return sorted(made, key=lambda price: price.value)
+            made.append(AgnosticismGap(row, *mean_difference(whole, seed)))
+    return sorted(made, key=lambda gap: gap.value)
 
 
 def mean_difference(

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from asc_core.atomic_folder import check_free
-from asc_core.compress.prune import Prune
-from asc_core.compress.repaired import Repaired
-from asc_core.compress.repairs import cut_and_repair
 from asc_core.encoder import Encoder
 from asc_core.evaluate import evaluate
 from asc_core.export import Card, ExportReport, check_possible, export
+from asc_core.export.package import RECIPE_FILE
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
 from asc_core.recipes.recipe import Recipe
@@ -21,7 +19,7 @@ from asc_core.tasks.texts import readable
 TEXTS_TO_COMPARE = 64
 
 
-def deliver(
+def export_with_card(
     smaller: Encoder,
     original: Encoder,
     out: str | Path,
@@ -47,8 +45,7 @@ def deliver(
     source = original.source if original.source.startswith("demo:") else original.name
     command = None
     if recipe is not None:
-        options = _options(recipe, task) + _way_out(format, packing)
-        command = f"asc compress {source} {options} -o {Path(out).name}"
+        command = command_for(recipe, source, task, Path(out).name, format=format, packing=packing)
     if task is None:
         card, texts = Card(steps=steps, command=command), None
     else:
@@ -74,7 +71,7 @@ def deliver(
         smaller,
         out,
         format,
-        plan=recipe.plan if recipe is not None else None,
+        plan=recipe.cut if recipe is not None else None,
         recipe=recipe,
         card=card,
         original=original,
@@ -85,21 +82,25 @@ def deliver(
     )
 
 
-def _way_out(format: str, packing: str | None) -> str:
-    """The options for what is not the default."""
-    return (f" --format {format}" if format != "compact" else "") + (f" --packing {packing}" if packing else "")
+def command_for(
+    recipe: Recipe,
+    source: str,
+    task: Task | str | None,
+    out: str,
+    *,
+    format: str = "compact",
+    packing: str | None = None,
+    folder: str = "",
+) -> str:
+    """The line that makes the same directory again, beside the `recipe.json` in it.
 
-
-def _options(recipe: Recipe, applied_to: Task | None) -> str:
-    """Those of `asc compress` that make the same again, with the plan alone where they can say what was done to it."""
-    task = f" --task {recipe.task or 'TASK' if applied_to is None else applied_to.source}"
-    if applied_to is not None and len(applied_to.splits) == 1:
-        task += f" --split {applied_to.splits[0]}"
-    plan, step = recipe.plan, recipe.steps[0] if recipe.steps else None
-    if plan is None or not isinstance(step, Prune):
-        return f"--recipe recipe.json{task}"
-    seed = step.seed if isinstance(step, Repaired) else 0
-    if step.identity() != cut_and_repair(plan, step.repair, seed=seed).identity():  # type: ignore[arg-type]
-        return f"--recipe recipe.json{task}"
-    repaired = f"{task} --repair {step.repair}" if step.repair else ""
-    return "--plan plan.json" + repaired + (f" --seed {seed}" if seed else "") + " --transfer" * step.transfer
+    source: of the original. task: what it was applied to. folder: where recipe.json lies, "" = here.
+    """
+    if task is None or isinstance(task, str):
+        named = f" --task {task or recipe.task}" if task or recipe.task else ""
+        named = named or (" --task TASK" if recipe.needs_task else "")
+    else:
+        named = f" --task {task.source}" + (f" --split {task.splits[0]}" if len(task.splits) == 1 else "")
+    stored = (f" --format {format}" if format != "compact" else "") + (f" --packing {packing}" if packing else "")
+    recipe_file = str(Path(folder) / RECIPE_FILE)
+    return f"asc compress {source} --recipe {recipe_file}{named}{stored} -o {out}"

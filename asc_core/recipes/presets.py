@@ -1,4 +1,4 @@
-"""Recipes that are ready to use: ASC as published, what it is compared with, and ours.
+"""Recipes that are preset to use: ASC as published, what it is compared with, and ours.
 
 Those with a threshold or a share suit any encoder; each is made of ordinary steps, to be saved, changed and applied.
 """
@@ -17,7 +17,7 @@ from asc_core.train.steps import Distil, Finetune
 
 
 @dataclass(frozen=True)
-class Knobs:
+class PresetOptions:
     """keep, budget: what stays, where a recipe goes by size. threshold: where it goes by similarity.
 
     steps: of each training after a cut, 0 = none. epochs: of a whole fine-tuning. lr: of all training, None = default.
@@ -32,99 +32,101 @@ class Knobs:
     lr: float | None = None
     seed: int = 0
 
-    def cut(self, method: str, repair: str | None = None) -> CutToBudget:
-        return CutToBudget(method=method, keep=self.keep, budget=self.budget, repair=repair, seed=self.seed)  # type: ignore[arg-type]
+    def to_budget(self, method: str, repair: str | None = None) -> CutToBudget:
+        return CutToBudget(method=method, keep=self.keep, budget=self.budget, repair=repair, seed=self.seed)
 
-    def recover(self) -> tuple[Step, ...]:
+    def finetuning_after(self) -> tuple[Step, ...]:
         if not self.steps:
             return ()
         return (Finetune(epochs=self.steps, steps=self.steps, lr=self.lr, seed=self.seed, patience=None),)
 
-    def learn(self) -> tuple[Step, ...]:
+    def distillation(self) -> tuple[Step, ...]:
         return (Distil(steps=self.steps, lr=self.lr, seed=self.seed, patience=None),) if self.steps else ()
 
-    def whole(self) -> Finetune:
+    def finetuning(self) -> Finetune:
         return Finetune(epochs=self.epochs, lr=self.lr, seed=self.seed)
 
-    def similar(self) -> CutBySimilarity:
+    def by_similarity(self) -> CutBySimilarity:
         return CutBySimilarity(threshold=self.threshold, variant=self.variant, seed=self.seed)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
-class Ready:
-    """starts: "pre-trained" or "fine-tuned", the encoder that it is for. source: the paper."""
+class Preset:
+    """base_checkpoint: "pre-trained" or "fine-tuned", the encoder that it is for. source: the paper."""
 
     name: str
     description: str
-    starts: str
+    base_checkpoint: str
     source: str
-    steps: Callable[[Knobs], tuple[Step, ...]]
+    steps: Callable[[PresetOptions], tuple[Step, ...]]
 
 
 _ASC = "Application Specific Compression, arXiv 2409.05368"
 
-READY: dict[str, Ready] = {
-    ready.name: ready
-    for ready in (
-        Ready(
+PRESETS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset(
             "asc",
             "Fine-tune, remove layers that are as similar as the threshold says, fine-tune again.",
             "pre-trained",
             _ASC,
-            lambda k: (k.whole(), k.similar(), k.whole()),
+            lambda options: (options.finetuning(), options.by_similarity(), options.finetuning()),
         ),
-        Ready(
+        Preset(
             "asc-to-size",
             "Layers by ASC's rule, at the threshold that meets the size, then fine-tuned again.",
             "fine-tuned",
             _ASC,
-            lambda k: (k.cut("asc-b"), *k.recover()),
+            lambda options: (options.to_budget("asc-b"), *options.finetuning_after()),
         ),
-        Ready(
+        Preset(
             "asc-plus",
             "Heads and neurons by scores that foresee the refit, refit, a short distillation.",
             "fine-tuned",
             "this project: `obs` scores, sequential refit, distillation",
-            lambda k: (k.cut("obs", "sequential"), *k.learn()),
+            lambda options: (options.to_budget("obs", "sequential"), *options.distillation()),
         ),
-        Ready(
+        Preset(
             "sajjad",
             "Drop the top layers of the pre-trained encoder, then fine-tune once.",
             "pre-trained",
             "Sajjad et al. 2023, arXiv 2004.03844",
-            lambda k: (k.cut("top-layers"), k.whole()),
+            lambda options: (options.to_budget("top-layers"), options.finetuning()),
         ),
-        Ready(
+        Preset(
             "top-layers",
             "Drop the top layers of the fine-tuned model, then fine-tune again.",
             "fine-tuned",
             "Sajjad et al. 2023, arXiv 2004.03844, in the other order",
-            lambda k: (k.cut("top-layers"), *k.recover()),
+            lambda options: (options.to_budget("top-layers"), *options.finetuning_after()),
         ),
-        Ready(
+        Preset(
             "greedy",
             "The layer that is missed least, again and again, then fine-tuned.",
             "fine-tuned",
             "Greedy-layer pruning, Peer et al. 2022, arXiv 2105.14839, trained at the end instead of at each step",
-            lambda k: (k.cut("greedy-layers"), *k.recover()),
+            lambda options: (options.to_budget("greedy-layers"), *options.finetuning_after()),
         ),
-        Ready(
+        Preset(
             "random",
             "Layers drawn by the seed, then fine-tuned.",
             "fine-tuned",
             f"{_ASC}, its baseline",
-            lambda k: (k.cut("random-layers"), *k.recover()),
+            lambda options: (options.to_budget("random-layers"), *options.finetuning_after()),
         ),
     )
 }
 
 
-def ready_recipe(name: str, knobs: Knobs = Knobs(), original: str | None = None, task: str | None = None) -> Recipe:
+def preset_recipe(
+    name: str, options: PresetOptions = PresetOptions(), original: str | None = None, task: str | None = None
+) -> Recipe:
     """Raises: UserError for an unknown name, or a number that makes no sense."""
-    if name not in READY:
-        raise UserError(f"There is no recipe {name!r}; there are: {', '.join(READY)}.")
+    if name not in PRESETS:
+        raise UserError(f"There is no recipe {name!r}; there are: {', '.join(PRESETS)}.")
     try:
-        return Recipe(READY[name].steps(knobs), original, task)
+        return Recipe(PRESETS[name].steps(options), original, task)
     except ValueError as error:  # pydantic's: it names the field
         first: list[Any] = getattr(error, "errors", list)()
         if not first:
