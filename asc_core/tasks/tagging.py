@@ -189,7 +189,7 @@ class Tagging(WordTask):
         ids, firsts, truncated, how = self._word_features(examples, reader, match)
         targets = None if match is None else self._tag_targets(examples, firsts, match)
         named, scheme = self._tag_names(examples, reader.labels, match)
-        extra = {"firsts": firsts, "output_names": [reader.labels] * len(ids), **named}
+        extra: dict[str, list[Any]] = {"firsts": firsts, "output_names": [reader.labels] * len(ids), **named}
         notes = [note for note in (match.note if match is not None else "", scheme, how) if note]
         return Features(ids, None, np.arange(len(ids)), targets, truncated, extra, (*examples.notes, *notes))
 
