@@ -110,13 +110,15 @@ def trains(recipe: Recipe) -> bool:
 
 
 def train_button(session: Session, measurements: Measurements, recipe: Recipe, job: Job | None) -> None:
+    def begin() -> None:
+        start_measuring(session, measurements, recipe)
+
     st.button(
         "Train and measure" if job is None else "Continue training",
         key="tune-train",
         type="primary",
         icon=":material/model_training:",
-        on_click=start_measuring,
-        args=(session, measurements, recipe),
+        on_click=begin,
         help="Takes minutes. Changing anything stops it; what was trained is kept and continued.",
     )
 

@@ -84,7 +84,8 @@ class CutSettings:
     def label(self) -> str:
         """A few characters for the history."""
         repaired = "" if self.repair == "none" else f" · {self.repair}"
-        return f"{self._cut}{repaired}{''.join(f' + {step.kind}' for step in self.then)}"
+        kinds = [step.kind for step in self.then] if len(self.then) < 3 else [f"{len(self.then)} steps"]
+        return f"{self._cut}{repaired}{''.join(f' + {kind}' for kind in kinds)}"
 
     @property
     def name(self) -> str:

@@ -35,6 +35,16 @@ def checked(then: Sequence[Step]) -> tuple[Step, ...]:
     return tuple(then)
 
 
+def added(then: Sequence[Step], step: Step) -> tuple[Step, ...]:
+    """The steps with one more: at the end, or as far behind as it makes sense. Raises: UserError as `checked` does."""
+    for place in range(len(then), -1, -1):
+        try:
+            return checked([*then[:place], step, *then[place:]])
+        except UserError:
+            continue
+    return checked([*then, step])
+
+
 def moved(then: Sequence[Step], number: int, to: int) -> tuple[Step, ...]:
     """The steps with one of them at another place. Raises: UserError as `checked` does."""
     others = [*then[:number], *then[number + 1 :]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -63,7 +64,9 @@ def _parameter(name: str, field: FieldInfo, own: bool) -> Parameter | None:
     alternatives = get_args(field.annotation) if get_origin(field.annotation) in UNIONS else (field.annotation,)
     optional = NoneType in alternatives
     of, *others = (one for one in alternatives if one is not NoneType)
-    choices = get_args(of) if get_origin(of) is Literal else ()
+    extra = field.json_schema_extra
+    listed = extra.get("enum", ()) if isinstance(extra, Mapping) else ()
+    choices = get_args(of) if get_origin(of) is Literal else tuple(listed)  # type: ignore[arg-type]
     kind = None if others else "choice" if choices else KINDS.get(of)
     if kind is None:
         return None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from asc_core.compress.pack import Pack
 from asc_core.errors import UserError
 from asc_core.export import FORMATS
 from asc_core.export.package import RECIPE_FILE
@@ -107,12 +108,15 @@ def form(session: Session, candidates: list[Candidate]) -> None:
     chosen = candidates[titles.index(title)]
     summary(session, chosen)
     format = st.radio("Format", list(FORMATS), format_func=titled, key="export-format")
+    packings = FORMATS[format].packings
+    asked = next((step.packing for step in chosen.recipe.steps[::-1] if isinstance(step, Pack)), packings[0])
+    usual = asked if asked in packings else packings[0]
     packing = st.segmented_control(
         "Weights stored as",
-        FORMATS[format].packings,
-        default=FORMATS[format].packings[0],
+        packings,
+        default=usual,
         required=True,
-        key=f"export-packing-{format}",
+        key=f"export-packing-{format}" + (f"-{usual}" if usual != packings[0] else ""),
         help="float16 halves the file; loaded with dtype=torch.float32 it computes as before, up to rounding.",
     )
     pinned = title if title in session.study.pins else chosen.recipe.key[:6]

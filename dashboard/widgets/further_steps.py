@@ -16,14 +16,14 @@ from pydantic import ValidationError
 from asc_core.compress.step import Step
 from asc_core.errors import UserError
 from dashboard.state.cut_settings import CutSettings
-from dashboard.state.further_steps import MOST_STEPS, checked, moved, offered
+from dashboard.state.further_steps import MOST_STEPS, added, checked, moved, offered
 from dashboard.state.session import Session
 from dashboard.state.step_parameters import Parameter, initial, parameters, words
 from dashboard.text.markup import escape
 
 REFUSED = "tune-steps-refused"
 MOST_ON_A_SLIDER = 1000
-WIDTH_OF_OFFERS = 320
+WIDTH_OF_OFFERS = 470
 
 
 def further_steps(session: Session, settings: CutSettings) -> None:
@@ -52,22 +52,23 @@ def _offers(session: Session, settings: CutSettings) -> None:
         return
     st.html("<div class='asc-small asc-quiet'>Done after the cut and its repair, in this order.</div>")
     for kind, step in offered().items():
-        st.button(
+        name, said = st.columns([3, 7], vertical_alignment="center")
+        name.button(
             words(kind),
             key=f"tune-step-new-{kind}.{session.widget_version}",
             on_click=_change,
-            args=(session, lambda then, step=step: checked([*then, step(**initial(step))])),
+            args=(session, partial(added, step=step(**initial(step)))),
             width="stretch",
         )
-        slow = " Trains: begun with a button." if step.trains else ""
-        st.html(f"<div class='asc-small asc-quiet'>{escape(about(step))}{slow}</div>")
+        slow = " Trains, so it is begun with a button." if step.trains else ""
+        said.html(f"<div class='asc-small asc-quiet'>{escape(about(step))}{slow}</div>")
 
 
 def _line(session: Session, settings: CutSettings, number: int, step: Step) -> None:
     version, last = session.widget_version, len(settings.then) - 1
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key=f"tune-step-line-{number}"):
         said = step.describe()
-        with st.popover(said[:1].upper() + said[1:], key=f"tune-step-{number}.{version}", width="stretch"):
+        with st.popover(f"{number + 2} · {said}", key=f"tune-step-{number}.{version}", width="stretch"):
             st.html(f"<b>{words(step.kind)}</b><div class='asc-small asc-quiet'>{escape(about(type(step)))}</div>")
             _form(session, number, step)
             with st.container(horizontal=True, gap="small"):
@@ -117,25 +118,34 @@ def _input(session: Session, number: int, parameter: Parameter, value: Any) -> N
         if session.widget_version == version:
             _change(session, partial(_with, number=number, name=parameter.name, value=st.session_state[key]), True)
 
+    # A popover draws its widgets only when it is opened, and then by their defaults: what they begin with must be one.
+    begun = st.session_state.setdefault(f"{key}.begun", value)
     shared: dict[str, Any] = {"key": key, "on_change": changed, "help": parameter.about or None}
-    st.session_state.setdefault(key, value)
-    low, high, whole = parameter.low, parameter.high, parameter.kind == "whole"
     if parameter.kind == "switch":
-        st.toggle(parameter.title, **shared)
+        st.toggle(parameter.title, begun, **shared)
     elif parameter.kind == "choice":
         options = [*([None] if parameter.optional else []), *parameter.choices]
-        st.selectbox(parameter.title, options, format_func=lambda one: "none" if one is None else f"{one}", **shared)
+        st.selectbox(parameter.title, options, options.index(begun), _choice, **shared)
     elif parameter.kind == "text":
-        st.text_input(parameter.title, **shared)
-    elif low is not None and high is not None and not parameter.optional and high - low <= MOST_ON_A_SLIDER:
-        ends = (int(low), int(high)) if whole else (low, high)
-        st.slider(parameter.title, *ends, step=1 if whole else 0.01, **shared)
+        st.text_input(parameter.title, begun, **shared)
     else:
-        bounds = {"min_value": None if low is None else int(low), "step": 1} if whole else {"format": "%g"}
-        placeholder = "open" if parameter.optional else None
-        st.number_input(
-            parameter.title, value=None if parameter.optional else "min", placeholder=placeholder, **bounds, **shared
-        )  # type: ignore[call-overload]
+        _number(parameter, begun, shared)
+
+
+def _choice(one: Any) -> str:
+    return "not set" if one is None else f"{one}"
+
+
+def _number(parameter: Parameter, begun: Any, shared: dict[str, Any]) -> None:
+    low, high, whole = parameter.low, parameter.high, parameter.kind == "whole"
+    if low is not None and high is not None and not parameter.optional and high - low <= MOST_ON_A_SLIDER:
+        ends = (int(low), int(high)) if whole else (low, high)
+        st.slider(parameter.title, *ends, begun, 1 if whole else 0.01, **shared)
+    elif whole:
+        least = None if low is None else int(low)
+        st.number_input(parameter.title, least, value=begun, step=1, placeholder="not set", **shared)
+    else:
+        st.number_input(parameter.title, value=begun, format="%g", placeholder="not set", **shared)
 
 
 def _with(then: Sequence[Step], number: int, name: str, value: Any) -> tuple[Step, ...]:

@@ -10,7 +10,7 @@ from asc_core.errors import UserError
 from asc_core.train.steps import Distil, Finetune
 from asc_core.values import Plan
 from dashboard.state.cut_settings import CutSettings, recipe_of
-from dashboard.state.further_steps import LONGEST_LINK, MOST_STEPS, checked, from_link, moved, to_link
+from dashboard.state.further_steps import LONGEST_LINK, MOST_STEPS, added, checked, from_link, moved, to_link
 from tests.dashboard.steps import Early, Halve
 from tests.dashboard.synthetic import SHAPE
 
@@ -59,6 +59,13 @@ def test_an_order_that_makes_no_sense_is_refused_wherever_it_comes_from() -> Non
             refused()
         assert str(caught.value) == REFUSED
     assert moved((Early(), Distil()), 1, 0) == (Distil(), Early())
+
+
+def test_a_new_step_comes_last_or_before_what_it_cannot_follow() -> None:
+    assert added((Halve(),), Distil()) == (Halve(), Distil())
+    assert added((Distil(), Halve(), Finetune()), Early()) == (Distil(), Early(), Halve(), Finetune())
+    with pytest.raises(UserError, match="At most"):
+        added((Halve(),) * MOST_STEPS, Halve())
 
 
 def test_settings_keep_their_steps_and_give_the_recipe() -> None:
