@@ -103,11 +103,17 @@ class TableTask(Task):
         )
         return Examples(rows, split, numbers, (*table.notes, *counted, *odd))
 
-    def _train_keys(self, split: str) -> set[tuple[str, ...]] | None:
+    def _train_keys(self, split: str) -> set[int] | None:
         """Of the texts in train; None where this is train or cut from it, or where train was not read yet."""
         table, texts = self._splits.read_train(), self.setup.texts
         if table is None or not self._splits.is_given(split) or split == "train" or not {*texts} <= {*table.columns}:
             return None
+        return self._keys_of_train
+
+    @cached_property
+    def _keys_of_train(self) -> set[int]:
+        table, texts = self._splits.read_train(), self.setup.texts
+        assert table is not None
         columns = [table.column(column) for column in texts]
         return {text_key(dict(zip(texts, cells, strict=True)), texts) for cells in zip(*columns, strict=True)}
 

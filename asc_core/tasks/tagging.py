@@ -21,7 +21,6 @@ from asc_core.tasks.doubts import doubts_of_classes
 from asc_core.tasks.labels import LabelSet, Match
 from asc_core.tasks.metrics import Measure
 from asc_core.tasks.table_task import (
-    TableTask,
     bad_row,
     check_label,
     check_words,
@@ -29,17 +28,16 @@ from asc_core.tasks.table_task import (
     output_of,
 )
 from asc_core.tasks.tag_schemes import scheme_of
-from asc_core.tasks.word_spacing import words_apart
+from asc_core.tasks.word_spacing import WordTagger, words_apart
 
 IGNORED = -100
 ENTITY_METRICS = ("entity-f1", "slot-f1")
 
 
-class WordTask(TableTask):
+class WordTask(WordTagger):
     """What tagging and intent-slots share: words in, one tag a word out."""
 
     tag_column: str | None
-    tag_output: str
 
     @cached_property
     def _tags(self) -> LabelSet:
@@ -191,7 +189,7 @@ class Tagging(WordTask):
         ids, firsts, truncated, how = self._word_features(examples, reader, match)
         targets = None if match is None else self._tag_targets(examples, firsts, match)
         named, scheme = self._tag_names(examples, reader.labels, match)
-        extra = {"firsts": firsts, "output_names": [reader.labels] * len(ids), **named}
+        extra: dict[str, list[Any]] = {"firsts": firsts, "output_names": [reader.labels] * len(ids), **named}
         notes = [note for note in (match.note if match is not None else "", scheme, how) if note]
         return Features(ids, None, np.arange(len(ids)), targets, truncated, extra, (*examples.notes, *notes))
 

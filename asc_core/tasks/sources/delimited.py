@@ -90,11 +90,10 @@ def _records(
 ) -> Iterator[_Record]:
     """The rows that are not empty. spaces: those behind a separator are no part of a field. first: number of line 0."""
     csv.field_size_limit(1 << 30)
-    quoting = csv.QUOTE_MINIMAL if options.quoting else csv.QUOTE_NONE
     reader = csv.reader(
         io.StringIO("\n".join(lines), newline=""),
         delimiter=separator,
-        quoting=quoting,
+        quoting=csv.QUOTE_MINIMAL if options.quoting else csv.QUOTE_NONE,
         skipinitialspace=spaces,
         strict=strict,
     )
