@@ -33,7 +33,8 @@ The demo's five applications differ more than these three. Points lost to each m
 
 {_lost(result["demo_matrices"][0])}
 
-{_gap_sentence(result["demo_matrices"][0])} Cut for intents or for sentiment, the encoder is lost for questions on a text
+{_gap_sentence(result["demo_matrices"][0])} Cut for intents or for sentiment, the encoder is lost for questions on a
+text
 and for pairs.
 
 `asc matrix` makes such a table of your applications, `python -m benchmarks.asc --matrix` and `--demo` these."""

@@ -22,7 +22,8 @@ def section() -> str:
     return f"""## What a cut costs
 
 Points of the test metric lost without any training (negative: gained), with the paired 95 % interval. Four checkpoints
-of MiniLM-L6 (originals: {_originals()}), 1,024 calibration examples, every method within the same FLOPs. Ours is `obs` with `--repair sequential`,
+of MiniLM-L6 (originals: {_originals()}), 1,024 calibration examples, every method within the same FLOPs. Ours is
+`obs` with `--repair sequential`,
 means of {_seeds(cells)} calibration seeds. K-prune and Kwon come with their own search and repair, one seed. The last
 column is the best published score without any repair; layers by similarity, layers by position and random parts are
 among them (on SQuAD below 40 % only four scores were run).
@@ -35,7 +36,8 @@ At other budgets:
 
 {_second(cells)}
 
-{_unseen()} How tokens are weighted in the repair was chosen on validation splits (`python -m benchmarks.token_weights`).
+{_unseen()} How tokens are weighted in the repair was chosen on validation splits (`python -m
+benchmarks.token_weights`).
 `python -m benchmarks.quality` makes these tables. Every method, with the number of its seeds, is in
 [quality.json](../benchmarks/results/quality.json)."""
 

@@ -14,14 +14,16 @@ def section() -> str:
     return f"""## Which score to believe
 
 Area: the loss above the original's while parts go in a method's order, on held-out validation examples, relative to
-random orders (1 = no better than chance, 0 = free); mean and worst of {len(result["applications"])} applications (the five of the demo and
+random orders (1 = no better than chance, 0 = free); mean and worst of {len(result["applications"])} applications (the
+five of the demo and
 four more checkpoints). rho: Spearman correlation with exact ablation on training examples, mean. Best: in how many
 applications the method has the lowest area, or one that cannot be told from it.
 
 {tables}
 
 Exact ablation knows of single parts only, so its order can be worse than others'. Without a repair, `michel` is the
-default where there are labels; with a repair, `obs`. `asc faithfulness` measures the same on your application. Intervals,
+default where there are labels; with a repair, `obs`. `asc faithfulness` measures the same on your application.
+Intervals,
 ceilings of the correlations and every application are in [trust.md](../benchmarks/results/trust.md)
 (`python -m benchmarks.trust`)."""
 

@@ -46,9 +46,12 @@ def _kept(result: dict[str, Any], name: str) -> str:
 
 def _repairs() -> str:
     result = committed("quality")
-    return f"""From a changed budget to the repaired model it takes {result["seconds_one_shot"]:.1f} s with the one-shot refit and
-{result["seconds_sequential"]:.1f} s with the sequential one, for the demo's `nli` on 2 cores; longer texts take longer. The
-repaired model needs {result["latency_ratio_batch32"]:.2f} of the original's time at batch 32 and {result["latency_ratio_batch1"]:.2f} at
+    return f"""From a changed budget to the repaired model it takes {result["seconds_one_shot"]:.1f} s with the
+one-shot refit and
+{result["seconds_sequential"]:.1f} s with the sequential one, for the demo's `nli` on 2 cores; longer texts take
+longer. The
+repaired model needs {result["latency_ratio_batch32"]:.2f} of the original's time at batch 32 and
+{result["latency_ratio_batch1"]:.2f} at
 batch 1 ([quality.json](../benchmarks/results/quality.json))."""
 
 
@@ -71,7 +74,8 @@ def _answers() -> str:
     rows = [[title, _number(result[key], unit), _range(spread.get(key), unit)] for key, (title, unit) in titles.items()]
     return f"""## How long an answer takes
 
-The demo's `nli` with half the FLOPs by `fisher`, 1,000 validation examples, 2 cores; {100 * result["changed_answers"]:.1f} % of the
+The demo's `nli` with half the FLOPs by `fisher`, 1,000 validation examples, 2 cores;
+{100 * result["changed_answers"]:.1f} % of the
 answers change. Medians of turns within one run.
 
 {table(["", "median", "range"], rows)}

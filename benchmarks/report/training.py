@@ -22,7 +22,8 @@ def section() -> str:
     rows = result["sizes"]
     return f"""## Training after the cut
 
-Points of the test metric lost to the fine-tuned original ({_originals(rows)}; negative: gained), with 50 and 30 % of the
+Points of the test metric lost to the fine-tuned original ({_originals(rows)}; negative: gained), with 50 and 30 % of
+the
 layers' parameters kept and {result["steps"]} steps of training after the cut, the same for all recipes. Intervals are
 paired over test examples. A star marks means of 3 seeds; the others are one seed.
 
