@@ -36,8 +36,9 @@ format: setup-dev ## rewrite the code as `make check` wants it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: setup ## docs/scores.md, docs/results.md and the README's figures, from the registry and the results
+docs: setup ## the generated parts of docs/ and the README's figures, from the registries and the results
 	$(BIN)/python -m asc_core.scores.describe docs/scores.md
+	$(BIN)/python -m asc_core.recipes.describe docs/recipes.md
 	$(BIN)/python -m benchmarks.report
 
 bench: setup ## every benchmark, one after the other; each prints ratios measured side by side

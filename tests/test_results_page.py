@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from asc_core.errors import UserError
+from asc_core.marked_page import END
 from benchmarks.report.markdown import interval, listed, points, table, wrapped
-from benchmarks.report.pages import BEGIN, END, ROOT, pages, with_figures
+from benchmarks.report.pages import BEGIN, ROOT, pages, with_figures
 
 
 @pytest.mark.parametrize("path", [ROOT / "docs/results.md", ROOT / "README.md"], ids=lambda path: path.name)
@@ -24,7 +26,7 @@ def test_a_figure_that_was_edited_by_hand_is_put_right() -> None:
 
 
 def test_a_readme_without_a_place_for_figures_is_refused() -> None:
-    with pytest.raises(ValueError, match="no place"):
+    with pytest.raises(UserError, match="no place"):
         with_figures(f"# Title\n{END}\n{BEGIN[:-1]}")
 
 

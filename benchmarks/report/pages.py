@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from asc_core.marked_page import rewritten
 from benchmarks.machine import committed
 from benchmarks.quality import OURS
 from benchmarks.report import applications, cuts, faithfulness, speed, training
@@ -11,7 +12,6 @@ from benchmarks.report.markdown import interval, points, table, wrapped
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN = "<!-- figures from benchmarks/results, by `python -m benchmarks.report` -->"
-END = "<!-- end of what is generated -->"
 
 HEAD = """# Results
 
@@ -55,12 +55,8 @@ def what_you_get() -> str:
 
 
 def with_figures(readme: str) -> str:
-    """The README with its table made anew. Raises: ValueError where it has no place for it."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"README.md has no place for the figures: write {BEGIN} and {END} into it")
-    return f"{before}{BEGIN}\n{what_you_get()}\n{END}{after}"
+    """The README with its table made anew. Raises: UserError where it has no place for it."""
+    return rewritten(readme, BEGIN, what_you_get())
 
 
 def pages() -> dict[Path, str]:
