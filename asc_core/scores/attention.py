@@ -49,7 +49,7 @@ class Attention(Collector):
 
 
 def reveal_attention(encoder: Encoder, tell: Callable[[int, torch.Tensor], None]) -> None:
-    """Switch an encoder to eager attention for good; tell(row, (rows, heads, queries, T, T)) is called in every forward pass.
+    """Switch an encoder to eager attention for good; every forward pass calls tell(row, (rows, heads, queries, T, T)).
 
     A head has several queries where they share a key and a value, else one.
 
