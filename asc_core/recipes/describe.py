@@ -15,7 +15,7 @@ BEGIN = "<!-- from the registry, by `python -m asc_core.recipes.describe docs/re
 
 
 def described() -> str:
-    """Markdown: the presets, all kinds of steps, which structures may follow which, and the kinds of earlier versions."""
+    """Markdown: presets, kinds of steps, which structures may follow which, kinds of earlier versions."""
     presets = [
         f"| `{name}` | {one.description} | {one.base_checkpoint} | {one.source} |" for name, one in PRESETS.items()
     ]
