@@ -16,6 +16,7 @@ from asc_core.cli import app
 from asc_core.recipes import Recipe
 from asc_core.recipes import describe as recipes
 from asc_core.recipes.presets import PresetOptions, preset_recipe
+from tests.test_imports import ORDER
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -142,3 +143,39 @@ def test_the_recipe_on_its_page_is_the_ready_made_one() -> None:
     ((_, _, text),) = blocks(ROOT / "docs" / "recipes.md", "json")
     ready_made = preset_recipe("asc-plus", PresetOptions(keep=0.5, steps=200), task="demo:nli")
     assert Recipe.from_json(json.loads(text)) == ready_made
+
+
+def source_map() -> list[tuple[list[str], list[str]]]:
+    """(patterns of sources, tests) of each row of the map in CONTRIBUTING.md."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("| source | test |")[2]
+    rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| `")]
+    return [(re.findall(r"`([^`]+)`", sources), re.findall(r"`([^`]+)`", tests)) for sources, tests in rows]
+
+
+def mirrored(source: Path) -> Path:
+    """The test of a source's name."""
+    top, *folders, name = source.relative_to(ROOT).parts
+    return ROOT.joinpath("tests", *(["dashboard"] if top == "dashboard" else []), *folders, f"test_{name}")
+
+
+def test_every_source_file_has_a_test_of_its_name_or_a_row_in_the_map() -> None:
+    rows = source_map()
+    assert rows
+    mapped = {path for patterns, _ in rows for pattern in patterns for path in ROOT.glob(pattern)}
+    files = [path for top in ("asc_core", "dashboard") for path in (ROOT / top).rglob("*.py")]
+    ordinary = [path for path in files if not path.name.startswith("__")]
+    lost = [path for path in ordinary if path not in mapped and not mirrored(path).exists()]
+    assert not lost, f"say in CONTRIBUTING.md where these are tested: {[str(p.relative_to(ROOT)) for p in lost]}"
+
+
+def test_every_file_of_the_map_exists() -> None:
+    for patterns, tests in source_map():
+        assert all(list(ROOT.glob(pattern)) for pattern in patterns), patterns
+        assert tests
+        assert all((ROOT / test).is_file() for test in tests), tests
+
+
+def test_the_order_of_imports_on_the_page_is_the_one_that_is_checked() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    lines = "\n".join(", ".join(sorted(units)) for units in ORDER)
+    assert f"```\n{lines}\n```" in page
