@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 EXTENDING = ROOT / "docs" / "extending.md"
 VERBS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-BLOCK = re.compile(r"(?:<!-- (tested in|quoted from) (\S+) -->\n)?```(\w+)\n(.*?)```\n", re.DOTALL)
+BLOCK = re.compile(r"(?:<!-- (tested in|quoted from) (\S+) -->\n)?```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def blocks(page: Path, language: str) -> Iterator[tuple[str, str, str]]:
