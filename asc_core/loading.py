@@ -223,6 +223,8 @@ def _load_config(source: str, trust_remote_code: bool) -> Any:
         modeling.architecture_name(config)
     except KeyError as error:
         raise UserError(f"{source}: {error.args[0]}.") from None
+    if not str(config.model_type).startswith(modeling.COMPACT):
+        vars(config).pop("asc", None)  # no class of ours has checked it, and this one builds nothing by it
     return config
 
 

@@ -63,7 +63,7 @@ def evaluate(
     """
     import asc_core
     from asc_core.evaluate import evaluating
-    from asc_core.plan.encoder_cost import task_cost_model
+    from asc_core.plan.encoder_cost import task_cost
     from asc_core.tasks.heads import head_fits
 
     loaded, application = load(encoder, task, seed, device, split=split)
@@ -79,7 +79,7 @@ def evaluate(
         estimate = asc_core.evaluate(loaded, application, split, **options)
     else:
         *_, estimate = evaluating(loaded, application, split, stop_at_half_width=half_width / 100, **options)
-    cost = task_cost_model(loaded, application).dense
+    cost = task_cost(loaded, application)
     low, high = estimate.interval
     say(
         as_json,

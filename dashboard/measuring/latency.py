@@ -65,5 +65,5 @@ def with_known_times(
     encoder = models.cached_encoder(application)
     if encoder is None:
         return None
-    table = known_layer_times(costs.shape, costs.lengths, BATCH, encoder.device, study)
+    table = known_layer_times(encoder, costs.lengths, BATCH, study)
     return costs.with_latency(table) if table is not None else None

@@ -36,6 +36,11 @@ class Dense:
         return reason and f"{reason} Export it in the compact format."
 
     def write(self, encoder: Encoder, folder: Path, packing: Packing) -> Written:
+        if packing.name != "float32" and any(entry["kind"] == "factor" for entry in encoder.structures):
+            raise UserError(
+                f"The dense format multiplies factors out, and {packing.name} rounds the product otherwise than the "
+                "factors: store it in float32, or export it in the compact format."
+            )
         try:
             state, values = _dense_state(encoder)
         except ValueError as error:  # a structure that the original's class cannot do without
