@@ -68,7 +68,10 @@ class Finetune(Training):
 
 
 class Distil(Training):
-    """Learn from the model as it was before the recipe's first cut; for the other fields see `Terms` and `distil`."""
+    """Learn from the model as it was before the recipe's first cut.
+
+    Fields: see `Terms` and `distil`.
+    """
 
     kind: ClassVar[str] = "distil"
     steps: int = Field(default=200, ge=1)
