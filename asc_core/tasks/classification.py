@@ -51,6 +51,7 @@ class TextTask(TableTask):
         columns = [[row[c] for row in examples.rows] for c in self.setup.texts]
         targets, extra, note = self._targets_for(reader, examples) if self.labelled else (None, {}, "")
         ids, types, cut = tokens.tokenise(reader, columns[0], columns[1] if len(columns) > 1 else None, limit)
+        self._require_readable(reader, examples, ids, types)
         return Features(ids, types, np.arange(len(ids)), targets, len(cut), extra, (note,) if note else ())
 
     def batch(self, features: Features, rows: Sequence[int] | np.ndarray, reader: Reader) -> Batch:

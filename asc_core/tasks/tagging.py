@@ -58,7 +58,9 @@ class WordTask(TableTask):
 
     def _word_features(self, examples: Examples, reader: Reader) -> tuple[list[np.ndarray], list[np.ndarray], int]:
         texts = [row[self.setup.texts[0]] for row in examples.rows]
-        return tokens.tokenise_words(reader, texts, self._limit(reader))
+        found = tokens.tokenise_words(reader, texts, self._limit(reader))
+        self._require_readable(reader, examples, found[0])
+        return found
 
     def _tag_targets(self, examples: Examples, firsts: list[np.ndarray], match: Match) -> list[np.ndarray]:
         """The model's output for each token that begins a word, IGNORED for the others."""
