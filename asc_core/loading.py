@@ -154,12 +154,12 @@ def _base_folder(folder: Path, named: str, chosen: bool) -> Path:
         return path
     try:
         return hub_folder(named)
-    except UserError as error:
+    except UserError:
         if chosen:
             raise
         raise UserError(
             f"The adapter in {folder} names as its base {named!r}, which is neither a folder here nor a model that can "
-            f"be fetched now ({str(error).rstrip('.')}): name another with --base."
+            "be fetched now: name another with --base."
         ) from None
 
 

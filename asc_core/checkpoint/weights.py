@@ -148,7 +148,7 @@ def _no_head(model: PreTrainedModel, missing: Sequence[str]) -> str:
 
 
 def _refuse_other_shapes(source: str, mismatched: Iterable[tuple[str, Any, Any]], config: Any) -> None:
-    found = sorted(mismatched)
+    found = sorted(mismatched, key=lambda one: (not one[0].endswith("weight"), one[0]))
     if not found:
         return
     name, stored, wanted = found[0]
