@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -99,12 +100,12 @@ def _narrow_mpnet(attention: Any, heads: Sequence[int], width: int) -> None:
     class NarrowMPNetSelfAttention(MPNetSelfAttention):
         """The relative position bias is shared by all layers and has a plane for each head of the uncut model."""
 
-        def forward(  # type: ignore[no-untyped-def]
-            self, hidden_states, attention_mask=None, position_bias=None, output_attentions=False, **kwargs
-        ):
-            if position_bias is not None:
-                position_bias = position_bias[:, self.kept_heads]
-            return super().forward(hidden_states, attention_mask, position_bias, output_attentions, **kwargs)
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            given = signature(super().forward).bind(*args, **kwargs)  # versions of transformers order them otherwise
+            bias = given.arguments.get("position_bias")
+            if bias is not None:
+                given.arguments["position_bias"] = bias[:, self.kept_heads]
+            return super().forward(*given.args, **given.kwargs)
 
     before = getattr(attention, "kept_heads", None) or range(attention.num_attention_heads)
     attention.kept_heads = [before[head] for head in heads]

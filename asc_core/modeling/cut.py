@@ -180,6 +180,7 @@ def _cut_heads(config: PreTrainedConfig, architecture: Architecture, layer: nn.M
         for name, value in (
             ("num_attention_heads", len(heads)),
             ("n_heads", len(heads)),
+            ("num_heads", len(heads)),
             ("all_head_size", len(heads) * width),
         ):
             if hasattr(attention, name):

@@ -24,7 +24,7 @@ class SentenceSimilarity(TableTask):
     """texts = two columns, label = a number for each pair, on any scale.
 
     A feature holds both texts, one after the other; `batch` puts them in two rows next to each other
-    (`rows_per_feature` 2), and an embedding is made of a row's tokens as the model's folder says, else it is their mean.
+    (`rows_per_feature` 2), and an embedding is made of a row's tokens as the model's folder says, else their mean.
     """
 
     head = "embedding"
