@@ -11,7 +11,7 @@ BIN := .venv/bin
 NOT_FAST := slow or browser or faults or soak
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test check format bench faults soak demo-train clean
+.PHONY: help setup setup-dev run test check format docs bench faults fuzz soak demo-train clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -36,11 +36,19 @@ format: setup-dev ## rewrite the code as `make check` wants it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: setup ## the generated parts of docs/ and the README's figures, from the registries and the results
+	$(BIN)/python -m asc_core.scores.describe docs/scores.md
+	$(BIN)/python -m asc_core.recipes.describe docs/recipes.md
+	$(BIN)/python -m benchmarks.report
+
 bench: setup ## every benchmark, one after the other; each prints ratios measured side by side
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; PYTHONPATH=. $(BIN)/python "$$file" || exit 1; done
 
 faults: setup-dev ## full disks, kills and broken files, where the machine lets us make them
 	$(BIN)/pytest -m faults
+
+fuzz: setup-dev ## 20,000 broken files for every parser (FUZZ=number for others); what raises is kept in tests/fuzz/corpus
+	FUZZ=$${FUZZ:-20000} $(BIN)/pytest -q -n $(JOBS) tests/fuzz
 
 soak: setup-dev ## hours of use in minutes: memory and files must not grow
 	$(BIN)/pytest -m soak

@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 
 from asc_core.plan import by_share
 from asc_core.recipes import Recipe
+from asc_core.scores.compare import Agreement
+from asc_core.scores.faithfulness_report import FaithfulnessReport, MethodFaithfulness, Recommendation, Sample
 from asc_core.values import Estimate, PartValues, Plan, Provenance, Scores
 from tests.plan.builders import layer_times_of, scores_of, shapes
 
 ROOT = Path(__file__).resolve().parents[1]
 # Reports for people. (The page reads the one on trust through a model of its own, which also takes older ones.)
-WRITTEN_ALONE = {"Agreement", "ApplicationReport", "ExportReport", "MethodTrust", "TrustReport"}
+WRITTEN_ALONE = {"Agreement", "ApplicationReport", "ExportReport", "MethodFaithfulness"}
 
 
 def classes() -> Iterator[tuple[str, str, set[str]]]:
@@ -48,6 +50,40 @@ plans = st.builds(
 )
 
 
+def of_kinds(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.dictionaries(st.sampled_from(["heads", "layers"]), values, max_size=2)
+
+
+curves = st.lists(fractions, max_size=3).map(tuple)
+agreements = st.builds(Agreement, numbers, fractions, st.none() | ends, fractions, st.none(), fractions, fractions)
+reports = st.builds(
+    FaithfulnessReport,
+    words,
+    words,
+    st.builds(Sample, words, numbers),
+    st.builds(Sample, words, numbers),
+    of_kinds(fractions),
+    of_kinds(curves),
+    of_kinds(curves),
+    of_kinds(st.tuples(curves, curves)),
+    st.lists(
+        st.builds(
+            MethodFaithfulness,
+            words,
+            words,
+            words,
+            numbers,
+            of_kinds(agreements),
+            of_kinds(curves),
+            of_kinds(st.none() | fractions),
+            of_kinds(st.none() | ends),
+        ),
+        max_size=2,
+    ).map(tuple),
+    of_kinds(st.builds(Recommendation, st.none() | words, st.lists(words, max_size=2).map(tuple))),
+)
+
+
 def named(name: str) -> Any:
     return getattr(importlib.import_module(FOUND[name]), name)
 
@@ -71,18 +107,10 @@ STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     ),
     "Recipe": st.builds(Recipe.of, plans, st.booleans())
     | st.builds(Recipe.repaired, plans, st.sampled_from(["one-shot", "sequential"])),
-    "Move": st.deferred(lambda: st.builds(named("Move"), application=words, method=words, keep=fractions)),
-    "Facts": st.deferred(
-        lambda: st.builds(
-            named("Facts"),
-            words,
-            words,
-            st.dictionaries(words, numbers, max_size=3),
-            words,
-            words,
-            st.lists(words, max_size=3).map(tuple),
-        )
+    "CutSettings": st.deferred(
+        lambda: st.builds(named("CutSettings"), application=words, method=words, keep=fractions)
     ),
+    "FaithfulnessReport": reports,
 }
 
 

@@ -113,6 +113,8 @@ def settings_of(source: str, data: dict[str, Any]) -> Settings:
         modeling.architecture_name(config)
     except KeyError as error:
         raise UserError(f"{source}: {error.args[0]}.") from None
+    if not model_type.startswith(modeling.COMPACT):
+        vars(config).pop("asc", None)  # no class of ours has checked it, and this one builds nothing by it
     packing = "float16" if stored in _HALF else "float32"
     return Settings(config, packing, _quantised(data), _pruned_heads(source, data.get("pruned_heads")))
 

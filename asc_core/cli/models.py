@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from asc_core.cli.verb import (
+    BaseOption,
     DeviceOption,
     DtypeOption,
     EncoderArgument,
@@ -55,6 +56,7 @@ def evaluate(
     ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
+    base: BaseOption = None,
     as_json: JsonOption = False,
 ) -> Any:
     """A model's metric on a task with its interval, and the paired difference to the original.
@@ -63,10 +65,10 @@ def evaluate(
     """
     import asc_core
     from asc_core.evaluate import evaluating
-    from asc_core.plan.encoder_cost import task_cost_model
+    from asc_core.plan.encoder_cost import task_cost
     from asc_core.tasks.heads import head_fits
 
-    loaded, application = load(encoder, task, seed, device, split=split)
+    loaded, application = load(encoder, task, seed, device, split=split, base=base)
     split = split or "validation"
     original = asc_core.load_encoder(against, device=device) if against else None
     if recipe is not None:
@@ -79,7 +81,7 @@ def evaluate(
         estimate = asc_core.evaluate(loaded, application, split, **options)
     else:
         *_, estimate = evaluating(loaded, application, split, stop_at_half_width=half_width / 100, **options)
-    cost = task_cost_model(loaded, application).dense
+    cost = task_cost(loaded, application)
     low, high = estimate.interval
     say(
         as_json,
@@ -92,6 +94,8 @@ def evaluate(
             as_json,
             f"difference to {against}: {100 * estimate.difference:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]",
         )
+    for note in estimate.notes:
+        say(as_json, note)
     if estimate.truncated:
         say(as_json, f"{estimate.truncated} texts were truncated to {application.max_length} tokens")
     say(as_json, f"{cost.parameters:,} parameters, {cost.flops / 1e9:.3f} GFLOPs per text, {cost.bytes / 1e6:.1f} MB")
@@ -113,6 +117,7 @@ def export(
     split: OnlySplitOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
+    base: BaseOption = None,
     as_json: JsonOption = False,
 ) -> Any:
     """Write a model as a folder that others load, reload it in a fresh process, and compare.
@@ -126,7 +131,7 @@ def export(
     if plan is not None and recipe is not None:
         raise UserError("Say either --plan or --recipe.")
     check_free(out, overwrite=overwrite)
-    original = asc_core.load_encoder(encoder, device=device)
+    original = asc_core.load_encoder(encoder, device=device, base=base)
     steps = asc_core.Recipe.of(asc_core.Plan.load(plan), transfer) if plan is not None else None
     if recipe is not None:
         steps = asc_core.Recipe.load(recipe)
@@ -153,7 +158,8 @@ def export(
     say(as_json, checked(report))
     return {
         "path": str(out),
-        "format": format,
+        "format": report.format,
+        "packing": report.packing,
         "bytes": report.bytes,
         "max_difference": report.max_difference,
         "files": list(report.files),

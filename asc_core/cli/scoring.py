@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from asc_core.cli.verb import (
+    BaseOption,
     DeviceOption,
     EncoderArgument,
     JsonOption,
@@ -52,6 +53,7 @@ def score(
     ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
+    base: BaseOption = None,
     as_json: JsonOption = False,
 ) -> Any:
     """How much every head, neuron, sublayer and layer contributes to a task. Killed and repeated, it resumes.
@@ -60,7 +62,7 @@ def score(
     """
     import asc_core
 
-    loaded, application = load(encoder, task, seed, device, split=split)
+    loaded, application = load(encoder, task, seed, device, split=split, base=base)
     found = asc_core.score(
         loaded,
         application,
@@ -76,11 +78,20 @@ def score(
     for name, scores in found.items():
         seen = f"{scores.examples} {scores.split} examples, labels: {scores.labels}" if scores.examples else "no data"
         say(as_json, f"{name}: scored on {seen}")
+    for note in dict.fromkeys(scores.notes for scores in found.values() if scores.notes):
+        say(as_json, note)
     return {
         "study": str(study),
         "task": application.name,
         "scores": [
-            {"method": s.method, "split": s.split, "examples": s.examples, "labels": s.labels, "seed": s.seed}
+            {
+                "method": s.method,
+                "split": s.split,
+                "examples": s.examples,
+                "labels": s.labels,
+                "seed": s.seed,
+                "notes": s.notes,
+            }
             for s in found.values()
         ],
     }
@@ -98,6 +109,7 @@ def faithfulness(
     neuron_groups: Annotated[bool, typer.Option(help="Ablate groups of neurons too (slower).")] = False,
     seed: SeedOption = 0,
     device: DeviceOption = None,
+    base: BaseOption = None,
     as_json: JsonOption = False,
 ) -> Any:
     """How faithful each stored score is, by exact ablation and by the loss curve of its order.
@@ -107,7 +119,7 @@ def faithfulness(
     import asc_core
     from asc_core.scores.faithfulness import faithfulness_in_study
 
-    loaded = asc_core.load_encoder(encoder, device=device)
+    loaded = asc_core.load_encoder(encoder, device=device, base=base)
     application = asc_core.load_task(task, split_seed=seed, split=split if split == curve_split else None)
     kept = asc_core.Study.open(study)
     if not kept.scores(task=application.name, weights=loaded.weights):

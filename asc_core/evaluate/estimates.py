@@ -121,7 +121,14 @@ def estimate(measured: PerExampleResult, metric: Metric, against: PerExampleResu
         difference_interval=difference_ends,
         truncated=measured.truncated,
         valid="single" if measured.before is None else "anytime",
+        notes=(*measured.notes, *_of_original(measured, against)),
     )
+
+
+def _of_original(measured: PerExampleResult, against: PerExampleResult | None) -> tuple[str, ...]:
+    """What is to be said of the original alone."""
+    notes = against.notes if against is not None else ()
+    return tuple(f"The original: {note}" for note in notes if note not in measured.notes)
 
 
 def _check(task: Task, against: Reader | PerExampleResult | None) -> None:

@@ -53,7 +53,7 @@ def layer_times(
         repeats: turns, in each of which every width is timed once on the same texts.
         seconds: after so many there are fewer turns, though 3 at least.
         seed: of texts and order.
-        study: where the table is kept, under encoder shape, device, threads, batch size and mean length.
+        study: where the table is kept, under the encoder's blueprint, device, threads, batch size and mean length.
         again: measure though it is there.
         progress: told how far it is; may cancel.
 
@@ -65,24 +65,21 @@ def layer_times(
         UserError: as the study does.
     """
     lengths = np.asarray(lengths)
-    known = (
-        None if study is None or again else known_layer_times(encoder.shape, lengths, batch_size, encoder.device, study)
-    )
+    known = None if study is None or again else known_layer_times(encoder, lengths, batch_size, study)
     if known is not None:
         return known
     variants = _variants(encoder)
     times = typical(_in_turns(variants, lengths, batch_size, repeats, seconds, seed, progress or Progress()))
     table = table_of(encoder.shape, times, batch_size, float(lengths.mean()), device_name(encoder.device))
     if study is not None:
-        study.set(_key(encoder.shape, lengths, batch_size, encoder.device), table.to_json())
+        study.set(_key(encoder, lengths, batch_size), table.to_json())
     return table
 
 
-def known_layer_times(
-    shape: Shape, lengths: np.ndarray, batch_size: int, device: torch.device, study: Study
-) -> LatencyTable | None:
-    """What `layer_times` has kept of this shape under these conditions; None where there is nothing of use."""
-    stored = study.get(_key(shape, np.asarray(lengths), batch_size, device))
+def known_layer_times(encoder: Encoder, lengths: np.ndarray, batch_size: int, study: Study) -> LatencyTable | None:
+    """What `layer_times` has kept of such a model under these conditions; None where there is nothing of use."""
+    shape = encoder.shape
+    stored = study.get(_key(encoder, np.asarray(lengths), batch_size))
     try:
         table = LatencyTable.from_json(stored) if stored is not None else None
     except UserError:
@@ -215,6 +212,7 @@ def _in_turns(
     return {name: np.array(every[WARM_UP:]) for name, every in taken.items()}
 
 
-def _key(shape: Shape, lengths: np.ndarray, batch_size: int, device: torch.device) -> str:
-    conditions = f"{device_name(device)}:{torch.get_num_threads()}:{batch_size}:{lengths.mean():.0f}"
-    return f"layer-times:{shape.fingerprint}:{conditions}"
+def _key(encoder: Encoder, lengths: np.ndarray, batch_size: int) -> str:
+    """Whatever its weights are, a model of the same blueprint takes the same time."""
+    conditions = f"{device_name(encoder.device)}:{torch.get_num_threads()}:{batch_size}:{lengths.mean():.0f}"
+    return f"layer-times:{encoder.blueprint}:{conditions}"

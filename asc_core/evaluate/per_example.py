@@ -34,6 +34,7 @@ class PerExampleResult:
     mean_length: tokens of a feature, padding not counted.
     predictions, feature_example: where the task is unlabelled, one prediction for each feature and the index (into
         numbers) of its example: what other models are compared with.
+    notes: what a user should know: what had to be guessed while reading, and what looks wrong; see `Task.doubts`.
     before: how many there were at the interim analysis before this one, None where there was none: see `sequential`.
     """
 
@@ -47,6 +48,7 @@ class PerExampleResult:
     predictions: tuple[Any, ...] | None = None
     feature_example: np.ndarray | None = None
     before: int | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -75,7 +77,9 @@ class PerExampleResult:
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         """(arrays, metadata), as they go into one safetensors file."""
         arrays = {"numbers": self.numbers, "statistics": self.statistics}
-        facts: dict[str, Any] = {k: getattr(self, k) for k in ("metric", "split", "total", "truncated", "mean_length")}
+        facts: dict[str, Any] = {
+            k: getattr(self, k) for k in ("metric", "split", "total", "truncated", "mean_length", "notes")
+        }
         if self.predictions is not None and self.feature_example is not None:
             arrays["feature_example"] = self.feature_example
             packed, facts["tuples"] = _pack(self.predictions)
@@ -86,6 +90,7 @@ class PerExampleResult:
     def from_arrays(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> PerExampleResult:
         facts = json.loads(metadata["measured"])
         tuples = facts.pop("tuples", None)
+        facts["notes"] = tuple(facts.get("notes", ()))
         predictions = None if tuples is None else _unpack(arrays, tuples)
         numbers, statistics = arrays["numbers"], arrays["statistics"]
         feature_example = arrays.get("feature_example")
@@ -164,10 +169,11 @@ def measuring(
     order = representative_order(features, total, seed)
     statistics: list[np.ndarray] = []
     predictions: list[Any] = []
+    seen: list[Any] = []
     owners: list[np.ndarray] = []
-    done = features_done = 0
+    done = features_done = resumed = 0
     if known is not None and task.labelled and _is_prefix(known, examples.numbers[order], total):
-        done = len(known)
+        done = resumed = len(known)
         statistics.append(known.statistics[known.positions(examples.numbers[order[:done]])])
         features_done = len(features.of_examples(order[:done]))
     ends = schedule(total, _first_slice(encoder, features, total)) if slices else [total]
@@ -186,10 +192,12 @@ def measuring(
         if not task.labelled:
             predictions += found
             owners.append(part.example + done)
+        seen += found
+        doubts = task.doubts(seen, features.of_examples(order[resumed:end])) if task.labelled else ()
         done, features_done = end, features_done + len(part)
         numbers = examples.numbers[order[:done]]
         found_so_far = _sorted(task, features, examples.split, numbers, statistics, predictions, owners, total)
-        yield replace(found_so_far, before=before)
+        yield replace(found_so_far, before=before, notes=(*features.notes, *doubts))
         before = done
 
 

@@ -14,8 +14,6 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from .linears import columns_of, rows_of_matrix
-
 if TYPE_CHECKING:  # transformers 4 has it under another name
     from transformers import PreTrainedConfig
 
@@ -370,13 +368,14 @@ def block_sums(config: PreTrainedConfig, feeder: Feeder, of_rows: torch.Tensor, 
     return torch.stack([part.view(number, -1).sum(1) for part in of_rows.split(widths)]).sum(0)
 
 
-def value_rows(model: PreTrainedModel, row: nn.Module) -> tuple[nn.Module, slice]:
-    """(the matrix that makes a layer's values, which of its outputs they are)."""
+def value_rows(model: PreTrainedModel, row: nn.Module, heads: int) -> tuple[nn.Module, slice]:
+    """(what makes a layer's values, which of its outputs they are). heads: that the layer has.
+
+    It may be a matrix of any kind, also one with an adapter around it.
+    """
     feeder = [f for f in architecture_of(model).attention_feeders if f.each_text][-1]
-    module = row.get_submodule(feeder.path)
-    blocks = columns_of(row.get_submodule(architecture_of(model).attention_readout)) // head_width(model.config)
-    width = blocks * section_width(model.config, feeder.sections[-1])
-    return module, slice(rows_of_matrix(module) - width, rows_of_matrix(module))
+    widths = [heads * section_width(model.config, section) for section in feeder.sections]
+    return row.get_submodule(feeder.path), slice(sum(widths[:-1]), sum(widths))
 
 
 def plain_query(architecture: Architecture) -> str | None:

@@ -86,7 +86,12 @@ def saving_rank(module: nn.Module, share: float) -> int | None:
     return rank if rank >= 1 and rank * (rows + columns) < rows * columns else None
 
 
-def factorable(model: PreTrainedModel) -> list[dict[str, nn.Module]]:
-    """For each row, path -> matrix of those that can be factored."""
+def factorable(model: PreTrainedModel, which: str = "all") -> list[dict[str, nn.Module]]:
+    """For each row, path -> matrix of those that can be factored. which: "all", "attention" or "ffn"."""
     table = architecture_of(model)
-    return [{p: m for p, m in matrices(table, row).items() if type(m) is nn.Linear} for row in rows_of(model)]
+    kinds = ("attention", "ffn") if which == "all" else (which,)
+    wanted = {path for kind in kinds for path in (table.readout(kind), *(f.path for f in table.feeders(kind)))}
+    return [
+        {path: module for path, module in matrices(table, row).items() if path in wanted and type(module) is nn.Linear}
+        for row in rows_of(model)
+    ]

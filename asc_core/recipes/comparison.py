@@ -10,7 +10,7 @@ from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.evaluate import PerExampleResult, estimate, measure
 from asc_core.plan import Cost
-from asc_core.plan.encoder_cost import task_cost_model
+from asc_core.plan.encoder_cost import task_cost
 from asc_core.progress import Progress
 from asc_core.recipes.presets import PRESETS, PresetOptions, preset_recipe
 from asc_core.recipes.recipe import Recipe
@@ -49,7 +49,7 @@ def compare_presets(
     keeps its state, see `Recipe.made`; applied again after a kill, it goes on.
     Raises: UserError (a name that is no recipe for a fine-tuned model, or a size out of reach), Cancelled.
     """
-    dense = task_cost_model(encoder, task).dense
+    dense = task_cost(encoder, task)
     for name in names:
         if name not in COMPARABLE:
             raise UserError(f"{name} is no recipe for a fine-tuned model; there are: {', '.join(COMPARABLE)}.")
@@ -58,7 +58,7 @@ def compare_presets(
         reference = None if task.labelled else original
         measured = measure(smaller, task, original.split, reference=reference, progress=progress)
         found = estimate(measured, task.metric, original)
-        cost = task_cost_model(smaller, task).dense
+        cost = task_cost(smaller, task)
         if study is not None:
             study.save_evaluation(
                 encoder.weights,

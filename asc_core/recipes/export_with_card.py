@@ -9,7 +9,7 @@ from asc_core.encoder import Encoder
 from asc_core.evaluate import evaluate
 from asc_core.export import Card, ExportReport, check_possible, export
 from asc_core.export.package import RECIPE_FILE
-from asc_core.plan.encoder_cost import task_cost_model
+from asc_core.plan.encoder_cost import task_cost
 from asc_core.progress import Progress
 from asc_core.recipes.recipe import Recipe
 from asc_core.tasks.base import Task
@@ -59,8 +59,8 @@ def export_with_card(
             task=task.name,
             estimate=after,
             original_estimate=before,
-            cost=task_cost_model(smaller, task).dense,
-            original_cost=task_cost_model(original, readable(original, task)).dense,
+            cost=task_cost(smaller, task),
+            original_cost=task_cost(original, readable(original, task)),
             steps=steps,
             command=command,
         )

@@ -27,6 +27,13 @@ __all__ = [
 SCHEMES: dict[str, Callable[[str], Task]] = {}  # "demo" -> the task of a name; who has a scheme registers it here
 
 
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except OSError:  # a name that is too long for the file system
+        return False
+
+
 def load_task(source: str | Path, split_seed: int = 0, split: str | None = None) -> Task:
     """A preset ("glue/mrpc"), a task file ("mytask.toml"), or an embedded application ("demo:nli").
 
@@ -40,8 +47,10 @@ def load_task(source: str | Path, split_seed: int = 0, split: str | None = None)
         return SCHEMES[scheme](name)
     if text in PRESETS:
         return task_from_content(PRESETS[text], text.replace("/", "-"), text, Path(), split_seed, split)
-    if Path(text).is_file():
+    if _is_file(text):
         return load_task_file(text, split_seed, split)
     if text.endswith(".toml"):
-        raise UserError(f"There is no task file {text}.")
-    raise UserError(f"There is no task {text!r}: give a task file (.toml), demo:NAME, or one of {', '.join(PRESETS)}.")
+        raise UserError(f"There is no task file {text[:200]}.")
+    raise UserError(
+        f"There is no task {text[:200]!r}: give a task file (.toml), demo:NAME, or one of {', '.join(PRESETS)}."
+    )

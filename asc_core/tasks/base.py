@@ -98,17 +98,24 @@ class Metric:
 
 @dataclass(frozen=True)
 class Examples:
-    """Labelled (or not) examples of one split, in the file's order unless a sample was drawn by seed."""
+    """Labelled (or not) examples of one split, in the file's order unless a sample was drawn by seed.
+
+    numbers: (n,) position of each example in its split, the key of stored per-example results. notes: sentences for
+    the user on what had to be guessed while reading them, and on what is odd about them.
+    """
 
     rows: Sequence[Row]
     split: str
-    numbers: np.ndarray  # (n,) position of each example in its split, the key of stored per-example results
+    numbers: np.ndarray
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> Examples:
-        return Examples([self.rows[i] for i in indices], self.split, self.numbers[np.asarray(indices, dtype=int)])
+        return Examples(
+            [self.rows[i] for i in indices], self.split, self.numbers[np.asarray(indices, dtype=int)], self.notes
+        )
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,8 @@ class Features:
     targets: one entry a feature, what the task's `batch` turns into labels; None where there are no labels.
     extra: whatever else the task needs, one entry a feature in each list (offsets of tokens, word starts, ...).
     truncated: how many examples lost text to `max_length`.
-    notes: sentences for the user, such as that classes were matched by position because the model does not name them.
+    notes: sentences for the user: those of the examples, and what else had to be guessed, such as that classes were
+    matched by position because the model does not name them.
     """
 
     input_ids: Sequence[np.ndarray]
@@ -140,7 +148,7 @@ class Features:
         return np.fromiter((len(ids) for ids in self.input_ids), dtype=np.int64, count=len(self))
 
     def remarks(self, examples: int) -> str:
-        """All that a reader of scores should know of how this many examples were tokenised, in sentences."""
+        """All that a user should know of how this many examples were read and tokenised, in sentences."""
         said = list(self.notes)
         if self.truncated:
             said.append(f"{self.truncated} of {examples} examples were truncated.")
@@ -277,3 +285,10 @@ class Task(ABC):
 
         reference: the original model's predictions on the same features; needed where `labelled` is False.
         """
+
+    def doubts(self, predictions: Sequence[Any], features: Features) -> tuple[str, ...]:
+        """Sentences on what makes these predictions look as if data or order of classes were wrong; see `doubts`.
+
+        predictions: one a feature.
+        """
+        return ()

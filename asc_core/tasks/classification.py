@@ -13,7 +13,9 @@ from torch.nn import functional
 from asc_core.errors import UserError
 from asc_core.tasks import metrics, tokens
 from asc_core.tasks.base import Batch, Examples, Features, Reader, Row, Targets
-from asc_core.tasks.labels import LabelSet, as_text, show
+from asc_core.tasks.cells import unpacked
+from asc_core.tasks.doubts import doubts_of_classes, doubts_of_flags, doubts_of_numbers
+from asc_core.tasks.labels import LabelSet, as_flag, as_key, as_text, is_scalar, show
 from asc_core.tasks.metrics import Measure
 from asc_core.tasks.table_task import (
     TableTask,
@@ -52,7 +54,9 @@ class TextTask(TableTask):
         targets, extra, note = self._targets_for(reader, examples) if self.labelled else (None, {}, "")
         ids, types, cut = tokens.tokenise(reader, columns[0], columns[1] if len(columns) > 1 else None, limit)
         self._require_readable(reader, examples, ids, types)
-        return Features(ids, types, np.arange(len(ids)), targets, len(cut), extra, (note,) if note else ())
+        unknown = tokens.unknown(reader, ids, [text for column in columns for text in column[:50]])
+        notes = (*examples.notes, *([note] if note else []), *unknown)
+        return Features(ids, types, np.arange(len(ids)), targets, len(cut), extra, notes)
 
     def batch(self, features: Features, rows: Sequence[int] | np.ndarray, reader: Reader) -> Batch:
         targets = None
@@ -105,6 +109,14 @@ class Classification(TextTask):
     def _agreement(self) -> Measure:
         return metrics.accuracy("agreement")
 
+    def doubts(self, predictions: Sequence[Any], features: Features) -> tuple[str, ...]:
+        if features.targets is None:
+            return ()
+        logits = np.stack(list(predictions))
+        to_task = features.extra["to_task"][0]
+        names = [self.labels[to_task[o]] if o in to_task else f"output {o}" for o in range(logits.shape[1])]
+        return tuple(doubts_of_classes(logits.argmax(1), np.asarray(features.targets), names))
+
     @property
     def _positive(self) -> int:
         if self.setup.positive is not None:
@@ -137,8 +149,8 @@ class Classification(TextTask):
 class MultiLabel(TextTask):
     """Any number of labels an example, each decided for itself (sigmoid, threshold one half).
 
-    The label field holds a list of names, or text with a separator between names; or `label` names several 0/1
-    columns, one a label.
+    The label field holds a list of names, text with a separator between names, or a 0/1 flag for each label; or
+    `label` names several 0/1 columns, one a label.
     """
 
     @cached_property
@@ -147,15 +159,39 @@ class MultiLabel(TextTask):
         if isinstance(column, tuple):
             declared = self.setup.labels
             return LabelSet.declare(declared if isinstance(declared, dict) else declared or column)
+        if self._flags and self.setup.labels is None and column not in self._splits.given_tables()[0].class_names:
+            return LabelSet(tuple(map(str, range(self._flags))), indices=True)
         return self._label_set(
             str(column), self.setup.labels, lambda: (n for v in self._values(str(column)) for n in self._names(v))
         )
+
+    @cached_property
+    def _flags(self) -> int:
+        """How many labels the lists in the label field have a 0 or 1 for, 0 where these are lists of names.
+
+        As many entries in every row, all of them 0 or 1: as lists of class numbers that would say next to nothing.
+        """
+        if isinstance(self.setup.label, tuple):
+            return 0
+        declared = None if self.setup.labels is None else len(LabelSet.declare(self.setup.labels))
+        length, certain = 0, False
+        for value in self._values(str(self.setup.label)):
+            entries = list(self._names(value)) if value is not None else []
+            length = length or len(entries)
+            flags = [as_key(as_text(entry)) if is_scalar(entry) else "" for entry in entries]
+            if not entries or len(entries) != length or not {*flags} <= {"0", "1"}:
+                return 0
+            certain = certain or len(set(flags)) < len(flags) or any(isinstance(e, bool | float) for e in entries)
+        if length == 1:  # a list with one number in it: of one label a flag, of several the number of one
+            certain = declared == 1
+        return length if certain or length == declared or length == 2 else 0
 
     @property
     def labels(self) -> tuple[str, ...]:  # type: ignore[override]
         return self._label_names.names if self.labelled else ()
 
     def _names(self, value: Any) -> Iterable[Any]:
+        value = unpacked(value)
         if value is None or isinstance(value, float):
             return ()
         if isinstance(value, str):
@@ -166,9 +202,18 @@ class MultiLabel(TextTask):
         target = np.zeros(len(self._label_names), dtype=np.float32)
         if isinstance(self.setup.label, tuple):
             for index, column in enumerate(self.setup.label):
-                if as_text(row.get(column)) not in ("0", "1"):
+                flag = as_flag(row.get(column)) if is_scalar(row.get(column)) else None
+                if flag is None:
                     raise bad_row(f"the field {column!r} holds {row.get(column)!r}, not 0 or 1; correct it.")
-                target[index] = int(as_text(row[column]))
+                target[index] = flag
+        elif self._flags:
+            flags = [as_flag(entry) for entry in self._names(row.get(str(self.setup.label)))]
+            if len(flags) != len(target):
+                raise bad_row(
+                    f"the field {self.setup.label!r} has {len(flags)} entries of 0 or 1, but there are {len(target)} "
+                    f"labels {show(self._label_names.names)}; give one entry for each label."
+                )
+            target[:] = flags
         else:
             for name in self._names(row.get(str(self.setup.label))):
                 target[check_label(self._label_names, name, str(self.setup.label))] = 1
@@ -181,7 +226,20 @@ class MultiLabel(TextTask):
             target = np.zeros(len(reader.labels), dtype=np.float32)
             target[match.to_model] = self._target(row)
             targets.append(target)
-        return targets, {}, match.note
+        note = match.note
+        if self._flags:
+            names = f", in the order {show(self.labels)}" if self.setup.labels is not None else ""
+            note = f"The lists in {self.setup.label!r} were read as a 0 or 1 for each label{names}. {note}".strip()
+        return targets, {}, note
+
+    def doubts(self, predictions: Sequence[Any], features: Features) -> tuple[str, ...]:
+        if features.targets is None:
+            return ()
+        decided, gold = np.stack(list(predictions)) > 0, np.stack(list(features.targets)) > 0.5
+        names = (
+            self.labels if len(self.labels) == decided.shape[1] else [f"output {o}" for o in range(decided.shape[1])]
+        )
+        return tuple(doubts_of_flags(decided, gold, names))
 
     def loss(
         self, output: Any, batch: Batch, targets: Targets = "gold", generator: torch.Generator | None = None
@@ -249,3 +307,9 @@ class Regression(TextTask):
     def _gold(self, features: Features, examples: Examples) -> np.ndarray:
         assert features.targets is not None
         return np.asarray(features.targets, dtype=np.float64)
+
+    def doubts(self, predictions: Sequence[Any], features: Features) -> tuple[str, ...]:
+        if features.targets is None:
+            return ()
+        decided = np.asarray([float(p[0]) for p in predictions])
+        return tuple(doubts_of_numbers(decided, np.asarray(features.targets, dtype=np.float64)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from asc_core.errors import UserError
@@ -41,6 +41,7 @@ TEXT_COLUMNS = {
 USUAL_TEXTS = {"question-answering": ("question", "context"), "tagging": ("tokens",), "intent-slots": ("tokens",)}
 USUAL_LABEL = {"question-answering": "answers", "tagging": "tags", "intent-slots": "intent"}
 USUAL_SLOTS = "tags"
+OTHER_LABELS = {"question-answering": ("answer",), "tagging": ("ner_tags",)}
 
 
 def make_task(setup: Setup, loaders: Mapping[str, Callable[[], Table]], seed: int = 0, only: str | None = None) -> Task:
@@ -54,8 +55,14 @@ def make_task(setup: Setup, loaders: Mapping[str, Callable[[], Table]], seed: in
         raise UserError(f"{setup.origin}: texts must name {wanted} column(s) for {setup.kind}, not {len(setup.texts)}.")
     if isinstance(setup.label, tuple) and setup.kind != "multi-label":
         raise UserError(f"{setup.origin}: label must be one column for {setup.kind}; only multi-label takes several.")
+    names = {*setup.texts, *([setup.label] if isinstance(setup.label, str) else setup.label or ()), setup.slots or ""}
+    loaders = {split: _reaching(load, names) for split, load in loaders.items()}
     together = setup.texts[1:] if setup.kind == "question-answering" else setup.texts
     return KINDS[setup.kind](setup, Splits(setup.name, loaders, together, seed, only))
+
+
+def _reaching(load: Callable[[], Table], names: Iterable[str]) -> Callable[[], Table]:
+    return lambda: load().reaching(names)
 
 
 def task_from_rows(
@@ -70,6 +77,7 @@ def task_from_rows(
     *,
     slot_labels: Labels | None = None,
     positive: str | None = None,
+    words: str | None = None,
     no_answer: bool | None = None,
     split_seed: int = 0,
     split: str | None = None,
@@ -98,6 +106,7 @@ def task_from_rows(
         slot_labels=slot_labels,
         metric=metric,
         positive=positive,
+        words=words,
         max_length=max_length,
         stride=stride,
         no_answer=no_answer,

@@ -13,6 +13,9 @@ from asc_core.errors import UserError
 
 _GENERIC = re.compile(r"(LABEL_)?\d+")
 _SHOWN = 20
+_WHOLE = re.compile(r"([+-]?\d{1,15})\.0+")
+_FLAGS = {"true": "1", "false": "0"}
+_FLAG_WORDS = _FLAGS | {"yes": "1", "no": "0", "y": "1", "n": "0", "t": "1", "f": "0"}
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,8 @@ class LabelSet:
     """The classes of a task.
 
     names: in the task's order. declared: the user or the dataset listed them, in the order of class indices;
-    otherwise they were found in the data. indices: the data holds bare class indices, so names are only "0", "1", ...
-    renamed: the name for each value of the file, where the task file maps them.
+    otherwise they were found in the data. indices: the data holds bare class indices (or true and false), so names
+    are only "0", "1", ... renamed: the name for each value of the file, where the task file maps them.
     """
 
     names: tuple[str, ...]
@@ -40,9 +43,12 @@ class LabelSet:
     @staticmethod
     def discover(values: Iterable[Any]) -> LabelSet:
         """From all values in the data. Whole numbers from 0 on are class indices; "O" goes before all other tags."""
-        found = {as_text(value) for value in values} - {""}
-        if found and all(name.isdecimal() and str(int(name)) == name for name in found):
-            numbers = sorted(map(int, found))
+        found = {as_text(value) for value in values if is_scalar(value)} - {""}
+        if found and all(name.casefold() in _FLAGS for name in found):
+            return LabelSet(("false", "true"), indices=True)
+        keys = {as_key(name) for name in found}
+        if keys and all(key.isdecimal() and len(key) < 10 and str(int(key)) == key for key in keys):
+            numbers = sorted(map(int, keys))
             if numbers[0] == 0 and numbers[-1] < 2 * len(numbers) + 8:
                 return LabelSet(tuple(map(str, range(numbers[-1] + 1))), indices=True)
         return LabelSet(tuple(sorted(found, key=lambda name: (name != "O", name))))
@@ -58,15 +64,22 @@ class LabelSet:
         return self._known[text]
 
     def _look_up(self, text: str) -> int | None:
-        if self.renamed is not None and text in self.renamed:
-            return self.names.index(self.renamed[text])
+        if self.renamed is not None:
+            if text in self.renamed:
+                return self.names.index(self.renamed[text])
+            same = [name for value, name in self.renamed.items() if as_key(value) == as_key(text)]
+            if text and same:
+                return self.names.index(same[0])
         if text in self.names:
             return self.names.index(text)
-        folded = [_fold(name) for name in self.names]
-        if text and folded.count(_fold(text)) == 1:
-            return folded.index(_fold(text))
-        if self.declared and self.renamed is None and text.isdecimal() and int(text) < len(self.names):
-            return int(text)
+        for alike in (_fold, as_key):
+            names = [alike(name) for name in self.names]
+            if text and names.count(alike(text)) == 1:
+                return names.index(alike(text))
+        key = as_key(text)
+        listed = self.declared and self.renamed is None
+        if listed and key.isdecimal() and len(key) < 10 and int(key) < len(self.names):
+            return int(key)
         return None
 
 
@@ -86,13 +99,12 @@ def match(labels: LabelSet, model_names: Sequence[str], task: str, model: str, w
     """Which output of the model each class of the task is.
 
     By name, whatever the case; by position where the data holds bare class indices, or where the model's names are
-    the generic LABEL_0, LABEL_1, ... and the order of the task's classes is given.
+    the generic LABEL_0, LABEL_1, ... and the order of the task's classes is given: then a note says so.
     Raises: UserError that shows both lists.
     """
     ours, theirs = [_fold(n) for n in labels.names], [_fold(n) for n in model_names]
-    by_position = Match(np.arange(len(labels)))
     if labels.names == tuple(model_names):
-        return by_position
+        return Match(np.arange(len(labels)))
     same_count = len(ours) == len(theirs)
     exact = {name: i for i, name in enumerate(model_names)}
     if all(name in exact for name in labels.names) and (same_count or not labels.declared) and not labels.indices:
@@ -100,13 +112,23 @@ def match(labels: LabelSet, model_names: Sequence[str], task: str, model: str, w
     found_by_name = set(ours) <= set(theirs) and len(set(theirs)) == len(theirs) and len(set(ours)) == len(ours)
     if found_by_name and (same_count or not (labels.declared or labels.indices)):
         return Match(np.asarray([theirs.index(name) for name in ours]))
+    keys = [as_key(name) for name in labels.names]
+    if same_count and labels.indices and set(keys) == {as_key(name) for name in model_names}:  # "true" is "True" is 1
+        return Match(np.asarray([[as_key(name) for name in model_names].index(key) for key in keys]))
     if same_count and labels.indices:
-        return by_position
+        names = ", ".join(
+            f"{ours} = {theirs}" for ours, theirs in zip(labels.names, model_names[:_SHOWN], strict=False)
+        )
+        return Match(
+            np.arange(len(labels)),
+            f"The {what}s in the data have no names, so they were taken for the positions of the model's outputs: "
+            f"{names}{', ...' if len(labels) > _SHOWN else ''}.",
+        )
     generic = all(_GENERIC.fullmatch(name) for name in model_names)
     if same_count and labels.declared and generic:
         names = ", ".join(f"{i} = {name}" for i, name in enumerate(labels.names[:_SHOWN]))
         return Match(
-            by_position.to_model,
+            np.arange(len(labels)),
             f"The model {model} does not name its {what}s, so they were taken in the task's order: {names}.",
         )
     if not same_count:
@@ -141,6 +163,24 @@ def as_text(value: Any) -> str:
         if float(value).is_integer():
             value = int(value)
     return str(value).strip()
+
+
+def as_key(text: str) -> str:
+    """One text for all spellings of a whole number or a truth value: "1", "1.0", "true" and "True" are the same."""
+    text = text.strip()
+    whole = _WHOLE.fullmatch(text)
+    return whole[1] if whole else _FLAGS.get(text.casefold(), text)
+
+
+def as_flag(value: Any) -> int | None:
+    """0 or 1 from whatever a file writes for it (also true and false, yes and no), None where it is neither."""
+    text = as_key(as_text(value))
+    return {"0": 0, "1": 1}.get(_FLAG_WORDS.get(text.casefold(), text))
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether a value can be a label: a text, a number or a truth value."""
+    return value is None or isinstance(value, str | int | float | np.generic)
 
 
 def show(names: Sequence[str]) -> str:

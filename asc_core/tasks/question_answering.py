@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import re
 import string
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from asc_core.errors import UserError
 from asc_core.tasks import metrics, tokens
+from asc_core.tasks.answers import answers_of, is_plain, place
 from asc_core.tasks.base import Batch, Examples, Features, Reader, Row, Targets
 from asc_core.tasks.metrics import Measure
 from asc_core.tasks.table_task import TableTask, bad_row, check_text, class_targets, output_of
@@ -33,7 +34,10 @@ SpanLogits = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 class QuestionAnswering(TableTask):
-    """texts = (question column, context column), label = the column with {"text": [...], "answer_start": [...]}."""
+    """texts = (question column, context column), label = the answers' column.
+
+    Answers are {"text": [...], "answer_start": [...]}, or any of the forms that `answers_of` reads.
+    """
 
     head = "question-answering"
     default_length = 384
@@ -50,28 +54,43 @@ class QuestionAnswering(TableTask):
         if self.setup.no_answer is not None or not self.labelled:
             return bool(self.setup.no_answer)
         first = self._splits.given_tables()[0]
-        return any(not _answers(value) for value in first.column(str(self.setup.label)))
+        return any(answers_of(value) == [] for value in first.column(str(self.setup.label)))
+
+    def _read(self, row: Row) -> tuple[Row, Sequence[str]]:
+        """Every answer where it stands in the context, in the context's spelling."""
+        column, context = str(self.setup.label), row.get(self.setup.texts[1])
+        if not self.labelled or not isinstance(context, str) or is_plain(row.get(column), context):
+            return row, ()
+        found = answers_of(row.get(column))
+        if found is None:
+            raise bad_row(f'the field {column!r} is not {{"text": [...], "answer_start": [...]}}; correct it.')
+        texts, starts, said = [], [], []
+        standing = [(text, place(text, start, context)) for text, start in found]
+        for text, where in standing:  # a further answer that stands nowhere can still be right
+            first, end, how = where if where is not None else (-1, -1, "")
+            texts.append(context[first:end] if where is not None else text)
+            starts.append(first)
+            said += [how] if how else []
+        if found and standing[0][1] is None:
+            text = found[0][0]
+            raise bad_row(
+                f"the answer {text[:60]!r} in the field {column!r} does not stand in the context; correct it."
+            )
+        return {**row, column: {"text": texts, "answer_start": starts}}, tuple(dict.fromkeys(said))
+
+    def _shown_labels(self, rows: Sequence[Row]) -> None:
+        """A question may be answered in several ways."""
 
     def _span(self, row: Row) -> tuple[int, int] | None:
         """(first, one past the last) character of the first answer, None where there is none. Raises: _BadRow."""
-        column, context = str(self.setup.label), row[self.setup.texts[1]]
-        value = row.get(column)
-        if not isinstance(value, dict | list | None):
-            raise bad_row(f'the field {column!r} is not {{"text": [...], "answer_start": [...]}}; correct it.')
-        answers = _answers(value)
-        if not answers:
+        column = str(self.setup.label)
+        answers = row[column]
+        if not answers["text"]:
             if self.no_answer:
                 return None
             raise bad_row(f"the field {column!r} has no answer; for SQuAD 2.0 set `no_answer = true` in the task file.")
-        text, start = answers[0]
-        if context[start : start + len(text)] != text:  # offsets that are a little off, or counted in bytes
-            places = [m.start() for m in re.finditer(re.escape(text), context)]
-            if not places:
-                raise bad_row(
-                    f"the answer {text[:60]!r} in the field {column!r} does not stand in the context; correct it."
-                )
-            start = min(places, key=lambda place: abs(place - start))
-        return start, start + len(text)
+        start = int(answers["answer_start"][0])
+        return start, start + len(answers["text"][0])
 
     def features(self, examples: Examples, reader: Reader) -> Features:
         tokenizer = tokens.tokenizer_of(reader, fast=True)
@@ -101,11 +120,12 @@ class QuestionAnswering(TableTask):
             offsets.append(np.where(in_context[:, None], np.asarray(encoding.offsets, dtype=np.int32), -1))
         example = np.asarray(encoded["overflow_to_sample_mapping"], dtype=np.int64)
         self._require_readable(reader, examples, ids, types if types_wanted else None, example)
+        notes = (*examples.notes, *tokens.unknown(reader, ids, contexts))
         targets = None
         if self.labelled:
             spans = [self._span(row) for row in examples.rows]
             targets = [token_span(spans[e], o) for e, o in zip(example, offsets, strict=True)]
-        return Features(ids, types if types_wanted else None, example, targets, truncated, {"offsets": offsets})
+        return Features(ids, types if types_wanted else None, example, targets, truncated, {"offsets": offsets}, notes)
 
     def _stride(self, window: int) -> int:
         """Tokens by which windows of `window` context tokens overlap. Raises: UserError if that is too many."""
@@ -191,27 +211,10 @@ class QuestionAnswering(TableTask):
         return self.answers(predictions, features, examples)
 
     def _gold(self, features: Features, examples: Examples) -> list[list[str]]:
-        return [[text for text, _ in _answers(row.get(str(self.setup.label)))] for row in examples.rows]
+        return [list(row[str(self.setup.label)]["text"]) for row in examples.rows]
 
     def _as_gold(self, decided: Any) -> Any:
         return [[text] for text in decided]
-
-
-def _answers(value: Any) -> list[tuple[str, int]]:
-    """(text, first character) of each answer: from hub rows (lists in a dict) or SQuAD JSON (dicts in a list)."""
-    if isinstance(value, dict):
-        texts, starts = value.get("text", ()), value.get("answer_start", ())
-        texts = [texts] if isinstance(texts, str) else texts
-        starts = [starts] if isinstance(starts, int) else starts
-        pairs: Iterable[tuple[Any, Any]] = zip(texts, starts, strict=False)
-    elif isinstance(value, list) and all(isinstance(entry, dict) for entry in value):
-        pairs = ((entry.get("text"), entry.get("answer_start")) for entry in value)
-    else:
-        return []
-    found = [
-        (text, int(start)) for text, start in pairs if isinstance(text, str) and isinstance(start, int | np.integer)
-    ]
-    return [(text, start) for text, start in found if text]
 
 
 def _shorten(questions: list[str], tokenizer: Any, limit: int) -> tuple[list[str], int]:

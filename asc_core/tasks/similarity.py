@@ -14,6 +14,7 @@ from asc_core.errors import UserError
 from asc_core.sentences import ASSUMED, Sentences
 from asc_core.tasks import metrics, tokens
 from asc_core.tasks.base import Batch, Examples, Features, Reader, Row, Targets
+from asc_core.tasks.doubts import doubts_of_numbers
 from asc_core.tasks.metrics import Measure
 from asc_core.tasks.table_task import TableTask, as_number, check_number, check_text, number_targets, output_of
 
@@ -64,8 +65,9 @@ class SentenceSimilarity(TableTask):
             targets = [np.float32((score - low) / (high - low)) for score in scores]
         both = [np.concatenate(pair) for pair in zip(a, b, strict=True)]
         self._require_readable(reader, examples, both)
+        assumed = sentences.notes if reader.sentences is not None else (f"{reader.name} {ASSUMED}",)
+        notes = (*examples.notes, *assumed, *tokens.unknown(reader, both, [*first[:50], *second[:50]]))
         lengths = {"first_length": [len(x) for x in a]}
-        notes = sentences.notes if reader.sentences is not None else (f"{reader.name} {ASSUMED}",)
         return Features(both, None, np.arange(len(both)), targets, len({*a_cut, *b_cut}), lengths, notes)
 
     def batch(self, features: Features, rows: Sequence[int] | np.ndarray, reader: Reader) -> Batch:
@@ -110,3 +112,9 @@ class SentenceSimilarity(TableTask):
     def _gold(self, features: Features, examples: Examples) -> np.ndarray:
         assert features.targets is not None
         return np.asarray(features.targets, dtype=np.float64)
+
+    def doubts(self, predictions: Sequence[Any], features: Features) -> tuple[str, ...]:
+        if features.targets is None:
+            return ()
+        decided = np.asarray([float(p[0]) for p in predictions])
+        return tuple(doubts_of_numbers(decided, np.asarray(features.targets, dtype=np.float64)))

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from asc_core.errors import UserError
-from asc_core.tasks.sources import Table
+from asc_core.tasks.sources import SPLIT_NAMES, Table
 
 CUT_SHARE = 0.1
 CUT_MOST = 1000
@@ -57,6 +57,8 @@ class Splits:
         """The name of the split that answers a request. Raises: UserError where there is none."""
         if self._only is not None:
             return self._only
+        if split in SPLIT_NAMES["validation"] and split not in self.names:
+            split = "validation"
         if split not in self.names:
             raise UserError(f"The task {self._name} has no {split} split; it has {', '.join(self.names)}.")
         return split
@@ -67,6 +69,14 @@ class Splits:
         if split in ("train", "validation") and "validation" not in self._loaders:
             return self._cut[split]
         return self._loaded(split)
+
+    def read_train(self) -> Table | None:
+        """All of train as it was given, where it was read already, so that looking at it costs little."""
+        return self._tables.get("train") if self._only is None else None
+
+    def is_given(self, split: str) -> bool:
+        """Whether a split was given, rather than cut from train."""
+        return split in self._loaders
 
     def given_tables(self) -> list[Table]:
         """All splits as they were given, before anything is cut: for what is the same in all (names of classes)."""
@@ -84,10 +94,9 @@ class Splits:
     def _cut(self) -> dict[str, Table]:
         whole = self._loaded("train")
         keys = list(zip(*(whole.column(c) for c in self._together), strict=True))
-        keys = [tuple(tuple(part) if isinstance(part, list) else part for part in key) for key in keys]
-        groups: dict[tuple[object, ...], list[int]] = {}
+        groups: dict[tuple[str, ...], list[int]] = {}
         for index, key in enumerate(keys):
-            groups.setdefault(key, []).append(index)
+            groups.setdefault(tuple(map(str, key)), []).append(index)
         members = list(groups.values())
         if len(members) < 2:
             raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -15,8 +16,9 @@ import torch
 from asc_core.errors import UserError
 from asc_core.tasks import tokens
 from asc_core.tasks.base import Examples, Features, Metric, Reader, Row, Targets, Task
-from asc_core.tasks.labels import LabelSet, Match, match, show
+from asc_core.tasks.labels import LabelSet, Match, as_text, is_scalar, match, show
 from asc_core.tasks.metrics import Measure, check_offered
+from asc_core.tasks.oddities import oddities, text_key
 from asc_core.tasks.splits import Splits
 
 Labels = Mapping[str, str] | Sequence[str]
@@ -44,6 +46,7 @@ class Setup:
     no_answer: bool | None = None
     answer_tokens: int | None = None
     separator: str = ","
+    words: str | None = None
 
 
 class TableTask(Task):
@@ -80,13 +83,53 @@ class TableTask(Task):
         missing = [c for c in self._columns if c not in table.columns]
         if missing:
             table.column(missing[0])
-        rows = [table.rows[int(i)] for i in numbers]
-        for number, row in zip(numbers, rows, strict=True):
+        rows: list[Row] = []
+        said: Counter[str] = Counter()
+        for number in numbers:
             try:
+                row, how = self._read(table.rows[int(number)])
                 self._check(row)
             except _BadRow as error:
                 raise UserError(f"{table.where(int(number))}: {error}") from None
-        return Examples(rows, split, numbers)
+            rows.append(row)
+            said.update(how)
+        counted = [f"{table.origin}: {what} ({n} of {len(rows)} examples)." for what, n in said.items()]
+        odd = oddities(
+            rows,
+            lambda i: table.where(int(numbers[i])),
+            self.setup.texts,
+            self._shown_labels(rows),
+            self._train_keys(split),
+        )
+        return Examples(rows, split, numbers, (*table.notes, *counted, *odd))
+
+    def _train_keys(self, split: str) -> set[int] | None:
+        """Of the texts in train; None where this is train or cut from it, or where train was not read yet."""
+        table, texts = self._splits.read_train(), self.setup.texts
+        if table is None or not self._splits.is_given(split) or split == "train" or not {*texts} <= {*table.columns}:
+            return None
+        return self._keys_of_train
+
+    @cached_property
+    def _keys_of_train(self) -> set[int]:
+        table, texts = self._splits.read_train(), self.setup.texts
+        assert table is not None
+        columns = [table.column(column) for column in texts]
+        return {text_key(dict(zip(texts, cells, strict=True)), texts) for cells in zip(*columns, strict=True)}
+
+    def _shown_labels(self, rows: Sequence[Row]) -> list[str] | None:
+        """The label of each example as text, where an example has one."""
+        column = self.setup.label
+        if not self.labelled or not isinstance(column, str):
+            return None
+        return [as_text(row.get(column)) for row in rows]
+
+    def _read(self, row: Row) -> tuple[Row, Sequence[str]]:
+        """(the row with its cells in the form that this kind works with, what had to be guessed for that).
+
+        Raises: _BadRow.
+        """
+        return row, ()
 
     def _reading(self) -> Any:
         return asdict(replace(self.setup, name="", origin=""))
@@ -190,6 +233,11 @@ class TableTask(Task):
         return LabelSet.discover(values())
 
     def _match(self, labels: LabelSet, model_names: Sequence[str], reader: Reader, what: str = "label") -> Match:
+        if reader.head != self.head:
+            raise UserError(
+                f"{reader.name} has no head for {self.head} ({_instead(reader.head)}): fine-tune it on the task "
+                f"{self.name} (asc finetune), or take a model that was fine-tuned for such a task."
+            )
         return match(labels, model_names, self.name, reader.name, what)
 
     def _need_labels(self, targets: Targets) -> None:
@@ -197,6 +245,11 @@ class TableTask(Task):
             raise UserError(
                 f"The task {self.name} has no labels; score with the model's own (sampled or argmax) instead."
             )
+
+
+def _instead(head: str) -> str:
+    """What a checkpoint has in place of the head that a task needs."""
+    return "it is a bare encoder or a language model" if head == "embedding" else f"its head is for {head}"
 
 
 class _BadRow(Exception):
@@ -209,6 +262,19 @@ def check_text(row: Row, column: str) -> None:
         is_empty = text is None or isinstance(text, float) or (isinstance(text, str) and not text.strip())
         found = "is empty" if is_empty else f"holds {_brief(text)}, not text"
         raise _BadRow(f"the field {column!r} {found}; fill it in or remove the row.")
+    if not text.isascii():
+        check_whole(text, column)
+
+
+def check_whole(text: str, column: str) -> None:
+    """Half of a surrogate pair is no character, and no tokenizer takes it. Raises: _BadRow."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise _BadRow(
+            f"the field {column!r} holds half a character ({text[error.start]!a}, as a cut emoji leaves it) at "
+            f"position {error.start}; remove it."
+        ) from None
 
 
 def check_words(row: Row, column: str) -> None:
@@ -219,10 +285,20 @@ def check_words(row: Row, column: str) -> None:
         raise _BadRow(
             f"the field {column!r} {'is empty' if not words else 'has an empty word'}; fill it or remove the row."
         )
+    check_whole(" ".join(words), column)
 
 
 def check_label(labels: LabelSet, value: Any, column: str) -> int:
+    if not is_scalar(value):
+        raise _BadRow(
+            f"the field {column!r} holds {_brief(value)}, not one label; name the field inside it, or correct it."
+        )
     index = labels.index(value)
+    if index is None and not as_text(value):
+        raise _BadRow(
+            f"the field {column!r} is empty; fill it in, remove the row, or leave such rows out with "
+            f'drop = {{ {column} = [""] }} under [data].'
+        )
     if index is None:
         raise _BadRow(
             f"the field {column!r} holds {_brief(value)}, which is none of the task's labels {show(labels.names)}; "
@@ -235,7 +311,7 @@ def as_number(value: Any) -> float:
     """NaN where it is none."""
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return float("nan")
 
 
@@ -251,7 +327,7 @@ def bad_row(message: str) -> Exception:
 
 
 def _brief(value: Any) -> str:
-    text = repr(value)
+    text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -16,36 +16,39 @@ from torch.nn import functional
 
 from asc_core.tasks import metrics, tokens
 from asc_core.tasks.base import Batch, Examples, Features, Reader, Row, Targets
+from asc_core.tasks.cells import unpacked
+from asc_core.tasks.doubts import doubts_of_classes
 from asc_core.tasks.labels import LabelSet, Match
 from asc_core.tasks.metrics import Measure
 from asc_core.tasks.table_task import (
-    TableTask,
     bad_row,
     check_label,
     check_words,
     class_targets,
     output_of,
 )
+from asc_core.tasks.tag_schemes import scheme_of
+from asc_core.tasks.word_spacing import WordTagger, words_apart
 
 IGNORED = -100
+ENTITY_METRICS = ("entity-f1", "slot-f1")
 
 
-class WordTask(TableTask):
+class WordTask(WordTagger):
     """What tagging and intent-slots share: words in, one tag a word out."""
 
     tag_column: str | None
-    tag_output: str
 
     @cached_property
     def _tags(self) -> LabelSet:
         raise NotImplementedError
 
     def _all_tags(self, column: str) -> Iterator[Any]:
-        for tags in self._values(column):
+        for tags in map(unpacked, self._values(column)):
             if not isinstance(tags, str) and isinstance(tags, Sequence):  # other rows are complained of when asked for
                 yield from tags
 
-    def _check_tags(self, row: Row) -> list[int]:
+    def check_tags(self, row: Row) -> list[int]:
         """The tags of a row, in the task's order. Raises: _BadRow."""
         column = str(self.tag_column)
         values = row.get(column)
@@ -56,17 +59,25 @@ class WordTask(TableTask):
             raise bad_row(f"there are {len(words)} words and {len(values)} tags in {column!r}; give each word one tag.")
         return [check_label(self._tags, value, column) for value in values]
 
-    def _word_features(self, examples: Examples, reader: Reader) -> tuple[list[np.ndarray], list[np.ndarray], int]:
+    def _word_features(
+        self, examples: Examples, reader: Reader, match: Match | None
+    ) -> tuple[list[np.ndarray], list[np.ndarray], int, str]:
+        """(token ids, firsts, how many texts were truncated, what had to be guessed)"""
         texts = [row[self.setup.texts[0]] for row in examples.rows]
-        found = tokens.tokenise_words(reader, texts, self._limit(reader))
-        self._require_readable(reader, examples, found[0])
-        return found
+        limit = self._limit(reader)
+        apart, note = self.setup.words == "apart", ""
+        if self.setup.words is None:
+            apart, note = words_apart(self, examples, reader, match, limit)
+        ids, firsts, truncated = tokens.tokenise_words(reader, texts, limit, apart)
+        self._require_readable(reader, examples, ids)
+        unknown = tokens.unknown(reader, ids, [" ".join(words) for words in texts[:50]])
+        return ids, firsts, truncated, " ".join(filter(None, (note, *unknown)))
 
     def _tag_targets(self, examples: Examples, firsts: list[np.ndarray], match: Match) -> list[np.ndarray]:
         """The model's output for each token that begins a word, IGNORED for the others."""
         targets = []
         for row, first in zip(examples.rows, firsts, strict=True):
-            of_word = match.to_model[self._check_tags(row)]
+            of_word = match.to_model[self.check_tags(row)]
             targets.append(np.where(first >= 0, of_word[first], IGNORED).astype(np.int32))
         return targets
 
@@ -82,7 +93,7 @@ class WordTask(TableTask):
         )
         return losses.sum(1) / begins.sum(1).clamp(min=1)
 
-    def _tag_predictions(self, logits: torch.Tensor, batch: Batch) -> list[np.ndarray]:
+    def tag_predictions(self, logits: torch.Tensor, batch: Batch) -> list[np.ndarray]:
         """The model's tag of each token that begins a word, (words that have a token,) int32."""
         best = logits.detach().argmax(-1).cpu().numpy().astype(np.int32)
         begins = batch.extra["begins"].cpu().numpy()
@@ -99,11 +110,41 @@ class WordTask(TableTask):
             decided.append(words)
         return decided
 
-    def _gold_tags(self, examples: Examples) -> list[list[str]]:
-        names = self._tags.names
-        return [[names[tag] for tag in self._check_tags(row)] for row in examples.rows]
+    def _tag_names(
+        self, examples: Examples, model_names: Sequence[str], match: Match | None
+    ) -> tuple[dict[str, list[Any]], str]:
+        """(the names of the model's outputs and the gold tags of each example, entities in one spelling; a note)"""
+        names = self._names_of_outputs(model_names, match)
+        if match is None:
+            return {"tag_names": [names] * len(examples)}, ""
+        scheme = scheme_of(names)
+        spelled = [scheme.spelled[name] for name in names]
+        if len(set(spelled)) < len(set(names)):  # two tags of one meaning: leave them apart
+            spelled = names
+        gold = [[spelled[int(match.to_model[tag])] for tag in self.check_tags(row)] for row in examples.rows]
+        note = scheme.note if self.metric.name in ENTITY_METRICS else ""
+        return {"tag_names": [spelled] * len(examples), "gold_tags": gold}, note
 
-    def _word_batch(
+    def _read(self, row: Row) -> tuple[Row, Sequence[str]]:
+        """Words and tags as lists, where a table has them as text."""
+        changed = {
+            column: found
+            for column in (self.setup.texts[0], self.tag_column if self.labelled else None)
+            if column is not None and (found := unpacked(row.get(column))) is not row.get(column)
+        }
+        return ({**row, **changed} if changed else row), ()
+
+    def _shown_labels(self, rows: Sequence[Row]) -> list[str] | None:
+        return [" ".join(map(str, row[str(self.tag_column)])) for row in rows] if self.labelled else None
+
+    def _tag_doubts(
+        self, decided: Sequence[np.ndarray], targets: Sequence[np.ndarray], features: Features
+    ) -> tuple[str, ...]:
+        """decided, targets: of each feature the model's tag of each word, and the right output of each token."""
+        gold = np.concatenate([target[target != IGNORED] for target in targets])
+        return tuple(doubts_of_classes(np.concatenate(list(decided)), gold, features.extra["output_names"][0], "tags"))
+
+    def word_batch(
         self, features: Features, rows: Sequence[int] | np.ndarray, reader: Reader
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         inputs = tokens.feature_inputs(features, rows, reader)
@@ -112,9 +153,9 @@ class WordTask(TableTask):
         return inputs, torch.from_numpy(begins).to(reader.device)
 
     def _names_of_outputs(self, model_names: Sequence[str], match: Match | None) -> list[str]:
-        """The name of each of the model's outputs, in the task's spelling where the task has it."""
+        """The name of each of the model's outputs, in the task's spelling where the task has names."""
         names = list(model_names)
-        if match is not None:
+        if match is not None and not self._tags.indices:
             for index, output in enumerate(match.to_model):
                 names[int(output)] = self._tags.names[index]
         return names
@@ -124,6 +165,7 @@ class Tagging(WordTask):
     """texts = (words column,), label = the column with one tag a word."""
 
     head = "token-classification"
+    tag_output = "logits"
 
     @property
     def tag_column(self) -> str | None:  # type: ignore[override]
@@ -141,25 +183,22 @@ class Tagging(WordTask):
     def _check(self, row: Row) -> None:
         check_words(row, self.setup.texts[0])
         if self.labelled:
-            self._check_tags(row)
+            self.check_tags(row)
 
     def features(self, examples: Examples, reader: Reader) -> Features:
         match = self._match(self._tags, reader.labels, reader) if self.labelled else None
-        ids, firsts, truncated = self._word_features(examples, reader)
+        ids, firsts, truncated, how = self._word_features(examples, reader, match)
         targets = None if match is None else self._tag_targets(examples, firsts, match)
-        names = self._names_of_outputs(reader.labels, match)
-        return Features(
-            ids,
-            None,
-            np.arange(len(ids)),
-            targets,
-            truncated,
-            {"firsts": firsts, "tag_names": [names] * len(ids)},
-            (match.note,) if match is not None and match.note else (),
-        )
+        named, scheme = self._tag_names(examples, reader.labels, match)
+        extra: dict[str, list[Any]] = {"firsts": firsts, "output_names": [reader.labels] * len(ids), **named}
+        notes = [note for note in (match.note if match is not None else "", scheme, how) if note]
+        return Features(ids, None, np.arange(len(ids)), targets, truncated, extra, (*examples.notes, *notes))
+
+    def doubts(self, predictions: Sequence[Any], features: Features) -> tuple[str, ...]:
+        return () if features.targets is None else self._tag_doubts(predictions, features.targets, features)
 
     def batch(self, features: Features, rows: Sequence[int] | np.ndarray, reader: Reader) -> Batch:
-        inputs, begins = self._word_batch(features, rows, reader)
+        inputs, begins = self.word_batch(features, rows, reader)
         targets = None
         if features.targets is not None:
             targets = torch.from_numpy(tokens.pad([features.targets[i] for i in rows], IGNORED)).to(reader.device)
@@ -172,7 +211,7 @@ class Tagging(WordTask):
         return self._tag_loss(output_of(output, "logits", self), batch, batch.targets, targets, generator)
 
     def predict(self, output: Any, batch: Batch) -> list[Any]:
-        return self._tag_predictions(output_of(output, "logits", self), batch)
+        return self.tag_predictions(output_of(output, "logits", self), batch)
 
     def _measures(self) -> dict[str, Callable[[], Measure]]:
         return {"entity-f1": metrics.entity_f1, "accuracy": metrics.word_accuracy}
@@ -184,7 +223,7 @@ class Tagging(WordTask):
         return self._word_tags(predictions, features, examples)
 
     def _gold(self, features: Features, examples: Examples) -> list[list[str]]:
-        return self._gold_tags(examples)
+        return list(features.extra["gold_tags"])
 
 
 Frame = tuple[str | int, list[str]]
@@ -198,6 +237,7 @@ class IntentSlots(WordTask):
     """
 
     head = "intent-slots"
+    tag_output = "slot_logits"
 
     @property
     def tag_column(self) -> str | None:  # type: ignore[override]
@@ -229,26 +269,38 @@ class IntentSlots(WordTask):
         check_words(row, self.setup.texts[0])
         if self.labelled:
             check_label(self._intents, row.get(str(self.setup.label)), str(self.setup.label))
-            self._check_tags(row)
+            self.check_tags(row)
 
     def features(self, examples: Examples, reader: Reader) -> Features:
         slot_names = reader.slot_labels
-        ids, firsts, truncated = self._word_features(examples, reader)
+        slots = self._match(self._tags, slot_names, reader, "slot label") if self.labelled else None
+        ids, firsts, truncated, how = self._word_features(examples, reader, slots)
         extra: dict[str, list[Any]] = {"firsts": firsts}
-        if not self.labelled:
+        if slots is None:
             extra["tag_names"] = [slot_names] * len(ids)
-            return Features(ids, None, np.arange(len(ids)), None, truncated, extra)
+            return Features(
+                ids, None, np.arange(len(ids)), None, truncated, extra, (*examples.notes, *([how] if how else []))
+            )
         intents = self._match(self._intents, reader.labels, reader)
-        slots = self._match(self._tags, slot_names, reader, "slot label")
         column = str(self.setup.label)
         wanted = [int(intents.to_model[check_label(self._intents, row[column], column)]) for row in examples.rows]
         targets = list(zip(wanted, self._tag_targets(examples, firsts, slots), strict=True))
-        extra["tag_names"] = [self._names_of_outputs(slot_names, slots)] * len(ids)
-        notes = tuple(note for note in (intents.note, slots.note) if note)
-        return Features(ids, None, np.arange(len(ids)), targets, truncated, extra, notes)
+        named, scheme = self._tag_names(examples, slot_names, slots)
+        extra |= {"output_names": [slot_names] * len(ids), "intent_names": [reader.labels] * len(ids), **named}
+        notes = [note for note in (intents.note, slots.note, scheme, how) if note]
+        return Features(ids, None, np.arange(len(ids)), targets, truncated, extra, (*examples.notes, *notes))
+
+    def doubts(self, predictions: Sequence[Any], features: Features) -> tuple[str, ...]:
+        if features.targets is None:
+            return ()
+        decided = np.asarray([int(np.argmax(p[0])) for p in predictions])
+        gold = np.asarray([target[0] for target in features.targets])
+        of_intents = doubts_of_classes(decided, gold, features.extra["intent_names"][0])
+        slots = [target[1] for target in features.targets]
+        return (*of_intents, *self._tag_doubts([p[1] for p in predictions], slots, features))
 
     def batch(self, features: Features, rows: Sequence[int] | np.ndarray, reader: Reader) -> Batch:
-        inputs, begins = self._word_batch(features, rows, reader)
+        inputs, begins = self.word_batch(features, rows, reader)
         targets = None
         if features.targets is not None:
             intents = torch.as_tensor([features.targets[i][0] for i in rows])
@@ -271,7 +323,7 @@ class IntentSlots(WordTask):
     def predict(self, output: Any, batch: Batch) -> list[Any]:
         """(intent logits (I,) float32, tags of the words) of each feature."""
         intents = output_of(output, "intent_logits", self).detach().float().cpu().numpy()
-        return list(zip(intents, self._tag_predictions(output_of(output, "slot_logits", self), batch), strict=True))
+        return list(zip(intents, self.tag_predictions(output_of(output, "slot_logits", self), batch), strict=True))
 
     def _measures(self) -> dict[str, Callable[[], Measure]]:
         intent, slots = _of_part(metrics.accuracy("intent-accuracy"), 0), _of_part(metrics.entity_f1("slot-f1"), 1)
@@ -293,7 +345,7 @@ class IntentSlots(WordTask):
     def _gold(self, features: Features, examples: Examples) -> list[Frame]:
         assert features.targets is not None
         intents = [int(target[0]) for target in features.targets]
-        return list(zip(intents, self._gold_tags(examples), strict=True))
+        return list(zip(intents, features.extra["gold_tags"], strict=True))
 
 
 def _of_part(measure: Measure, part: int) -> Measure:

@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from asc_core.errors import UserError
+from asc_core.errors import UserError, first_line
 from asc_core.tasks import sources
 from asc_core.tasks.base import Task
-from asc_core.tasks.kinds import USUAL_LABEL, USUAL_SLOTS, USUAL_TEXTS, make_task
+from asc_core.tasks.kinds import OTHER_LABELS, USUAL_LABEL, USUAL_SLOTS, USUAL_TEXTS, make_task
 from asc_core.tasks.labels import as_text
-from asc_core.tasks.sources import SPLITS, FileOptions, Table
+from asc_core.tasks.sources import SPLIT_NAMES, SPLITS, FileOptions, Table
 from asc_core.tasks.table_task import Setup
 
 Kind = Literal[
@@ -34,15 +34,19 @@ Kind = Literal[
 ]
 
 
+VALIDATION = SPLIT_NAMES["validation"]
+
+
 class Data(BaseModel):
     """The table [data]. train, validation, test: files or folders beside the task file, or splits of the hub dataset.
 
-    drop: rows to leave out, by column and value, such as { label = [-1] }.
+    dev, val and valid are other names of validation. drop: rows to leave out, by column and value, such as
+    { label = [-1] }. The other fields are those of `FileOptions`.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
     train: str | None = None
-    validation: str | None = None
+    validation: str | None = Field(default=None, validation_alias=AliasChoices(*VALIDATION))
     test: str | None = None
     hub: str | None = None
     config: str | None = None
@@ -51,7 +55,19 @@ class Data(BaseModel):
     header: bool = True
     columns: list[str] | None = None
     oos: bool = False
+    encoding: str | None = None
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    sheet: str | None = None
+    records: str | None = None
     drop: dict[str, list[str | int]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_name(cls, given: Any) -> Any:
+        names = [name for name in VALIDATION if isinstance(given, Mapping) and name in given]
+        if len(names) > 1:
+            raise ValueError(f"{' and '.join(names)} are names of one split; give one of them")
+        return given
 
 
 class TaskFile(BaseModel):
@@ -72,6 +88,7 @@ class TaskFile(BaseModel):
     no_answer: bool | None = None
     answer_tokens: int | None = Field(default=None, ge=1)
     separator: str = Field(default=",", min_length=1)
+    words: Literal["joined", "apart"] | None = None
     data: Data
 
 
@@ -84,8 +101,10 @@ def load_task_file(path: str | Path, split_seed: int = 0, split: str | None = No
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); convert it first.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path} is not valid TOML: {error}.") from None
+    except RecursionError:
+        raise UserError(f"{path} is not valid TOML: it is nested too deeply.") from None
+    except ValueError as error:  # also for numbers of thousands of digits, which Python refuses to read
+        raise UserError(f"{path} is not valid TOML: {first_line(error)}.") from None
     return task_from_content(content, path.stem, str(path), path.parent, split_seed, split)
 
 
@@ -99,7 +118,7 @@ def task_from_content(
 ) -> Task:
     """A task from the content of a task file. folder: what its paths are relative to."""
     file = _validate(content, origin)
-    loaders = _loaders(file.data, origin, folder)
+    loaders = _loaders(file.data, origin, folder, USUAL_TEXTS.get(file.kind) == ("tokens",))
     label = _label(file, loaders)
     setup = Setup(
         name=file.name or name,
@@ -117,6 +136,7 @@ def task_from_content(
         no_answer=file.no_answer,
         answer_tokens=file.answer_tokens,
         separator=file.separator,
+        words=file.words,
     )
     if not setup.texts:
         raise UserError(f"{origin}: texts is missing; name the column(s) that hold the text, texts = [...].")
@@ -142,7 +162,7 @@ def _validate(content: Mapping[str, Any], origin: str) -> TaskFile:
         raise UserError(f"{origin}: {field}: {message}.") from None
 
 
-def _loaders(data: Data, origin: str, folder: Path) -> dict[str, Callable[[], Table]]:
+def _loaders(data: Data, origin: str, folder: Path, words: bool) -> dict[str, Callable[[], Table]]:
     given = {split: getattr(data, split) for split in SPLITS if getattr(data, split) is not None}
     if data.hub is not None:
         return _hub_loaders(data, given, folder)
@@ -150,22 +170,41 @@ def _loaders(data: Data, origin: str, folder: Path) -> dict[str, Callable[[], Ta
         raise UserError(f"{origin}: data.config and data.revision belong to a hub dataset; set data.hub too.")
     if not given:
         raise UserError(f"{origin}: data: give train, validation or test files, or a hub dataset (hub = ...).")
-    options = FileOptions(data.quoting, data.header, tuple(data.columns) if data.columns else None, data.oos)
+    options = FileOptions(
+        data.quoting,
+        data.header,
+        tuple(data.columns) if data.columns else None,
+        data.oos,
+        data.encoding,
+        data.delimiter,
+        data.sheet,
+        data.records,
+        words,
+    )
     paths = {split: folder / name for split, name in given.items()}
     if len(paths) == 1:
         (path,) = paths.values()
-        paths |= dict.fromkeys(sources.clinc_splits(path), path)
+        paths |= dict.fromkeys(_splits_inside(path, data.encoding), path)
     return {
         split: _dropping(lambda path=path, split=split: sources.read_file(path, split, options), data.drop)  # type: ignore[misc]
         for split, path in paths.items()
     }
 
 
+def _splits_inside(path: Path, encoding: str | None) -> tuple[str, ...]:
+    try:
+        return sources.splits_inside(path, encoding)
+    except OSError:  # whoever reads the file will be told
+        return ()
+
+
 def _hub_loaders(data: Data, given: Mapping[str, str], folder: Path) -> dict[str, Callable[[], Table]]:
     local = folder / str(data.hub)
     name = str(local) if str(data.hub).startswith(".") and local.is_dir() else str(data.hub)
     if not given:
-        given = {split: split for split in sources.hub_splits(name, data.config, data.revision) if split in SPLITS}
+        there = sources.hub_splits(name, data.config, data.revision)
+        named = {split: next((n for n in SPLIT_NAMES[split] if n in there), None) for split in SPLITS}
+        given = {split: found for split, found in named.items() if found is not None}
     return {
         split: _dropping(
             lambda theirs=theirs: sources.read_hub(name, data.config, theirs, data.revision),  # type: ignore[misc]
@@ -195,5 +234,5 @@ def _label(file: TaskFile, loaders: Mapping[str, Callable[[], Table]]) -> str | 
     """The label's column; for the kinds whose formats name it themselves, that name where the data has it."""
     if file.label is not None or file.kind not in USUAL_LABEL or file.data.hub is not None:
         return file.label
-    usual = USUAL_LABEL[file.kind]
-    return usual if usual in next(iter(loaders.values()))().columns else None
+    there = next(iter(loaders.values()))().columns
+    return next((name for name in (USUAL_LABEL[file.kind], *OTHER_LABELS.get(file.kind, ())) if name in there), None)

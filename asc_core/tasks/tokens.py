@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from asc_core.tasks.base import Features, Reader
 
 
+UNKNOWN_SHARE = 0.05  # of the tokens, from which on they are spoken of
+CHARACTERS_A_TOKEN = 32  # that a token covers at most, in all but odd texts
+
+
 def tokenizer_of(reader: Reader, fast: bool = False) -> Any:
     """Raises: UserError where the checkpoint has no tokenizer, or not one that knows where its tokens stand."""
     tokenizer = reader.tokenizer
@@ -45,12 +49,33 @@ def takes_token_types(reader: Reader) -> bool:
     return reader.type_vocab_size > 1
 
 
+def _beginnings(tokenizer: Any, texts: Sequence[str], limit: int) -> list[str]:
+    """The same texts, those cut that are far longer than `limit` tokens: what is cut off is never reached.
+
+    A cut is between two words, and behind more than `limit` tokens, so that the first `limit` tokens stay the same.
+    """
+    beginnings = list(texts)
+    for index, text in enumerate(texts):
+        characters = limit * CHARACTERS_A_TOKEN
+        while len(text) > 2 * characters:
+            cut = text.rfind(" ", 0, characters)
+            beginning = text[: cut if cut > 0 else characters]
+            tokens = tokenizer(beginning, add_special_tokens=False, return_attention_mask=False, verbose=False)
+            if len(tokens["input_ids"]) > limit + 1:
+                beginnings[index] = beginning
+                break
+            characters *= 2
+    return beginnings
+
+
 def tokenise(
     reader: Reader, first: Sequence[str], second: Sequence[str] | None, limit: int
 ) -> tuple[list[np.ndarray], list[np.ndarray] | None, list[int]]:
     """Texts, or pairs of texts, to (token ids of each, token types of each or None, which of them lost text)."""
     tokenizer = tokenizer_of(reader)
     types_wanted = second is not None and takes_token_types(reader)
+    first = _beginnings(tokenizer, first, limit)
+    second = None if second is None else _beginnings(tokenizer, second, limit)
 
     def run(rows: Sequence[int] | range, **options: Any) -> Any:
         texts = [[first[i] for i in rows]]
@@ -74,17 +99,20 @@ def tokenise(
 
 
 def tokenise_words(
-    reader: Reader, texts: Sequence[Sequence[str]], limit: int
+    reader: Reader, texts: Sequence[Sequence[str]], limit: int, apart: bool = False
 ) -> tuple[list[np.ndarray], list[np.ndarray], int]:
     """Words of each text to (token ids, word whose first token each token is or -1, how many texts lost words).
 
-    The words are joined by spaces and tokens assigned by where they stand, so that a tokenizer that treats the
-    beginning of a text in its own way (byte-level BPE) sees words as it does in running text.
+    apart: each word is tokenised for itself. By default the words are joined by spaces and tokens assigned by where
+    they stand, so that a tokenizer that treats the beginning of a text in its own way (byte-level BPE) sees words as
+    it does in running text.
     """
     tokenizer = tokenizer_of(reader, fast=True)
-    joined = [" ".join(words) for words in texts]
+    shortened = [words[: limit * CHARACTERS_A_TOKEN] for words in texts]  # a word without any token is a rare one
+    joined = [" ".join(words) for words in shortened]
     encoded = tokenizer(
-        joined,
+        [list(words) for words in shortened] if apart else joined,
+        is_split_into_words=apart,
         truncation=True,
         max_length=limit,
         return_attention_mask=False,
@@ -92,20 +120,9 @@ def tokenise_words(
         verbose=False,
     )
     ids, firsts, truncated = [], [], 0
-    for words, text, encoding in zip(texts, joined, encoded.encodings, strict=True):
+    for words, text, encoding in zip(shortened, joined, encoded.encodings, strict=True):
         ids.append(np.asarray(encoding.ids, dtype=np.int32))
-        word_of_character = np.repeat(np.arange(len(words)), [len(w) + 1 for w in words])
-        first = np.full(len(encoding.ids), -1, dtype=np.int32)
-        last = -1
-        for token, ((start, end), sequence) in enumerate(zip(encoding.offsets, encoding.sequence_ids, strict=True)):
-            if sequence is None or end <= start:
-                continue
-            if text[start] == " ":  # tokenizers that keep the space before a word with it
-                start += 1
-            word = int(word_of_character[start]) if start < len(text) else last
-            if word > last:
-                first[token], last = word, word
-        firsts.append(first)
+        firsts.append(_firsts_apart(encoding) if apart else _firsts_joined(encoding, words, text))
         truncated += len(encoding.ids) >= limit and len(encoding.overflowing) > 0
     return ids, firsts, truncated
 
@@ -129,6 +146,55 @@ def beyond(
                 f"{reader.type_vocab_size}; give it the tokenizer that it was trained with."
             )
     return None
+
+
+def _firsts_apart(encoding: Any) -> np.ndarray:
+    first = np.full(len(encoding.ids), -1, dtype=np.int32)
+    last = -1
+    for token, word in enumerate(encoding.word_ids):
+        if word is not None and word > last:
+            first[token] = last = word
+    return first
+
+
+def _firsts_joined(encoding: Any, words: Sequence[str], text: str) -> np.ndarray:
+    word_of_character = np.repeat(np.arange(len(words)), [len(w) + 1 for w in words])
+    first = np.full(len(encoding.ids), -1, dtype=np.int32)
+    last = -1
+    for token, ((start, end), sequence) in enumerate(zip(encoding.offsets, encoding.sequence_ids, strict=True)):
+        if sequence is None or end <= start:
+            continue
+        if text[start] == " ":  # tokenizers that keep the space before a word with it
+            start += 1
+        word = int(word_of_character[start]) if start < len(text) else last
+        if word > last:
+            first[token], last = word, word
+    return first
+
+
+def unknown(reader: Reader, ids: Sequence[np.ndarray], texts: Sequence[str]) -> tuple[str, ...]:
+    """What is to be said where the tokenizer does not know much of the texts.
+
+    ids: tokens of each feature. texts: some of those they are from, to find examples in.
+    """
+    mark = reader.tokenizer.unk_token_id
+    total = sum(map(len, ids))
+    if mark is None or not total:
+        return ()
+    share = sum(int((x == mark).sum()) for x in ids) / total
+    if share < UNKNOWN_SHARE:
+        return ()
+    words: dict[str, None] = {}
+    for word in (word[:40] for text in texts[:50] for word in text[:2000].split()):
+        if word not in words and mark in reader.tokenizer(word, add_special_tokens=False, verbose=False)["input_ids"]:
+            words[word] = None
+        if len(words) == 5:
+            break
+    such = f", such as {', '.join(words)}" if words else ""
+    return (
+        f"The tokenizer of {reader.name} does not know {100 * share:.0f} % of the tokens{such}: is it the one that the "
+        "model was trained with, and is the language of the texts the model's?",
+    )
 
 
 def pad(arrays: Sequence[np.ndarray], value: int, length: int | None = None) -> np.ndarray:

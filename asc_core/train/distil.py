@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,7 @@ class Teaching(Objective):
         if teacher.shape.hidden != student.shape.hidden or teacher.labels != student.labels:
             raise UserError(f"{student.name} and its teacher {teacher.name} differ in hidden size or labels.")
         self.terms, self.task = terms, task
+        self.teacher_ids = ids_in(teacher, student)
         self.teacher = teacher
         self.layers = matching_layers(student, teacher)
         heads = [encoder.shape.heads[encoder.shape.rows[-1]] for encoder in (teacher, student)]
@@ -110,6 +111,9 @@ class Teaching(Objective):
         return ["distil", self.teacher.weights, asdict(self.terms)]
 
     def reference(self, features: Features) -> Sequence[Any]:
+        if self.teacher_ids is not None:
+            ids = self.teacher_ids.numpy()
+            features = replace(features, input_ids=[ids[tokens] for tokens in features.input_ids])
         return predict(self.teacher, self.task, features, Progress())
 
     def loss(self, encoder: Encoder, task: Task, batch: Batch) -> torch.Tensor:
@@ -117,7 +121,7 @@ class Teaching(Objective):
         wanted = ForwardPass(self.teacher, self.related)
         seen = ForwardPass(encoder, self.related)
         with torch.no_grad():
-            wanted.look(batch)
+            wanted.look(self._for_teacher(batch))
         seen.look(batch)
         total = torch.zeros((), device=mask.device)
         if terms.labels and task.labelled:
@@ -131,6 +135,31 @@ class Teaching(Objective):
         if self.related:
             total = total + terms.relations * relation_loss(seen.values, wanted.values, self.groups, mask)
         return total
+
+    def _for_teacher(self, batch: Batch) -> Batch:
+        if self.teacher_ids is None:
+            return batch
+        ids = batch.inputs["input_ids"]
+        return replace(batch, inputs={**batch.inputs, "input_ids": self.teacher_ids.to(ids.device)[ids]})
+
+
+def ids_in(teacher: Encoder, student: Encoder) -> torch.Tensor | None:
+    """(student's tokens,), what the teacher calls them: the two read the same pieces, whatever the teacher would have
+    split a text into. None where they share a tokenizer.
+
+    Raises: UserError where the teacher lacks one.
+    """
+    if student.tokenizer is teacher.tokenizer:
+        return None
+    theirs, mine = teacher.tokenizer.get_vocab(), student.tokenizer.get_vocab()
+    lacking = mine.keys() - theirs.keys()
+    if lacking:
+        raise UserError(f"{teacher.name} cannot teach {student.name}: it has no token {min(lacking)!r}.")
+    ids = torch.zeros(max(mine.values(), default=0) + 1, dtype=torch.long)
+    for token, number in mine.items():
+        ids[number] = theirs[token]
+    same = torch.equal(ids, torch.arange(len(ids)))
+    return None if same else ids
 
 
 class ForwardPass(Probe):
@@ -156,8 +185,8 @@ class ForwardPass(Probe):
         self.states.append(after)
 
     def _values(self) -> tuple[nn.Module, slice]:
-        encoder = self.encoder
-        return modeling.value_rows(encoder.model, modeling.rows_of(encoder.model)[encoder.shape.rows[-1]])
+        encoder, last = self.encoder, self.encoder.shape.rows[-1]
+        return modeling.value_rows(encoder.model, modeling.rows_of(encoder.model)[last], encoder.shape.heads[last])
 
     def _keep(self, module: nn.Module, args: Any, output: torch.Tensor) -> None:
         self.values = output[..., self._values()[1]]

@@ -17,6 +17,7 @@ class Estimate:
     difference: this model minus the original on the same examples (paired), None where no original was given.
     examples of total: how many examples of the split are behind it. valid: when the intervals hold; "single" = for one
     analysis of these examples, "anytime" = for any number of interim analyses, after each of which one may stop.
+    notes: what a user should know of it, in sentences: what had to be guessed while reading, and what looks wrong.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
@@ -31,6 +32,7 @@ class Estimate:
     difference_interval: tuple[float, float] | None = None
     truncated: int = 0
     valid: Literal["single", "anytime"] = "single"
+    notes: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -57,6 +59,7 @@ class Estimate:
             "total": self.total,
             "truncated": self.truncated,
             "valid": self.valid,
+            "notes": list(self.notes),
         }
 
     @staticmethod

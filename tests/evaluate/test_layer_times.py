@@ -10,6 +10,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from asc_core.compress.factor import Factor
+from asc_core.compress.step import StepContext
 from asc_core.encoder import Encoder
 from asc_core.errors import Cancelled
 from asc_core.evaluate import known_layer_times, layer_times
@@ -101,7 +103,7 @@ def test_a_study_keeps_what_was_measured(tmp_path: Path, monkeypatch: pytest.Mon
     with monkeypatch.context() as patch:
         patch.setattr(importlib.import_module("asc_core.evaluate.layer_times"), "seconds_of_pass", never)
         assert measured(encoder, study=Study.open(tmp_path / "study")) == first
-        assert known_layer_times(encoder.shape, LENGTHS, 2, encoder.device, study) == first
+        assert known_layer_times(encoder, LENGTHS, 2, study) == first
         for other in ({"again": True}, {"study": None}):
             with pytest.raises(AssertionError, match="measured again"):
                 measured(encoder, **({"study": study} | other))
@@ -110,11 +112,14 @@ def test_a_study_keeps_what_was_measured(tmp_path: Path, monkeypatch: pytest.Mon
 def test_other_conditions_are_other_tables(tmp_path: Path) -> None:
     encoder, study = small(), Study.open(tmp_path / "study")
     measured(encoder, study=study)
-    here = (encoder.shape, LENGTHS, 2, encoder.device, study)
+    here = (encoder, LENGTHS, 2, study)
     assert known_layer_times(*here) is not None
-    assert known_layer_times(*here[:2], 3, *here[3:]) is None
-    assert known_layer_times(encoder.shape, LENGTHS + 20, *here[2:]) is None
-    assert known_layer_times(tiny().shape, *here[1:]) is None
+    assert known_layer_times(*here[:2], 3, study) is None
+    assert known_layer_times(encoder, LENGTHS + 20, *here[2:]) is None
+    assert known_layer_times(tiny(), *here[1:]) is None
+    factored = Factor(keep=0.6).apply(encoder, StepContext())
+    assert factored.shape == encoder.shape
+    assert known_layer_times(factored, *here[1:]) is None, "it takes another time"
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(threads + 1)
@@ -131,9 +136,9 @@ def test_what_a_stranger_left_in_a_study_is_not_believed(tmp_path: Path) -> None
     narrower = table.to_json() | {"heads": [0, 1], "attention": [0, 5]}
     for wrong in (narrower, {"heads": "many"}, 5, [table.to_json()]):
         study.set(key, wrong)
-        assert known_layer_times(encoder.shape, LENGTHS, 2, encoder.device, study) is None
+        assert known_layer_times(encoder, LENGTHS, 2, study) is None
     study.set(key, table.to_json())
-    assert known_layer_times(encoder.shape, LENGTHS, 2, encoder.device, study) == table
+    assert known_layer_times(encoder, LENGTHS, 2, study) == table
 
 
 def test_timing_can_be_cancelled() -> None:

@@ -46,7 +46,7 @@ def test_a_full_disk_leaves_nothing(small_disk: Path, format: str) -> None:
 
 
 @pytest.mark.usefixtures("in_process")
-@pytest.mark.parametrize("small_disk", [100, 120], indirect=True)
+@pytest.mark.parametrize("small_disk", [190, 230], indirect=True)
 def test_a_full_disk_leaves_the_model_that_was_there(small_disk: Path) -> None:
     encoder = tiny()
     smaller = encoder.cut(Plan.full(encoder.shape).drop(layer=0).drop(layer=1))

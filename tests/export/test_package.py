@@ -296,10 +296,8 @@ def test_the_old_name_of_packing_still_works(tmp_path: Path) -> None:
     assert export(tiny(), tmp_path / "out", dtype="float16").packing == "float16"
 
 
-def test_the_encoder_says_how_it_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = tiny()
-    monkeypatch.setattr(type(encoder), "packing", "float16", raising=False)
-    assert export(encoder, tmp_path / "out").packing == "float16"
+def test_the_encoder_says_how_it_is_stored(tmp_path: Path) -> None:
+    assert export(tiny().packed("float16"), tmp_path / "out").packing == "float16"
 
 
 @pytest.mark.parametrize("packing", PACKINGS)

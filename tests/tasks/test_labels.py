@@ -23,6 +23,8 @@ FOUND = LabelSet.discover
         pytest.param(FOUND(["0", "2"]), NLI, [0, 1, 2], id="bare indices with a gap"),
         pytest.param(LabelSet.declare(NLI), ["LABEL_0", "LABEL_1", "LABEL_2"], [0, 1, 2], id="declared, model unnamed"),
         pytest.param(LabelSet.declare({"0": "no", "1": "yes"}), ["yes", "no"], [1, 0], id="renamed, then by name"),
+        pytest.param(FOUND([True, False]), ["True", "False"], [1, 0], id="truth values by name"),
+        pytest.param(FOUND(["true", "false"]), ["neg", "pos"], [0, 1], id="truth values by position"),
     ],
 )
 def test_labels_are_matched(labels: LabelSet, model: list[str], expected: list[int]) -> None:
@@ -53,7 +55,9 @@ def test_a_mismatch_shows_both_lists(labels: LabelSet, model: list[str], said: s
 
 def test_an_unnamed_head_is_noted() -> None:
     assert "0 = entailment" in match(LabelSet.declare(NLI), ["LABEL_0", "LABEL_1", "LABEL_2"], "t", "m").note
+    assert "2 = contradiction" in match(FOUND([0, 1, 2]), NLI, "t", "m").note
     assert not match(LabelSet.declare(NLI), NLI, "t", "m").note
+    assert not match(FOUND([0, 1, 2]), ["0", "1", "2"], "t", "m").note
 
 
 def test_long_lists_are_shortened() -> None:
@@ -74,6 +78,16 @@ def test_long_lists_are_shortened() -> None:
         pytest.param(LabelSet.declare(["no", "yes"]), True, 1, id="a truth value"),
         pytest.param(LabelSet.declare(["no", "yes"]), "YES", 1, id="another case"),
         pytest.param(LabelSet.declare(["no", "yes"]), None, None, id="nothing"),
+        pytest.param(LabelSet.declare({"false": "no", "true": "yes"}), True, 1, id="a truth value by its JSON name"),
+        pytest.param(LabelSet.declare({"False": "no", "True": "yes"}), "true", 1, id="as Python writes it"),
+        pytest.param(LabelSet.declare({"0": "no", "1": "yes"}), "True", 1, id="a truth value as text"),
+        pytest.param(LabelSet.declare({"0.0": "no", "1.0": "yes"}), 0.0, 0, id="renamed as a float"),
+        pytest.param(
+            LabelSet.declare({"0.0": "no", "1.0": "yes"}), "0", 0, id="renamed as a float, an int in the file"
+        ),
+        pytest.param(LabelSet.declare(["no", "yes"]), "1.0", 1, id="a class index as a table writes it"),
+        pytest.param(LabelSet.declare(["no", "yes"]), "1" * 5000, None, id="a number of thousands of digits"),
+        pytest.param(FOUND(["true", "false"]), False, 0, id="truth values found in the data"),
         pytest.param(LabelSet.declare(["no", "yes"]), float("nan"), None, id="not a number"),
     ],
 )
@@ -89,6 +103,11 @@ def test_values_of_the_data(labels: LabelSet, value: object, expected: int | Non
         pytest.param(["I-x", "O", "B-x"], ("O", "B-x", "I-x"), id="O goes first"),
         pytest.param([1, 2, 3, 4, 5], ("1", "2", "3", "4", "5"), id="numbers not from 0 are names"),
         pytest.param([0, 100000], ("0", "100000"), id="wide gaps are names"),
+        pytest.param(["0.0", "1.0", "2"], ("0", "1", "2"), id="whole numbers as a table writes them"),
+        pytest.param(["True"], ("false", "true"), id="truth values, even if one is missing"),
+        pytest.param(["true", "false", "mixed"], ("false", "mixed", "true"), id="truth values among names are names"),
+        pytest.param([["a"], "b"], ("b",), id="a list is no label"),
+        pytest.param(["1" * 5000, "b"], ("1" * 5000, "b"), id="a number of thousands of digits"),
     ],
 )
 def test_classes_are_found_in_the_data(values: list, expected: tuple[str, ...]) -> None:

@@ -141,7 +141,7 @@ def test_answers_in_every_form(answers: Any) -> None:
         pytest.param(
             {"answers": {"text": ["dog"], "answer_start": [0]}}, {}, "does not stand in the context", id="wrong"
         ),
-        pytest.param({"answers": "cat"}, {}, "is not {", id="a bare text"),
+        pytest.param({"answers": 7}, {}, "is not {", id="a number"),
         pytest.param({"answers": []}, {"no_answer": False}, "set `no_answer = true`", id="none in SQuAD 1.1"),
         pytest.param({"question": " "}, {}, "the field 'question' is empty", id="no question"),
         pytest.param({"context": None}, {}, "the field 'context' is empty", id="no context"),

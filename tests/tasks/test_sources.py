@@ -90,7 +90,36 @@ def test_files_are_read(
         pytest.param("a.json", '{"test": [["a", "b"]]}', {}, "has no 'train' list", id="CLINC without the split"),
         pytest.param("a.csv", b"text\n\xff\xfe\n", {}, "is not UTF-8 text", id="not UTF-8"),
         pytest.param("a.parquet", "no", {}, "is not a readable Parquet file", id="broken Parquet"),
-        pytest.param("a.xlsx", "no", {}, "'.xlsx', which is not known", id="unknown format"),
+        pytest.param("a.xlsx", "no", {}, "is not a readable Excel workbook", id="broken workbook"),
+        pytest.param("a.ods", "no", {}, "a workbook of another kind", id="another workbook"),
+        pytest.param("a.doc", "no", {}, "'.doc', which is not known", id="unknown format"),
+        pytest.param("a.csv.gz", b"\x1f\x8bno", {}, "is compressed and damaged", id="damaged gzip"),
+        pytest.param("a.csv", b"PK\x03\x04...", {}, "is an archive; unpack it", id="an archive"),
+        pytest.param("a.csv", b"text\n\x89PNG\x00\x01\xff", {}, "another kind of file", id="a picture"),
+        pytest.param("a.csv", "text\nü\n".encode() * 9 + b"\xff\n", {}, "line 19\\), though the rest", id="one byte"),
+        pytest.param("a.csv", "text\nпривет мир\n".encode("cp1251"), {}, "name its encoding", id="Cyrillic"),
+        pytest.param("a.csv", "text\na\n", {"encoding": "utf-99"}, "there is no encoding", id="no encoding"),
+        pytest.param("a.csv", b"text\n\xfc\n", {"encoding": "utf-8"}, "is not utf-8 text", id="another encoding"),
+        pytest.param("a.jsonl", '{"a": ' + "1" * 5000 + "}", {}, "line 1 .* thousands of digits", id="digits"),
+        pytest.param("a.json", "[" * 100_000, {}, "nested too deeply", id="deep JSON"),
+        pytest.param(
+            "a.json", '{"train": [["a", "b"]], "oos_train": 3}', {"oos": True}, "'oos_train' is not", id="oos"
+        ),
+        pytest.param("a.json", '{"a": [{}], "b": [{}]}', {}, "rows under 'a', 'b': name one", id="two lists"),
+        pytest.param("a.json", '{"a": 1}', {"records": "b.c"}, "nothing under 'b'", id="no such key"),
+        pytest.param(
+            "a.json", '{"columns": ["a"], "data": [[1, 2]]}', {}, "row 1 is not a list of 1", id="pandas split"
+        ),
+        pytest.param(
+            "a.csv", 'text,y\n"a b,1\nc,0\nd,1\n', {}, "line 2: a quotation mark opens .* to line 4", id="never closed"
+        ),
+        pytest.param(
+            "a.csv", 'text,y\n"a b,1\nc,0\n"d",1\ne,0\n', {}, "line 2: a quotation mark opens", id="closed too late"
+        ),
+        pytest.param(
+            "a.csv", 'text,y\n"a b,1\nc,0\nd",1\ne,0\nf,1\n', {}, "line 2: a quotation mark", id="rows swallowed"
+        ),
+        pytest.param("a.conll", "EU B-ORG\nrejects\n", {}, "line 2 has 1 fields, not 2", id="a word without a tag"),
     ],
 )
 def test_broken_files_are_told(tmp_path: Path, name: str, content: str | bytes, options: dict, said: str) -> None:
@@ -115,7 +144,7 @@ def test_squad_json_becomes_one_row_a_question(tmp_path: Path) -> None:
 
 def test_clinc_json_holds_all_splits_and_leaves_out_of_scope_out(tmp_path: Path) -> None:
     path = _write(tmp_path, "data_full.json", json.dumps(CLINC))
-    assert sources.clinc_splits(path) == ("train", "validation", "test")
+    assert sources.splits_inside(path) == ("train", "validation", "test")
     assert [row["intent"] for row in read_file(path, "train").rows] == ["book_flight", "greeting"]
     assert [row["text"] for row in read_file(path, "validation").rows] == ["fly me"]
     with_oos = read_file(path, "test", FileOptions(oos=True))

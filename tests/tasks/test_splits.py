@@ -80,7 +80,7 @@ def test_a_single_split_answers_every_request_under_its_own_name() -> None:
 @pytest.mark.parametrize(
     ("texts", "split", "said"),
     [
-        (["a", "b"], "dev", "has no dev split; it has train, validation, test"),
+        (["a", "b"], "shifted", "has no shifted split; it has train, validation, test"),
         ([], "train", "the train split of t is empty"),
         (["a", "a"], "train", "too small to cut a validation split"),
     ],

@@ -90,7 +90,7 @@ def test_bad_task_files_are_told_in_one_sentence(folder: Path, text: str, said: 
         pytest.param(
             "text,y\ncat,a\n ,b\n", HEAD + DATA, "train.csv, line 3: the field 'text' is empty", id="empty text"
         ),
-        pytest.param("text,y\ncat,a\ndog,\n", HEAD + DATA, "train.csv, line 3: the field 'y' holds ''", id="no label"),
+        pytest.param("text,y\ncat,a\ndog,\n", HEAD + DATA, "train.csv, line 3: the field 'y' is empty", id="no label"),
         pytest.param(
             "text,y\ncat,a\ndog,c\n",
             'labels = ["a", "b"]\n' + HEAD + DATA,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from asc_core import modeling
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.evaluate.predictions import predict
@@ -118,7 +119,7 @@ def test_every_architecture_shows_its_values_and_its_layers(architecture: str) -
         seen.look(a_batch(task, encoder))
     assert len(seen.states) == encoder.shape.layers
     last = encoder.shape.rows[-1]
-    assert seen.values.shape[-1] == encoder.shape.heads[last] * encoder.shape.head_width
+    assert seen.values.shape[-1] == encoder.shape.heads[last] * modeling.key_width(encoder.model.config)
 
 
 def test_values_are_those_of_the_value_projection() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from asc_core import modeling
+from asc_core.errors import UserError
 from asc_core.export.answer import script
 from asc_core.export.checkpoint import Payload, auto_class_of, loading, plain_config
 from asc_core.export.formats.format import Written
@@ -35,7 +36,16 @@ class Dense:
         return reason and f"{reason} Export it in the compact format."
 
     def write(self, encoder: Encoder, folder: Path, packing: Packing) -> Written:
-        state, values = _dense_state(encoder)
+        if packing.name != "float32" and any(entry["kind"] == "factor" for entry in encoder.structures):
+            raise UserError(
+                f"The dense format multiplies factors out, and {packing.name} rounds the product otherwise than the "
+                "factors: store it in float32, or export it in the compact format."
+            )
+        try:
+            state, values = _dense_state(encoder)
+        except ValueError as error:  # a structure that the original's class cannot do without
+            reason = f"There is no dense format of this encoder: {error}."
+            raise UserError(f"{reason} Export it in the compact format.") from None
         written = Payload(plain_config(encoder, **values), state).write(folder, packing)
         return Written(
             written,

@@ -1,0 +1,254 @@
+"""Data files as spreadsheets, pandas, datasets and shared tasks write them: the same rows, and what was assumed."""
+
+import bz2
+import gzip
+import json
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import openpyxl
+import pandas
+import pytest
+
+from asc_core.errors import UserError
+from asc_core.tasks import load_task
+from asc_core.tasks.sources import FileOptions, read_file
+
+TEXTS = ["a good film; truly", 'he said "no", twice', "naïve – tous les jours", "two\nlines | here", "plain"]
+LABELS = ["pos", "neg", "pos", "neg", "pos"]
+FRAME = pandas.DataFrame({"text": TEXTS, "label": LABELS})
+
+
+def _csv(separator: str = ",", encoding: str = "utf-8", before: str = "") -> bytes:
+    return (before + FRAME.to_csv(sep=separator, index=False)).encode(encoding)
+
+
+def _excel(path: Path) -> None:
+    FRAME.to_excel(path, index=False)
+
+
+FILES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
+    "commas": ("a.csv", lambda p: p.write_bytes(_csv()), ""),
+    "CRLF": ("a.csv", lambda p: p.write_bytes(_csv().replace(b"\nn", b"\r\nn").replace(b"pos\n", b"pos\r\n")), ""),
+    "semicolons": ("a.csv", lambda p: p.write_bytes(_csv(";")), "semicolons"),
+    "tabs in .csv": ("a.csv", lambda p: p.write_bytes(_csv("\t")), "tabs"),
+    "bars": ("a.csv", lambda p: p.write_bytes(_csv("|")), "vertical bars"),
+    "commas in .tsv": ("a.tsv", lambda p: p.write_bytes(_csv(",")), "commas"),
+    "sep=": ("a.csv", lambda p: p.write_bytes(_csv(";", before="sep=;\n")), ""),
+    "gzip": ("a.csv.gz", lambda p: p.write_bytes(gzip.compress(_csv())), ""),
+    "gzip without the name": ("a.csv", lambda p: p.write_bytes(gzip.compress(_csv())), ""),
+    "bzip2": ("a.csv.bz2", lambda p: p.write_bytes(bz2.compress(_csv())), ""),
+    "xz": ("a.csv.xz", lambda p: p.write_bytes(lzma.compress(_csv())), ""),
+    "UTF-8 with a mark": ("a.csv", lambda p: p.write_bytes(_csv(encoding="utf-8-sig")), ""),
+    "UTF-16": ("a.csv", lambda p: p.write_bytes(_csv(encoding="utf-16")), ""),
+    "UTF-16 without a mark": ("a.csv", lambda p: p.write_bytes(_csv(encoding="utf-16-le")), "UTF-16-LE"),
+    "UTF-16-BE without a mark": ("a.csv", lambda p: p.write_bytes(_csv(encoding="utf-16-be")), "UTF-16-BE"),
+    "cp1252": ("a.csv", lambda p: p.write_bytes(_csv(encoding="cp1252")), "cp1252"),
+    "cp1252 JSONL": (
+        "a.jsonl",
+        lambda p: p.write_bytes(FRAME.to_json(orient="records", lines=True, force_ascii=False).encode("cp1252")),
+        "cp1252",
+    ),
+    "JSON lines in .json": ("a.json", lambda p: FRAME.to_json(p, orient="records", lines=True), ""),
+    "a list of objects": ("a.json", lambda p: FRAME.to_json(p, orient="records"), ""),
+    "pandas' columns": ("a.json", lambda p: FRAME.to_json(p), ""),
+    "pandas' index": ("a.json", lambda p: FRAME.to_json(p, orient="index"), ""),
+    "pandas' split": ("a.json", lambda p: FRAME.to_json(p, orient="split"), ""),
+    "pandas' table": ("a.json", lambda p: FRAME.to_json(p, orient="table"), "under 'data'"),
+    "columns of lists": ("a.json", lambda p: p.write_text(json.dumps(FRAME.to_dict("list"))), ""),
+    "records under a key": (
+        "a.json",
+        lambda p: p.write_text(json.dumps({"version": "1", "examples": FRAME.to_dict("records")})),
+        "under 'examples'",
+    ),
+    "splits in one file": (
+        "a.json",
+        lambda p: p.write_text(json.dumps({"train": FRAME.to_dict("records"), "dev": []})),
+        "",
+    ),
+    "Excel": ("a.xlsx", _excel, ""),
+    "categories in Parquet": ("a.parquet", lambda p: FRAME.astype({"label": "category"}).to_parquet(p), ""),
+}
+
+
+@pytest.mark.parametrize("form", FILES)
+def test_every_form_has_the_same_rows(form: str, tmp_path: Path) -> None:
+    name, write, said = FILES[form]
+    write(tmp_path / name)
+    table = read_file(tmp_path / name, "train")
+    assert [(row["text"], row["label"]) for row in table.rows] == list(zip(TEXTS, LABELS, strict=True))
+    assert said in " ".join(table.notes)
+    assert bool(said) == bool(table.notes)
+
+
+def test_spaces_behind_separators_are_no_part_of_fields(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('text, label, note\n"a, b", pos, x\nc, neg,\n')
+    table = read_file(tmp_path / "a.csv", "train")
+    assert table.columns == ("text", "label", "note")
+    assert [(row["text"], row["label"]) for row in table.rows] == [("a, b", "pos"), ("c", "neg")]
+
+
+def test_empty_rows_and_columns_of_one_name_are_said(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text;text;y\na;b;1\n;;\n;;\n")
+    table = read_file(tmp_path / "a.csv", "train")
+    assert table.rows == [{"text": "a", "text.1": "b", "y": "1"}]
+    assert "called 'text.1'" in table.notes[1]
+    assert "2 rows without any content" in table.notes[2]
+
+
+def test_texts_over_several_lines_are_no_swallowed_rows(tmp_path: Path) -> None:
+    rows = [("one,\ntwo, three\nfour", "1"), ('he said "hi",\nand left', "0"), ("short", "1")] * 20
+    pandas.DataFrame(rows, columns=["text", "y"]).to_csv(tmp_path / "a.csv", index=False)
+    table = read_file(tmp_path / "a.csv", "train")
+    assert [(row["text"], row["y"]) for row in table.rows] == rows
+
+
+def test_a_cut_emoji_is_a_replacement_character(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "good \\ud83d", "whole": "\\ud83d\\ude00"}\n')
+    assert read_file(tmp_path / "a.jsonl", "train").rows == [{"text": "good \ufffd", "whole": "😀"}]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_sheet_is_chosen_by_name(named: bool, tmp_path: Path) -> None:
+    workbook = openpyxl.Workbook()
+    workbook.active.title = "read me"
+    workbook.active.append(["nothing"])
+    sheet = workbook.create_sheet("data")
+    for row in (["text", "y", None], ["a", 1, None], [None, None, None], ["b", 0.5, None]):
+        sheet.append(row)
+    workbook.save(tmp_path / "a.xlsx")
+    table = read_file(tmp_path / "a.xlsx", "train", FileOptions(sheet="data" if named else None))
+    if named:
+        assert table.rows == [{"text": "a", "y": 1}, {"text": "b", "y": 0.5}]
+        assert table.where(1).endswith("row 4")
+    else:
+        assert "the first of 2 sheets, 'read me'" in table.notes[0]
+    with pytest.raises(UserError, match="has no sheet 'x'; it has 'read me', 'data'"):
+        read_file(tmp_path / "a.xlsx", "train", FileOptions(sheet="x"))
+
+
+CONLL = "-DOCSTART- -X- -X- O\n\nEU NNP B-NP B-ORG\nrejects VBZ B-VP O\n\nPeter NNP B-NP B-PER\n. . O O\n"
+CONLLU = "# text = EU is\n1-2\tEUis\t_\t_\n1\tEU\teu\tPROPN\n2\tis\tbe\tAUX\n\n1\tNo\tno\tINTJ\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "tags"),
+    [
+        ("a.conll", CONLL, [["B-ORG", "O"], ["B-PER", "O"]]),
+        ("a.txt", CONLL, [["B-ORG", "O"], ["B-PER", "O"]]),
+        ("a.bio", CONLL.replace(" ", "\t"), [["B-ORG", "O"], ["B-PER", "O"]]),
+        ("a.conllu", CONLLU, [["PROPN", "AUX"], ["INTJ"]]),
+    ],
+)
+def test_words_in_columns(name: str, text: str, tags: list, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    table = read_file(tmp_path / name, "train")
+    assert [row["tags"] for row in table.rows] == tags
+    assert table.rows[0]["tokens"][0] == "EU"
+    assert "words in columns" in table.notes[0]
+    assert table.where(1).endswith("line 6")
+
+
+def test_plain_texts_stay_plain_texts(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("EU rejects\nPeter O\nA film\n")
+    assert read_file(tmp_path / "a.txt", "train").columns == ("text",)
+
+
+@pytest.mark.parametrize("ending", [".tsv", ".txt", ".conll"])
+def test_a_tagging_task_of_columns_needs_no_names(ending: str, tmp_path: Path) -> None:
+    for split in ("train", "dev"):
+        (tmp_path / f"{split}{ending}").write_text("EU\tB-ORG\nrejects\tO\n\nPeter\tB-PER\n\n")
+    (tmp_path / "t.toml").write_text(f'kind = "tagging"\n[data]\ntrain = "train{ending}"\ndev = "dev{ending}"\n')
+    task = load_task(tmp_path / "t.toml")
+    assert task.splits == ("train", "validation")
+    assert task.labels == ("O", "B-ORG", "B-PER")
+    assert [row["tokens"] for row in task.examples("dev").rows] == [["EU", "rejects"], ["Peter"]]
+
+
+def test_lists_as_pandas_writes_them_are_lists(tmp_path: Path) -> None:
+    frame = pandas.DataFrame(
+        {"tokens": [["EU", "isn't"], ["Peter"]], "ner_tags": [np.asarray([1, 0]), np.asarray([2])]}
+    )
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    (tmp_path / "t.toml").write_text('kind = "tagging"\n[data]\ntrain = "a.csv"\ntest = "a.csv"\n')
+    rows = load_task(tmp_path / "t.toml").examples("test").rows
+    assert [(row["tokens"], row["ner_tags"]) for row in rows] == [(["EU", "isn't"], [1, 0]), (["Peter"], [2])]
+
+
+def test_questions_in_a_table(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("question,context,answer\nwho?,the cat sat,the cat\nwhere?,on a mat,a mat\n")
+    (tmp_path / "t.toml").write_text('kind = "question-answering"\n[data]\ntrain = "a.csv"\ntest = "a.csv"\n')
+    examples = load_task(tmp_path / "t.toml").examples("test")
+    assert [row["answer"] for row in examples.rows] == [
+        {"text": ["the cat"], "answer_start": [0]},
+        {"text": ["a mat"], "answer_start": [3]},
+    ]
+    assert "no answer_start" in examples.notes[0]
+
+
+def test_dotted_paths_reach_into_objects(tmp_path: Path) -> None:
+    rows = [{"doc": {"text": f"t {i}"}, "gold": [{"name": "ab"[i % 2]}], "w": [{"form": "x"}]} for i in range(4)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    head = 'kind = "text-classification"\ntexts = ["doc.text"]\nlabel = "gold.0.name"\n'
+    (tmp_path / "t.toml").write_text(head + '[data]\ntrain = "a.jsonl"\ntest = "a.jsonl"\n')
+    task = load_task(tmp_path / "t.toml")
+    assert task.labels == ("a", "b")
+    assert [row["doc.text"] for row in task.examples("test").rows] == ["t 0", "t 1", "t 2", "t 3"]
+
+
+def test_objects_where_text_should_be_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("".join(f'{{"text": {{"en": "a {i}"}}, "y": {i % 2}}}\n' for i in range(9)))
+    (tmp_path / "t.toml").write_text(
+        'kind = "text-classification"\ntexts = ["text"]\nlabel = "y"\n[data]\ntrain = "a.jsonl"\n'
+    )
+    with pytest.raises(UserError, match=r"a\.jsonl, line \d: the field 'text' holds .*, not text"):
+        load_task(tmp_path / "t.toml").examples("train")
+
+
+def test_one_json_file_with_all_splits_is_a_task(tmp_path: Path) -> None:
+    rows = [{"text": f"t {i}", "y": "ab"[i % 2]} for i in range(6)]
+    (tmp_path / "all.json").write_text(json.dumps({"train": rows, "dev": rows[:2], "test": rows[:3]}))
+    (tmp_path / "t.toml").write_text(
+        'kind = "text-classification"\ntexts = ["text"]\nlabel = "y"\n[data]\ntrain = "all.json"\n'
+    )
+    task = load_task(tmp_path / "t.toml")
+    assert task.splits == ("train", "validation", "test")
+    assert [len(task.examples(split)) for split in task.splits] == [6, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a = " + "[" * 100_000, "nested too deeply"),
+        ("a = " + "1" * 5000, "is not valid TOML"),
+        ('kind = "tagging"\n[data]\ndev = "a"\nvalidation = "b"\n', "names of one split"),
+        ('kind = "tagging"\n[data]\ntrain = "' + "n" * 5000 + '.csv"\ntest = "a.csv"\n', "cannot be read"),
+    ],
+)
+def test_odd_task_files_are_told(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "t.toml").write_text(text)
+    with pytest.raises(UserError, match=said):
+        load_task(tmp_path / "t.toml").examples("train")
+
+
+def test_a_name_that_is_too_long_is_told() -> None:
+    with pytest.raises(UserError, match="There is no task"):
+        load_task("n" * 5000)
+
+
+def test_a_hub_split_called_dev_is_the_validation_split(tmp_path: Path) -> None:
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    for split in ("train", "validation"):
+        data = {"text": ["a", "b"], "y": ["p", "q"]}
+        datasets.Dataset.from_dict(data).to_parquet(
+            folder / f"{split.replace('validation', 'dev')}-00000-of-00001.parquet"
+        )
+    (tmp_path / "t.toml").write_text(
+        'kind = "text-classification"\ntexts = ["text"]\nlabel = "y"\n[data]\nhub = "./hub"\n'
+    )
+    assert "validation" in load_task(tmp_path / "t.toml").splits
