@@ -110,4 +110,4 @@ def _once(train: Callable[[Path | None], Trained], folder: Path | None, before: 
         found = train(folder).encoder
     else:
         found = load_encoder(folder, device=str(before.device))
-    return Encoder(found.model, before.tokenizer, before.source, before.name)  # trained weights fit no packing
+    return before.with_model(found.model, packing="float32")  # trained weights fit no packing
