@@ -11,7 +11,7 @@ BIN := .venv/bin
 NOT_FAST := slow or browser or faults or soak
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test check format bench faults fuzz soak demo-train clean
+.PHONY: help setup setup-dev run test check format docs bench faults fuzz soak demo-train clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -35,6 +35,11 @@ check: setup-dev ## format, lint, types, fast tests
 format: setup-dev ## rewrite the code as `make check` wants it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: setup ## the generated parts of docs/ and the README's figures, from the registries and the results
+	$(BIN)/python -m asc_core.scores.describe docs/scores.md
+	$(BIN)/python -m asc_core.recipes.describe docs/recipes.md
+	$(BIN)/python -m benchmarks.report
 
 bench: setup ## every benchmark, one after the other; each prints ratios measured side by side
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; PYTHONPATH=. $(BIN)/python "$$file" || exit 1; done

@@ -14,12 +14,13 @@ ROOT = Path(__file__).resolve().parents[1]
 # Each line may import what is in a line above it and what is in its own unit, nothing else.
 ORDER = [
     {"errors", "atomic_file", "batches", "parts"},
-    {"atomic_folder", "json_files", "memory", "stored_arrays"},
+    {"atomic_folder", "json_files", "marked_page", "memory", "stored_arrays"},
     {"progress", "values", "migrations"},
     {"tasks", "study"},
     {"modeling"},
-    {"probes"},
+    {"probes", "sentences"},
     {"encoder"},
+    {"checkpoint"},
     {"loading"},
     {"gates", "plan"},
     {"scores"},

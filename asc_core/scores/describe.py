@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import re
-from pathlib import Path
 
-from asc_core.errors import UserError
+from asc_core import marked_page
 from asc_core.parts import BLOCKS, KINDS, SUBLAYERS
 from asc_core.scores.method import FromWeights, Method, OwnPass
 from asc_core.scores.methods import METHODS
 
 BEGIN = "<!-- from the registry, by `python -m asc_core.scores.describe docs/scores.md` -->"
-END = "<!-- end of what is generated -->"
 _ARXIV = re.compile(r"(?:arXiv )?\b(\d{4}\.\d{5})\b")
 
 
@@ -29,11 +26,7 @@ def described() -> str:
 
 def rewritten(page: str) -> str:
     """The page with what stands between the two marks made anew. Raises: UserError where a mark is missing."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UserError(f"The page has no place for the methods: write {BEGIN} and {END} into it.")
-    return f"{before}{BEGIN}\n{described()}\n{END}{after}"
+    return marked_page.rewritten(page, BEGIN, described())
 
 
 def _parts(method: Method) -> str:
@@ -61,12 +54,5 @@ def _linked(source: str) -> str:
     return _ARXIV.sub(r"[\1](https://arxiv.org/abs/\1)", source)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("page", type=Path)
-    page = parser.parse_args().page
-    page.write_text(rewritten(page.read_text(encoding="utf-8")), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    marked_page.rewrite(rewritten, __doc__)

@@ -65,7 +65,10 @@ class Finetune(Training):
 
 
 class Distil(Training):
-    """Learn from the model as it was before the recipe's first cut."""
+    """Learn from the model as it was before the recipe's first cut.
+
+    Fields: see `Terms` and `distil`.
+    """
 
     kind: ClassVar[str] = "distil"
     steps: int = Field(default=200, ge=1, description="Batches.")
@@ -108,4 +111,4 @@ def _once(train: Callable[[Path | None], Trained], folder: Path | None, before: 
         found = train(folder).encoder
     else:
         found = load_encoder(folder, device=str(before.device))
-    return Encoder(found.model, before.tokenizer, before.source, before.name)  # trained weights fit no packing
+    return before.with_model(found.model, packing="float32")  # trained weights fit no packing

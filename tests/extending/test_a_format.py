@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 from asc_core.cli import app
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
-from asc_core.export import FORMATS, Packing, Written, export
+from asc_core.export import FORMATS, export
+from asc_core.export.formats.format import Written
+from asc_core.modeling import Packing
 from asc_core.values import Plan
 from tests.export.conftest import in_process  # noqa: F401 (a fixture)
 from tests.tiny import save_checkpoint, tiny

@@ -16,7 +16,7 @@ from asc_core.plan.budgets import ONE_SCALE
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.probes import Probe, Readout, probing
 from asc_core.progress import Progress
-from asc_core.scores import METHODS
+from asc_core.scores import METHODS as REGISTRY
 from asc_core.scores.describe import described
 from asc_core.scores.faithfulness import faithfulness
 from asc_core.scores.method import OwnPass, Request
@@ -67,14 +67,16 @@ METHOD = OwnPass(
     run=loudness,
 )
 
+METHODS = (METHOD,)
+
 
 @pytest.fixture(autouse=True)
 def registered() -> Iterator[None]:
-    methods, one_scale = dict(METHODS), set(ONE_SCALE)
-    register(METHOD)
+    methods, one_scale = dict(REGISTRY), set(ONE_SCALE)
+    register(*METHODS)
     yield
-    METHODS.clear()
-    METHODS.update(methods)
+    REGISTRY.clear()
+    REGISTRY.update(methods)
     ONE_SCALE.intersection_update(one_scale)
 
 

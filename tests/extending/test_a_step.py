@@ -10,7 +10,8 @@ import pytest
 import torch
 from pydantic import Field
 
-from asc_core.compress import Cut, Step, StepContext
+from asc_core.compress import Cut
+from asc_core.compress.step import Step, StepContext
 from asc_core.encoder import Encoder
 from asc_core.evaluate.prefix_cache import CachedRunner, PrefixCache, PrefixReuse, unchanged
 from asc_core.loading import load_encoder

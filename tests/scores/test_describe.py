@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from asc_core.errors import UserError
+from asc_core.marked_page import END
 from asc_core.scores import METHODS
-from asc_core.scores.describe import BEGIN, END, described, rewritten
+from asc_core.scores.describe import BEGIN, described, rewritten
 
 PAGE = Path(__file__).parents[2] / "docs" / "scores.md"
 

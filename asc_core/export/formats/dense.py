@@ -41,7 +41,11 @@ class Dense:
                 f"The dense format multiplies factors out, and {packing.name} rounds the product otherwise than the "
                 "factors: store it in float32, or export it in the compact format."
             )
-        state, values = _dense_state(encoder)
+        try:
+            state, values = _dense_state(encoder)
+        except ValueError as error:  # a structure that the original's class cannot do without
+            reason = f"There is no dense format of this encoder: {error}."
+            raise UserError(f"{reason} Export it in the compact format.") from None
         written = Payload(plain_config(encoder, **values), state).write(folder, packing)
         return Written(
             written,
