@@ -86,7 +86,7 @@ def test_recipes_are_measured_side_by_side_and_stand_among_the_candidates(scored
 
 def test_a_pin_that_was_not_measured_is_named_beside_the_candidates(scored: Study, open_page: Open) -> None:
     settled(open_page("tune"))  # measures a cut that has no name
-    assert "Pin a cut on Tune" in html_of(open_page("compare"))
+    assert "Pin a recipe on Tune" in html_of(open_page("compare"))
     (application,) = applications.applications_of(scored)
     settings = CutSettings(application.name, "fisher")
     pin(scored, "in haste", Plan.full(page.models().encoder(application).shape).drop(0, head=0), settings)
