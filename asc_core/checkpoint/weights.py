@@ -85,7 +85,7 @@ def _types(folder: Path) -> dict[str, str]:
 
 
 def _state(folder: Path, names: dict[str, str]) -> dict[str, torch.Tensor]:
-    state = {}
+    state: dict[str, torch.Tensor] = {}
     for path in files_of(folder):
         state |= {names[name]: tensor for name, tensor in load_file(path).items() if name in names}
     return state
