@@ -181,6 +181,7 @@ def _cut_heads(config: PreTrainedConfig, architecture: Architecture, layer: nn.M
             ("num_attention_heads", len(heads)),
             ("n_heads", len(heads)),
             ("num_heads", len(heads)),
+            ("dim", len(heads) * width),
             ("all_head_size", len(heads) * width),
         ):
             if hasattr(attention, name):
