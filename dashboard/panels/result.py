@@ -81,6 +81,8 @@ def result(session: Session, measurements: Measurements, recipe: Recipe, plan: P
         )
         if preparing is not None:
             st.button("Stop calibrating", key="tune-calibrating-stop", on_click=preparing.cancel, type="tertiary")
+        elif running and job is not None and trains(recipe):
+            st.button("Stop training", key="tune-train-stop", on_click=job.cancel, type="tertiary")
 
     if running or measuring_speed or preparing is not None:
         st.fragment(draw, run_every=SECONDS_BETWEEN_ESTIMATES if running else SECONDS_BETWEEN_POLLS)()

@@ -84,8 +84,9 @@ class CutSettings:
     def label(self) -> str:
         """A few characters for the history."""
         repaired = "" if self.repair == "none" else f" · {self.repair}"
-        kinds = [step.kind for step in self.then] if len(self.then) < 3 else [f"{len(self.then)} steps"]
-        return f"{self._cut}{repaired}{''.join(f' + {kind}' for kind in kinds)}"
+        few = [further_steps.brief(step) for step in self.then]
+        said = few if len(few) < 3 else [f"{len(few)} steps"]
+        return f"{self._cut}{repaired}{''.join(f' + {what}' for what in said)}"
 
     @property
     def name(self) -> str:

@@ -27,6 +27,16 @@ def kinds(steps: Sequence[Step]) -> set[str]:
     return {step.kind for step in steps}
 
 
+def brief(step: Step) -> str:
+    """Its kind, and what is not as usual: "factor 0.9"."""
+    said = [f"{value:g}" if isinstance(value, float) else f"{value}" for value in _unusual(step).values()]
+    return " ".join([step.kind, *said])
+
+
+def _unusual(step: Step) -> dict[str, Any]:
+    return {name: value for name, value in step_json(step, short=True).items() if name != "step"}
+
+
 def checked(then: Sequence[Step]) -> tuple[Step, ...]:
     """The same. Raises: UserError where such steps cannot follow a cut in this order, or there are too many."""
     if len(then) > MOST_STEPS:

@@ -191,7 +191,7 @@ def recipe_button(text: str, key: str) -> None:
 def explain() -> None:
     with st.container(border=True):
         st.html(
-            "<p class='asc-kicker'>What happens</p><div class='asc-small'>The cut model and the original are measured "
+            "<p class='asc-kicker'>What happens</p><div class='asc-small'>The model and the original are measured "
             "once on the <b>test</b> split (validation where there is none) for the model card. The weights, "
             "tokenizer, plan and card are written, loaded again <b>in a fresh process</b>, and its outputs compared "
             "with those of the model here. Only then does the folder get its name. A larger difference than the format "

@@ -18,7 +18,7 @@ from asc_core.errors import UserError
 from dashboard.state.cut_settings import CutSettings
 from dashboard.state.further_steps import MOST_STEPS, added, checked, moved, offered
 from dashboard.state.session import Session
-from dashboard.state.step_parameters import Parameter, initial, parameters, words
+from dashboard.state.step_parameters import FINEST, Parameter, initial, parameters, words
 from dashboard.text.markup import escape
 
 REFUSED = "tune-steps-refused"
@@ -139,8 +139,10 @@ def _choice(one: Any) -> str:
 def _number(parameter: Parameter, begun: Any, shared: dict[str, Any]) -> None:
     low, high, whole = parameter.low, parameter.high, parameter.kind == "whole"
     if low is not None and high is not None and not parameter.optional and high - low <= MOST_ON_A_SLIDER:
-        ends = (int(low), int(high)) if whole else (low, high)
-        st.slider(parameter.title, *ends, begun, 1 if whole else 0.01, **shared)
+        if whole:
+            st.slider(parameter.title, int(low), int(high), begun, **shared)
+        else:
+            st.slider(parameter.title, low, high, begun, FINEST, **shared)
     elif whole:
         least = None if low is None else int(low)
         st.number_input(parameter.title, least, value=begun, step=1, placeholder="not set", **shared)

@@ -75,7 +75,8 @@ def test_settings_keep_their_steps_and_give_the_recipe() -> None:
     assert [step.kind for step in recipe.steps] == ["cut", "toy-early", "toy-halve"]
     assert (recipe.cut, recipe.key != recipe_of(PLAN, "sequential").key) == (PLAN, True)
     assert settings.name == "0.60 fisher, repaired (sequential), then toy-early, then toy-halve"
-    assert settings.label == "0.60 fisher · sequential + toy-early + toy-halve"
+    assert settings.label == "0.60 fisher · sequential + toy-early + toy-halve 0.25"
+    assert replace(settings, then=(Early(), Early(), Early())).label == "0.60 fisher · sequential + 3 steps"
 
 
 def test_settings_of_a_study_without_steps_or_with_unknown_ones() -> None:

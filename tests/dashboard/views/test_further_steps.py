@@ -114,6 +114,7 @@ def test_what_trains_is_begun_with_a_button_and_not_by_a_slider(scored: Study, o
     control(app.slider, "tune-keep").set_value(45)
     app = settled(app.run())
     assert "not trained yet" in html_of(app)
+    assert "Train and measure" in [button.label for button in app.button]
     assert measurements_of(scored).stored(recipe_in_view(app, scored)) is None
 
 
