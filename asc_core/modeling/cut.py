@@ -239,12 +239,14 @@ def pad_to_class(model: PreTrainedModel, heads: Sequence[Sequence[int]], state: 
     heads: for each row, the original places of its heads. width: neurons of every layer, at least those of the widest.
     """
     config, architecture = model.config, architecture_of(model)
-    paths = {module: path for path, module in model.named_modules(remove_duplicate=False)}
+    paths: dict[nn.Module, list[str]] = {}  # a shared module stands in the state under each of its paths
+    for path, module in model.named_modules(remove_duplicate=False):
+        paths.setdefault(module, []).append(path)
     wanted = {"attention": head_count(config), "ffn": width}
 
     def spread(module: nn.Module, dim: int, places: torch.Tensor, size: int) -> None:
-        for name in ("weight", "bias") if dim == 0 else ("weight",):
-            key = f"{paths[module]}.{name}"
+        names = ("weight", "bias") if dim == 0 else ("weight",)
+        for key in (f"{path}.{name}" for path in paths[module] for name in names):
             if key in state:
                 shape = list(state[key].shape)
                 shape[dim] = size

@@ -17,10 +17,11 @@ from .architectures import ARCHITECTURES, architecture_name, head_count
 from .cut import Cut, joined
 from .factor import Factor
 from .share import Share
-from .structure import Entry, Structure
-from .vocabulary import Vocabulary
+from .structure import Entry, Structure, whole_numbers
+from .vocabulary import SPECIAL, Vocabulary
 
 FORMAT = 2
+MOST, MOST_LAYERS = 1 << 31, 1 << 10  # of any value of an uncut model, and of its depth
 NO_STRUCTURES: dict[str, Any] = {"format": FORMAT, "dense": {}, "structures": []}
 STRUCTURES: dict[str, Structure] = {s.kind: s for s in (Cut(), Factor(), Share(), Vocabulary())}
 
@@ -83,15 +84,26 @@ def _of_format_1(cut: Any) -> Any:
 
 def _checked_dense(config: PreTrainedConfig, dense: Any, entries: Sequence[Entry]) -> dict[str, Any]:
     wanted = {name for entry in entries for name in STRUCTURES[entry["kind"]].changes(config)}
-    types = {"layer_types": list}
-    if (
-        not isinstance(dense, dict)
-        or set(dense) != wanted
-        or any(type(value) is not types.get(name, int) for name, value in dense.items())
-        or len(dense.get("layer_types", range(dense.get("num_hidden_layers", 0)))) != dense.get("num_hidden_layers", 0)
-    ):
+    if not isinstance(dense, dict) or set(dense) != wanted or not _values_fit(dense, config):
         raise ValueError("its record of the uncut model does not fit the model's configuration")
     return dense
+
+
+def _values_fit(dense: dict[str, Any], config: PreTrainedConfig) -> bool:
+    """Whether a model of a reasonable size can be built by these values: it is built before it is cut."""
+    layers = dense.get("num_hidden_layers", config.num_hidden_layers)
+    tokens = dense.get("vocab_size", config.vocab_size)
+    numbers = {name: value for name, value in dense.items() if name != "layer_types"}
+    return (
+        whole_numbers(list(numbers.values()), MOST)
+        and whole_numbers([layers], MOST_LAYERS)
+        and all(number < tokens for name, number in numbers.items() if name in SPECIAL)
+        and ("layer_types" not in dense or _are_types(dense["layer_types"], layers))
+    )
+
+
+def _are_types(types: Any, layers: int) -> bool:
+    return isinstance(types, list) and len(types) == layers and all(isinstance(one, str) for one in types)
 
 
 def with_values(config: PreTrainedConfig, values: dict[str, Any]) -> PreTrainedConfig:
