@@ -110,22 +110,15 @@ def cut(
     }
 
 
-def joined(first: Entry, second: Entry) -> dict[str, Any]:
-    """Two cuts, one right after the other, as one."""
+def joined(first: Entry, second: Entry, rows: Sequence[int]) -> dict[str, Any]:
+    """Two cuts, one right after the other, as one. rows: of the first one's that the second keeps, in its order."""
+    kept = zip(rows, second["heads"], strict=True)
     return {
         "kind": Cut.kind,
         "layers": [first["layers"][layer] for layer in second["layers"]],
-        "heads": _joined_heads(first, second),
+        "heads": [[first["heads"][row][head] for head in heads] for row, heads in kept],
         "neurons": list(second["neurons"]),
     }
-
-
-def _joined_heads(first: Entry, second: Entry) -> list[list[int]]:
-    if len(first["heads"]) != len(first["layers"]):  # rows are shared, and all of them stay
-        rows = range(len(first["heads"]))
-    else:
-        rows = second["layers"]
-    return [[first["heads"][row][head] for head in kept] for row, kept in zip(rows, second["heads"], strict=True)]
 
 
 def cut_parts(

@@ -121,7 +121,8 @@ def added(config: PreTrainedConfig, entry: Entry) -> dict[str, Any]:
     dense = {name: getattr(config, name) for name in names} | record["dense"]
     entries = list(record["structures"])
     if entries and entries[-1]["kind"] == entry["kind"] == Cut.kind:
-        entries[-1] = joined(entries[-1], entry)
+        rows = _kept(_origin(config, record)[1], entry["layers"], config)
+        entries[-1] = joined(entries[-1], entry, rows)
     else:
         check_order([e["kind"] for e in (*entries, entry)])
         entries.append(dict(entry))
@@ -144,15 +145,17 @@ class Origin:
 
 def origin(config: PreTrainedConfig) -> Origin:
     """Which layers and heads of the uncut model a model with structures has."""
-    record = getattr(config, "asc", None) or NO_STRUCTURES
-    dense = with_values(config, record["dense"])
-    rows = _uncut_rows(dense)
-    grouped = ARCHITECTURES[architecture_name(config)].inner is not None
+    return _origin(config, getattr(config, "asc", None) or NO_STRUCTURES)[0]
+
+
+def _origin(config: PreTrainedConfig, record: dict[str, Any]) -> tuple[Origin, list[int]]:
+    """(what is left, the row of each layer that is left)"""
+    rows = _uncut_rows(with_values(config, record["dense"]))
     layers = list(range(len(rows)))
     heads: list[Sequence[int]] = [range(head_count(config)) for _ in sorted(set(rows))]
     for entry in record["structures"]:
         if entry["kind"] == Cut.kind:
-            kept = sorted(set(rows)) if grouped else list(dict.fromkeys(rows[layer] for layer in entry["layers"]))
+            kept = _kept(rows, entry["layers"], config)
             heads = [[heads[row][head] for head in now] for row, now in zip(kept, entry["heads"], strict=True)]
             rows = [kept.index(rows[layer]) for layer in entry["layers"]]
             layers = [layers[layer] for layer in entry["layers"]]
@@ -160,7 +163,14 @@ def origin(config: PreTrainedConfig) -> Origin:
             shared = [rows[of] for of in entry["layers"]]
             kept = list(dict.fromkeys(shared))
             heads, rows = [heads[row] for row in kept], [kept.index(row) for row in shared]
-    return Origin(tuple(layers), tuple(map(tuple, heads)))
+    return Origin(tuple(layers), tuple(map(tuple, heads))), rows
+
+
+def _kept(rows: Sequence[int], layers: Sequence[int], config: PreTrainedConfig) -> list[int]:
+    """The rows that stay when only some layers run. rows: of each layer."""
+    if ARCHITECTURES[architecture_name(config)].inner is not None:
+        return sorted(set(rows))
+    return list(dict.fromkeys(rows[layer] for layer in layers))
 
 
 def _uncut_rows(config: PreTrainedConfig) -> list[int]:

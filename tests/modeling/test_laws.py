@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +180,17 @@ def test_a_layer_on_the_weights_of_another_attends_as_that_one(format: str, tmp_
     export(shared, tmp_path / "out", format)
     again, inputs = load_encoder(tmp_path / "out", device="cpu"), batch_within(64)
     torch.testing.assert_close(logits(again, inputs), logits(shared, inputs), atol=1e-4, rtol=0)
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("kept", [(0, 1), (1, 2), (0, 3)])
+def test_two_cuts_of_layers_that_share_weights_are_joined(kept: tuple[int, ...], tmp_path: Path) -> None:
+    encoder = tiny(num_hidden_layers=4).with_structure({"kind": "share", "layers": [0, 1, 0, 1]})
+    once = encoder.cut(Plan.full(encoder.shape).drop(0, head=0))
+    twice = once.cut(replace(Plan.full(once.shape), layers=kept).drop(1, head=1))
+    export(twice, tmp_path / "out")
+    again, inputs = load_encoder(tmp_path / "out", device="cpu"), batch_within(64)
+    torch.testing.assert_close(logits(again, inputs), logits(twice, inputs), atol=1e-4, rtol=0)
 
 
 def test_layers_of_other_widths_cannot_share() -> None:
