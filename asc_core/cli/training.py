@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from asc_core.cli.verb import (
+    BaseOption,
     DeviceOption,
     EncoderArgument,
     JsonOption,
@@ -36,6 +37,7 @@ def finetune(
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many training examples.")] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
+    base: BaseOption = None,
     as_json: JsonOption = False,
 ) -> Any:
     """Fine-tune an encoder on a task, fully or with LoRA; the best checkpoint on validation is kept.
@@ -46,7 +48,7 @@ def finetune(
     from asc_core.train.heads import encoder_for_task
 
     application = asc_core.load_task(task, split_seed=seed)
-    start = encoder_for_task(encoder, application, device=device)
+    start = encoder_for_task(encoder, application, device=device, base=base)
     result = asc_core.finetune(
         start,
         application,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from .architectures import ARCHITECTURES, architecture_name, head_count
 from .cut import Cut, joined
@@ -19,6 +19,9 @@ from .factor import Factor
 from .share import Share
 from .structure import Entry, Structure
 from .vocabulary import Vocabulary
+
+if TYPE_CHECKING:  # transformers 4 has it under another name
+    from transformers import PreTrainedConfig
 
 FORMAT = 2
 NO_STRUCTURES: dict[str, Any] = {"format": FORMAT, "dense": {}, "structures": []}

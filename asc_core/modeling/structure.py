@@ -8,10 +8,13 @@ model is rebuilt from its record by building it at full size (on the meta device
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
+
+if TYPE_CHECKING:  # transformers 4 has it under another name
+    from transformers import PreTrainedConfig
 
 Entry = Mapping[str, Any]
 State = dict[str, torch.Tensor]

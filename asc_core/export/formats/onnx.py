@@ -100,7 +100,7 @@ class _Outputs(nn.Module):
 def _write_graph(encoder: Encoder, path: Path) -> int:
     """The bytes of all tensors in it. Raises: UserError where the exporter cannot translate the model."""
     model = _copy_on_cpu(encoder)
-    inputs = _sample(model)
+    inputs = _sample(model, encoder.type_vocab_size > 1)
     with torch.inference_mode():
         said = model(**inputs)
     outputs = [name for name, value in said.items() if isinstance(value, Tensor) and value.is_floating_point()]
@@ -139,13 +139,13 @@ def _copy_on_cpu(encoder: Encoder) -> Any:
     return copy.deepcopy(encoder.model, shared)
 
 
-def _sample(model: Any) -> dict[str, Tensor]:
+def _sample(model: Any, typed: bool) -> dict[str, Tensor]:
     """Inputs to trace with; sizes of 0 and 1 would be taken for fixed."""
     padding = model.config.pad_token_id or 0
     ids = torch.tensor([[2, 3, 4, 5, 6], [2, 3, 4, padding, padding]]) % model.config.vocab_size
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
     inputs = {"input_ids": ids, "attention_mask": mask}
-    if (getattr(model.config, "type_vocab_size", 0) or 0) > 1:
+    if typed:
         inputs["token_type_ids"] = torch.zeros_like(ids)
     return inputs
 
