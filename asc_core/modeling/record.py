@@ -40,11 +40,16 @@ def needs_compact_class(config: PreTrainedConfig) -> bool:
     return any(not STRUCTURES[entry["kind"]].ordinary for entry in structures_of(config))
 
 
+def can_follow(kind: str, before: str) -> bool:
+    """Whether a structure may stand behind another: either of the two may say so."""
+    return before in STRUCTURES[kind].after or kind in STRUCTURES[before].before
+
+
 def check_order(kinds: Sequence[str]) -> None:
     """Raises: ValueError, in words, where a structure stands behind one that it cannot follow."""
     for number, kind in enumerate(kinds):
         for before in kinds[:number]:
-            if before not in STRUCTURES[kind].after:
+            if not can_follow(kind, before):
                 raise ValueError(f'"{kind}" cannot come after "{before}": put it first')
 
 
