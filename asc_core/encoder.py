@@ -287,7 +287,7 @@ def packing_named(name: str) -> modeling.Packing:
 
 
 def _put_tensors(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Give a model's parameters other values without touching the tensors that it shares. Raises: ValueError."""
+    """Give parameters and buffers other values without touching the tensors that models share. Raises: ValueError."""
     for name, values in tensors.items():
         path, _, last = name.rpartition(".")
         module = model.get_submodule(path)
@@ -295,7 +295,8 @@ def _put_tensors(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) ->
         if old.shape != values.shape:
             raise ValueError(f"{name} is {tuple(old.shape)}, its values are {tuple(values.shape)}")
         new = values.detach().to(old.device, old.dtype).clone()
-        setattr(module, last, nn.Parameter(new, requires_grad=old.requires_grad))
+        parameter = isinstance(old, nn.Parameter)
+        setattr(module, last, nn.Parameter(new, requires_grad=old.requires_grad) if parameter else new)
 
 
 def _is_ordinary(entry: Mapping[str, Any]) -> bool:

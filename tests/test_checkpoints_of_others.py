@@ -409,7 +409,7 @@ def test_advice_to_programmers_does_not_reach_a_user() -> None:
 def test_a_second_text_has_its_types_whatever_the_tokenizer_lists(architecture: str, tmp_path: Path) -> None:
     encoder = tiny(architecture, labels=["a", "b"])
     assert "token_type_ids" not in tokenizer().model_input_names
-    rows = [{"a": "a cat", "b": "the dog sat", "label": "ab"[i % 2]} for i in range(8)]
+    rows = [{"a": f"a {word}", "b": "the dog sat", "label": "ab"[i % 2]} for i, word in enumerate(WORDS[7:19])]
     task = load_task(str(task_file(tmp_path, "pair-classification", rows, ["a", "b"], "label")))
     features = task.features(task.examples("train"), encoder)
     assert features.token_types is not None

@@ -113,22 +113,15 @@ def cut(
     }
 
 
-def joined(first: Entry, second: Entry) -> dict[str, Any]:
-    """Two cuts, one right after the other, as one."""
+def joined(first: Entry, second: Entry, rows: Sequence[int]) -> dict[str, Any]:
+    """Two cuts, one right after the other, as one. rows: of the first one's that the second keeps, in its order."""
+    kept = zip(rows, second["heads"], strict=True)
     return {
         "kind": Cut.kind,
         "layers": [first["layers"][layer] for layer in second["layers"]],
-        "heads": _joined_heads(first, second),
+        "heads": [[first["heads"][row][head] for head in heads] for row, heads in kept],
         "neurons": list(second["neurons"]),
     }
-
-
-def _joined_heads(first: Entry, second: Entry) -> list[list[int]]:
-    if len(first["heads"]) != len(first["layers"]):  # rows are shared, and all of them stay
-        rows = range(len(first["heads"]))
-    else:
-        rows = second["layers"]
-    return [[first["heads"][row][head] for head in kept] for row, kept in zip(rows, second["heads"], strict=True)]
 
 
 def cut_parts(
@@ -181,6 +174,7 @@ def _cut_heads(config: PreTrainedConfig, architecture: Architecture, layer: nn.M
             ("num_attention_heads", len(heads)),
             ("n_heads", len(heads)),
             ("num_heads", len(heads)),
+            ("dim", len(heads) * width),
             ("all_head_size", len(heads) * width),
         ):
             if hasattr(attention, name):
@@ -243,12 +237,14 @@ def pad_to_class(model: PreTrainedModel, heads: Sequence[Sequence[int]], state: 
     heads: for each row, the original places of its heads. width: neurons of every layer, at least those of the widest.
     """
     config, architecture = model.config, architecture_of(model)
-    paths = {module: path for path, module in model.named_modules(remove_duplicate=False)}
+    paths: dict[nn.Module, list[str]] = {}  # a shared module stands in the state under each of its paths
+    for path, module in model.named_modules(remove_duplicate=False):
+        paths.setdefault(module, []).append(path)
     wanted = {"attention": head_count(config), "ffn": width}
 
     def spread(module: nn.Module, dim: int, places: torch.Tensor, size: int) -> None:
-        for name in ("weight", "bias") if dim == 0 else ("weight",):
-            key = f"{paths[module]}.{name}"
+        names = ("weight", "bias") if dim == 0 else ("weight",)
+        for key in (f"{path}.{name}" for path in paths[module] for name in names):
             if key in state:
                 shape = list(state[key].shape)
                 shape[dim] = size

@@ -17,13 +17,14 @@ from .architectures import ARCHITECTURES, architecture_name, head_count
 from .cut import Cut, joined
 from .factor import Factor
 from .share import Share
-from .structure import Entry, Structure
-from .vocabulary import Vocabulary
+from .structure import Entry, Structure, whole_numbers
+from .vocabulary import SPECIAL, Vocabulary
 
 if TYPE_CHECKING:  # transformers 4 has it under another name
     from transformers import PreTrainedConfig
 
 FORMAT = 2
+MOST, MOST_LAYERS = 1 << 31, 1 << 10  # of any value of an uncut model, and of its depth
 NO_STRUCTURES: dict[str, Any] = {"format": FORMAT, "dense": {}, "structures": []}
 STRUCTURES: dict[str, Structure] = {s.kind: s for s in (Cut(), Factor(), Share(), Vocabulary())}
 
@@ -39,11 +40,16 @@ def needs_compact_class(config: PreTrainedConfig) -> bool:
     return any(not STRUCTURES[entry["kind"]].ordinary for entry in structures_of(config))
 
 
+def can_follow(kind: str, before: str) -> bool:
+    """Whether a structure may stand behind another: either of the two may say so."""
+    return before in STRUCTURES[kind].after or kind in STRUCTURES[before].before
+
+
 def check_order(kinds: Sequence[str]) -> None:
     """Raises: ValueError, in words, where a structure stands behind one that it cannot follow."""
     for number, kind in enumerate(kinds):
         for before in kinds[:number]:
-            if before not in STRUCTURES[kind].after:
+            if not can_follow(kind, before):
                 raise ValueError(f'"{kind}" cannot come after "{before}": put it first')
 
 
@@ -86,15 +92,26 @@ def _of_format_1(cut: Any) -> Any:
 
 def _checked_dense(config: PreTrainedConfig, dense: Any, entries: Sequence[Entry]) -> dict[str, Any]:
     wanted = {name for entry in entries for name in STRUCTURES[entry["kind"]].changes(config)}
-    types = {"layer_types": list}
-    if (
-        not isinstance(dense, dict)
-        or set(dense) != wanted
-        or any(type(value) is not types.get(name, int) for name, value in dense.items())
-        or len(dense.get("layer_types", range(dense.get("num_hidden_layers", 0)))) != dense.get("num_hidden_layers", 0)
-    ):
+    if not isinstance(dense, dict) or set(dense) != wanted or not _values_fit(dense, config):
         raise ValueError("its record of the uncut model does not fit the model's configuration")
     return dense
+
+
+def _values_fit(dense: dict[str, Any], config: PreTrainedConfig) -> bool:
+    """Whether a model of a reasonable size can be built by these values: it is built before it is cut."""
+    layers = dense.get("num_hidden_layers", config.num_hidden_layers)
+    tokens = dense.get("vocab_size", config.vocab_size)
+    numbers = {name: value for name, value in dense.items() if name != "layer_types"}
+    return (
+        whole_numbers(list(numbers.values()), MOST)
+        and whole_numbers([layers], MOST_LAYERS)
+        and all(number < tokens for name, number in numbers.items() if name in SPECIAL)
+        and ("layer_types" not in dense or _are_types(dense["layer_types"], layers))
+    )
+
+
+def _are_types(types: Any, layers: int) -> bool:
+    return isinstance(types, list) and len(types) == layers and all(isinstance(one, str) for one in types)
 
 
 def with_values(config: PreTrainedConfig, values: dict[str, Any]) -> PreTrainedConfig:
@@ -112,7 +129,8 @@ def added(config: PreTrainedConfig, entry: Entry) -> dict[str, Any]:
     dense = {name: getattr(config, name) for name in names} | record["dense"]
     entries = list(record["structures"])
     if entries and entries[-1]["kind"] == entry["kind"] == Cut.kind:
-        entries[-1] = joined(entries[-1], entry)
+        rows = _kept(_origin(config, record)[1], entry["layers"], config)
+        entries[-1] = joined(entries[-1], entry, rows)
     else:
         check_order([e["kind"] for e in (*entries, entry)])
         entries.append(dict(entry))
@@ -135,15 +153,17 @@ class Origin:
 
 def origin(config: PreTrainedConfig) -> Origin:
     """Which layers and heads of the uncut model a model with structures has."""
-    record = getattr(config, "asc", None) or NO_STRUCTURES
-    dense = with_values(config, record["dense"])
-    rows = _uncut_rows(dense)
-    grouped = ARCHITECTURES[architecture_name(config)].inner is not None
+    return _origin(config, getattr(config, "asc", None) or NO_STRUCTURES)[0]
+
+
+def _origin(config: PreTrainedConfig, record: dict[str, Any]) -> tuple[Origin, list[int]]:
+    """(what is left, the row of each layer that is left)"""
+    rows = _uncut_rows(with_values(config, record["dense"]))
     layers = list(range(len(rows)))
     heads: list[Sequence[int]] = [range(head_count(config)) for _ in sorted(set(rows))]
     for entry in record["structures"]:
         if entry["kind"] == Cut.kind:
-            kept = sorted(set(rows)) if grouped else list(dict.fromkeys(rows[layer] for layer in entry["layers"]))
+            kept = _kept(rows, entry["layers"], config)
             heads = [[heads[row][head] for head in now] for row, now in zip(kept, entry["heads"], strict=True)]
             rows = [kept.index(rows[layer]) for layer in entry["layers"]]
             layers = [layers[layer] for layer in entry["layers"]]
@@ -151,7 +171,14 @@ def origin(config: PreTrainedConfig) -> Origin:
             shared = [rows[of] for of in entry["layers"]]
             kept = list(dict.fromkeys(shared))
             heads, rows = [heads[row] for row in kept], [kept.index(row) for row in shared]
-    return Origin(tuple(layers), tuple(map(tuple, heads)))
+    return Origin(tuple(layers), tuple(map(tuple, heads))), rows
+
+
+def _kept(rows: Sequence[int], layers: Sequence[int], config: PreTrainedConfig) -> list[int]:
+    """The rows that stay when only some layers run. rows: of each layer."""
+    if ARCHITECTURES[architecture_name(config)].inner is not None:
+        return sorted(set(rows))
+    return list(dict.fromkeys(rows[layer] for layer in layers))
 
 
 def _uncut_rows(config: PreTrainedConfig) -> list[int]:

@@ -1,6 +1,7 @@
 """Layers that run on the weights of others: {"kind": "share", "layers": [whose weights each layer uses]}.
 
-A layer that uses its own stands with its own number; others name an earlier one that does.
+A layer that uses its own stands with its own number; others name an earlier one that does. It is that layer once more,
+so that it attends as that one does, where a configuration has `layer_types`, too.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ class Share(Structure):
         if not whole_numbers(layers) or any(of > number or layers[of] != of for number, of in enumerate(layers)):
             raise ValueError("its shared layers must each name an earlier layer that has weights of its own")
 
+    def changes(self, config: PreTrainedConfig) -> tuple[str, ...]:
+        return ("layer_types",) if getattr(config, "layer_types", None) is not None else ()
+
     def build(self, model: PreTrainedModel, entry: Entry) -> None:
         if depth_is_grouped(model):
             raise ValueError("its class shares weights between layers already")
@@ -43,6 +47,8 @@ class Share(Structure):
         bypasses = len(getattr(parent, name)) - len(layers)
         shared = [layers[of] for of in entry["layers"]]
         setattr(parent, name, nn.ModuleList([*getattr(parent, name)[:bypasses], *shared]))
+        if self.changes(model.config):
+            model.config.layer_types = [model.config.layer_types[of] for of in entry["layers"]]
 
     def dense(self, model: PreTrainedModel, entry: Entry, state: State, values: dict[str, Any]) -> None:
         """Every layer gets its own copy: a state dict names a shared tensor once for each of its places."""

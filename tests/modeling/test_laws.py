@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,42 @@ def test_a_structure_that_does_not_fit_is_refused(entry: dict, says: str) -> Non
         tiny().with_structure(entry)
 
 
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("layers", [[0, 0, 2], [0, 1, 0], [0, 0, 0]])
+def test_the_original_class_gets_a_shared_layer_that_was_cut_at_each_of_its_places(
+    layers: list[int], tmp_path: Path
+) -> None:
+    encoder = tiny().with_structure({"kind": "share", "layers": layers})
+    encoder = encoder.cut(Plan.full(encoder.shape).drop(0, head=1).drop(0, neuron=3))
+    export(encoder, tmp_path / "out", "dense")
+    again, inputs = load_encoder(tmp_path / "out", device="cpu"), batch_within(64)
+    torch.testing.assert_close(logits(again, inputs), logits(encoder, inputs), atol=1e-4, rtol=0)
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("format", ["compact", "dense"])
+def test_a_layer_on_the_weights_of_another_attends_as_that_one(format: str, tmp_path: Path) -> None:
+    encoder = tiny("modernbert", num_hidden_layers=4)
+    shared = encoder.with_structure({"kind": "share", "layers": [0, 1, 1, 3]})
+    spans = ["full_attention", "sliding_attention", "full_attention", "sliding_attention"]
+    assert encoder.model.config.layer_types == spans
+    assert shared.model.config.layer_types == [*spans[:2], spans[1], spans[3]]
+    export(shared, tmp_path / "out", format)
+    again, inputs = load_encoder(tmp_path / "out", device="cpu"), batch_within(64)
+    torch.testing.assert_close(logits(again, inputs), logits(shared, inputs), atol=1e-4, rtol=0)
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("kept", [(0, 1), (1, 2), (0, 3)])
+def test_two_cuts_of_layers_that_share_weights_are_joined(kept: tuple[int, ...], tmp_path: Path) -> None:
+    encoder = tiny(num_hidden_layers=4).with_structure({"kind": "share", "layers": [0, 1, 0, 1]})
+    once = encoder.cut(Plan.full(encoder.shape).drop(0, head=0))
+    twice = once.cut(replace(Plan.full(once.shape), layers=kept).drop(1, head=1))
+    export(twice, tmp_path / "out")
+    again, inputs = load_encoder(tmp_path / "out", device="cpu"), batch_within(64)
+    torch.testing.assert_close(logits(again, inputs), logits(twice, inputs), atol=1e-4, rtol=0)
+
+
 def test_layers_of_other_widths_cannot_share() -> None:
     encoder = tiny()
     with pytest.raises(UserError, match="other widths"):
@@ -183,3 +220,19 @@ def test_an_export_of_format_1_still_loads(tmp_path: Path) -> None:
     inputs = batch_within(64)
     torch.testing.assert_close(logits(again, inputs), logits(smaller, inputs), atol=1e-5, rtol=0)
     assert again.structures == smaller.structures
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize(
+    "values",
+    [{"num_hidden_layers": 10**18}, {"num_hidden_layers": -1}, {"pad_token_id": 10**9}, {"vocab_size": 10**18}],
+)
+def test_a_record_of_an_original_that_nobody_could_build_is_refused(values: dict[str, int], tmp_path: Path) -> None:
+    encoder = shortened(tiny().cut(Plan.full(tiny().shape).drop(1)), [*range(12)])
+    export(encoder, tmp_path / "out")
+    path = tmp_path / "out" / "config.json"
+    config = json.loads(path.read_text())
+    config["asc"]["dense"] |= values
+    path.write_text(json.dumps(config))
+    with pytest.raises(UserError, match="record of the uncut model does not fit"):
+        load_encoder(tmp_path / "out", device="cpu")

@@ -25,6 +25,7 @@ from asc_core.export.answer import script
 from asc_core.export.checkpoint import plain_config
 from asc_core.export.formats.format import Written
 from asc_core.modeling import Packing
+from asc_core.sentences import Sentences
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder
@@ -65,7 +66,11 @@ class Onnx:
         (folder / "requirements.txt").write_text(needed, encoding="utf-8")
         limitations = ["By default onnxruntime takes every core: set `intra_op_num_threads`, as `example.py` does."]
         if encoder.head == "embedding":
-            limitations.append("The graph ends with the hidden states: pooling and normalisation are left to its user.")
+            pooling = " and ".join((encoder.sentences or Sentences()).pooling)
+            limitations.append(
+                "The graph ends with the hidden states: what makes a text's vector of them is left to its user "
+                f"(pooling: {pooling}; see modules.json where there is one)."
+            )
         return Written(
             written,
             needs="It needs onnxruntime and tokenizers, and neither torch nor transformers.",
