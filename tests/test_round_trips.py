@@ -54,6 +54,10 @@ def of_kinds(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]
     return st.dictionaries(st.sampled_from(["heads", "layers"]), values, max_size=2)
 
 
+def of_all_kinds(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({"heads": values, "layers": values})
+
+
 curves = st.tuples(fractions, fractions)
 agreements = st.builds(Agreement, numbers, fractions, st.none() | ends, fractions, st.none(), fractions, fractions)
 reports = st.builds(
@@ -63,9 +67,9 @@ reports = st.builds(
     st.builds(Sample, words, numbers),
     st.builds(Sample, words, numbers),
     of_kinds(fractions),
-    st.just({"heads": (0.0, 1.0), "layers": (0.0, 1.0)}),
-    of_kinds(curves),
-    of_kinds(st.tuples(curves, curves)),
+    of_all_kinds(curves),
+    of_all_kinds(curves),
+    of_all_kinds(st.tuples(curves, curves)),
     st.lists(
         st.builds(
             MethodFaithfulness,
@@ -80,7 +84,7 @@ reports = st.builds(
         ),
         max_size=2,
     ).map(tuple),
-    of_kinds(st.builds(Recommendation, st.none() | words, st.lists(words, max_size=2).map(tuple))),
+    of_kinds(st.builds(Recommendation, st.none())),
 )
 
 
