@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,7 @@ def _narrow_mpnet(attention: Any, heads: Sequence[int], width: int) -> None:
     class NarrowMPNetSelfAttention(MPNetSelfAttention):
         """The relative position bias is shared by all layers and has a plane for each head of the uncut model."""
 
+        @wraps(MPNetSelfAttention.forward)
         def forward(self, *args: Any, **kwargs: Any) -> Any:
             given = signature(super().forward).bind(*args, **kwargs)  # versions of transformers order them otherwise
             bias = given.arguments.get("position_bias")
