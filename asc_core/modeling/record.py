@@ -42,7 +42,8 @@ def needs_compact_class(config: PreTrainedConfig) -> bool:
 
 def can_follow(kind: str, before: str) -> bool:
     """Whether a structure may stand behind another: either of the two may say so."""
-    return before in STRUCTURES[kind].after or kind in STRUCTURES[before].before
+    known = STRUCTURES.get(before)
+    return before in STRUCTURES[kind].after or (known is not None and kind in known.before)
 
 
 def check_order(kinds: Sequence[str]) -> None:
