@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from asc_core import modeling, probes
 from asc_core.errors import UserError, first_line
 from asc_core.probes import Readout
+from asc_core.sentences import Sentences
 from asc_core.values import Cost, Plan, Shape
 
 HEADS = {
@@ -41,7 +42,8 @@ class Encoder:
     """A model in evaluation mode and float32 (on a CPU, half precision would be hundreds of times slower).
 
     source: where it was loaded from. name: what people call it. head: one of `HEADS`. packing: how its weights lie, or
-    will lie, in a file, one of `modeling.PACKINGS`.
+    will lie, in a file, one of `modeling.PACKINGS`. sentences: how an embedding model makes one vector of a text; None
+    where its folder does not say it. notes: sentences for the user on what was assumed when it was loaded.
     """
 
     def __init__(
@@ -51,8 +53,12 @@ class Encoder:
         source: str,
         name: str | None = None,
         packing: str = "float32",
+        sentences: Sentences | None = None,
+        notes: tuple[str, ...] = (),
     ):
         self.model = model.eval()
+        self.sentences = sentences
+        self.notes = notes
         self.tokenizer = tokenizer
         self.source = source
         self.name = name or Path(source).name
@@ -110,6 +116,8 @@ class Encoder:
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        if self.head == "embedding" and self.sentences is not None:
+            digest.update(self.sentences.fingerprint())
         return digest.hexdigest()
 
     @property
@@ -125,7 +133,13 @@ class Encoder:
     def max_length(self) -> int:
         """Tokens that fit, special tokens included."""
         most = modeling.most_tokens(self.model.config)
-        return int(min(self.tokenizer.model_max_length, 1 << 20 if most is None else most))
+        own = self.sentences.max_tokens if self.sentences is not None and self.head == "embedding" else None
+        return int(min(self.tokenizer.model_max_length, *(n for n in (1 << 20, most, own) if n is not None)))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that it has embeddings for."""
+        return modeling.tokens_of(self.model.get_input_embeddings())
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -190,7 +204,7 @@ class Encoder:
             smaller.config.asc = modeling.added(self.model.config, entry)
         except ValueError as error:
             raise UserError(f"{self.name} cannot be cut: {error}.") from None
-        return Encoder(smaller, self.tokenizer, self.source, self.name, self.packing)
+        return self.with_model(smaller)
 
     def with_structure(
         self, entry: Mapping[str, Any], tensors: Mapping[str, torch.Tensor] | None = None, tokenizer: Any = None
@@ -216,7 +230,7 @@ class Encoder:
             _put_tensors(changed, tensors or {})
         except ValueError as error:
             raise UserError(f"{self.name} cannot get this structure ({entry['kind']}): {error}.") from None
-        return Encoder(changed, tokenizer or self.tokenizer, self.source, self.name, self.packing)
+        return self.with_model(changed, tokenizer=tokenizer or self.tokenizer)
 
     def packed(self, packing: str) -> Encoder:
         """As it will be once it was stored so: its numbers rounded as the file rounds them. This one stays as it is.
@@ -231,12 +245,23 @@ class Encoder:
                 if tensor.is_floating_point() and not torch.isfinite(stored).all():
                     raise UserError(f"The weight {name} holds numbers that are not finite in {packing}.")
                 tensor.copy_(stored)
-        return Encoder(changed, self.tokenizer, self.source, self.name, packing)
+        return self.with_model(changed, packing=packing)
 
     def copy(self) -> Encoder:
         """A copy that shares nothing, to train on."""
-        model = copy.deepcopy(self.model)
-        return Encoder(model, self.tokenizer, self.source, self.name, self.packing)
+        return self.with_model(copy.deepcopy(self.model))
+
+    def with_model(self, model: PreTrainedModel, **others: Any) -> Encoder:
+        """An encoder like this one with another model in it. others: what else is different, by name."""
+        own = {
+            "tokenizer": self.tokenizer,
+            "source": self.source,
+            "name": self.name,
+            "packing": self.packing,
+            "sentences": self.sentences,
+            "notes": self.notes,
+        }
+        return Encoder(model, **(own | others))
 
     def to(self, device: str | torch.device) -> Encoder:
         """Raises: UserError where there is no such device."""
@@ -262,7 +287,7 @@ def packing_named(name: str) -> modeling.Packing:
 
 
 def _put_tensors(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Give a model's parameters other values without touching the tensors that it shares. Raises: ValueError."""
+    """Give parameters and buffers other values without touching the tensors that models share. Raises: ValueError."""
     for name, values in tensors.items():
         path, _, last = name.rpartition(".")
         module = model.get_submodule(path)
@@ -270,7 +295,8 @@ def _put_tensors(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) ->
         if old.shape != values.shape:
             raise ValueError(f"{name} is {tuple(old.shape)}, its values are {tuple(values.shape)}")
         new = values.detach().to(old.device, old.dtype).clone(memory_format=torch.contiguous_format)
-        setattr(module, last, nn.Parameter(new, requires_grad=old.requires_grad))
+        parameter = isinstance(old, nn.Parameter)
+        setattr(module, last, nn.Parameter(new, requires_grad=old.requires_grad) if parameter else new)
 
 
 def _is_ordinary(entry: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""What a cut costs each demo application: the table in the README.
+"""What a cut costs each demo application, without repair or training.
 
     python benchmarks/demo.py
 

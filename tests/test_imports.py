@@ -15,11 +15,12 @@ ROOT = Path(__file__).resolve().parents[1]
 ORDER = [
     {"errors", "atomic_file", "batches", "parts"},
     {"atomic_folder", "json_files", "marked_page", "memory", "stored_arrays"},
-    {"progress", "values", "migrations"},
+    {"progress", "values", "migrations", "sentences"},
     {"tasks", "study"},
     {"modeling"},
     {"probes"},
     {"encoder"},
+    {"checkpoint"},
     {"loading"},
     {"gates", "plan"},
     {"scores"},

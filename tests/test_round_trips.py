@@ -23,7 +23,7 @@ from tests.plan.builders import layer_times_of, scores_of, shapes
 
 ROOT = Path(__file__).resolve().parents[1]
 # Reports for people. (The page reads the one on trust through a model of its own, which also takes older ones.)
-WRITTEN_ALONE = {"Agreement", "ApplicationReport", "ExportReport", "MethodFaithfulness"}
+WRITTEN_ALONE = {"Agreement", "ApplicationReport", "ExportReport", "KeptRecipe", "MethodFaithfulness", "Settings"}
 
 
 def classes() -> Iterator[tuple[str, str, set[str]]]:
@@ -54,7 +54,11 @@ def of_kinds(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]
     return st.dictionaries(st.sampled_from(["heads", "layers"]), values, max_size=2)
 
 
-curves = st.lists(fractions, max_size=3).map(tuple)
+def of_all_kinds(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({"heads": values, "layers": values})
+
+
+curves = st.tuples(fractions, fractions)
 agreements = st.builds(Agreement, numbers, fractions, st.none() | ends, fractions, st.none(), fractions, fractions)
 reports = st.builds(
     FaithfulnessReport,
@@ -63,9 +67,9 @@ reports = st.builds(
     st.builds(Sample, words, numbers),
     st.builds(Sample, words, numbers),
     of_kinds(fractions),
-    of_kinds(curves),
-    of_kinds(curves),
-    of_kinds(st.tuples(curves, curves)),
+    of_all_kinds(curves),
+    of_all_kinds(curves),
+    of_all_kinds(st.tuples(curves, curves)),
     st.lists(
         st.builds(
             MethodFaithfulness,
@@ -80,7 +84,7 @@ reports = st.builds(
         ),
         max_size=2,
     ).map(tuple),
-    of_kinds(st.builds(Recommendation, st.none() | words, st.lists(words, max_size=2).map(tuple))),
+    of_kinds(st.builds(Recommendation, st.none())),
 )
 
 

@@ -12,6 +12,7 @@ import typer
 from asc_core.cli.models import checked, steps_folder
 from asc_core.cli.planning import budgets_of, stored_scores, study_with_scores, with_layer_times
 from asc_core.cli.verb import (
+    BaseOption,
     BatchOption,
     DeviceOption,
     EncoderArgument,
@@ -60,6 +61,7 @@ def compress(
     split: OnlySplitOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
+    base: BaseOption = None,
     as_json: JsonOption = False,
 ) -> Any:
     """Cut a model for real and write it as a folder that others load.
@@ -77,7 +79,7 @@ def compress(
     from asc_core.recipes.export_with_card import export_with_card
 
     check_free(out, overwrite=overwrite)
-    original = asc_core.load_encoder(encoder, device=device)
+    original = asc_core.load_encoder(encoder, device=device, base=base)
     check_possible(original, format, packing)
     if repair != "none" and (plan is None or task is None):
         raise UserError("--repair goes with --plan and --task (a recipe says itself what is repaired).")
@@ -147,6 +149,7 @@ def frontier(
     ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
+    base: BaseOption = None,
     as_json: JsonOption = False,
 ) -> Any:
     """Compressed models for ten budgets, measured, or the smallest one within a maximal drop of the metric.
@@ -160,7 +163,7 @@ def frontier(
 
     if max_drop is not None and keep:
         raise UserError("Say either --keep, the shares of a curve, or --max-drop, for which the share is searched.")
-    loaded, application = load(encoder, task, seed, device, split=split)
+    loaded, application = load(encoder, task, seed, device, split=split, base=base)
     kept = study_with_scores(study, encoder, task, method)
     kept.set_aside_other_data(application.name, split, application.data(split))
     scores = stored_scores(kept, loaded, application, method, encoder, task, study)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from asc_core.cli.verb import (
+    BaseOption,
     DeviceOption,
     DtypeOption,
     EncoderArgument,
@@ -55,6 +56,7 @@ def evaluate(
     ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
+    base: BaseOption = None,
     as_json: JsonOption = False,
 ) -> Any:
     """A model's metric on a task with its interval, and the paired difference to the original.
@@ -66,7 +68,7 @@ def evaluate(
     from asc_core.plan.encoder_cost import task_cost
     from asc_core.tasks.heads import head_fits
 
-    loaded, application = load(encoder, task, seed, device, split=split)
+    loaded, application = load(encoder, task, seed, device, split=split, base=base)
     split = split or "validation"
     original = asc_core.load_encoder(against, device=device) if against else None
     if recipe is not None:
@@ -115,6 +117,7 @@ def export(
     split: OnlySplitOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
+    base: BaseOption = None,
     as_json: JsonOption = False,
 ) -> Any:
     """Write a model as a folder that others load, reload it in a fresh process, and compare.
@@ -128,7 +131,7 @@ def export(
     if plan is not None and recipe is not None:
         raise UserError("Say either --plan or --recipe.")
     check_free(out, overwrite=overwrite)
-    original = asc_core.load_encoder(encoder, device=device)
+    original = asc_core.load_encoder(encoder, device=device, base=base)
     steps = asc_core.Recipe.of(asc_core.Plan.load(plan), transfer) if plan is not None else None
     if recipe is not None:
         steps = asc_core.Recipe.load(recipe)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from asc_core.cli.verb import (
+    BaseOption,
     BatchOption,
     DeviceOption,
     EncoderArgument,
@@ -43,6 +44,7 @@ def latency(
     split: OnlySplitOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
+    base: BaseOption = None,
     as_json: JsonOption = False,
 ) -> Any:
     """How long a layer takes on this machine, by its heads and neurons: what `--budget latency=...` goes by.
@@ -52,7 +54,7 @@ def latency(
     import asc_core
     from asc_core.plan.encoder_cost import task_cost_model
 
-    loaded, application = load(encoder, task, seed, device, split=split)
+    loaded, application = load(encoder, task, seed, device, split=split, base=base)
     cost_model = task_cost_model(loaded, application)
     table = asc_core.layer_times(
         loaded,
@@ -139,6 +141,7 @@ def plan(
     split: OnlySplitOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
+    base: BaseOption = None,
     as_json: JsonOption = False,
 ) -> Any:
     """Which parts stay, from stored scores and one rule, or as a published method has it.
@@ -164,7 +167,7 @@ def plan(
         )
     if round_to > 1 and not budgets:
         raise UserError("--round-to goes with a budget: thresholds and shares say themselves how many neurons stay.")
-    loaded, application = load(encoder, task, seed, device, split=split)
+    loaded, application = load(encoder, task, seed, device, split=split, base=base)
     whole = method in PUBLISHED
     kept = asc_core.Study.open(study) if whole else study_with_scores(study, encoder, task, method)
     scores = None if whole else stored_scores(kept, loaded, application, method, encoder, task, study)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from asc_core.cli.verb import (
+    BaseOption,
     DeviceOption,
     EncoderArgument,
     JsonOption,
@@ -52,6 +53,7 @@ def score(
     ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
+    base: BaseOption = None,
     as_json: JsonOption = False,
 ) -> Any:
     """How much every head, neuron, sublayer and layer contributes to a task. Killed and repeated, it resumes.
@@ -60,7 +62,7 @@ def score(
     """
     import asc_core
 
-    loaded, application = load(encoder, task, seed, device, split=split)
+    loaded, application = load(encoder, task, seed, device, split=split, base=base)
     found = asc_core.score(
         loaded,
         application,
@@ -107,6 +109,7 @@ def faithfulness(
     neuron_groups: Annotated[bool, typer.Option(help="Ablate groups of neurons too (slower).")] = False,
     seed: SeedOption = 0,
     device: DeviceOption = None,
+    base: BaseOption = None,
     as_json: JsonOption = False,
 ) -> Any:
     """How faithful each stored score is, by exact ablation and by the loss curve of its order.
@@ -116,7 +119,7 @@ def faithfulness(
     import asc_core
     from asc_core.scores.faithfulness import faithfulness_in_study
 
-    loaded = asc_core.load_encoder(encoder, device=device)
+    loaded = asc_core.load_encoder(encoder, device=device, base=base)
     application = asc_core.load_task(task, split_seed=seed, split=split if split == curve_split else None)
     kept = asc_core.Study.open(study)
     if not kept.scores(task=application.name, weights=loaded.weights):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from asc_core.cli.verb import (
+    BaseOption,
     DeviceOption,
     EncoderArgument,
     JsonOption,
@@ -31,11 +32,13 @@ def finetune(
     learning_rate: Annotated[float | None, typer.Option("--lr", help="Default: 5e-4 for LoRA, 5e-5 for full.")] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     lora_rank: Annotated[int | None, typer.Option(min=1, help="Train a LoRA adapter of this rank.")] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="With --lora-rank: write a whole checkpoint.")] = False,
     max_steps: Annotated[int | None, typer.Option(min=1)] = None,
     patience: Annotated[int, typer.Option(min=1, help="Epochs without a better validation metric.")] = 2,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many training examples.")] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
+    base: BaseOption = None,
     as_json: JsonOption = False,
 ) -> Any:
     """Fine-tune an encoder on a task, fully or with LoRA; the best checkpoint on validation is kept.
@@ -46,12 +49,13 @@ def finetune(
     from asc_core.train.heads import encoder_for_task
 
     application = asc_core.load_task(task, split_seed=seed)
-    start = encoder_for_task(encoder, application, device=device)
+    start = encoder_for_task(encoder, application, device=device, base=base)
     result = asc_core.finetune(
         start,
         application,
         out,
         epochs=epochs,
+        merged=merge,
         lr=learning_rate,
         batch_size=batch_size,
         lora_rank=lora_rank,

@@ -34,6 +34,9 @@ OnlySplitOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Draws samples and splits.")]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; by default the best there is.")]
+BaseOption = Annotated[
+    str | None, typer.Option("--base", help="For an adapter folder: the encoder under it, where it names another.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 FormatOption = Annotated[
@@ -100,10 +103,12 @@ def say(as_json: bool, text: str) -> None:
     typer.echo(text, err=as_json)
 
 
-def load(encoder: str, task: str, seed: int, device: str | None, split: str | None = None) -> tuple[Encoder, Task]:
+def load(
+    encoder: str, task: str, seed: int, device: str | None, split: str | None = None, base: str | None = None
+) -> tuple[Encoder, Task]:
     from asc_core import load_encoder, load_task
 
-    return load_encoder(encoder, device=device), load_task(task, split_seed=seed, split=split)
+    return load_encoder(encoder, device=device, base=base), load_task(task, split_seed=seed, split=split)
 
 
 def as_choice(option: str, value: str, choices: Any) -> Any:

@@ -22,7 +22,13 @@ class Factor(Step):
 
     kind: ClassVar[str] = "factor"
     structure: ClassVar[str | None] = "factor"
-    keep: float = Field(default=0.5, gt=0, lt=1, description="Share of each matrix's numbers that its factors hold")
+    keep: float = Field(
+        default=0.5,
+        gt=0,
+        lt=1,
+        title="Numbers kept",
+        description="Share of each matrix's numbers that its factors hold",
+    )
     matrices: Literal["all", "attention", "ffn"] = Field(default="all", description="Which matrices are factored")
 
     def apply(self, encoder: Encoder, context: StepContext) -> Encoder:

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from asc_core.compress.step import Step, StepContext
 from asc_core.encoder import Encoder, packing_named
+from asc_core.modeling import PACKINGS
 
 
 class Pack(Step):
@@ -17,7 +18,9 @@ class Pack(Step):
     """
 
     kind: ClassVar[str] = "pack"
-    packing: str = Field(default="float16", description="How weights are stored")
+    packing: str = Field(
+        default="float16", description="How weights are stored", json_schema_extra={"enum": list(PACKINGS)}
+    )
 
     @field_validator("packing")
     @classmethod

@@ -23,7 +23,9 @@ class Share(Step):
 
     kind: ClassVar[str] = "share"
     structure: ClassVar[str | None] = "share"
-    lower: int | None = Field(default=None, ge=1, description="Lower layer of the pair; empty: the best pair")
+    lower: int | None = Field(
+        default=None, ge=1, title="Lower layer", description="Lower layer of the pair; empty: the best pair"
+    )
     weights: Literal["lower", "upper", "mean"] = Field(default="lower", description="Whose weights both run on")
     samples: int = Field(default=64, ge=1, description="Training texts to choose the pair on")
     seed: int = Field(default=0, ge=0, description="Seed of the texts")

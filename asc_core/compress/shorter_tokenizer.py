@@ -86,7 +86,8 @@ def _with_parts(kept: set[int], model: Mapping[str, Any], vocabulary: Mapping[st
 
 def _merges(model: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Older files write a pair as one string."""
-    return [tuple(pair.split(" ", 1)) if isinstance(pair, str) else tuple(pair) for pair in model["merges"]]
+    pairs = (pair.split(" ", 1) if isinstance(pair, str) else pair for pair in model["merges"])
+    return [(left, right) for left, right in pairs]
 
 
 def _merged(left: str, right: str, model: Mapping[str, Any]) -> str:

@@ -22,7 +22,12 @@ class Vocabulary(Step):
 
     kind: ClassVar[str] = "vocabulary"
     structure: ClassVar[str | None] = "vocabulary"
-    least: int = Field(default=1, ge=1, description="Times that a token stands in the training texts at least")
+    least: int = Field(
+        default=1,
+        ge=1,
+        title="Min. occurrences",
+        description="Times that a token stands in the training texts at least",
+    )
 
     @property
     def needs_task(self) -> bool:

@@ -119,8 +119,9 @@ def _packed(model: Any, packing: Packing) -> Any | None:
 
 def _batches(encoder: Encoder, rows: Sequence[tuple[list[int], list[int]]]) -> Iterable[Batch]:
     """(token ids, token types) of texts in padded batches."""
-    typed = (getattr(encoder.model.config, "type_vocab_size", 0) or 0) > 1
+    typed = encoder.type_vocab_size > 1
     padding = encoder.tokenizer.pad_token_id or 0
+    padding = padding if padding < encoder.tokens else 0
     for start in range(0, len(rows), ROWS_PER_BATCH):
         some = rows[start : start + ROWS_PER_BATCH]
         longest = max(len(ids) for ids, _ in some)

@@ -84,6 +84,8 @@ def export(
         progress.step(0, 3, "exporting: writing the weights")
         written = form.write(encoder, folder, packed)
         write_tokenizer(encoder.tokenizer, folder)
+        if encoder.head == "embedding" and encoder.sentences is not None:
+            encoder.sentences.write(folder)
         for name, made_by in ((PLAN_FILE, plan), (RECIPE_FILE, recipe)):
             if made_by is not None:
                 write_json(folder / name, without_paths(made_by.to_json()))

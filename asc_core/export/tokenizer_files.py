@@ -32,4 +32,17 @@ def write_tokenizer(tokenizer: Any, folder: Path) -> None:
     settings = json.loads(path.read_text(encoding="utf-8"))
     for name in _OF_THIS_MACHINE:
         settings.pop(name, None)
+    _as_every_version_reads_it(settings)
     path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _as_every_version_reads_it(settings: dict[str, Any]) -> None:
+    """Names that transformers 5 has given to classes and fields, as version 4 has them; both read those."""
+    if settings.get("tokenizer_class") == "TokenizersBackend":
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    settings.pop("backend", None)
+    extra = settings.get("extra_special_tokens")
+    if isinstance(extra, list):
+        del settings["extra_special_tokens"]
+        if extra:
+            settings["additional_special_tokens"] = extra

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from inspect import signature
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
+
+if TYPE_CHECKING:  # transformers 4 has it under another name
+    from transformers import PreTrainedConfig
 
 QUERY, KEY_VALUE, NEURON = "query", "key or value", "neuron"
 COMPACT = "asc-"  # model_type of a compact BERT is "asc-bert"
@@ -94,12 +99,13 @@ def _narrow_mpnet(attention: Any, heads: Sequence[int], width: int) -> None:
     class NarrowMPNetSelfAttention(MPNetSelfAttention):
         """The relative position bias is shared by all layers and has a plane for each head of the uncut model."""
 
-        def forward(  # type: ignore[no-untyped-def]
-            self, hidden_states, attention_mask=None, position_bias=None, output_attentions=False, **kwargs
-        ):
-            if position_bias is not None:
-                position_bias = position_bias[:, self.kept_heads]
-            return super().forward(hidden_states, attention_mask, position_bias, output_attentions, **kwargs)
+        @wraps(MPNetSelfAttention.forward)
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            given = signature(super().forward).bind(*args, **kwargs)  # versions of transformers order them otherwise
+            bias = given.arguments.get("position_bias")
+            if bias is not None:
+                given.arguments["position_bias"] = bias[:, self.kept_heads]
+            return super().forward(*given.args, **given.kwargs)
 
     before = getattr(attention, "kept_heads", None) or range(attention.num_attention_heads)
     attention.kept_heads = [before[head] for head in heads]

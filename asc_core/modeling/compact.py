@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import transformers
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 from transformers.models.auto import modeling_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
@@ -30,6 +30,9 @@ from .record import STRUCTURES, build, checked
 from .share import Share
 from .structure import Structure  # noqa: F401
 from .vocabulary import Vocabulary  # noqa: F401
+
+if TYPE_CHECKING:  # transformers 4 has it under another name
+    from transformers import PreTrainedConfig
 
 ENTRY_MODULE = "compact"  # what `auto_map` names
 INTENT_SLOTS = "IntentSlots"

@@ -22,7 +22,7 @@ from .architectures import (
     section_width,
     submodule,
 )
-from .linears import columns_of, marginal, plain
+from .linears import columns_of, marginal, own_macs, plain
 from .packings import PACKINGS
 
 
@@ -39,9 +39,10 @@ class Count:
 class PartCounts:
     """What each part of a model weighs, in parameters and in multiply-adds for a token; one entry a row but for span.
 
-    outside_layers: parameters of embeddings, pooler, task head. outside_bytes: bytes in a file that do not go with any
-    parameter of a layer. head, neuron: of one. layer: what goes only with the whole layer: biases, norms, and what a
-    structure keeps however few heads and neurons there are. attention_macs: of one head for each pair of tokens.
+    outside_layers: parameters of embeddings, pooler, task head. outside_bytes: of all that is outside the
+    layers, in a file. head, neuron: of one. layer: what goes only with the whole layer: biases, norms, and what a
+    structure keeps however few heads and neurons there are. head_bytes, neuron_bytes, layer_bytes: in a file, of
+    what is no parameter. attention_macs: of one head for each pair of tokens.
     span: for each layer, the tokens that one token attends to, None = all. relative_span: relative positions that each
     head scores for every token.
     """
@@ -54,6 +55,9 @@ class PartCounts:
     head_macs: tuple[int, ...]
     neuron_macs: tuple[int, ...]
     layer_macs: tuple[int, ...]
+    head_bytes: tuple[int, ...]
+    neuron_bytes: tuple[int, ...]
+    layer_bytes: tuple[int, ...]
     attention_macs: int
     span: tuple[int | None, ...]
     relative_span: int
@@ -66,43 +70,47 @@ def count(module: nn.Module, packing: str = "float32") -> Count:
     return Count(
         parameters=sum(tensor.numel() for tensor in module.parameters()),
         bytes=sum(PACKINGS[packing].bytes(tensor) for tensor in unique),
-        macs=sum(linear.weight.numel() for linear in linears),
+        macs=sum(linear.weight.numel() for linear in linears) + sum(map(own_macs, module.modules())),
     )
 
 
 def count_parts(model: PreTrainedModel, packing: str = "float32") -> PartCounts:
     """Of a model. packing: as for `count`."""
     architecture, rows = architecture_of(model), rows_of(model)
-    counted = [_count_row(model.config, architecture, row) for row in rows]
-    whole, each = count(model, packing), PACKINGS[packing].bytes(torch.empty(1))
-    in_layers = sum(count(row).parameters for row in rows)
+    counted = [_count_row(model.config, architecture, row, packing) for row in rows]
+    whole, in_rows = count(model, packing), [count(row, packing) for row in rows]
     layers = [rows[row] for row in executed_rows(model)]
     return PartCounts(
-        outside_layers=whole.parameters - in_layers,
-        outside_bytes=whole.bytes - in_layers * each,
+        outside_layers=whole.parameters - sum(row.parameters for row in in_rows),
+        outside_bytes=whole.bytes - sum(row.bytes for row in in_rows),
         head=tuple(c[0] for c in counted),
         neuron=tuple(c[1] for c in counted),
         layer=tuple(c[2] for c in counted),
         head_macs=tuple(c[3] for c in counted),
         neuron_macs=tuple(c[4] for c in counted),
         layer_macs=tuple(c[5] for c in counted),
+        head_bytes=tuple(c[6] for c in counted),
+        neuron_bytes=tuple(c[7] for c in counted),
+        layer_bytes=tuple(c[8] for c in counted),
         attention_macs=2 * head_width(model.config),  # q k^T and the weighted sum of v
         span=tuple(architecture.span(submodule(layer, architecture.attention)) for layer in layers),
         relative_span=architecture.relative_span(model.config),
     )
 
 
-def _count_row(config: Any, architecture: Architecture, row: nn.Module) -> tuple[int, int, int, int, int, int]:
-    """Parameters of a head, a neuron and what only goes with the layer; multiply-adds of the same."""
+def _count_row(config: Any, architecture: Architecture, row: nn.Module, packing: str) -> tuple[int, ...]:
+    """Parameters of a head, a neuron and what only goes with the layer; multiply-adds of the same; bytes beside the
+    parameters of the same."""
     blocks = {
         "attention": columns_of(row.get_submodule(architecture.attention_readout)) // head_width(config),
         "ffn": columns_of(row.get_submodule(architecture.ffn_readout)),
     }
-    parameters, macs, all_macs = {}, {}, 0
+    parameters, macs, others, all_macs = {}, {}, {}, 0
     for kind, width in (("attention", head_width(config)), ("ffn", 1)):
         readout = row.get_submodule(architecture.readout(kind))
         parameters[kind] = width * marginal(readout).column
         macs[kind] = width * marginal(readout).column_macs
+        others[kind] = width * marginal(readout).column_bytes
         all_macs += count(readout).macs
         for feeder in architecture.feeders(kind):
             module = submodule(row, feeder.path)
@@ -110,18 +118,24 @@ def _count_row(config: Any, architecture: Architecture, row: nn.Module) -> tuple
                 continue
             of_one = sum(section_width(config, section) for section in feeder.sections)
             parameters[kind] += of_one * marginal(module).row
+            others[kind] += of_one * marginal(module).row_bytes
             if feeder.each_text:
                 macs[kind] += of_one * marginal(module).row_macs
                 all_macs += count(module).macs
     parts = sum(parameters[kind] * blocks[kind] for kind in blocks)
     part_macs = sum(macs[kind] * blocks[kind] for kind in blocks)
+    other_bytes = sum(others[kind] * blocks[kind] for kind in blocks)
+    whole, each = count(row, packing), PACKINGS[packing].bytes(torch.empty(1))
     return (
         parameters["attention"],
         parameters["ffn"],
-        count(row).parameters - parts,
+        whole.parameters - parts,
         macs["attention"],
         macs["ffn"],
         all_macs - part_macs,
+        others["attention"],
+        others["ffn"],
+        whole.bytes - each * whole.parameters - other_bytes,
     )
 
 

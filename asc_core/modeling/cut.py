@@ -7,11 +7,11 @@ the model before this entry.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from .architectures import (
     ARCHITECTURES,
@@ -31,6 +31,9 @@ from .architectures import (
 from .headless import leave_without_heads
 from .linears import columns_of, select
 from .structure import Entry, State, Structure, ascending, whole_numbers
+
+if TYPE_CHECKING:  # transformers 4 has it under another name
+    from transformers import PreTrainedConfig
 
 
 class Cut(Structure):
@@ -170,6 +173,8 @@ def _cut_heads(config: PreTrainedConfig, architecture: Architecture, layer: nn.M
         for name, value in (
             ("num_attention_heads", len(heads)),
             ("n_heads", len(heads)),
+            ("num_heads", len(heads)),
+            ("dim", len(heads) * width),
             ("all_head_size", len(heads) * width),
         ):
             if hasattr(attention, name):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from .architectures import (
     ARCHITECTURES,
@@ -17,6 +17,9 @@ from .architectures import (
 )
 from .linears import FactoredLinear, bias, columns_of, matrix, rows_of_matrix
 from .structure import Entry, State, Structure
+
+if TYPE_CHECKING:  # transformers 4 has it under another name
+    from transformers import PreTrainedConfig
 
 
 class Factor(Structure):

@@ -26,7 +26,9 @@ def leave_without_heads(architecture: Architecture, attention: Any) -> None:
 
 
 def _headless(attention_class: Any) -> Any:
-    def forward(self: Any, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, None]:
+    def forward(self: Any, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, None]:
+        # Versions of transformers name it otherwise: DistilBERT's was the query.
+        hidden_states = args[0] if args else kwargs["hidden_states" if "hidden_states" in kwargs else "query"]
         written = hidden_states[..., :0]
         if self.readout_inside:
             written = self.get_submodule(self.readout_inside)(written)

@@ -2,6 +2,9 @@
 
 A matrix has `rows` outputs and `columns` inputs. `select` keeps some of either, in place; `matrix` is a dense view of
 its values, `put` gives it new ones; `Marginal` says what one more row or column costs.
+
+A new type registers `matrix`, `bias`, `rows_of_matrix`, `columns_of`, `select`, `put`, `marginal`, and either `plain`,
+where it is made of linears, or `own_macs`, where it multiplies by itself.
 """
 
 from __future__ import annotations
@@ -16,12 +19,17 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Marginal:
-    """What one row and one column of a matrix cost as it stands: parameters, and multiply-adds for a token."""
+    """What one row and one column of a matrix cost as it stands: parameters, and multiply-adds for a token.
+
+    row_bytes, column_bytes: in a file, of what is no parameter (indices, say).
+    """
 
     row: int
     column: int
     row_macs: int
     column_macs: int
+    row_bytes: int = 0
+    column_bytes: int = 0
 
 
 class FactoredLinear(nn.Module):
@@ -88,6 +96,12 @@ def marginal(module: nn.Module) -> Marginal:
 def plain(module: nn.Module) -> list[nn.Linear]:
     """The linears that it is made of, which an adapter can be put on."""
     return []
+
+
+@singledispatch
+def own_macs(module: nn.Module) -> int:
+    """Multiply-adds for a token that it does itself, beside those of the linears of `plain`."""
+    return 0
 
 
 def is_matrix(module: nn.Module) -> bool:

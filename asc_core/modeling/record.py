@@ -9,9 +9,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from .architectures import ARCHITECTURES, architecture_name, head_count
 from .cut import Cut, joined
@@ -19,6 +19,9 @@ from .factor import Factor
 from .share import Share
 from .structure import Entry, Structure, whole_numbers
 from .vocabulary import Vocabulary
+
+if TYPE_CHECKING:  # transformers 4 has it under another name
+    from transformers import PreTrainedConfig
 
 FORMAT = 2
 MOST_LAYERS, MOST_TOKENS = 1 << 10, 1 << 31  # of an uncut model
@@ -37,11 +40,16 @@ def needs_compact_class(config: PreTrainedConfig) -> bool:
     return any(not STRUCTURES[entry["kind"]].ordinary for entry in structures_of(config))
 
 
+def can_follow(kind: str, before: str) -> bool:
+    """Whether a structure may stand behind another: either of the two may say so."""
+    return before in STRUCTURES[kind].after or kind in STRUCTURES[before].before
+
+
 def check_order(kinds: Sequence[str]) -> None:
     """Raises: ValueError, in words, where a structure stands behind one that it cannot follow."""
     for number, kind in enumerate(kinds):
         for before in kinds[:number]:
-            if before not in STRUCTURES[kind].after:
+            if not can_follow(kind, before):
                 raise ValueError(f'"{kind}" cannot come after "{before}": put it first')
 
 

@@ -6,13 +6,16 @@ so that it attends as that one does, where a configuration has `layer_types`, to
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from .architectures import architecture_of, depth_is_grouped, layers_of, submodule
 from .structure import Entry, State, Structure, whole_numbers
+
+if TYPE_CHECKING:  # transformers 4 has it under another name
+    from transformers import PreTrainedConfig
 
 
 class Share(Structure):

@@ -8,10 +8,13 @@ model is rebuilt from its record by building it at full size (on the meta device
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
+
+if TYPE_CHECKING:  # transformers 4 has it under another name
+    from transformers import PreTrainedConfig
 
 Entry = Mapping[str, Any]
 State = dict[str, torch.Tensor]
@@ -20,13 +23,15 @@ State = dict[str, torch.Tensor]
 class Structure:
     """One kind; override what differs.
 
-    kind: its name in entries. after: the kinds that may stand before it. fields: the names in an entry, besides "kind".
+    kind: its name in entries. after: the kinds that may stand before it. before: those that may stand after it, though
+    their `after` does not name it. fields: the names in an entry, besides "kind".
     ordinary: whether the original's class takes the result as it is, by its configuration alone.
     """
 
     kind: str
     ordinary: bool = False
     after: frozenset[str] = frozenset()
+    before: frozenset[str] = frozenset()
     fields: frozenset[str] = frozenset()
 
     def check(self, entry: Entry, config: PreTrainedConfig) -> None:

@@ -6,14 +6,17 @@ tokenizer knows.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from .architectures import ARCHITECTURES, architecture_name, architecture_of
 from .embeddings import select_tokens, tokens_of
 from .structure import Entry, State, Structure
+
+if TYPE_CHECKING:  # transformers 4 has it under another name
+    from transformers import PreTrainedConfig
 
 SPECIAL = (
     "pad_token_id",

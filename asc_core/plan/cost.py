@@ -111,21 +111,28 @@ class CostModel:
         counts, rows = self.counts, len(self.shape.heads)
         if budget == "flops":
             neuron, fixed = self._row_totals(counts.neuron_macs), self._row_totals(counts.layer_macs)
-            heads, neurons, rest = [0] * rows, [0] * rows, 0
+            summed_heads, summed_neurons, rest = [0] * rows, [0] * rows, 0
             for layer in running:
                 row = self.shape.rows[layer]
-                heads[row] += self._head_totals[layer]
-                neurons[row] += neuron[row]
+                summed_heads[row] += self._head_totals[layer]
+                summed_neurons[row] += neuron[row]
                 rest += fixed[row]
-            return UnitCosts(tuple(heads), tuple(neurons), rest)
+            return UnitCosts(tuple(summed_heads), tuple(summed_neurons), rest)
         used = {self.shape.rows[layer] for layer in running}
-        each = self.bytes_per_parameter if budget == "bytes" else 1
-        outside = counts.outside_bytes if budget == "bytes" else counts.outside_layers
+        heads, neurons, fixed, rest = counts.head, counts.neuron, counts.layer, counts.outside_layers
+        if budget == "bytes":
+            heads = self._bytes(counts.head, counts.head_bytes)
+            neurons = self._bytes(counts.neuron, counts.neuron_bytes)
+            fixed, rest = self._bytes(counts.layer, counts.layer_bytes), counts.outside_bytes
         return UnitCosts(
-            tuple(each * n if row in used else 0 for row, n in enumerate(counts.head)),
-            tuple(each * n if row in used else 0 for row, n in enumerate(counts.neuron)),
-            outside + each * sum(counts.layer[row] for row in used),
+            tuple(n if row in used else 0 for row, n in enumerate(heads)),
+            tuple(n if row in used else 0 for row, n in enumerate(neurons)),
+            rest + sum(fixed[row] for row in used),
         )
+
+    def _bytes(self, parameters: tuple[int, ...], others: tuple[int, ...]) -> tuple[int, ...]:
+        """Of each row in a file: its parameters, and what is none."""
+        return tuple(self.bytes_per_parameter * n + other for n, other in zip(parameters, others, strict=True))
 
     def width_costs(self, budget: str, layers: np.ndarray | None = None) -> WidthCosts:
         """Exact costs of rows by their widths, for every budget; arguments and errors as for `unit_costs`."""

@@ -7,7 +7,7 @@ import json
 
 from asc_core import marked_page
 from asc_core.compress.step import Step
-from asc_core.modeling import STRUCTURES
+from asc_core.modeling import STRUCTURES, can_follow
 from asc_core.recipes.presets import PRESETS
 from asc_core.recipes.registry import FORMER, STEPS
 
@@ -23,7 +23,8 @@ def described() -> str:
         f"| `{kind}` | {_about(step)} | {step.structure or ''} | {_fields(step)} |" for kind, step in STEPS.items()
     ]
     orders = [
-        f"| {kind} | {', '.join(sorted(structure.after)) or 'nothing'} |" for kind, structure in STRUCTURES.items()
+        f"| {kind} | {', '.join(sorted(one for one in STRUCTURES if can_follow(kind, one))) or 'nothing'} |"
+        for kind in STRUCTURES
     ]
     former = [f"| `{old}` | {_current(new, fields)} |" for old, (new, fields) in FORMER.items()]
     return "\n".join(

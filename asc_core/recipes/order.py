@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from asc_core.compress.step import Step
 from asc_core.errors import UserError
-from asc_core.modeling import STRUCTURES
+from asc_core.modeling import STRUCTURES, can_follow
 
 
 def check_order(steps: Sequence[Step]) -> None:
@@ -15,8 +15,8 @@ def check_order(steps: Sequence[Step]) -> None:
     for number, step in enumerate(steps):
         if step.structure is None:
             continue
-        known = STRUCTURES.get(step.structure)
-        wrong = None if known is None else next((kind for kind in before if kind not in known.after), None)
+        known = step.structure in STRUCTURES
+        wrong = next((kind for kind in before if known and not can_follow(step.structure, kind)), None)
         if wrong is not None:
             raise UserError(
                 f"Step {number + 1} of the recipe ({step.kind}) cannot follow a step of the kind {before[wrong]}: put "

@@ -9,8 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from asc_core.compress.calibration import SAMPLES, TOKENS
 from asc_core.compress.calibrations import Calibrations
 from asc_core.compress.cut import Cut
@@ -22,7 +20,7 @@ from asc_core.evaluate.prefix_cache import prefix_keys
 from asc_core.json_files import read_json, write_json
 from asc_core.progress import Progress
 from asc_core.recipes.order import check_order
-from asc_core.recipes.registry import STEPS, current
+from asc_core.recipes.registry import parse_step, step_json
 from asc_core.tasks.base import Task
 from asc_core.train.run import STATE_FORMAT
 from asc_core.values import Plan
@@ -171,7 +169,7 @@ class Recipe:
             "format": RECIPE_FORMAT,
             "original": self.original,
             "task": self.task,
-            "steps": [{"step": step.kind, **step.model_dump(mode="json")} for step in self.steps],
+            "steps": [step_json(step) for step in self.steps],
         }
 
     @staticmethod
@@ -182,7 +180,7 @@ class Recipe:
         for name in ("original", "task"):
             if not isinstance(data.get(name), str | None):
                 raise UserError(f'{origin}: "{name}" must be text.')
-        steps = [_step(step, f"{origin}, step {number + 1}") for number, step in enumerate(data["steps"])]
+        steps = [parse_step(step, f"{origin}, step {number + 1}") for number, step in enumerate(data["steps"])]
         return Recipe(tuple(steps), data.get("original"), data.get("task"))
 
     def save(self, path: str | Path) -> None:
@@ -209,16 +207,3 @@ def compress(
     """
     recipe = what if isinstance(what, Recipe) else Recipe.of(what, transfer)
     return recipe.apply(encoder, task, progress)
-
-
-def _step(data: Any, where: str) -> Step:
-    data = current(data) if isinstance(data, dict) else {}
-    kind = data.get("step")
-    if not isinstance(kind, str) or kind not in STEPS:
-        raise UserError(f'{where}: "step" must be one of {", ".join(STEPS)}, not {kind!r}.')
-    try:
-        return STEPS[kind].model_validate({k: v for k, v in data.items() if k != "step"})
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise UserError(f"{where} ({kind}): {field}: {first['msg']}.") from None

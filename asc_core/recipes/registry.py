@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from asc_core.compress.choose import CutBySimilarity, CutToBudget
 from asc_core.compress.cut import Cut
 from asc_core.compress.factor import Factor
@@ -10,6 +12,7 @@ from asc_core.compress.pack import Pack
 from asc_core.compress.share import Share
 from asc_core.compress.step import Step
 from asc_core.compress.vocabulary import Vocabulary
+from asc_core.errors import UserError
 from asc_core.train.steps import Distil, Finetune
 
 STEPS: dict[str, type[Step]] = {
@@ -38,3 +41,22 @@ def current(step: Mapping[str, Any]) -> dict[str, Any]:
     if kind == "plan and refit" and "mode" in rest:
         fields = {"repair": rest.pop("mode")}
     return {"step": name, **fields, **rest}
+
+
+def parse_step(data: Any, where: str) -> Step:
+    """A step from JSON, which may come from anyone. Raises: UserError naming `where` and the field that is wrong."""
+    data = current(data) if isinstance(data, dict) else {}
+    kind = data.get("step")
+    if not isinstance(kind, str) or kind not in STEPS:
+        raise UserError(f'{where}: "step" must be one of {", ".join(STEPS)}, not {kind!r}.')
+    try:
+        return STEPS[kind].model_validate({k: v for k, v in data.items() if k != "step"})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise UserError(f"{where} ({kind}): {field}: {first['msg']}.") from None
+
+
+def step_json(step: Step, short: bool = False) -> dict[str, Any]:
+    """What `parse_step` reads. short: without the fields that are as they are where nothing is said."""
+    return {"step": step.kind, **step.model_dump(mode="json", exclude_defaults=short)}

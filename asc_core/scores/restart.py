@@ -41,7 +41,7 @@ class Restartable:
     """
 
     def __init__(self, encoder: Encoder):
-        self.encoder = Encoder(_copy_sharing(encoder.model), encoder.tokenizer, encoder.source, encoder.name)
+        self.encoder = encoder.with_model(_copy_sharing(encoder.model))
         self.layers = self.encoder.shape.layers
         self.running = -1  # the layer that is being executed
         self._first = 0  # the layers below are skipped

@@ -110,4 +110,4 @@ def frozen(encoder: Encoder) -> Encoder:
     """
     shared: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in encoder.model.parameters()}
     shared |= {id(b): b for b in encoder.model.buffers()}
-    return Encoder(copy.deepcopy(encoder.model, shared), encoder.tokenizer, encoder.source, encoder.name)
+    return encoder.with_model(copy.deepcopy(encoder.model, shared))

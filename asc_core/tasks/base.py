@@ -11,10 +11,13 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from asc_core.sentences import Sentences
 
 Targets = Literal["gold", "sampled", "argmax"]
 Row = Mapping[str, Any]
@@ -25,8 +28,9 @@ class Reader(Protocol):
 
     name, source: for messages. tokenizer: as transformers has it, None where there is none. head: as in `Task`.
     labels, slot_labels: names of its outputs, in their order. max_length: tokens that fit, special ones included.
-    type_vocab_size: how many texts of one input it tells apart by token types, 0 where it takes none. device: where
-    its inputs are put.
+    type_vocab_size: how many texts of one input it tells apart by token types, 0 where it takes none. tokens: how many
+    it has embeddings for. sentences: how it makes one vector of a text, None where nothing says so. device: where its
+    inputs are put.
     """
 
     @property
@@ -52,6 +56,12 @@ class Reader(Protocol):
 
     @property
     def type_vocab_size(self) -> int: ...
+
+    @property
+    def tokens(self) -> int: ...
+
+    @property
+    def sentences(self) -> Sentences | None: ...
 
     @property
     def device(self) -> torch.device: ...

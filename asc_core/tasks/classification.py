@@ -53,6 +53,7 @@ class TextTask(TableTask):
         columns = [[row[c] for row in examples.rows] for c in self.setup.texts]
         targets, extra, note = self._targets_for(reader, examples) if self.labelled else (None, {}, "")
         ids, types, cut = tokens.tokenise(reader, columns[0], columns[1] if len(columns) > 1 else None, limit)
+        self._require_readable(reader, examples, ids, types)
         unknown = tokens.unknown(reader, ids, [text for column in columns for text in column[:50]])
         notes = (*examples.notes, *([note] if note else []), *unknown)
         return Features(ids, types, np.arange(len(ids)), targets, len(cut), extra, notes)

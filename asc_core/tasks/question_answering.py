@@ -119,6 +119,7 @@ class QuestionAnswering(TableTask):
             in_context = np.asarray([s == 1 for s in encoding.sequence_ids])
             offsets.append(np.where(in_context[:, None], np.asarray(encoding.offsets, dtype=np.int32), -1))
         example = np.asarray(encoded["overflow_to_sample_mapping"], dtype=np.int64)
+        self._require_readable(reader, examples, ids, types if types_wanted else None, example)
         notes = (*examples.notes, *tokens.unknown(reader, ids, contexts))
         targets = None
         if self.labelled:

@@ -11,18 +11,21 @@ import torch
 from torch.nn import functional
 
 from asc_core.errors import UserError
+from asc_core.sentences import ASSUMED, Sentences
 from asc_core.tasks import metrics, tokens
 from asc_core.tasks.base import Batch, Examples, Features, Reader, Row, Targets
 from asc_core.tasks.doubts import doubts_of_numbers
 from asc_core.tasks.metrics import Measure
 from asc_core.tasks.table_task import TableTask, as_number, check_number, check_text, number_targets, output_of
 
+MEAN = Sentences()
+
 
 class SentenceSimilarity(TableTask):
     """texts = two columns, label = a number for each pair, on any scale.
 
     A feature holds both texts, one after the other; `batch` puts them in two rows next to each other
-    (`rows_per_feature` 2), and an embedding is the mean over a row's tokens.
+    (`rows_per_feature` 2), and an embedding is made of a row's tokens as the model's folder says, else their mean.
     """
 
     head = "embedding"
@@ -43,9 +46,16 @@ class SentenceSimilarity(TableTask):
             raise UserError(f"{self.setup.origin}: all scores in {column!r} are {low:g}; there is nothing to rank.")
         return low, high
 
+    def _limit(self, reader: Reader) -> int:
+        """As the task says, else as the model's folder says."""
+        own = reader.sentences.max_tokens if reader.sentences is not None else None
+        wanted = self.setup.max_length
+        return tokens.length_limit(wanted, own or self.default_length, reader, self.name)
+
     def features(self, examples: Examples, reader: Reader) -> Features:
+        sentences = reader.sentences or MEAN
         limit = self._limit(reader)
-        first, second = ([row[c] for row in examples.rows] for c in self.setup.texts)
+        first, second = ([sentences.text(row[c]) for row in examples.rows] for c in self.setup.texts)
         a, _, a_cut = tokens.tokenise(reader, first, None, limit)
         b, _, b_cut = tokens.tokenise(reader, second, None, limit)
         targets = None
@@ -54,7 +64,9 @@ class SentenceSimilarity(TableTask):
             scores = [check_number(row, str(self.setup.label)) for row in examples.rows]
             targets = [np.float32((score - low) / (high - low)) for score in scores]
         both = [np.concatenate(pair) for pair in zip(a, b, strict=True)]
-        notes = (*examples.notes, *tokens.unknown(reader, both, [*first[:50], *second[:50]]))
+        self._require_readable(reader, examples, both)
+        assumed = sentences.notes if reader.sentences is not None else (f"{reader.name} {ASSUMED}",)
+        notes = (*examples.notes, *assumed, *tokens.unknown(reader, both, [*first[:50], *second[:50]]))
         lengths = {"first_length": [len(x) for x in a]}
         return Features(both, None, np.arange(len(both)), targets, len({*a_cut, *b_cut}), lengths, notes)
 
@@ -66,7 +78,9 @@ class SentenceSimilarity(TableTask):
         targets = None
         if features.targets is not None:
             targets = torch.as_tensor(np.asarray([features.targets[i] for i in rows])).to(reader.device)
-        return Batch(tokens.model_inputs(texts, None, reader), targets, rows_per_feature=2)
+        sentences = reader.sentences or MEAN
+        extra = {"sentences": sentences, "prompt": sentences.prompt_tokens(reader.tokenizer)}
+        return Batch(tokens.model_inputs(texts, None, reader), targets, extra, rows_per_feature=2)
 
     def loss(
         self, output: Any, batch: Batch, targets: Targets = "gold", generator: torch.Generator | None = None
@@ -78,9 +92,8 @@ class SentenceSimilarity(TableTask):
 
     def _cosines(self, output: Any, batch: Batch) -> torch.Tensor:
         """(B,) from hidden states (2B, T, d)."""
-        hidden = output_of(output, "last_hidden_state", self).float()
-        mask = batch.mask.to(hidden).unsqueeze(-1)
-        embeddings = (hidden * mask).sum(1) / mask.sum(1)  # (2B, d)
+        hidden = output_of(output, "last_hidden_state", self)
+        embeddings = batch.extra["sentences"].embed(hidden, batch.mask, batch.extra["prompt"])  # (2B, width)
         return functional.cosine_similarity(embeddings[0::2], embeddings[1::2], dim=-1)
 
     def predict(self, output: Any, batch: Batch) -> list[Any]:

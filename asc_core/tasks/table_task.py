@@ -190,6 +190,32 @@ class TableTask(Task):
         """The original's decisions in the form of gold labels."""
         return decided
 
+    def _require_readable(
+        self,
+        reader: Reader,
+        examples: Examples,
+        ids: Sequence[np.ndarray],
+        types: Sequence[np.ndarray] | None = None,
+        example: Sequence[int] | np.ndarray | None = None,
+    ) -> None:
+        """example: of each feature, by default one each. Raises: UserError with the first row of which a token is too
+        much for the model.
+        """
+        found = tokens.beyond(reader, ids, types)
+        if found is not None:
+            feature, why = found
+            number = int(feature if example is None else example[feature])
+            raise UserError(f"{self._place(examples, number)}: {why}")
+
+    def _place(self, examples: Examples, number: int) -> str:
+        """Where an example stands in its file; its text where it comes from a mixture of tasks."""
+        row, line = examples.rows[number], int(examples.numbers[number])
+        if examples.split in self.splits:
+            table = self._splits.table(examples.split)
+            if line < len(table) and all(table.rows[line].get(c) == row.get(c) for c in self.setup.texts):
+                return table.where(line)
+        return f"{self.name}, {str(row.get(self.setup.texts[0]))[:60]!r}"
+
     def _limit(self, reader: Reader) -> int:
         return tokens.length_limit(self.setup.max_length, self.default_length, reader, self.name)
 
@@ -207,6 +233,11 @@ class TableTask(Task):
         return LabelSet.discover(values())
 
     def _match(self, labels: LabelSet, model_names: Sequence[str], reader: Reader, what: str = "label") -> Match:
+        if reader.head != self.head:
+            raise UserError(
+                f"{reader.name} has no head for {self.head} ({_instead(reader.head)}): fine-tune it on the task "
+                f"{self.name} (asc finetune), or take a model that was fine-tuned for such a task."
+            )
         return match(labels, model_names, self.name, reader.name, what)
 
     def _need_labels(self, targets: Targets) -> None:
@@ -214,6 +245,11 @@ class TableTask(Task):
             raise UserError(
                 f"The task {self.name} has no labels; score with the model's own (sampled or argmax) instead."
             )
+
+
+def _instead(head: str) -> str:
+    """What a checkpoint has in place of the head that a task needs."""
+    return "it is a bare encoder or a language model" if head == "embedding" else f"its head is for {head}"
 
 
 class _BadRow(Exception):

@@ -69,6 +69,7 @@ class WordTask(WordTagger):
         if self.setup.words is None:
             apart, note = words_apart(self, examples, reader, match, limit)
         ids, firsts, truncated = tokens.tokenise_words(reader, texts, limit, apart)
+        self._require_readable(reader, examples, ids)
         unknown = tokens.unknown(reader, ids, [" ".join(words) for words in texts[:50]])
         return ids, firsts, truncated, " ".join(filter(None, (note, *unknown)))
 

@@ -127,6 +127,27 @@ def tokenise_words(
     return ids, firsts, truncated
 
 
+def beyond(
+    reader: Reader, ids: Sequence[np.ndarray], types: Sequence[np.ndarray] | None = None
+) -> tuple[int, str] | None:
+    """(the first feature that the model cannot read, why), where its tokenizer knows more tokens than the model."""
+    for row, tokens in enumerate(ids):
+        if len(tokens) and tokens.max() >= reader.tokens:
+            token = int(tokens[tokens >= reader.tokens][0])
+            text = tokenizer_of(reader).convert_ids_to_tokens(token)
+            return row, (
+                f"the token {text!r} has the number {token}, and {reader.name} has embeddings for {reader.tokens} "
+                f"tokens only (its tokenizer knows {len(tokenizer_of(reader))}); give it the tokenizer that it was "
+                "trained with, or take the checkpoint whose embeddings were resized."
+            )
+        if types is not None and len(types[row]) and types[row].max() >= reader.type_vocab_size:
+            return row, (
+                f"the tokenizer gives a text the token type {int(types[row].max())}, and {reader.name} knows "
+                f"{reader.type_vocab_size}; give it the tokenizer that it was trained with."
+            )
+    return None
+
+
 def _firsts_apart(encoding: Any) -> np.ndarray:
     first = np.full(len(encoding.ids), -1, dtype=np.int32)
     last = -1
@@ -190,8 +211,10 @@ def model_inputs(
 ) -> dict[str, torch.Tensor]:
     """input_ids, attention_mask and, where given, token_type_ids: (rows, T) each, on the reader's device."""
     padding = reader.tokenizer.pad_token_id
+    if padding is None or padding >= reader.tokens:  # added to the tokenizer alone; what is masked may be any token
+        padding = 0
     inputs = {
-        "input_ids": pad(ids, 0 if padding is None else padding),
+        "input_ids": pad(ids, padding),
         "attention_mask": pad([np.ones(len(x), dtype=np.int64) for x in ids], 0),
     }
     if token_types is not None:

@@ -81,7 +81,7 @@ def _tried(task: WordTagger, reader: Reader, match: Match | None, limit: int) ->
     except UserError:  # whoever needs these examples will be told
         return False, guessed
     ways = _both_ways(task, examples, reader, limit)
-    if ways is None:
+    if ways is None or any(tokens.beyond(reader, ids) for ids, *_ in ways):  # the rows themselves will say it
         return False, guessed
     if_joined, if_apart = (_right(task, reader, examples, way, match) for way in ways)
     gained, lost = int((if_apart & ~if_joined).sum()), int((if_joined & ~if_apart).sum())

@@ -25,7 +25,7 @@ def finetune(
     progress: Progress | None = None,
     resume: bool = True,
     base_name: str | None = None,
-    save_tokenizer: bool | None = None,
+    save_tokenizer: bool = True,
     merged: bool = False,
     keep: Callable[[Encoder], None] | None = None,
     **training: Any,
@@ -35,8 +35,8 @@ def finetune(
     out: folder for the result, made in one step at the end: a checkpoint, or with `lora_rank` an adapter that
     `load_adapter(out, base=...)` rebuilds. Until then it holds `.resume`, from which a killed run goes on.
     training: lr, batch_size, lora_rank, patience, warmup, limit and seed, see `TrainingOptions`. max_steps: batches in
-    all. base_name: what an adapter names as its base, by default the encoder's source. save_tokenizer: by default only
-    beside a full checkpoint. merged: with `lora_rank`, write the adapter into the weights and keep a full checkpoint.
+    all. base_name: what an adapter names as its base, by default the encoder's source. save_tokenizer: whether the
+    tokenizer lies beside it. merged: with `lora_rank`, write the adapter into the weights and keep a full checkpoint.
     keep: see `Run`.
     Raises: UserError where the task has no labels, the encoder's head does not fit, `out` is in use, the disk is
     full or the loss is no longer a number; Cancelled within one batch.
@@ -51,5 +51,9 @@ def finetune(
         )
     run = Run(encoder, task, Gold(), settings, None if out is None else Path(out), progress or Progress(), keep)
     run.train(resume)
-    tokenizer = settings.options.lora_rank is None if save_tokenizer is None else save_tokenizer
-    return run.finish(base_name or encoder.source, tokenizer, merged)
+    return run.finish(base_name or _from_anywhere(encoder.source), save_tokenizer, merged)
+
+
+def _from_anywhere(source: str) -> str:
+    """A folder as it is found from every other folder; ids and schemes stay what they are."""
+    return str(Path(source).resolve()) if Path(source).is_dir() else source

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from asc_core import modeling
 from asc_core.atomic_folder import new_folder
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
@@ -42,12 +43,14 @@ def made_at_once(out: Path) -> Iterator[Path]:
 
 
 def save_checkpoint(encoder: Encoder, folder: Path) -> None:
-    """A folder as transformers writes it; for a cut model with the modeling file that its `auto_map` names."""
+    """A folder as transformers writes it; for a cut model with the code that its `auto_map` names,
+    for an embedding model with what says how its vectors are made.
+    """
     encoder.model.save_pretrained(folder)
     config = loadable_config(encoder)
     config.save_pretrained(folder)
-    references = (getattr(config, "auto_map", None) or {}).values()
-    for module in {str(reference).split("--")[-1].split(".")[0] for reference in references}:
-        file = Path(encoder.source) / f"{module}.py"
-        if file.exists():
-            shutil.copy2(file, folder)
+    if getattr(config, "auto_map", None):
+        for name, source in modeling.sources().items():
+            (folder / name).write_text(source, encoding="utf-8")
+    if encoder.head == "embedding" and encoder.sentences is not None:
+        encoder.sentences.write(folder)

@@ -17,13 +17,19 @@ from asc_core.tasks.heads import head_fits
 
 
 def encoder_for_task(
-    source: str | Path, task: Task, device: str | None = None, seed: int = 0, trust_remote_code: bool = False
+    source: str | Path,
+    task: Task,
+    device: str | None = None,
+    seed: int = 0,
+    trust_remote_code: bool = False,
+    base: str | Path | None = None,
 ) -> Encoder:
     """Load an encoder whose head fits the task: the checkpoint's own where it fits, else a new one drawn from `seed`.
 
-    source: what `load_encoder` takes. Raises: UserError as it does.
+    source, base: what `load_encoder` takes. Raises: UserError as it does.
     """
-    return with_head_for(load_encoder(source, device=device, trust_remote_code=trust_remote_code), task, seed)
+    found = load_encoder(source, device=device, trust_remote_code=trust_remote_code, base=base)
+    return with_head_for(found, task, seed)
 
 
 def with_head_for(encoder: Encoder, task: Task, seed: int = 0) -> Encoder:
@@ -42,7 +48,7 @@ def with_head_for(encoder: Encoder, task: Task, seed: int = 0) -> Encoder:
         torch.manual_seed(seed)
         model = model_class(config)
     model.base_model.load_state_dict(encoder.model.base_model.state_dict(), strict=False)  # heads differ in the pooler
-    return Encoder(model, encoder.tokenizer, encoder.source, encoder.name).to(encoder.device)
+    return encoder.with_model(model, packing="float32").to(encoder.device)
 
 
 def loadable_config(encoder: Encoder) -> Any:

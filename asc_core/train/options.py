@@ -12,20 +12,22 @@ LEARNING_RATE, LORA_LEARNING_RATE = 5e-5, 5e-4
 
 
 class TrainingOptions(BaseModel):
-    """lr: None = 5e-5, or 5e-4 for LoRA. lora_rank: None trains all weights. limit: training examples, drawn by seed.
-
-    patience: epochs without a better validation metric before it stops, None = never. warmup: share of the steps in
-    which the learning rate rises; then it falls to 0.
-    """
+    """See the fields' descriptions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    lr: float | None = Field(default=None, gt=0, lt=1)
-    batch_size: int = Field(default=32, ge=1)
-    lora_rank: int | None = Field(default=None, ge=1)
-    patience: int | None = Field(default=2, ge=1)
-    warmup: float = Field(default=0.1, ge=0, lt=1)
-    limit: int | None = Field(default=None, ge=1)
-    seed: int = Field(default=0, ge=0)
+    lr: float | None = Field(
+        default=None, gt=0, lt=1, title="Learning rate", description="None = 5e-5, or 5e-4 for LoRA."
+    )
+    batch_size: int = Field(default=32, ge=1, description="Examples a step.")
+    lora_rank: int | None = Field(default=None, ge=1, description="Rank of LoRA. None trains all weights.")
+    patience: int | None = Field(
+        default=2, ge=1, description="Epochs without a better validation metric before it stops. None = never."
+    )
+    warmup: float = Field(
+        default=0.1, ge=0, lt=1, description="Share of the steps in which the learning rate rises; then it falls to 0."
+    )
+    limit: int | None = Field(default=None, ge=1, description="Training examples, drawn by seed. None = all.")
+    seed: int = Field(default=0, ge=0, description="Draws examples, batches and dropout.")
 
     @property
     def learning_rate(self) -> float:

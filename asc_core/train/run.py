@@ -327,13 +327,14 @@ class Run:
                 (folder / LOG).write_text(self._log(best_metric), encoding="utf-8")
         whole = self.encoder if self.adapter is None else self._merged()
         source = whole.source if self.out is None else str(self.out)
-        encoder = Encoder(whole.model, whole.tokenizer, source, whole.name if self.out is None else None)
+        name = whole.name if self.out is None else None
+        encoder = whole.with_model(whole.model, source=source, name=name, packing="float32")
         return Trained(encoder, tuple(self.history), best_metric, self.step)
 
     def _merged(self) -> Encoder:
         assert self.adapter is not None
         model = self.adapter.merge_and_unload().requires_grad_(False)
-        return Encoder(model, self.encoder.tokenizer, self.encoder.source, self.encoder.name)
+        return self.encoder.with_model(model, packing="float32")
 
     def _log(self, best_metric: float) -> str:
         """One JSON object a line: how the run was set up, each epoch, how it ended."""

@@ -33,14 +33,11 @@ class Training(TrainingOptions, Step):
 
 
 class Finetune(Training):
-    """Fine-tune on the task's labels, with a new head where the encoder has none that fits.
-
-    steps: at most so many batches, None = all of the epochs.
-    """
+    """Fine-tune on the task's labels, with a new head where the encoder has none that fits."""
 
     kind: ClassVar[str] = "finetune"
-    epochs: int = Field(default=3, ge=1)
-    steps: int | None = Field(default=None, ge=1)
+    epochs: int = Field(default=3, ge=1, description="Passes over the training examples.")
+    steps: int | None = Field(default=None, ge=1, description="At most so many batches. None = all of the epochs.")
 
     def apply(self, encoder: Encoder, context: StepContext) -> Encoder:
         task = context.task
@@ -68,15 +65,22 @@ class Finetune(Training):
 
 
 class Distil(Training):
-    """Learn from the model as it was before the recipe's first cut; for the other fields see `Terms` and `distil`."""
+    """Learn from the model as it was before the recipe's first cut.
+
+    Fields: see `Terms` and `distil`.
+    """
 
     kind: ClassVar[str] = "distil"
-    steps: int = Field(default=200, ge=1)
-    labels: float = Field(default=Terms.labels, ge=0)
-    soft: float = Field(default=Terms.soft, ge=0)
-    hidden: float = Field(default=Terms.hidden, ge=0)
-    relations: float = Field(default=Terms.relations, ge=0)
-    temperature: float = Field(default=Terms.temperature, gt=0)
+    steps: int = Field(default=200, ge=1, description="Batches.")
+    labels: float = Field(default=Terms.labels, ge=0, title="Weight of labels", description="Weight of this loss.")
+    soft: float = Field(default=Terms.soft, ge=0, title="Weight of soft targets", description="Weight of this loss.")
+    hidden: float = Field(
+        default=Terms.hidden, ge=0, title="Weight of hidden states", description="Weight of this loss."
+    )
+    relations: float = Field(
+        default=Terms.relations, ge=0, title="Weight of relations", description="Relations between tokens."
+    )
+    temperature: float = Field(default=Terms.temperature, gt=0, description="Softens the teacher's outputs.")
 
     def apply(self, encoder: Encoder, context: StepContext) -> Encoder:
         task = context.task
@@ -107,4 +111,4 @@ def _once(train: Callable[[Path | None], Trained], folder: Path | None, before: 
         found = train(folder).encoder
     else:
         found = load_encoder(folder, device=str(before.device))
-    return Encoder(found.model, before.tokenizer, before.source, before.name)  # trained weights fit no packing
+    return before.with_model(found.model, packing="float32")  # trained weights fit no packing

@@ -11,18 +11,19 @@ from asc_core.evaluate.loss_prediction import LossCurve
 from asc_core.values import Estimate
 from dashboard.charts.layout import styled
 from dashboard.charts.palette import Palette, rgba
-from dashboard.measuring.measured_cut import MeasuredCut
+from dashboard.measuring.measured_cut import MeasuredCut, Way
 from dashboard.text import numbers
 from dashboard.text.names import BUDGET_NAMES
 
-REPAIRED, AS_CUT, ORIGINAL = "circle", "triangle-up", "diamond"  # the markers' shapes
+SYMBOLS: dict[Way, str] = {"cut": "triangle-up", "repaired": "circle", "further": "square"}
+ORIGINAL = "diamond"
 
 
 def metric_against_budget(
     measured: Sequence[MeasuredCut],
     original: Estimate | None,
     here: MeasuredCut | None,
-    here_kept: float,
+    here_kept: float | None,
     budget: str,
     colours: Palette,
     height: int = 224,
@@ -30,9 +31,10 @@ def metric_against_budget(
 ) -> go.Figure:
     """Complete measurements are filled, partial ones hollow; whiskers are 95 % intervals of the metric.
 
-    Circles are repaired cuts, triangles cuts without repair.
+    Circles are repaired cuts, triangles cuts without repair, squares what further steps were done to.
 
-    here: the current plan's measurement, None while there is none; here_kept: its share of the budget. predicted: the
+    here: the current recipe's measurement, None while there is none; here_kept: its share of the budget, None where it
+    is not known. predicted: the
     differences to the original that are predicted for what is chosen now, drawn as a line in a band.
     """
     figure = styled(go.Figure(), colours, height, (44, 4, 6, 34))
@@ -43,13 +45,15 @@ def metric_against_budget(
         figure.add_trace(points_of([_original(original)], budget, colours.ink, colours, ORIGINAL, 9))
     measured = [one for one in measured if budget in one.kept]
     others = [one for one in measured if here is None or one.key != here.key]
-    for repaired, colour in ((False, colours.quiet), (True, colours.accent)):
-        alike = [one for one in others if one.repaired is repaired]
+    for way, symbol in SYMBOLS.items():
+        alike = [one for one in others if one.way == way]
         if alike:
-            figure.add_trace(points_of(alike, budget, colour, colours, REPAIRED if repaired else AS_CUT, 7))
-    figure.add_vline(x=100 * here_kept, line={"color": colours.cut, "width": 1})
-    if here is not None:
-        figure.add_trace(points_of([here], budget, colours.cut, colours, REPAIRED if here.repaired else AS_CUT, 11))
+            colour = colours.quiet if way == "cut" else colours.accent
+            figure.add_trace(points_of(alike, budget, colour, colours, symbol, 7))
+    if here_kept is not None:
+        figure.add_vline(x=100 * here_kept, line={"color": colours.cut, "width": 1})
+    if here is not None and here_kept is not None:
+        figure.add_trace(points_of([here], budget, colours.cut, colours, SYMBOLS[here.way], 11))
         figure.add_annotation(
             x=100 * here_kept,
             y=0,  # at the foot of the line: beside the point the neighbours' intervals run through the words

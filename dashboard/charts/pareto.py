@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from asc_core.values import Estimate
-from dashboard.charts.frontier import ORIGINAL, points_of
+from dashboard.charts.frontier import ORIGINAL, SYMBOLS, points_of
 from dashboard.charts.layout import styled
 from dashboard.charts.palette import Palette
 from dashboard.measuring.measured_cut import MeasuredCut
@@ -54,10 +54,11 @@ def pareto(
             )
         )
     others = [one for one in measured if one.key not in keys]
-    if others:
-        figure.add_trace(points_of(others, budget, colours.quiet, colours, "circle", 6))
-    if named:
-        figure.add_trace(points_of(named, budget, colours.cut, colours, "circle", 10))
+    for which, colour, size in ((others, colours.quiet, 6), (named, colours.cut, 10)):
+        for way, symbol in SYMBOLS.items():
+            alike = [one for one in which if one.way == way]
+            if alike:
+                figure.add_trace(points_of(alike, budget, colour, colours, symbol, size))
     for one in named:
         left = one.kept[budget] > 0.6
         figure.add_annotation(

@@ -14,7 +14,7 @@ from asc_core.values import Estimate
 from dashboard.background.jobs import Job
 from dashboard.measuring.measurements import Measurements
 from dashboard.measuring.predicted_loss import recording
-from dashboard.state.cut_settings import CutSettings, Planner, recipe_of
+from dashboard.state.cut_settings import CutSettings, Planner
 from dashboard.state.pins import keep_settings
 
 POINTS = 10
@@ -98,10 +98,10 @@ def _measured(
     enough: Callable[[Estimate], bool] = lambda _: False,
 ) -> Estimate:
     plan = plan_of(settings)
-    if plan.key == measurements.full_plan.key:
+    recipe = settings.recipe(plan)
+    if recipe.key == measurements.full_plan.key:
         measurements.original_outcome(progress)
         return _nothing_lost(measurements)
-    recipe = recipe_of(plan, settings.repair)
     stored = measurements.stored(recipe)
     if stored is not None and (stored.complete or enough(stored)):
         return stored

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from asc_core.compress.cut import Cut
 from asc_core.compress.repairs import REPAIRS
+from asc_core.compress.step import Step
 from asc_core.progress import Progress
 from asc_core.recipes import Recipe
 from asc_core.recipes.recipe import Made
@@ -43,3 +44,8 @@ def build(
     """folder: where steps that train keep their state. Raises: UserError, Cancelled."""
     encoder, task = models.encoder(application), models.task(application)
     return recipe.made(encoder, task, progress, folder, models.calibrations)
+
+
+def cut_decides(steps: Sequence[Step]) -> bool:
+    """Whether the model costs what the cut among the steps leaves: training changes no shape, other steps may."""
+    return all(isinstance(step, Cut) or (step.trains and step.structure is None) for step in steps)

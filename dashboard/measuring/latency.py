@@ -1,16 +1,19 @@
-"""Latency on this machine: of a cut beside the original, and of layers by their widths."""
+"""Latency on this machine: of a recipe's model beside the original, and of layers by their widths."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from asc_core.encoder import Encoder
 from asc_core.evaluate import layer_times, measure_latency
 from asc_core.evaluate.layer_times import known_layer_times
 from asc_core.plan import CostModel, LatencyTable
+from asc_core.progress import Progress
+from asc_core.recipes import Recipe
 from asc_core.study import Study
-from asc_core.values import Plan
 from dashboard.background.jobs import Job
-from dashboard.measuring.measurements import Measurements
+from dashboard.measuring.build import build, cut_decides
+from dashboard.measuring.measurements import TRAINING, Measurements
 from dashboard.state import kept
 from dashboard.state.application import Application
 from dashboard.state.loaded import LoadedModels
@@ -19,33 +22,46 @@ from dashboard.state.speed import Speed
 BATCH, TURNS = 32, 15
 
 
-def speed_of(measurements: Measurements, plan: Plan) -> Speed | None:
+def speed_of(measurements: Measurements, recipe: Recipe) -> Speed | None:
     """None where it was not measured, and of the original itself."""
-    return kept.speed(measurements.study, measurements.weights, measurements.application, plan.key).get()
+    return kept.speed(measurements.study, measurements.weights, measurements.application, _timed(recipe)).get()
 
 
-def speed_key(measurements: Measurements, plan: Plan) -> str:
+def speed_key(measurements: Measurements, recipe: Recipe) -> str:
     """What a job that measures it is about."""
-    return f"{measurements.study.path.absolute()}|{measurements.application.name}|speed|{plan.key}"
+    return f"{measurements.study.path.absolute()}|{measurements.application.name}|speed|{_timed(recipe)}"
 
 
-def speed_job(measurements: Measurements, plan: Plan) -> Callable[[Job], Speed]:
-    """The cut and the original in turns, so that whatever slows the machine slows both."""
+def _timed(recipe: Recipe) -> str:
+    """What a speed is kept under: the plan where the cut decides it, so that all repairs of it have one."""
+    return recipe.cut.key if recipe.cut is not None and cut_decides(recipe.steps) else recipe.key
+
+
+def speed_job(measurements: Measurements, recipe: Recipe) -> Callable[[Job], Speed]:
+    """The model and the original in turns, so that whatever slows the machine slows both."""
 
     def work(job: Job) -> Speed:
         encoder = measurements.models.encoder(measurements.application)
         found = measure_latency(
-            {"original": encoder, "cut": encoder.cut(plan)},
+            {"original": encoder, "cut": _model(measurements, recipe, job.progress)},
             measurements.cost_model.lengths,
             batch_size=BATCH,
             repeats=TURNS,
             progress=job.progress,
         )
         speed = Speed(found["original"].median, found["cut"].ratio, found["cut"].batch_size)
-        kept.speed(measurements.study, encoder.weights, measurements.application, plan.key).set(speed)
+        kept.speed(measurements.study, encoder.weights, measurements.application, _timed(recipe)).set(speed)
         return speed
 
     return work
+
+
+def _model(measurements: Measurements, recipe: Recipe, progress: Progress) -> Encoder:
+    """The recipe's, or one of its cost."""
+    if recipe.cut is not None and cut_decides(recipe.steps):
+        return measurements.models.encoder(measurements.application).cut(recipe.cut)
+    folder = measurements.study.path / TRAINING
+    return build(measurements.models, measurements.application, recipe, progress, folder).encoder
 
 
 def layer_times_job(models: LoadedModels, study: Study, application: Application) -> Callable[[Job], LatencyTable]:

@@ -1,29 +1,33 @@
-"""A cut that was measured: what it keeps of the original's cost, and what became of the metric."""
+"""A recipe that was measured: what its model keeps of the original's cost, and what became of the metric."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from asc_core.compress.cut import Cut
 from asc_core.plan import BUDGETS, COUNTED, Cost
 from asc_core.recipes import STEPS
 from asc_core.values import Estimate
 
+Way = Literal["cut", "repaired", "further"]
+WAYS: dict[Way, str] = {"cut": "as cut", "repaired": "repaired", "further": "with further steps"}
+
 
 @dataclass(frozen=True)
 class MeasuredCut:
-    """One cut model. kept: its cost as a share of the original's, by budget; latency only where it was predicted.
+    """One model. kept: its cost as a share of the original's, by budget; latency only where it was predicted.
 
-    repaired: whether the parts that stay were refitted. series: names the curve that it is a point of; None where the
-    way it was made is not known, or unique.
+    way: what was done to it. series: names the curve that it is a point of; None where the way it was made is not
+    known, or unique.
     """
 
     key: str
     name: str
     kept: dict[str, float]
     estimate: Estimate
-    repaired: bool = False
+    way: Way = "cut"
     series: str | None = None
 
 
@@ -37,10 +41,12 @@ def shares(cost: Cost, dense: Cost) -> dict[str, float]:
     return {name: value / whole[name] for name, value in costs_json(cost).items() if name in whole}
 
 
-def changed(steps: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a recipe did more than cut: its model is not what a cut alone leaves."""
-    cutting = {kind for kind, step in STEPS.items() if step.structure == "cut"}
-    return any(step.get("repair") is not None or step["step"] not in cutting for step in steps)
+def way_of(steps: Sequence[Mapping[str, Any]]) -> Way:
+    """What a recipe did, by its summary: only cut, cut and repair, or more than that."""
+    cutting = {kind for kind, step in STEPS.items() if step.structure == Cut.structure}
+    if any(step["step"] not in cutting for step in steps):
+        return "further"
+    return "repaired" if any(step.get("repair") is not None for step in steps) else "cut"
 
 
 def kept_of(cost: dict[str, Any], dense: Cost) -> dict[str, float] | None:

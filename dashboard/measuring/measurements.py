@@ -1,12 +1,13 @@
 """What is measured of one application's cuts, repaired or not: against the original, on validation.
 
-What is measured is a recipe and stored under its key; the latency is the plan's, since a repair changes no shape.
+What is measured is a recipe and stored under its key, with the cost of the model that it made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from asc_core.evaluate import PerExampleResult, estimate, measuring
 from asc_core.evaluate.prefix_cache import PrefixReuse
@@ -18,8 +19,8 @@ from asc_core.recipes.recipe import Made
 from asc_core.study import Study
 from asc_core.values import Estimate, Plan
 from dashboard.measuring.baseline import Baseline
-from dashboard.measuring.build import build
-from dashboard.measuring.measured_cut import MeasuredCut, changed, costs_json, kept_of
+from dashboard.measuring.build import build, cut_decides
+from dashboard.measuring.measured_cut import MeasuredCut, costs_json, kept_of, way_of
 from dashboard.state import kept
 from dashboard.state.application import Application
 from dashboard.state.loaded import LoadedModels
@@ -87,14 +88,13 @@ class Measurements:
     def all_measured(self) -> list[MeasuredCut]:
         """Every cut of this application's weights that was measured on this split, in this study by anyone."""
         found = []
-        for row in self.study.evaluations():
-            mine = (row["weights"], row["task"], row["split"]) == (self.weights, self.application.name, self.split)
-            if mine and row["cost"] is not None and row["recipe_key"] != self.full_plan.key:
+        for row in self._rows():
+            if row["recipe_key"] != self.full_plan.key:
                 share = kept_of(row["cost"], self.cost_model.dense)
                 if share is not None:
-                    repaired = changed(row["steps"] or [])
+                    way = way_of(row["steps"] or [])
                     name, series = row["name"] or "a cut", self._series(row["recipe_key"])
-                    found.append(MeasuredCut(row["recipe_key"], name, share, row["estimate"], repaired, series))
+                    found.append(MeasuredCut(row["recipe_key"], name, share, row["estimate"], way, series))
         return found
 
     def _series(self, recipe_key: str) -> str | None:
@@ -123,7 +123,7 @@ class Measurements:
         reference = None if task.labelled else original.whole(progress)
         aside = Progress(cancel=progress.cancel)
         whole = build(self.models, self.application, recipe, progress, self.study.path / TRAINING)
-        cost = self.cost(recipe, whole)
+        cost = self.forecast(recipe) or task_cost(whole.encoder, task)
         found = None
         for outcome in measuring(
             whole.encoder,
@@ -156,11 +156,24 @@ class Measurements:
         assert found is not None
         return found
 
-    def cost(self, recipe: Recipe, made: Made) -> Cost:
-        """By the cost model where the recipe is one cut, so that its latency is forecast too; else of what was made."""
-        if recipe.cut is not None and len(recipe.steps) == 1:
-            return self.cost_model.cost(recipe.cut)
-        return task_cost(made.encoder, self.models.task(self.application))
+    def forecast(self, recipe: Recipe) -> Cost | None:
+        """What a recipe's model costs, latency too, before it is made; None where another step than its cut decides."""
+        return self.cost_model.cost(recipe.cut) if recipe.cut is not None and cut_decides(recipe.steps) else None
+
+    def cost(self, recipe: Recipe) -> dict[str, Any] | None:
+        """Of a recipe's model, by budget; None where it can only be counted and has not been made."""
+        forecast = self.forecast(recipe)
+        if forecast is not None:
+            return costs_json(forecast)
+        stored = next((row["cost"] for row in self._rows() if row["recipe_key"] == recipe.key), None)
+        return None if stored is None or kept_of(stored, self.cost_model.dense) is None else stored
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        """What the study holds of this application's weights and split, if it says what the model costs."""
+        for row in self.study.evaluations():
+            mine = (row["weights"], row["task"], row["split"]) == (self.weights, self.application.name, self.split)
+            if mine and row["cost"] is not None:
+                yield row
 
     def _reuse(self, made: Made) -> PrefixReuse | None:
         keys = made.prefix_keys(self.models.task(self.application))

@@ -18,7 +18,7 @@ from dashboard.measuring.build import moments_of, needs_calibration
 from dashboard.measuring.measurements import Measurements
 from dashboard.measuring.predicted_loss import recording
 from dashboard.state.application import Application
-from dashboard.state.cut_settings import CutSettings, recipe_of
+from dashboard.state.cut_settings import CutSettings
 from dashboard.state.loaded import LoadedModels
 
 LANE = "background"
@@ -70,7 +70,9 @@ def _measured(
     if encoder.shape != plan.shape:
         raise UserError("its encoder has other parts")
     measurements = Measurements(models, study, other, models.cost_model(other))
-    recipe = recipe_of(plan, settings.repair if measurements.repairable else "none", transfer=True)
+    repair = settings.repair if measurements.repairable else "none"
+    made_for = replace(settings, application=other.name, rule="fixed", plan_key=plan.key, transfer=True, repair=repair)
+    recipe = made_for.recipe(plan)
     stored = measurements.stored(recipe)
     if stored is not None and stored.complete:
         return stored
@@ -80,6 +82,5 @@ def _measured(
         # export may be waiting for this very calibration.
         models.calibration(other, moments, Progress())
         job.progress.check()
-    made_for = replace(settings, application=other.name, rule="fixed", plan_key=plan.key, transfer=True)
     record = recording(measurements, recipe, made_for)
     return measurements.measured(recipe, made_for.name, yielding, record)

@@ -1,7 +1,8 @@
 """What other budgets would cost, predicted from those that were measured, and how right that was before.
 
 Measurements belong to one curve when they differ in nothing but the budget: method, rule, level, minimum, widths,
-repair. Whenever one is complete, what was predicted of it just before is kept beside what it came out as.
+repair, further steps. Whenever one is complete, what was predicted of it just before is kept beside what it came out
+as.
 """
 
 from __future__ import annotations
@@ -13,18 +14,21 @@ import numpy as np
 from asc_core.evaluate.loss_prediction import LossCurve, MeasuredLoss, Prediction, predict_loss
 from asc_core.recipes import Recipe
 from asc_core.values import Estimate
+from dashboard.measuring.build import cut_decides
 from dashboard.measuring.measured_cut import MeasuredCut
 from dashboard.measuring.measurements import Measurements
 from dashboard.state import kept
 from dashboard.state.cut_settings import CutSettings
+from dashboard.state.further_steps import to_link
 
 GRID = np.linspace(0.0, 1.0, 101)
 MOST_KEPT = 200
 
 
 def series_of(settings: CutSettings) -> str | None:
-    """None where the cut was changed by hand or comes from elsewhere: no other cut lies on its curve."""
-    if settings.forced or settings.rule == "fixed":
+    """None where no other recipe lies on its curve: the cut was changed by hand or comes from elsewhere, or further
+    steps decide what the model costs."""
+    if settings.forced or settings.rule == "fixed" or not cut_decides(settings.then):
         return None
     budget = settings.budget if settings.rule == "budget" else ""
     every = f"{settings.everywhere}" if settings.rule == "share" else ""
@@ -32,6 +36,7 @@ def series_of(settings: CutSettings) -> str | None:
     if settings.level == "blocks":  # as they were stored before these could be chosen, where nothing was
         parts += [f"at least {settings.min_heads} heads"] * (settings.min_heads != 1)
         parts += [f"multiples of {settings.multiple}"] * (settings.multiple != 1 and settings.rule == "budget")
+    parts += [to_link(settings.then)] * bool(settings.then)
     return "|".join(parts)
 
 

@@ -1,8 +1,9 @@
-"""Everything of an application that was measured, and the cuts among it that have a name."""
+"""Everything of an application that was measured, and the recipes among it that have a name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import streamlit as st
 
@@ -20,6 +21,8 @@ from dashboard.text.markup import escape
 from dashboard.text.names import BUDGET_NAMES
 from dashboard.widgets.page import CHART_CONFIG, load, models
 from dashboard.widgets.theme import colours
+
+LEGEND = "● repaired, ▲ as cut, ■ with further steps."
 
 
 def panel(session: Session, applications: Sequence[Application]) -> None:
@@ -49,14 +52,15 @@ def panel(session: Session, applications: Sequence[Application]) -> None:
     left, right = st.columns([7, 5], gap="large")
     with left:
         if not measured:
-            st.info(f"Nothing of {application.title} has been cut and measured yet.", icon=":material/tune:")
+            st.info(f"Nothing of {application.title} has been measured yet.", icon=":material/tune:")
             st.page_link("views/tune.py", label="Tune a cut", icon=":material/tune:")
             return
         figure = pareto(measured, [*pinned, *presets], measurements.original(), budget or "flops", colours())
         st.plotly_chart(figure, theme=None, config=CHART_CONFIG, key="compare-pareto")
         st.caption(
             f"Everything of {application.title} that was measured in this study. The line joins what nothing else "
-            "beats in both metric and size; labelled: pinned cuts and presets."
+            "beats in both metric and size; labelled: pinned recipes and presets. "
+            f"{LEGEND}"
         )
     with right:
         named = [*pinned, *presets]
@@ -65,7 +69,7 @@ def panel(session: Session, applications: Sequence[Application]) -> None:
         if unmeasured:
             st.caption(f"Pinned and not measured yet: {', '.join(unmeasured)}. Open them on Tune.")
         elif not named:
-            st.html("<p class='asc-quiet'>Pin a cut on Tune to name it.</p>")
+            st.html("<p class='asc-quiet'>Pin a recipe on Tune to name it.</p>")
 
 
 def candidates_application(session: Session, applications: Sequence[Application]) -> Application:
@@ -79,21 +83,20 @@ def candidates_application(session: Session, applications: Sequence[Application]
 def pinned_of(
     session: Session, measurements: Measurements, measured: Sequence[MeasuredCut]
 ) -> tuple[list[MeasuredCut], list[str]]:
-    """(pinned cuts of the application in view that were measured, under their names; names of those that were not)."""
+    """(pinned recipes of the application in view that were measured, under their names; names of the others)."""
     by_key = {one.key: one for one in measured}
+    application = measurements.application
     found, unmeasured = [], []
     for name, recipe in pinned_recipes(session.study).items():
-        plan = recipe.cut
-        if plan is None:
-            continue
-        settings = settings_of_pin(session.study, name, plan, measurements.application.name, "")
-        if settings is None or settings.application != measurements.application.name:
+        settings = settings_of_pin(session.study, name, recipe, "", "")
+        of = settings.application if settings is not None else recipe.task
+        if of not in (application.name, application.task):
             continue
         one = by_key.get(recipe.key)
         if one is None:
             unmeasured.append(name)
         else:
-            found.append(MeasuredCut(one.key, name, one.kept, one.estimate, one.repaired, one.series))
+            found.append(replace(one, name=name))
     return found, unmeasured
 
 
@@ -102,7 +105,7 @@ def candidates_table(named: Sequence[MeasuredCut], measurements: Measurements) -
     original = measurements.original()
     if original is not None:
         rows.append(
-            f"<tr><td>original</td><td>{numbers.percent(original.value)}</td><td></td><td>100 %</td><td>100 %</td></tr>"
+            f"<tr><td>original</td><td>{numbers.percent(original.value)}</td><td></td>{3 * '<td>100 %</td>'}</tr>"
         )
     for one in sorted(named, key=lambda m: -m.estimate.value):
         e = one.estimate
@@ -113,9 +116,10 @@ def candidates_table(named: Sequence[MeasuredCut], measurements: Measurements) -
         rows.append(
             f"<tr><td>{escape(one.name)}</td><td>{numbers.percent(e.value)}</td><td>{change}</td>"
             f"<td>{numbers.percent(one.kept['flops'], 0)}</td>"
-            f"<td>{numbers.percent(one.kept['parameters'], 0)}</td></tr>"
+            f"<td>{numbers.percent(one.kept['parameters'], 0)}</td>"
+            f"<td>{numbers.percent(one.kept['bytes'], 0)}</td></tr>"
         )
-    head = "<tr><th></th><th>metric</th><th>change (pp)</th><th>FLOPs</th><th>parameters</th></tr>"
+    head = "<tr><th></th><th>metric</th><th>change (pp)</th><th>FLOPs</th><th>parameters</th><th>file</th></tr>"
     about = f"{measurements.split} split; change vs. original, 95 % paired intervals"
     note = f"<div class='asc-small asc-quiet'>{about}</div>"
     return f"<table class='asc-costs asc-number'>{head}{''.join(rows)}</table>{note}"

@@ -13,7 +13,8 @@ from asc_core.values import Plan, Scores
 from dashboard.background.jobs import Job
 from dashboard.charts.frontier import metric_against_budget
 from dashboard.measuring import budget_sweep, predicted_loss
-from dashboard.measuring.measured_cut import shares
+from dashboard.measuring.build import cut_decides
+from dashboard.measuring.measured_cut import kept_of, shares
 from dashboard.measuring.measurements import Measurements
 from dashboard.state.application import Application
 from dashboard.state.cut_settings import CutSettings, plan_of, smallest_keep
@@ -26,7 +27,7 @@ from dashboard.widgets.page import (
     progress_text,
     show_failure,
 )
-from dashboard.widgets.prediction import sentence, strip
+from dashboard.widgets.prediction import sentence, strip, unpredicted
 from dashboard.widgets.theme import colours
 
 SECONDS_BETWEEN_POINTS = 1.0
@@ -39,6 +40,9 @@ def predicted(settings: CutSettings, measurements: Measurements, plan: Plan, sco
     drawn = ""
     if curve is not None and settings.rule == "budget":
         drawn = strip(curve, smallest_keep(settings, scores, measurements.cost_model))
+    if not cut_decides(settings.then):
+        st.html(unpredicted("further steps change what the budget counts"))
+        return
     kept = shares(measurements.cost_model.cost(plan), measurements.cost_model.dense)[budget]
     st.html(drawn + sentence(curve, kept, predicted_loss.past_predictions(measurements)))
 
@@ -49,19 +53,20 @@ def exploring_job(session: Session, application: Application) -> Job | None:
     return job if job is not None and job.key.partition("|")[2] == application.name else None
 
 
-def frontier(session: Session, measurements: Measurements, recipe: Recipe, plan: Plan) -> None:
+def frontier(session: Session, measurements: Measurements, recipe: Recipe) -> None:
     """Drawn again and again while points are coming."""
     settings = session.settings
     assert settings is not None
-    kept = shares(measurements.cost_model.cost(plan), measurements.cost_model.dense)
 
     def draw() -> None:
         measured = measurements.all_measured()
+        cost = measurements.cost(recipe)
+        kept = (kept_of(cost, measurements.cost_model.dense) if cost is not None else None) or {}
         here = next((replace(one, kept=kept) for one in measured if one.key == recipe.key), None)
         budget = predicted_loss.budget_of(settings)
         curve = predicted_loss.curve_of(measurements, predicted_loss.series_of(settings), budget, measured=measured)
         figure = metric_against_budget(
-            measured, measurements.original(), here, kept[budget], budget, colours(), predicted=curve
+            measured, measurements.original(), here, kept.get(budget), budget, colours(), predicted=curve
         )
         st.plotly_chart(figure, theme=None, config=CHART_CONFIG, key="tune-frontier")
 
@@ -79,10 +84,11 @@ def explore(session: Session, measurements: Measurements, scores: Scores) -> Non
     job = exploring_job(session, measurements.application)
     chosen = colours()
     running = job is not None and job.active
-    row = st.container(horizontal=True, vertical_alignment="center", gap="small", key="tune-explore")
+    row = st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key="tune-explore")
+    further = f"<span><b style='color:{chosen.accent}'>■</b> further steps</span>" if settings.then else ""
     row.html(
         f"<div class='asc-legend'><span><b style='color:{chosen.accent}'>●</b> repaired</span>"
-        f"<span class='asc-quiet'>▲ as cut</span><span>◆ original</span></div>",
+        f"<span class='asc-quiet'>▲ as cut</span>{further}<span>◆ original</span></div>",
         width="content",
     )
     try:
@@ -91,6 +97,7 @@ def explore(session: Session, measurements: Measurements, scores: Scores) -> Non
         st.caption(str(error))
         return
     about = f"{settings.method}, {'no' if settings.repair == 'none' else settings.repair} repair"
+    about += "".join(f", then {step.kind}" for step in settings.then)
     row.button(
         "Measure frontier",
         key="tune-whole",
@@ -156,7 +163,8 @@ def found_sentence(found: budget_sweep.Found) -> str:
             "method or repair, or use more validation examples: the interval gets narrower."
         )
     return (
-        f"Smallest that is sure to lose at most {limit}: {100 * found.settings.keep:.0f} % kept, "
+        f"Smallest that is sure to lose at most {limit}: {100 * found.settings.keep:.0f} % kept"
+        f"{' before the further steps' if found.settings.then else ''}, "
         f"{numbers.interval_of_points(found.estimate.difference_interval)} pp ({on})."
     )
 

@@ -1,4 +1,4 @@
-"""The way back: settings of this window, and cuts of the study that have a name."""
+"""The way back: settings of this window, and recipes of the study that have a name."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Literal
 
 import streamlit as st
 
+from asc_core.recipes import Recipe
 from asc_core.recipes.stored import pinned_recipes
-from asc_core.study import Study
 from asc_core.values import Plan
 from dashboard.state.cut_settings import CutSettings
 from dashboard.state.pins import pin, settings_of_pin
@@ -35,23 +35,24 @@ def history(session: Session, plan: Plan | None) -> None:
     buttons = {f"tune-move-{n}": (label(session.history[n]), partial(session.jump, n)) for n in recent}
     chips("History", buttons, f"tune-move-{session.position}", "Newest first; * = cells set by hand.")
     pinned = {
-        f"tune-pinned-{number}": (name, partial(bring_back, session, name, plan))
-        for number, (name, plan) in enumerate(pinned_plans(session.study).items())
+        f"tune-pinned-{number}": (name, partial(bring_back, session, name, recipe))
+        for number, (name, recipe) in enumerate(pinned_recipes(session.study).items())
     }
-    chips("Pinned", pinned, None, "Cuts with a name, of this study.")
+    chips("Pinned", pinned, None, "Recipes with a name, of this study.")
 
 
 def pinning(session: Session, plan: Plan) -> None:
-    """Give the cut a name; a name that is taken is only given anew where that is said. And take names back."""
+    """Give the recipe a name; a name that is taken is only given anew where that is said. And take names back."""
     name = st.text_input("Name", key="tune-pin-name", placeholder="half, small, ...").strip()
-    pins = pinned_plans(session.study)
+    pins, settings = pinned_recipes(session.study), session.settings
     taken = name in pins and (
-        pins[name] != plan
-        or settings_of_pin(session.study, name, plan, session.application, session.method) != session.settings
+        settings is None
+        or pins[name].key != settings.recipe(plan).key
+        or settings_of_pin(session.study, name, pins[name], session.application, session.method) != settings
     )
     if taken:
-        st.caption(f"Another cut is called {name} already.")
-    label = f"Replace {name}" if taken else "Pin this cut"
+        st.caption(f"Another recipe is called {name} already.")
+    label = f"Replace {name}" if taken else "Pin this recipe"
     st.button(label, key="tune-pin-save", disabled=not name, on_click=keep_pin, args=(session, name, plan))
     for number, known in enumerate(pins):
         st.button(
@@ -62,11 +63,6 @@ def pinning(session: Session, plan: Plan) -> None:
             on_click=session.study.unpin,
             args=(known,),
         )
-
-
-def pinned_plans(study: Study) -> dict[str, Plan]:
-    """Those that the sliders can show: pinned recipes with a cut among their steps."""
-    return {name: recipe.cut for name, recipe in pinned_recipes(study).items() if recipe.cut is not None}
 
 
 def keep_pin(session: Session, name: str, plan: Plan) -> None:
@@ -87,7 +83,9 @@ def chips(title: str, buttons: Mapping[str, tuple[str, Callable[[], None]]], cur
             st.button(label, key=key, on_click=action, type=kind)
 
 
-def bring_back(session: Session, name: str, plan: Plan) -> None:
-    settings = settings_of_pin(session.study, name, plan, session.application, session.method)
+def bring_back(session: Session, name: str, recipe: Recipe) -> None:
+    settings = settings_of_pin(session.study, name, recipe, session.application, session.method)
     if settings is not None:
         session.go(settings)
+    else:
+        st.toast(f"{name} cannot be shown here: it is no cut with further steps. It stands on Compare and Export.")

@@ -26,7 +26,7 @@ def other_applications(session: Session, measurements: Measurements, recipe: Rec
     """What the same cut does to those that were scored here, too; begun when nothing else is left to do."""
     scored = {entry["task"] for entry in session.study.score_index()} - {measurements.application.name}
     others = [one for one in applications_of(session.study) if one.name in scored]
-    if not others or plan == measurements.full_plan:
+    if not others or recipe.key == measurements.full_plan.key:
         return
     jobs, settings = all_jobs(), session.settings
     assert settings is not None
@@ -43,6 +43,10 @@ def other_applications(session: Session, measurements: Measurements, recipe: Rec
     )
     if not session.other_tasks:
         jobs.cancel(session.id, LANE)
+        return
+    if any(step.trains for step in recipe.steps):
+        jobs.cancel(session.id, LANE)
+        st.caption("Not measured: this recipe trains, and would train each of their models.")
         return
     key = measurements.key(recipe)
     job = jobs.last(session.id, LANE, key)

@@ -1,4 +1,4 @@
-"""The measured effect of the cut in view: from the study, or by a job that starts at once."""
+"""The measured effect of the recipe in view: from the study, or by a job: at once, or when told to where it trains."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STOP_AT = {
 
 
 def result(session: Session, measurements: Measurements, recipe: Recipe, plan: Plan) -> None:
-    """The measured effect of the cut: from the study if it was measured before, else by a job that starts now."""
+    """From the study if it was measured before, else by a job that starts now, or with a button where steps train."""
     jobs = all_jobs()
     assert session.settings is not None
     job = jobs.last(session.id, "evaluate", measurements.key(recipe))
@@ -35,8 +35,13 @@ def result(session: Session, measurements: Measurements, recipe: Recipe, plan: P
     stored = measurements.stored(recipe)
     preparing = None
     measured = stored is not None and measured_enough(stored, session.stop_at_half_width)
-    if not measured and not running and (job is None or job.state != "failed"):
+    begins = not measured and not running and (job is None or job.state != "failed")
+    waits = begins and trains(recipe)
+    if begins:
         keep_settings(session.study, plan, session.settings)
+    if waits:
+        jobs.cancel(session.id, "evaluate")
+    elif begins:
         if needs_calibration(measurements.models, measurements.application, recipe):
             jobs.cancel(session.id, "evaluate")
             preparing = calibration(session, measurements, recipe)
@@ -48,13 +53,14 @@ def result(session: Session, measurements: Measurements, recipe: Recipe, plan: P
         not_calibrated(preparing)
         preparing = None
     of_speed, measuring_speed = None, False
-    if not running and stored is not None and plan != measurements.full_plan and speed_of(measurements, plan) is None:
-        key = speed_key(measurements, plan)
+    untimed = recipe.key != measurements.full_plan.key and speed_of(measurements, recipe) is None
+    if not running and stored is not None and untimed:
+        key = speed_key(measurements, recipe)
         of_speed = jobs.last(session.id, "latency", key)
         measuring_speed = of_speed is None or of_speed.active or of_speed.state == "cancelled"
         if of_speed is None or of_speed.state == "cancelled":
             title = "Measuring latency"
-            of_speed = jobs.start(session.id, "latency", key, title, speed_job(measurements, plan), alone=True)
+            of_speed = jobs.start(session.id, "latency", key, title, speed_job(measurements, recipe), alone=True)
 
     def draw() -> None:
         jobs.heartbeat(session.id)
@@ -62,18 +68,21 @@ def result(session: Session, measurements: Measurements, recipe: Recipe, plan: P
         if watched is not None and not watched.active:
             st.rerun()
         estimate = measurements.stored(recipe) if job is None or not running else job.latest or stored
-        doing = doing_now(preparing or job)
-        st.html(headline(estimate, measurements.original(), running or preparing is not None, doing))
+        busy = running or preparing is not None
+        doing = doing_now(preparing or job, steps=len(recipe.steps)) if busy else "not trained yet" if waits else ""
+        st.html(headline(estimate, measurements.original(), busy, doing))
         st.html(
             costs(
-                measurements.cost_model.cost(plan),
+                measurements.cost(recipe),
                 measurements.cost_model.dense,
-                speed_of(measurements, plan),
+                speed_of(measurements, recipe),
                 measuring_speed,
             )
         )
         if preparing is not None:
             st.button("Stop calibrating", key="tune-calibrating-stop", on_click=preparing.cancel, type="tertiary")
+        elif running and job is not None and trains(recipe):
+            st.button("Stop training", key="tune-train-stop", on_click=job.cancel, type="tertiary")
 
     if running or measuring_speed or preparing is not None:
         st.fragment(draw, run_every=SECONDS_BETWEEN_ESTIMATES if running else SECONDS_BETWEEN_POLLS)()
@@ -91,7 +100,29 @@ def result(session: Session, measurements: Measurements, recipe: Recipe, plan: P
             args=(job,),
         )
     draw()
-    how_long(session)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if waits:
+            train_button(session, measurements, recipe, job)
+        how_long(session)
+
+
+def trains(recipe: Recipe) -> bool:
+    """Whether making the model takes so long that it is begun by a click and not by every move of a slider."""
+    return any(step.trains for step in recipe.steps)
+
+
+def train_button(session: Session, measurements: Measurements, recipe: Recipe, job: Job | None) -> None:
+    def begin() -> None:
+        start_measuring(session, measurements, recipe)
+
+    st.button(
+        "Train and measure" if job is None else "Continue training",
+        key="tune-train",
+        type="primary",
+        icon=":material/model_training:",
+        on_click=begin,
+        help="Takes minutes. Changing anything stops it; what was trained is kept and continued.",
+    )
 
 
 def how_long(session: Session) -> None:
@@ -114,15 +145,17 @@ def how_long(session: Session) -> None:
         )
 
 
-def doing_now(job: Job | None) -> str:
-    """What precedes the first estimate, in words."""
+def doing_now(job: Job | None, steps: int = 1) -> str:
+    """What precedes the first estimate, in words. steps: of the recipe."""
     if job is None:
         return ""
-    done, total, _ = job.reported
+    done, total, what = job.reported
     share = f", {100 * done / total:.0f} %" if total > 1 else ""
     if job.progress.phase == CALIBRATING or job.lane == "calibrate":
         return f"calibrating the repair, once for all cuts{share}"
-    return f"repairing{share}" if job.progress.phase == REPAIRING else ""
+    if job.progress.phase == REPAIRING:
+        return f"repairing{share}"
+    return f"{what}{share}" if steps > 1 else ""
 
 
 def calibration(session: Session, measurements: Measurements, recipe: Recipe) -> Job:

@@ -1,4 +1,4 @@
-"""Settings of a cut: one position of all of Tune's controls, and the plan that it gives."""
+"""Settings of a cut: one position of all of Tune's controls, the plan that it gives, and the recipe."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from asc_core.compress.repairs import REPAIRS, check_repair
+from asc_core.compress.step import Step
 from asc_core.errors import UserError
 from asc_core.plan import Budget, CostModel, Part, asc_greedy, by_budget, by_share, by_threshold, smallest_share
 from asc_core.recipes import Recipe
 from asc_core.values import Plan, Scores, Shape
+from dashboard.state import further_steps
 from dashboard.state.plan_masks import keeps
 
 Rule = Literal["budget", "threshold", "share", "fixed"]
@@ -35,6 +37,7 @@ class CutSettings:
     multiple: under a budget of heads and neurons, what every FFN's width is a multiple of.
     kept, cut: parts set by hand; kind heads, ffn or layers, where an ffn is all neurons of a row.
     transfer: whether a fixed plan may come from other weights. repair: how the parts that stay take over.
+    then: further steps, after the cut and its repair.
     """
 
     application: str
@@ -57,6 +60,7 @@ class CutSettings:
     plan_key: str | None = None
     transfer: bool = False
     repair: str = "sequential"
+    then: tuple[Step, ...] = ()
 
     @property
     def forced(self) -> int:
@@ -72,9 +76,26 @@ class CutSettings:
         free = self.without(part)
         return replace(free, kept=free.kept | {part}) if keep else replace(free, cut=free.cut | {part})
 
+    def recipe(self, plan: Plan) -> Recipe:
+        """What is done to the original: a plan that these settings gave, its repair, further steps."""
+        return recipe_of(plan, self.repair, self.transfer, self.then)
+
     @property
     def label(self) -> str:
         """A few characters for the history."""
+        repaired = "" if self.repair == "none" else f" · {self.repair}"
+        few = [further_steps.brief(step) for step in self.then]
+        said = few if len(few) < 3 else [f"{len(few)} steps"]
+        return f"{self._cut}{repaired}{''.join(f' + {what}' for what in said)}"
+
+    @property
+    def name(self) -> str:
+        """What a measurement of it is called in the study."""
+        repaired = "" if self.repair == "none" else f", repaired ({self.repair})"
+        return f"{self._cut}{repaired}{''.join(f', then {step.kind}' for step in self.then)}"
+
+    @property
+    def _cut(self) -> str:
         star = "*" if self.forced else ""
         match self.rule:
             case "budget":
@@ -88,17 +109,10 @@ class CutSettings:
             case _:
                 what = "plan"
         level = "" if self.level == "blocks" or self.rule == "fixed" else f" {self.level}"
-        repaired = "" if self.repair == "none" else f" · {self.repair}"
-        return f"{what}{level} {self.method}{star}{repaired}"
-
-    @property
-    def name(self) -> str:
-        """What a measurement of it is called in the study."""
-        cut, _, mode = self.label.partition(" · ")
-        return f"{cut}, repaired ({mode})" if mode else cut
+        return f"{what}{level} {self.method}{star}"
 
     def to_json(self) -> dict[str, Any]:
-        data = dict(self.__dict__)
+        data = dict(self.__dict__) | {"then": further_steps.to_json(self.then)}
         for name in ("kept", "cut"):
             data[name] = sorted(([part.kind, part.row, part.number] for part in getattr(self, name)), key=str)
         return data
@@ -108,7 +122,8 @@ class CutSettings:
         """None where it is nothing of the kind: a study may come from anyone, and a lost slider position is no harm."""
         try:
             checked = _CutSettingsFile.model_validate(data).model_dump()
-        except ValidationError:
+            checked["then"] = further_steps.from_json(checked["then"], "Further steps")
+        except (ValidationError, UserError):
             return None
         for name in ("kept", "cut"):
             checked[name] = frozenset(Part(*part) for part in checked[name])
@@ -143,6 +158,7 @@ class _CutSettingsFile(BaseModel):
     repair: Annotated[str, AfterValidator(_known_repair)] = (
         "none"  # moves that were stored before there was repair had none
     )
+    then: list[dict[str, Any]] = []
 
 
 def levels_of(scores: Scores) -> list[Level]:
@@ -186,10 +202,14 @@ def within_reach(settings: CutSettings, scores: Scores, cost_model: CostModel) -
     return replace(settings, keep=round(least, 2)) if settings.keep < least and least < 1 else settings
 
 
-def recipe_of(plan: Plan, repair: str, transfer: bool = False) -> Recipe:
-    """The cut and its repair. Where nothing is cut there is nothing to repair."""
+def recipe_of(plan: Plan, repair: str, transfer: bool = False, then: tuple[Step, ...] = ()) -> Recipe:
+    """The cut, its repair, and what follows. Where nothing is cut there is nothing to repair.
+
+    Raises: UserError where the steps make no sense in this order.
+    """
     impossible = plan.shape.shares_weights or plan == Plan.full(plan.shape)
-    return Recipe.repaired(plan, None if impossible or repair == "none" else repair, transfer)
+    cut = Recipe.repaired(plan, None if impossible or repair == "none" else repair, transfer)
+    return replace(cut, steps=(*cut.steps, *then))
 
 
 def plan_of(settings: CutSettings, scores: Scores, cost_model: CostModel, fixed: Plan | None = None) -> Plan:

@@ -163,8 +163,8 @@ def pin_settings(study: Study, name: str) -> Setting[PinnedSettings]:
     return Setting(study, f"pin-move:{name}", _PINNED)
 
 
-def speed(study: Study, weights: str, application: Application, plan_key: str) -> Setting[Speed]:
-    return Setting(study, f"latency:{weights}:{application.name}:{plan_key}", _SPEED)
+def speed(study: Study, weights: str, application: Application, key: str) -> Setting[Speed]:
+    return Setting(study, f"latency:{weights}:{application.name}:{key}", _SPEED)
 
 
 def series(study: Study, application: Application, recipe_key: str) -> Setting[str]:

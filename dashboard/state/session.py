@@ -20,6 +20,7 @@ from asc_core.study import DATABASE, Study
 from dashboard.state.application import Application
 from dashboard.state.applications import applications_of
 from dashboard.state.cut_settings import REPAIR_NAMES, CutSettings
+from dashboard.state.further_steps import from_link, to_link
 from dashboard.state.pins import settings_of_plan
 
 FOLDER_VARIABLE = "ASC_STUDY"
@@ -141,12 +142,22 @@ def begin(address: Mapping[str, str]) -> Session:
     if plan_key:
         settings = settings_of_plan(session.study, plan_key, session.application, session.method)
         if settings is not None and settings.application in known:
-            repair = address.get("repair")
-            session.go(replace(settings, repair=repair) if repair in REPAIR_NAMES else settings)
+            session.go(replace(settings, **_of_recipe(address, session.messages)))
             session.plan_key = plan_key
         else:
             session.messages.append("The plan of this link is not in this study, so Tune starts anew.")
     return session
+
+
+def _of_recipe(address: Mapping[str, str], messages: list[str]) -> dict[str, Any]:
+    """What an address says of the recipe beside its plan, as fields of settings; what makes no sense is left out."""
+    repair = address.get("repair")
+    fields: dict[str, Any] = {"repair": repair} if repair in REPAIR_NAMES else {}
+    try:
+        return fields | {"then": from_link(address.get("then", ""))}
+    except UserError as error:
+        messages.append(f"{error} The link is opened without them.")
+        return fields | {"then": ()}
 
 
 def home_folder() -> Path:
@@ -164,12 +175,14 @@ def studies_beside(home: Path) -> list[Path]:
 
 def address(session: Session) -> dict[str, str]:
     """What to write into the address bar. The plan is there once it is kept in the study."""
+    settings = session.settings if session.plan_key else None
     found = {
         "study": session.folder.absolute().name,
         "task": session.application,
         "method": session.method,
         "plan": session.plan_key or "",
-        "repair": session.settings.repair if session.plan_key and session.settings is not None else "",
+        "repair": settings.repair if settings is not None else "",
+        "then": to_link(settings.then) if settings is not None else "",
     }
     return {name: value for name, value in found.items() if value}
 

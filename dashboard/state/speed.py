@@ -1,4 +1,4 @@
-"""How long a cut takes beside the original."""
+"""How long a compressed model takes beside the original."""
 
 from __future__ import annotations
 

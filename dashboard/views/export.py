@@ -1,4 +1,4 @@
-"""Export: a cut as a directory that loads anywhere, checked in a fresh process before it is called good."""
+"""Export: a recipe's model as a directory that loads anywhere, checked in a fresh process before it is called good."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from asc_core.compress.pack import Pack
 from asc_core.errors import UserError
 from asc_core.export import FORMATS
 from asc_core.export.package import RECIPE_FILE
@@ -26,7 +27,6 @@ from dashboard.measuring.export_jobs import (
 )
 from dashboard.state.application import Application
 from dashboard.state.applications import applications_of
-from dashboard.state.cut_settings import recipe_of
 from dashboard.state.pins import settings_of_pin, settings_of_plan
 from dashboard.state.session import Session
 from dashboard.text import numbers
@@ -80,7 +80,7 @@ def page() -> None:
 
 
 def candidates_of(session: Session) -> list[Candidate]:
-    """The cut in view on Tune, then the pinned ones."""
+    """The recipe in view on Tune, then the pinned ones."""
     study = session.study
     known = {application.name: application for application in applications_of(study)}
     found = []
@@ -91,11 +91,11 @@ def candidates_of(session: Session) -> list[Candidate]:
             label = session.settings.label if session.settings is not None else "from a link"
             target = known.get(settings.application if settings is not None else plan.provenance.task or "")
             if target is not None:
-                repair, transfer = ("none", False) if settings is None else (settings.repair, settings.transfer)
-                found.append(Candidate(f"in view: {label}", recipe_of(plan, repair, transfer), target))
+                recipe = Recipe.of(plan) if settings is None else settings.recipe(plan)
+                found.append(Candidate(f"in view: {label}", recipe, target))
     for name, recipe in pinned_recipes(study).items():
         usual = recipe.task or session.application
-        settings = None if recipe.cut is None else settings_of_pin(study, name, recipe.cut, usual, "")
+        settings = settings_of_pin(study, name, recipe, usual, "")
         target = known.get(settings.application if settings is not None else usual)
         if target is not None:
             found.append(Candidate(name, recipe, target))
@@ -104,16 +104,19 @@ def candidates_of(session: Session) -> list[Candidate]:
 
 def form(session: Session, candidates: list[Candidate]) -> None:
     titles = [candidate.title for candidate in candidates]
-    title = st.selectbox("Cut", titles, key="export-candidate")
+    title = st.selectbox("Recipe", titles, key="export-candidate")
     chosen = candidates[titles.index(title)]
     summary(session, chosen)
     format = st.radio("Format", list(FORMATS), format_func=titled, key="export-format")
+    packings = FORMATS[format].packings
+    asked = next((step.packing for step in chosen.recipe.steps[::-1] if isinstance(step, Pack)), packings[0])
+    usual = asked if asked in packings else packings[0]
     packing = st.segmented_control(
         "Weights stored as",
-        FORMATS[format].packings,
-        default=FORMATS[format].packings[0],
+        packings,
+        default=usual,
         required=True,
-        key=f"export-packing-{format}",
+        key=f"export-packing-{format}" + (f"-{usual}" if usual != packings[0] else ""),
         help="float16 halves the file; loaded with dtype=torch.float32 it computes as before, up to rounding.",
     )
     pinned = title if title in session.study.pins else chosen.recipe.key[:6]
@@ -147,7 +150,7 @@ def titled(format: str) -> str:
 
 def summary(session: Session, chosen: Candidate) -> None:
     recipe, plan = chosen.recipe, chosen.recipe.cut
-    rule = "by hand" if plan is None or plan.provenance.rule is None else plan.provenance.rule
+    rule = (plan.provenance.rule or "by hand") if plan is not None else ""
     measured = ""
     for row in session.study.evaluations():
         if (row["recipe_key"], row["task"]) == (recipe.key, chosen.application.name):
@@ -188,7 +191,7 @@ def recipe_button(text: str, key: str) -> None:
 def explain() -> None:
     with st.container(border=True):
         st.html(
-            "<p class='asc-kicker'>What happens</p><div class='asc-small'>The cut model and the original are measured "
+            "<p class='asc-kicker'>What happens</p><div class='asc-small'>The model and the original are measured "
             "once on the <b>test</b> split (validation where there is none) for the model card. The weights, "
             "tokenizer, plan and card are written, loaded again <b>in a fresh process</b>, and its outputs compared "
             "with those of the model here. Only then does the folder get its name. A larger difference than the format "

@@ -24,7 +24,7 @@ from dashboard.panels.result import result
 from dashboard.state import stored_scores
 from dashboard.state.application import Application
 from dashboard.state.applications import applications_of
-from dashboard.state.cut_settings import CutSettings, fitted, plan_of, recipe_of, toggled, within_reach
+from dashboard.state.cut_settings import CutSettings, fitted, plan_of, toggled, within_reach
 from dashboard.state.session import Session, application_in_view
 from dashboard.text.method_names import title_of
 from dashboard.widgets.cut_controls import controls
@@ -92,7 +92,7 @@ def page() -> None:
         return
     session.plan_key = plan.key
     assert session.settings is not None
-    recipe = recipe_of(plan, session.settings.repair, session.settings.transfer)
+    recipe = session.settings.recipe(plan)
     with result_column, st.container(border=True, key="tune-result"):
         result(session, measurements, recipe, plan)  # first: the number is what one waits for
     with controls_column:
@@ -104,7 +104,7 @@ def page() -> None:
     with map_column:
         the_map(session, scores, plan)
     with chart_column:
-        frontier(session, measurements, recipe, plan)
+        frontier(session, measurements, recipe)
         explore(session, measurements, scores)
     with history_column:
         history(session, plan)

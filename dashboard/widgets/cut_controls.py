@@ -25,6 +25,7 @@ from dashboard.text import numbers
 from dashboard.text.markup import escape
 from dashboard.text.method_names import title_of
 from dashboard.text.names import BUDGET_NAMES
+from dashboard.widgets.further_steps import further_steps
 
 MULTIPLES = (1, 8, 16, 32, 64)
 PERCENT = {"min_value": 0, "max_value": 100, "format": "%d %%"}
@@ -37,7 +38,7 @@ def controls(
     repairable: bool,
     below: Callable[[], None] = lambda: None,
 ) -> None:
-    """What the application is cut by: method, rule, and the rule's own controls; and how the cut is repaired.
+    """What the application is cut by: method, rule, and the rule's own controls; its repair, and what follows.
 
     scored: method -> scores. below: draws what stands under the slider that counts most.
     """
@@ -82,6 +83,7 @@ def controls(
         )
         below()
     _repair(session, settings, repairable)
+    further_steps(session, settings)
     seen = f"{scores.split}, {scores.examples:,} examples" if scores.examples else "data-free"
     text = f"scores: {scores.method}, {seen}, labels: {scores.labels}"
     st.html(f"<div class='asc-small asc-quiet'>{escape(text)}</div>")

@@ -47,6 +47,10 @@ def sentence(curve: LossCurve | None, kept: float, past: Sequence[Prediction]) -
     return _said(f"{numbers.points(difference)} pp {numbers.interval_of_points((low, high))}{_track_record(past)}")
 
 
+def unpredicted(why: str) -> str:
+    return _said(f"nothing, as {why}")
+
+
 def _track_record(past: Sequence[Prediction]) -> str:
     record = prediction_error(past)
     if record is None:

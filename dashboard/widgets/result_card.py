@@ -1,6 +1,9 @@
-"""The measured effect of a cut beside the original's figures, as HTML."""
+"""The measured effect of a recipe beside the original's figures, as HTML."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from asc_core.plan import Cost
 from asc_core.values import Estimate
@@ -13,7 +16,7 @@ def headline(estimate: Estimate | None, original: Estimate | None, running: bool
     """The metric, the paired difference, and how many examples are behind them. doing: while there is none yet."""
     if estimate is None:
         what = "the cut" if original is not None else "the cut, and once the original"
-        waiting = (escape(doing) or f"measuring {what}") if running else "not measured"
+        waiting = escape(doing) or (f"measuring {what}" if running else "not measured")
         return (
             "<p class='asc-kicker'>measured</p><div class='asc-value asc-quiet'>…</div>"
             f"<div class='asc-difference asc-quiet'>{waiting}</div>{_bar(0.0)}"
@@ -48,19 +51,19 @@ def _difference(estimate: Estimate, original: Estimate | None) -> str:
     )
 
 
-def costs(cost: Cost, dense: Cost, speed: Speed | None, measuring_speed: bool) -> str:
-    """A table: this cut, the original, the ratio."""
-    rows = [
-        ("FLOPs per text", numbers.amount(cost.flops), numbers.amount(dense.flops), cost.flops / dense.flops),
-        (
-            "parameters",
-            numbers.amount(cost.parameters),
-            numbers.amount(dense.parameters),
-            cost.parameters / dense.parameters,
-        ),
-        ("file", numbers.size(cost.bytes), numbers.size(dense.bytes), cost.bytes / dense.bytes),
-    ]
-    lines = [_row(name, own, whole, numbers.percent(ratio, 0)) for name, own, whole, ratio in rows]
+def costs(cost: Mapping[str, Any] | None, dense: Cost, speed: Speed | None, measuring_speed: bool) -> str:
+    """A table: this model, the original, the ratio. cost: by budget; None until the model has been made."""
+    rows = (
+        ("FLOPs per text", "flops", numbers.amount),
+        ("parameters", "parameters", numbers.amount),
+        ("file", "bytes", numbers.size),
+    )
+    lines = []
+    for name, budget, shown in rows:
+        whole = getattr(dense, budget)
+        own = None if cost is None else cost[budget]
+        ratio = "" if own is None else numbers.percent(own / whole, 0)
+        lines.append(_row(name, "…" if own is None else shown(own), shown(whole), ratio))
     if speed is not None:
         lines.append(
             _row(
@@ -74,7 +77,7 @@ def costs(cost: Cost, dense: Cost, speed: Speed | None, measuring_speed: bool) -
         if speed
         else "FLOPs: encoder layers, mean unpadded text"
     )
-    head = "<tr><th></th><th>this cut</th><th>original</th><th>ratio</th></tr>"
+    head = "<tr><th></th><th>this model</th><th>original</th><th>ratio</th></tr>"
     return f"<table class='asc-costs'>{head}{''.join(lines)}</table><div class='asc-small asc-quiet'>{note}</div>"
 
 

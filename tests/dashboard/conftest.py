@@ -16,6 +16,7 @@ from dashboard.background.jobs import Jobs
 from dashboard.state import applications, kept, session
 from dashboard.state.loaded import LoadedModels
 from dashboard.widgets import page
+from tests.dashboard.steps import toy_steps  # noqa: F401
 from tests.tiny import save_checkpoint, tiny
 
 APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"

@@ -22,6 +22,7 @@ class Answers:
         self.tokenizer, self.device, self.head = encoder.tokenizer, torch.device("cpu"), encoder.head
         self.labels, self.slot_labels = encoder.labels, encoder.slot_labels
         self.max_length, self.type_vocab_size = encoder.max_length, encoder.type_vocab_size
+        self.tokens, self.sentences = encoder.tokens, encoder.sentences
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> Any:
         arrays = {name: value.numpy() for name, value in inputs.items()}  # as another runtime takes them

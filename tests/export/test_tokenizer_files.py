@@ -84,3 +84,19 @@ def test_wordpiece(architecture: str, tmp_path: Path) -> None:
         tmp_path / "source", model_max_length=64, do_lower_case=True
     )
     assert_comes_back(cut(architecture, tokenizer), tmp_path / "out")
+
+
+def test_its_class_and_its_extra_tokens_have_the_names_that_transformers_4_knows_too(tmp_path: Path) -> None:
+    encoder = tiny()
+    encoder.tokenizer = encoder.tokenizer.__class__(
+        tokenizer_object=encoder.tokenizer.backend_tokenizer,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        additional_special_tokens=["the"],
+    )
+    export(encoder, tmp_path / "out", texts=TEXTS)
+    settings = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
+    assert settings["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert not isinstance(settings.get("extra_special_tokens"), list)
+    again = load_encoder(tmp_path / "out", device="cpu").tokenizer
+    assert "the" in again.all_special_tokens

@@ -67,7 +67,7 @@ class BagOfWords:
         return "A bag of words has no order, so it can only classify texts. Export it in the compact format."
 
     def write(self, encoder: Encoder, folder: Path, packing: Packing) -> Written:
-        vectors = packing.pack(encoder.model.get_input_embeddings().weight.detach()).numpy()
+        vectors = packing.pack(encoder.model.get_input_embeddings().weight.detach().cpu()).numpy()
         tensors = {"vectors": vectors, "matrix": np.ones((vectors.shape[1], len(encoder.labels)), vectors.dtype)}
         save_file(tensors, folder / "bag.safetensors")
         (folder / "config.json").write_text(json.dumps({"labels": encoder.labels}))

@@ -38,7 +38,7 @@ class Loudness(Probe):
         self.sums: dict[str, dict[int, np.ndarray]] = {"attention": {}, "ffn": {}}
 
     def read(self, readout: Readout, inputs: torch.Tensor) -> None:
-        size = inputs.unflatten(-1, (readout.blocks, readout.width)).abs().mean((0, 1, 3)).double().numpy()
+        size = inputs.unflatten(-1, (readout.blocks, readout.width)).abs().mean((0, 1, 3)).double().cpu().numpy()
         rows = self.sums[readout.kind]
         rows[readout.row] = rows.get(readout.row, 0) + size
 

@@ -72,7 +72,7 @@ def structures(draw: st.DrawFn) -> list[str]:
     """Kinds in an order that is allowed."""
     found: list[str] = []
     for kind in draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=4)):
-        if all(before in modeling.STRUCTURES[kind].after for before in found):
+        if all(modeling.can_follow(kind, before) for before in found):
             found.append(kind)
     return found
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
+from transformers import AutoTokenizer
 
 from asc_core.encoder import Encoder
 from asc_core.errors import Cancelled, UserError
@@ -77,8 +78,23 @@ def test_every_kind_of_task_trains_and_its_adapter_comes_back_with_the_same_logi
     assert (again.head, again.labels) == (task.head, base.labels)
     assert json.loads((tmp_path / "out/adapter_config.json").read_text())["base_model_name_or_path"] == "some/base"
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "adapter_config.json", "adapter_model.safetensors", "config.json", "training.jsonl",
+        "adapter_config.json", "adapter_model.safetensors", "config.json",
+        "tokenizer.json", "tokenizer_config.json", "training.jsonl",
     ]  # fmt: skip
+
+
+def test_an_adapter_is_found_with_its_base_and_its_tokenizer_from_every_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = toy_task(train=32, validation=16)
+    save_checkpoint(encoder_for(task), tmp_path / "base")
+    monkeypatch.chdir(tmp_path)
+    result = finetune(load_encoder("base", device="cpu"), task, "out", epochs=1, lora_rank=2, **FAST)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = load_adapter(tmp_path / "out", device="cpu")
+    assert torch.allclose(logits(again, padded_batch()), logits(result.encoder, padded_batch()), atol=1e-5)
+    assert len(AutoTokenizer.from_pretrained(tmp_path / "out")) == len(result.encoder.tokenizer)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -25,6 +25,7 @@ from asc_core.export.answer import script
 from asc_core.export.checkpoint import plain_config
 from asc_core.export.formats.format import Written
 from asc_core.modeling import Packing
+from asc_core.sentences import Sentences
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder
@@ -65,7 +66,11 @@ class Onnx:
         (folder / "requirements.txt").write_text(needed, encoding="utf-8")
         limitations = ["By default onnxruntime takes every core: set `intra_op_num_threads`, as `example.py` does."]
         if encoder.head == "embedding":
-            limitations.append("The graph ends with the hidden states: pooling and normalisation are left to its user.")
+            pooling = " and ".join((encoder.sentences or Sentences()).pooling)
+            limitations.append(
+                "The graph ends with the hidden states: what makes a text's vector of them is left to its user "
+                f"(pooling: {pooling}; see modules.json where there is one)."
+            )
         return Written(
             written,
             needs="It needs onnxruntime and tokenizers, and neither torch nor transformers.",
@@ -100,7 +105,7 @@ class _Outputs(nn.Module):
 def _write_graph(encoder: Encoder, path: Path) -> int:
     """The bytes of all tensors in it. Raises: UserError where the exporter cannot translate the model."""
     model = _copy_on_cpu(encoder)
-    inputs = _sample(model)
+    inputs = _sample(model, encoder.type_vocab_size > 1)
     with torch.inference_mode():
         said = model(**inputs)
     outputs = [name for name, value in said.items() if isinstance(value, Tensor) and value.is_floating_point()]
@@ -139,13 +144,13 @@ def _copy_on_cpu(encoder: Encoder) -> Any:
     return copy.deepcopy(encoder.model, shared)
 
 
-def _sample(model: Any) -> dict[str, Tensor]:
+def _sample(model: Any, typed: bool) -> dict[str, Tensor]:
     """Inputs to trace with; sizes of 0 and 1 would be taken for fixed."""
     padding = model.config.pad_token_id or 0
     ids = torch.tensor([[2, 3, 4, 5, 6], [2, 3, 4, padding, padding]]) % model.config.vocab_size
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
     inputs = {"input_ids": ids, "attention_mask": mask}
-    if (getattr(model.config, "type_vocab_size", 0) or 0) > 1:
+    if typed:
         inputs["token_type_ids"] = torch.zeros_like(ids)
     return inputs
 

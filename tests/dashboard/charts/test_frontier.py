@@ -4,7 +4,7 @@ import pytest
 
 from dashboard.charts.frontier import metric_against_budget
 from dashboard.charts.palette import LIGHT
-from dashboard.measuring.measured_cut import MeasuredCut
+from dashboard.measuring.measured_cut import MeasuredCut, Way
 from tests.dashboard.synthetic import estimate
 
 
@@ -33,13 +33,21 @@ def test_a_partial_measurement_is_hollow_and_here_is_not_drawn_twice() -> None:
     assert [a.text for a in figure.layout.annotations] == ["you are here"]
 
 
-def test_repaired_cuts_have_another_shape_and_here_keeps_it() -> None:
+def test_each_way_of_making_a_model_has_its_shape_and_here_keeps_it() -> None:
     kept = {"flops": 0.5, "parameters": 0.8, "bytes": 0.8}
-    plain, repaired = (MeasuredCut(key, key, kept, estimate(0.8), key == "repaired") for key in ("plain", "repaired"))
-    figure = metric_against_budget([plain, repaired], None, None, 0.5, "flops", LIGHT)
-    assert {t.customdata[0][0]: t.marker.symbol for t in figure.data} == {"plain": "triangle-up", "repaired": "circle"}
-    for here in (plain, repaired):
-        figure = metric_against_budget([plain, repaired], None, here, 0.5, "flops", LIGHT)
+    shapes: dict[Way, str] = {"cut": "triangle-up", "repaired": "circle", "further": "square"}
+    every = [MeasuredCut(way, way, kept, estimate(0.8), way) for way in shapes]
+    figure = metric_against_budget(every, None, None, 0.5, "flops", LIGHT)
+    assert {t.customdata[0][0]: t.marker.symbol for t in figure.data} == shapes
+    for here in every:
+        figure = metric_against_budget(every, None, here, 0.5, "flops", LIGHT)
         (drawn,) = (t for t in figure.data if t.customdata[0][0] == here.key)
-        assert drawn.marker.symbol == ("circle" if here.repaired else "triangle-up")
+        assert drawn.marker.symbol == shapes[here.way]
         assert drawn.marker.color == (LIGHT.cut,)
+
+
+def test_where_the_budget_of_what_is_in_view_is_not_known_nothing_marks_its_place() -> None:
+    here = MeasuredCut("k", "cut", {"flops": 0.5}, estimate(0.8), "further")
+    assert not metric_against_budget([here], None, here, None, "latency", LIGHT).data
+    assert metric_against_budget([here], None, here, 0.5, "flops", LIGHT).layout.shapes
+    assert not metric_against_budget([here], None, here, None, "latency", LIGHT).layout.shapes

@@ -135,8 +135,8 @@ def test_a_recipe_of_several_steps_is_measured_kept_and_told_from_a_cut(tmp_path
     )
     for recipe in (trained, cut, repaired):
         assert measurements.measured(recipe, "a recipe", Progress()) == measurements.stored(recipe)
-    more = {one.key: one.repaired for one in measurements.all_measured()}
-    assert more == {trained.key: True, cut.key: False, repaired.key: True}
+    ways = {one.key: one.way for one in measurements.all_measured()}
+    assert ways == {trained.key: "further", cut.key: "cut", repaired.key: "repaired"}
     assert stored_recipe(study, trained.key) == trained
     steps = {row["recipe_key"]: row["steps"] for row in study.evaluations()}
     assert steps[trained.key] == [{"step": "cut", "repair": "bias"}, {"step": "finetune"}]

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from asc_core.recipes import Recipe
+from asc_core.recipes.stored import pinned_recipes
 from asc_core.study import Study
 from asc_core.values import Plan
 from dashboard.state.cut_settings import CutSettings
@@ -38,10 +39,11 @@ def test_one_plan_under_two_names_keeps_the_settings_of_each(study: Study) -> No
     both = {"with": SETTINGS, "without": replace(SETTINGS, repair="none")}
     for name, settings in both.items():
         pin(study, name, plan, settings)
-    assert {name: settings_of_pin(study, name, plan, "", "") for name in both} == both
+    pinned = pinned_recipes(study)
+    assert {name: settings_of_pin(study, name, pinned[name], "", "") for name in both} == both
     other = Plan.full(SHAPE).drop(1)
     study.save_recipe(Recipe.of(other), "with")
     study.save_plan(other)
-    found = settings_of_pin(study, "with", other, "words", "fisher")
+    found = settings_of_pin(study, "with", Recipe.of(other), "words", "fisher")
     assert found is not None
     assert (found.rule, found.plan_key) == ("fixed", other.key), "the name has gone to another plan since"

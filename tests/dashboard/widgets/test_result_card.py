@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from asc_core.values import Plan
+from dashboard.measuring.measured_cut import costs_json
 from dashboard.state.speed import Speed
+from dashboard.text import numbers
 from dashboard.widgets.result_card import costs, headline
 from tests.dashboard.synthetic import SHAPE, cost_model, estimate
 
@@ -30,7 +32,20 @@ def test_a_complete_headline_names_the_originals_metric() -> None:
 def test_costs_stand_beside_the_originals_with_their_ratios() -> None:
     model = cost_model()
     half = Plan(SHAPE, ((0, 1), (0, 1), (0, 1)), tuple(tuple(range(10)) for _ in range(3)), (0, 1, 2))
-    text = costs(model.cost(half), model.dense, Speed(0.009, 1.84, 32), False)
+    text = costs(costs_json(model.cost(half)), model.dense, Speed(0.009, 1.84, 32), False)
     for said in ("50 %", "4.89 ms", "9.00 ms", "1.84×", "batch size 32, both in turns on this machine"):
         assert said in text
-    assert "measuring" in costs(model.cost(half), model.dense, None, True)
+    assert "measuring" in costs(costs_json(model.cost(half)), model.dense, None, True)
+
+
+def test_what_has_not_been_made_has_no_cost_yet_and_the_originals_stand_there() -> None:
+    model = cost_model()
+    text = costs(None, model.dense, None, False)
+    assert text.count("<td>…</td>") == 3
+    assert numbers.amount(model.dense.flops) in text
+    assert "%" not in text
+
+
+def test_what_is_done_before_the_first_number_is_said_also_where_nothing_runs() -> None:
+    assert "not trained yet" in headline(None, estimate(0.9), running=False, doing="not trained yet")
+    assert "not measured" in headline(None, estimate(0.9), running=False)

@@ -1,0 +1,76 @@
+"""What can be said about a checkpoint folder before loading it, in one sentence each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from transformers import AutoTokenizer
+
+from asc_core.checkpoint.reasons import json_object, reason
+from asc_core.errors import UserError
+
+
+def check_folder(folder: Path, source: str | None = None) -> None:
+    """source: its name in messages where it is not the folder's own. Raises: UserError."""
+    name_of = source or str(folder)
+    adapter = (folder / "adapter_config.json").exists()
+    if not adapter and not (folder / "config.json").exists():
+        raise UserError(f"{name_of} has no config.json: it is not a checkpoint folder of transformers.")
+    for name in ("config.json", "adapter_config.json"):
+        if (folder / name).exists():
+            json_object(folder / name)
+    safe = sorted(folder.glob("*.safetensors"))
+    if not safe:
+        if list(folder.glob("*.bin")) or list(folder.glob("*.pt")):
+            raise UserError(
+                f"{name_of} has only pickled weights, which can run code when they are read: "
+                f"`asc convert {folder}` makes safetensors of them."
+            )
+        raise UserError(f"{name_of} has no weights (*.safetensors).")
+    for path in safe:
+        try:
+            with safe_open(str(path), framework="np"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{path} is broken ({reason(error)}): copy or download it again.") from None
+    if not adapter:
+        _require_shards(folder)
+        _require_tokenizer(folder)
+
+
+def _require_shards(folder: Path) -> None:
+    """All files that the index of weights in several files names."""
+    index = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").exists():
+        return
+    if not index.exists():
+        found = sorted(path.name for path in folder.glob("*.safetensors"))
+        raise UserError(f"{folder} has its weights in {', '.join(found[:3])}; the file should be model.safetensors.")
+    names = json_object(index).get("weight_map")
+    if not isinstance(names, dict) or not names:
+        raise UserError(f"{index} does not say which weight is in which file: copy or download it again.")
+    for name in sorted({str(value) for value in names.values()}):
+        if not (folder / name).exists():
+            raise UserError(f"{folder} lacks {name}, which its index names: copy or download it again.")
+
+
+def _require_tokenizer(folder: Path) -> None:
+    names = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "sentencepiece.bpe.model", "spiece.model")
+    if not any((folder / name).exists() for name in names):
+        raise UserError(
+            f"{folder} has no tokenizer (no tokenizer.json or vocabulary file): "
+            "copy the tokenizer files of the model that it was fine-tuned from into it."
+        )
+
+
+def load_tokenizer(folder: Path, source: str, trust_remote_code: bool) -> Any:
+    """Raises: UserError where there is none that works."""
+    try:
+        return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
+    except Exception as error:  # a broken tokenizer.json raises a bare Exception of the tokenizers library
+        raise UserError(
+            f"{source}: its tokenizer cannot be loaded ({reason(error)}): copy the tokenizer files of the model "
+            "that it was fine-tuned from into it."
+        ) from None
