@@ -294,7 +294,7 @@ def _put_tensors(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) ->
         old = getattr(module, last)
         if old.shape != values.shape:
             raise ValueError(f"{name} is {tuple(old.shape)}, its values are {tuple(values.shape)}")
-        new = values.detach().to(old.device, old.dtype).clone()
+        new = values.detach().to(old.device, old.dtype).clone(memory_format=torch.contiguous_format)
         parameter = isinstance(old, nn.Parameter)
         setattr(module, last, nn.Parameter(new, requires_grad=old.requires_grad) if parameter else new)
 

@@ -148,14 +148,19 @@ def next_input(
     return probe.hidden
 
 
-def check_fits(original: Encoder, calibration: Calibration) -> None:
-    """Raises: UserError where layers share their weights, readouts are factored, or the calibration is another's."""
+def check_repairable(original: Encoder) -> None:
+    """Better before long work. Raises: UserError where layers share their weights, or readouts are factored."""
     if original.shape.shares_weights:
         raise UserError("A repair needs weights of its own for each layer; in this encoder layers share them.")
     if not all(modeling.takes_any_values(readout.linear) for readout in original.readouts):
         raise UserError(
             "A repair gives readouts new values, which factored ones cannot hold: cut and repair first, then factor."
         )
+
+
+def check_fits(original: Encoder, calibration: Calibration) -> None:
+    """Raises: UserError where the encoder cannot be repaired, or the calibration is another's."""
+    check_repairable(original)
     if calibration.weights != original.weights:
         raise UserError("The calibration is of other weights than this encoder's: calibrate again.")
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from asc_core.compress.bottom_up import check_repairable
 from asc_core.compress.calibration import SAMPLES, TOKENS
 from asc_core.compress.calibrations import Calibrations
 from asc_core.compress.cut import Cut, RepairName, repair_key
@@ -78,7 +79,7 @@ class CutToBudget(Step):
     method: str = "obs"
     keep: float = Field(gt=0, le=1)
     budget: Share = "flops"
-    multiple: int = Field(default=1, ge=1)
+    multiple: int = Field(default=1, ge=1, le=1 << 20)
     repair: RepairName = "sequential"
     samples: int = Field(default=SAMPLES, ge=8)
     tokens: int = Field(default=TOKENS, ge=64)
@@ -119,6 +120,8 @@ class CutToBudget(Step):
         return by_budget(found[self.method], costs, keep, budget, round_to=self.multiple)
 
     def apply(self, encoder: Encoder, context: StepContext) -> Encoder:
+        if self.repair is not None:
+            check_repairable(encoder)
         task = readable(encoder, context.task)
         plan = self.plan(encoder, task, context.progress, context.calibrations)
         step = Cut(plan=plan, repair=self.repair, samples=self.samples, tokens=self.tokens, seed=self.seed)

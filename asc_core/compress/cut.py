@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator
 
+from asc_core.compress.bottom_up import check_repairable
 from asc_core.compress.calibration import SAMPLES, TOKENS
 from asc_core.compress.prune import prune
 from asc_core.compress.repair import RepairOptions
@@ -58,6 +59,7 @@ class Cut(Step):
     def apply(self, encoder: Encoder, context: StepContext) -> Encoder:
         if self.repair is None:
             return prune(encoder, self.plan, self.transfer)
+        check_repairable(encoder)
         repair = REPAIRS[self.repair]
         calibration = context.calibrations.get(
             encoder,

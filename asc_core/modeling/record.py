@@ -18,13 +18,13 @@ from .cut import Cut, joined
 from .factor import Factor
 from .share import Share
 from .structure import Entry, Structure, whole_numbers
-from .vocabulary import SPECIAL, Vocabulary
+from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:  # transformers 4 has it under another name
     from transformers import PreTrainedConfig
 
 FORMAT = 2
-MOST, MOST_LAYERS = 1 << 31, 1 << 10  # of any value of an uncut model, and of its depth
+MOST_LAYERS, MOST_TOKENS = 1 << 10, 1 << 31  # of an uncut model
 NO_STRUCTURES: dict[str, Any] = {"format": FORMAT, "dense": {}, "structures": []}
 STRUCTURES: dict[str, Structure] = {s.kind: s for s in (Cut(), Factor(), Share(), Vocabulary())}
 
@@ -102,11 +102,12 @@ def _values_fit(dense: dict[str, Any], config: PreTrainedConfig) -> bool:
     """Whether a model of a reasonable size can be built by these values: it is built before it is cut."""
     layers = dense.get("num_hidden_layers", config.num_hidden_layers)
     tokens = dense.get("vocab_size", config.vocab_size)
-    numbers = {name: value for name, value in dense.items() if name != "layer_types"}
+    padding = dense.get("pad_token_id", 0)
     return (
-        whole_numbers(list(numbers.values()), MOST)
+        all(type(value) is int for name, value in dense.items() if name != "layer_types")
         and whole_numbers([layers], MOST_LAYERS)
-        and all(number < tokens for name, number in numbers.items() if name in SPECIAL)
+        and whole_numbers([tokens], MOST_TOKENS)
+        and -tokens <= padding < max(1, tokens)
         and ("layer_types" not in dense or _are_types(dense["layer_types"], layers))
     )
 

@@ -48,7 +48,7 @@ class Vocabulary(Structure):
             raise ValueError("its padding token has another number, from which this architecture counts positions")
 
     def changes(self, config: PreTrainedConfig) -> tuple[str, ...]:
-        return ("vocab_size", *(name for name in SPECIAL if getattr(config, name, None) is not None))
+        return ("vocab_size", *(name for name in SPECIAL if isinstance(getattr(config, name, None), int)))
 
     def build(self, model: PreTrainedModel, entry: Entry) -> None:
         """Of a model with weights the first rows stay: which ones it should be, comes with the weights."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from asc_core.compress import REPAIRS, Calibrations, Cut, StepContext
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.evaluate.prefix_cache import prefix_keys
+from asc_core.recipes import STEPS
 from asc_core.scores.restart import Restartable
 from asc_core.values import Plan
 from tests.compress.cuts import half
@@ -75,3 +79,18 @@ def test_a_plan_is_parsed_once_at_the_edge() -> None:
     assert step == Cut(plan=plan)
     assert Cut(plan=plan).plan is plan
     assert step.model_dump(mode="json")["plan"] == plan.to_json()
+
+
+@pytest.mark.parametrize("structure", ["share", "factor"])
+@pytest.mark.parametrize("kind", ["cut", "cut-to-budget"])
+def test_what_cannot_be_repaired_is_said_before_anything_is_scored_or_calibrated(kind: str, structure: str) -> None:
+    made = STEPS[structure](**({"lower": 1} if structure == "share" else {"keep": 0.5})).apply(tiny(), StepContext())
+    fields: dict[str, Any] = {"plan": Plan.full(made.shape)} if kind == "cut" else {"keep": 0.9}
+    step = STEPS[kind](repair="sequential", **fields)
+    with pytest.raises(UserError, match=r"A repair (needs|gives)"):
+        step.apply(made, StepContext(task=None))  # no texts: nothing can have been asked of them
+
+
+def test_a_multiple_beyond_any_width_is_refused() -> None:
+    with pytest.raises(ValidationError, match="multiple"):
+        STEPS["cut-to-budget"](keep=0.5, multiple=1 << 63)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from asc_core import modeling
 from asc_core.compress.factor import Factor
+from asc_core.compress.share import Share
 from asc_core.compress.step import StepContext
 from asc_core.errors import UserError
 from asc_core.modeling import rows_of
@@ -64,3 +67,10 @@ def test_a_sublayer_without_parts_stays_as_it_is() -> None:
     factored = Factor(keep=0.6).apply(cut, StepContext())
     assert not [path for path in factored.structures[-1]["ranks"][0] if path.startswith("attention")]
     assert torch.isfinite(logits(factored, padded_batch())).all()
+
+
+def test_a_shared_layer_in_factors_can_be_saved_as_training_saves_it(tmp_path: Path) -> None:
+    shared = Share(lower=1).apply(tiny(), StepContext())
+    factored = Factor(keep=0.6).apply(shared, StepContext())
+    assert all(parameter.is_contiguous() for parameter in factored.model.parameters())
+    factored.model.save_pretrained(tmp_path / "state")

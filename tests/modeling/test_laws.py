@@ -236,3 +236,22 @@ def test_a_record_of_an_original_that_nobody_could_build_is_refused(values: dict
     path.write_text(json.dumps(config))
     with pytest.raises(UserError, match="record of the uncut model does not fit"):
         load_encoder(tmp_path / "out", device="cpu")
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize(
+    "values", [{"eos_token_id": 128001}, {"eos_token_id": [2, 3]}, {"bos_token_id": -1}, {"pad_token_id": None}]
+)
+def test_token_numbers_that_a_configuration_only_mentions_do_not_keep_a_model_from_loading(
+    values: dict[str, object], tmp_path: Path
+) -> None:
+    encoder = tiny()
+    for name, value in values.items():
+        setattr(encoder.model.config, name, value)
+    name = modeling.word_embedding_name(encoder.model)
+    table = encoder.model.get_parameter(name).detach()[:50]
+    shorter = encoder.with_structure({"kind": "vocabulary", "rows": 50, "special": {}}, {name: table})
+    smaller = shorter.cut(Plan.full(shorter.shape).drop(1))
+    export(smaller, tmp_path / "out")
+    again, inputs = load_encoder(tmp_path / "out", device="cpu"), batch_within(40)
+    torch.testing.assert_close(logits(again, inputs), logits(smaller, inputs), atol=1e-5, rtol=0)
