@@ -14,6 +14,8 @@ from asc_core.progress import Progress
 from asc_core.tasks.base import Metric, Reader, Task
 from asc_core.values import Estimate
 
+_ORIGINAL = "The original: "  # what notes on the original begin with
+
 
 def evaluate(
     encoder: Reader,
@@ -128,7 +130,12 @@ def estimate(measured: PerExampleResult, metric: Metric, against: PerExampleResu
 def _of_original(measured: PerExampleResult, against: PerExampleResult | None) -> tuple[str, ...]:
     """What is to be said of the original alone."""
     notes = against.notes if against is not None else ()
-    return tuple(f"The original: {note}" for note in notes if note not in measured.notes)
+    return tuple(f"{_ORIGINAL}{note}" for note in notes if note not in measured.notes)
+
+
+def own_notes(found: Estimate) -> tuple[str, ...]:
+    """Of what is noted on an estimate, that which is said of the model and not of the original."""
+    return tuple(note for note in found.notes if not note.startswith(_ORIGINAL))
 
 
 def _check(task: Task, against: Reader | PerExampleResult | None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from asc_core.evaluate import PerExampleResult, estimate
+from asc_core.evaluate import PerExampleResult, estimate, own_notes
 from asc_core.recipes.agnosticism_gap import agnosticism_gaps
 from asc_core.recipes.transfer_matrix import ORIGINAL, Application, Cell, TransferMatrix
 from asc_core.study import Study
@@ -28,7 +28,11 @@ def cells_in_study(matrix: TransferMatrix, study: Study) -> Iterator[Cell]:
             found = study.statistics(column.encoder.weights, key, column.task.name, split)
             if found is not None:
                 numbers, statistics = found
-                known[key] = PerExampleResult(column.task.metric.name, split, numbers, statistics, len(numbers))
+                stored = study.evaluation(column.encoder.weights, key, column.task.name, split)
+                notes = () if stored is None else own_notes(stored)
+                known[key] = PerExampleResult(
+                    column.task.metric.name, split, numbers, statistics, len(numbers), notes=notes
+                )
     matrix.known = known
     names = {application.name: application for application in matrix.applications}
 

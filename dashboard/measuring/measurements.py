@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from asc_core.evaluate import PerExampleResult, estimate, measuring
+from asc_core.evaluate import PerExampleResult, estimate, measuring, own_notes
 from asc_core.evaluate.prefix_cache import PrefixReuse
 from asc_core.plan import Cost, CostModel
 from asc_core.plan.encoder_cost import task_cost
@@ -186,7 +186,7 @@ class Measurements:
         if measured is None or stored is None:
             return None
         numbers, statistics = measured
-        return PerExampleResult(stored.metric, self.split, numbers, statistics, stored.total)
+        return PerExampleResult(stored.metric, self.split, numbers, statistics, stored.total, notes=own_notes(stored))
 
     def original_outcome(self, progress: Progress) -> PerExampleResult:
         """Of the uncut model on all examples. Raises: UserError, Cancelled."""

@@ -145,7 +145,7 @@ def test_fluctuations_of_layers_that_share_weights_are_over_all_their_tokens() -
         (tiny(), "magic", 0.5, "There is no published method"),
         (tiny(), "kwon", 0.0, "between 0 and 1"),
         (tiny(), "greedy-layers", 0.1, "One layer alone"),
-        (tiny("albert"), "kprune", 0.5, "ALBERT"),
+        (tiny("albert"), "kprune", 0.5, "layers share"),
         (tiny("albert"), "greedy-layers", 0.5, "share weights"),
     ],
     ids=["unknown", "nothing left", "less than a layer", "shared weights", "shared layers"],

@@ -107,7 +107,7 @@ def test_lora_adapts_every_linear_of_the_layers_and_the_head_whole(architecture:
         names = list(file.keys())
         assert {file.get_tensor(name).dtype for name in names} == {torch.float16}
     adapted = sum("lora_A" in name for name in names)
-    assert adapted == sum(2 + len(_feeders(base, row)) + 1 for row in range(len(base.shape.heads)))
+    assert adapted == sum(2 + len(_feeders(base, row)) for row in range(len(base.shape.heads)))
     head = {n for n, _ in base.model.named_parameters() if not n.startswith(base.model.base_model_prefix + ".")}
     assert {f"base_model.model.{name}" for name in head} <= set(names)
     again = load_adapter(tmp_path / "out", base=tmp_path / "base", device="cpu")
@@ -118,7 +118,8 @@ def _feeders(encoder: Encoder, row: int) -> list[str]:
     from asc_core import modeling
 
     layer = modeling.rows_of(encoder.model)[row]
-    paths = [feeder.path for feeder in modeling.ARCHITECTURES[encoder.architecture].attention_feeders]
+    table = modeling.ARCHITECTURES[encoder.architecture]
+    paths = [feeder.path for kind in ("attention", "ffn") for feeder in table.feeders(kind)]
     return [path for path in paths if modeling.submodule(layer, path) is not None]
 
 
