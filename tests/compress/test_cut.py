@@ -86,11 +86,11 @@ def test_a_plan_is_parsed_once_at_the_edge() -> None:
 def test_what_cannot_be_repaired_is_said_before_anything_is_scored_or_calibrated(kind: str, structure: str) -> None:
     made = STEPS[structure](**({"lower": 1} if structure == "share" else {"keep": 0.5})).apply(tiny(), StepContext())
     fields: dict[str, Any] = {"plan": Plan.full(made.shape)} if kind == "cut" else {"keep": 0.9}
-    step = STEPS[kind](repair="sequential", **fields)
+    step = STEPS[kind].model_validate({"repair": "sequential", **fields})
     with pytest.raises(UserError, match=r"A repair (needs|gives)"):
         step.apply(made, StepContext(task=None))  # no texts: nothing can have been asked of them
 
 
 def test_a_multiple_beyond_any_width_is_refused() -> None:
     with pytest.raises(ValidationError, match="multiple"):
-        STEPS["cut-to-budget"](keep=0.5, multiple=1 << 63)
+        STEPS["cut-to-budget"].model_validate({"keep": 0.5, "multiple": 1 << 63})
