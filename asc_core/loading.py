@@ -171,8 +171,10 @@ def _model_class(config: Any, head: str | None) -> type[PreTrainedModel]:
     name = modeling.architecture_name(config)
     compact = config.model_type.startswith(modeling.COMPACT)
     if head is None:
-        written = (config.architectures or [""])[0]
-        head = next((h for ending, h in CLASS_ENDINGS.items() if written.endswith(ending)), "embedding")
+        written = config.architectures or [""]
+        if not isinstance(written, list) or not isinstance(written[0], str):
+            raise UserError(f"The configuration's architectures are no list of class names: {written!r:.80}.")
+        head = next((h for ending, h in CLASS_ENDINGS.items() if written[0].endswith(ending)), "embedding")
     auto = HEADS[head]
     try:
         return (modeling.compact_class if compact else modeling.uncut_class)(name, auto)
