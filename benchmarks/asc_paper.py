@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics as summary
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,10 +24,8 @@ from asc_core.loading import load_encoder
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.recipes import Recipe
 from asc_core.values import Plan
+from benchmarks.applications import Application
 from benchmarks.outcomes import outcomes
-
-if TYPE_CHECKING:
-    from benchmarks.asc import Application
 
 THRESHOLDS = (0.90, 0.85, 0.80)
 SPARSITY = 0.9

@@ -126,7 +126,7 @@ def test_from_the_demo_to_an_exported_model(browser_path: str, studio: tuple[str
         after = metric()
         assert before != after
         click_cell(page, "L3", "5")
-        expect(page.locator(".st-key-tune-release")).to_contain_text("Release 1")
+        expect(page.locator(".st-key-tune-release")).to_contain_text("Clear 1 manual edit")
         expect(page.locator(".st-key-tune-result")).to_contain_text("complete")
         expect(page.locator("[class*='st-key-tune-move-'] button[kind=primary]")).to_contain_text("*")
         assert "repair=sequential" in page.url
@@ -147,7 +147,7 @@ def test_from_the_demo_to_an_exported_model(browser_path: str, studio: tuple[str
         expect(page.get_by_test_id("asc-metric")).not_to_have_text(unrepaired)
         print(f"from the slider to a number of the new cut: {time.perf_counter() - began:.2f} s")
         expect(result).to_contain_text("complete")
-        expect(page.get_by_test_id("asc-foretold")).to_contain_text("foretold")
+        expect(page.get_by_test_id("asc-predicted")).to_contain_text("Predicted")
         page.get_by_role("button", name="Undo").click()
         expect(page.get_by_test_id("asc-metric")).to_have_text(unrepaired)
         page.get_by_role("button", name="Undo").click()

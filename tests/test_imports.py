@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -33,17 +33,30 @@ ORDER = [
     {"cli"},
     {"__main__"},
     {"dashboard"},
+    {"dashboard.text"},
+    {"dashboard.state"},
+    {"dashboard.tables", "dashboard.background"},
+    {"dashboard.measuring"},
+    {"dashboard.charts"},
+    {"dashboard.widgets"},
+    {"dashboard.panels"},
+    {"dashboard.views"},
+    {"dashboard.app"},
 ]
 LEVEL = {unit: level for level, units in enumerate(ORDER) for unit in units}
 
 FILES = sorted([*ROOT.glob("asc_core/**/*.py"), *ROOT.glob("dashboard/**/*.py")])
+BENCHMARKS = sorted(ROOT.glob("benchmarks/**/*.py"))
 
 
 def unit_of(module: str) -> str:
-    """The unit that a dotted name belongs to: asc_core.scores.sweep -> scores, asc_core -> __init__."""
+    """The unit that a dotted name belongs to: asc_core.scores.sweep -> scores, asc_core -> __init__.
+
+    Of the dashboard it is the room: dashboard.charts.cut -> dashboard.charts.
+    """
     names = module.split(".")
     if names[0] == "dashboard":
-        return "dashboard"
+        return ".".join(names[:2])
     return names[1] if len(names) > 1 else "__init__"
 
 
@@ -78,9 +91,10 @@ def imported_from(node: ast.ImportFrom, file: Path) -> list[str]:
         package = module_of(file).split(".")
         package = package if file.name == "__init__.py" else package[:-1]
         module = ".".join([*package[: len(package) - node.level + 1], *filter(None, [module])])
-    if module != "asc_core":
+    if module not in ("asc_core", "dashboard"):
         return [module]
-    return [f"asc_core.{alias.name}" if alias.name in LEVEL else module for alias in node.names]
+    named = [f"{module}.{alias.name}" for alias in node.names]
+    return [name if unit_of(name) in LEVEL else module for name in named]
 
 
 def wrong_imports(file: Path) -> list[str]:
@@ -129,6 +143,11 @@ def test_files_that_ship_in_exports_need_torch_and_transformers_alone(file: Path
         ("asc_core/tasks/presets.py", "from asc_core.demo import tasks", False),
         ("asc_core/tasks/presets.py", "def f():\n    from asc_core.demo import tasks", False),
         ("dashboard/app.py", "import asc_core", True),
+        ("dashboard/panels/trust.py", "from dashboard.widgets.page import load", True),
+        ("dashboard/panels/trust.py", "from dashboard.panels import across", True),
+        ("dashboard/panels/trust.py", "from dashboard import views", False),
+        ("dashboard/charts/cut.py", "from dashboard.widgets.theme import colours", False),
+        ("dashboard/state/session.py", "import dashboard.measuring.measurements", False),
     ],
 )
 def test_the_check_itself_tells_right_from_wrong(
@@ -139,3 +158,65 @@ def test_the_check_itself_tells_right_from_wrong(
     file.write_text(source)
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     assert (wrong_imports(file) == []) is accepted
+
+
+# Circles
+
+
+def modules_imported(file: Path, modules: Mapping[str, Path]) -> set[str]:
+    """What a file imports when it is itself imported, and what it names for annotations alone; no late imports."""
+    found = set()
+    for statement in ast.parse(file.read_text(encoding="utf-8")).body:
+        late = isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        for node in ast.walk(statement) if not late else ():
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    submodule = f"{node.module}.{alias.name}"
+                    found.add(submodule if submodule in modules else str(node.module))
+    return (found & modules.keys()) - {module_of(file)}
+
+
+def circle_in(graph: Mapping[str, set[str]]) -> list[str]:
+    """A way through the graph that comes back to where it began; empty where there is none."""
+    done: set[str] = set()
+
+    def search(module: str, way: list[str]) -> list[str]:
+        if module in way:
+            return [*way[way.index(module) :], module]
+        if module in done:
+            return []
+        for other in sorted(graph[module]):
+            circle = search(other, [*way, module])
+            if circle:
+                return circle
+        done.add(module)
+        return []
+
+    return next(filter(None, (search(module, []) for module in sorted(graph))), [])
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    modules = {module_of(file): file for file in [*FILES, *BENCHMARKS]}
+    assert circle_in({name: modules_imported(file, modules) for name, file in modules.items()}) == []
+
+
+@pytest.mark.parametrize(
+    ("graph", "circle"),
+    [
+        ({"a": {"b", "c"}, "b": {"c"}, "c": set()}, []),
+        ({"a": {"b"}, "b": {"c"}, "c": {"b"}}, ["b", "c", "b"]),
+        ({"a": {"b"}, "b": {"c"}, "c": {"a"}}, ["a", "b", "c", "a"]),
+    ],
+)
+def test_the_search_finds_a_circle_where_there_is_one(graph: dict[str, set[str]], circle: list[str]) -> None:
+    assert circle_in(graph) == circle
+
+
+def test_imports_for_annotations_count_and_late_ones_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    file = tmp_path / "a.py"
+    file.write_text("if TYPE_CHECKING:\n    from p import b\nfrom p.c import x\n\ndef f():\n    import d\n")
+    modules = dict.fromkeys(("p", "p.b", "p.c", "d"), file)
+    assert modules_imported(file, modules) == {"p.b", "p.c"}

@@ -59,6 +59,7 @@ _OWN = {
     },
     "eurobert": {
         "num_key_value_heads": 4,
+        "classifier_pooling": "bos",
         "num_attention_heads": 8,
         "head_dim": 4,
         "bos_token_id": 2,

@@ -36,8 +36,8 @@ class Attention(Collector):
 
     @torch.no_grad()
     def attended(self, row: int, probabilities: torch.Tensor) -> None:
-        entropy = torch.special.entr(probabilities).sum(-1)  # (rows, heads, T)
-        self._add("confidence.heads", row, probabilities.amax(-1))
+        entropy = torch.special.entr(probabilities).sum(-1).mean(2)  # (rows, heads, T)
+        self._add("confidence.heads", row, probabilities.amax(-1).mean(2))
         self._add("focus.heads", row, 1 - entropy / self._most[:, None, None])
 
     def _add(self, name: str, row: int, values: torch.Tensor) -> None:
@@ -49,7 +49,9 @@ class Attention(Collector):
 
 
 def reveal_attention(encoder: Encoder, tell: Callable[[int, torch.Tensor], None]) -> None:
-    """Switch an encoder to eager attention for good; tell(row, (rows, heads, T, T)) is called in every forward pass.
+    """Switch an encoder to eager attention for good; tell(row, (rows, heads, queries, T, T)) is called in every forward pass.
+
+    A head has several queries where they share a key and a value, else one.
 
     Raises: UserError where the encoder has no eager attention; in the forward pass, where it gives no probabilities.
     """
@@ -69,7 +71,7 @@ def reveal_attention(encoder: Encoder, tell: Callable[[int, torch.Tensor], None]
                 found = context.new_zeros(context.shape[0], 0, context.shape[1], context.shape[1])
             if found is None:
                 raise UserError(_refusal(encoder))
-            tell(row, found if found.shape[1] == heads else found.unflatten(1, (heads, -1)).mean(2))
+            tell(row, found.unflatten(1, (heads, found.shape[1] // max(1, heads))))
 
         if "output_attentions" in inspect.signature(module.forward).parameters:
             module.register_forward_pre_hook(_ask, with_kwargs=True)

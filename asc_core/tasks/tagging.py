@@ -21,7 +21,6 @@ from asc_core.tasks.doubts import doubts_of_classes
 from asc_core.tasks.labels import LabelSet, Match
 from asc_core.tasks.metrics import Measure
 from asc_core.tasks.table_task import (
-    TableTask,
     bad_row,
     check_label,
     check_words,
@@ -29,17 +28,16 @@ from asc_core.tasks.table_task import (
     output_of,
 )
 from asc_core.tasks.tag_schemes import scheme_of
-from asc_core.tasks.word_spacing import words_apart
+from asc_core.tasks.word_spacing import WordTagger, words_apart
 
 IGNORED = -100
 ENTITY_METRICS = ("entity-f1", "slot-f1")
 
 
-class WordTask(TableTask):
+class WordTask(WordTagger):
     """What tagging and intent-slots share: words in, one tag a word out."""
 
     tag_column: str | None
-    tag_output: str
 
     @cached_property
     def _tags(self) -> LabelSet:

@@ -6,27 +6,42 @@ knows: both are tried on training texts, and the better one is said.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from asc_core.errors import UserError
 from asc_core.tasks import tokens
-from asc_core.tasks.base import Batch, Examples, Features, Reader
+from asc_core.tasks.base import Batch, Examples, Features, Reader, Row
 from asc_core.tasks.labels import Match
-from asc_core.tasks.table_task import output_of
-
-if TYPE_CHECKING:
-    from asc_core.tasks.tagging import WordTask
+from asc_core.tasks.table_task import TableTask, output_of
 
 TRIED_ON = 64  # texts
 BATCH = 16
 _CHOICE = 'set `words = "apart"` or `words = "joined"` in the task file to choose'
 
 
+class WordTagger(TableTask):
+    """What a task with a tag for each word offers, so that both ways can be tried."""
+
+    tag_output: str
+
+    def word_batch(
+        self, features: Features, rows: Sequence[int] | np.ndarray, reader: Reader
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        raise NotImplementedError
+
+    def tag_predictions(self, logits: torch.Tensor, batch: Batch) -> list[np.ndarray]:
+        raise NotImplementedError
+
+    def check_tags(self, row: Row) -> list[int]:
+        raise NotImplementedError
+
+
 def words_apart(
-    task: WordTask, examples: Examples, reader: Reader, match: Match | None, limit: int
+    task: WordTagger, examples: Examples, reader: Reader, match: Match | None, limit: int
 ) -> tuple[bool, str]:
     """(whether each word is to be tokenised for itself, what is to be said of it)
 
@@ -44,7 +59,7 @@ def words_apart(
     return apart, note
 
 
-def _both_ways(task: WordTask, examples: Examples, reader: Reader, limit: int) -> tuple[Any, Any] | None:
+def _both_ways(task: WordTagger, examples: Examples, reader: Reader, limit: int) -> tuple[Any, Any] | None:
     """The tokens of words joined and apart, None where they are the same."""
     texts = [row[task.setup.texts[0]] for row in examples.rows[:TRIED_ON]]
     joined = tokens.tokenise_words(reader, texts, limit)
@@ -56,7 +71,7 @@ def _both_ways(task: WordTask, examples: Examples, reader: Reader, limit: int) -
     return None if same else (joined, apart)
 
 
-def _tried(task: WordTask, reader: Reader, match: Match | None, limit: int) -> tuple[bool, str]:
+def _tried(task: WordTagger, reader: Reader, match: Match | None, limit: int) -> tuple[bool, str]:
     split = "train" if "train" in task.splits else task.splits[0]
     guessed = f"Words were joined by spaces, which this tokenizer reads otherwise than words apart; {_CHOICE}."
     if match is None or reader.head != task.head:
@@ -78,7 +93,7 @@ def _tried(task: WordTask, reader: Reader, match: Match | None, limit: int) -> t
     )
 
 
-def _right(task: WordTask, reader: Reader, examples: Examples, way: Any, match: Match) -> np.ndarray:
+def _right(task: WordTagger, reader: Reader, examples: Examples, way: Any, match: Match) -> np.ndarray:
     """(words of all texts,) whether the model's tag is the gold one."""
     ids, firsts, _ = way
     features = Features(ids, None, np.arange(len(ids)), None, extra={"firsts": firsts})

@@ -27,9 +27,9 @@ State = Literal["waiting", "running", "done", "cancelled", "failed"]
 Work = Callable[["Job"], Any]
 
 LANES = {"score": 1, "evaluate": 2, "latency": 1, "load": 1, "export": 1, "calibrate": 1, "explore": 1, "background": 1}
-URGENT = ("evaluate", "latency", "calibrate")  # someone looks at the place where the number will stand
+FOREGROUND = ("evaluate", "latency", "calibrate")  # someone looks at the place where the number will stand
 KEPT_FINISHED_PER_SESSION = 12
-SECONDS_BETWEEN_LOOKS = 0.05
+SECONDS_BETWEEN_POLLS = 0.05
 SECONDS_UNTIL_A_SESSION_IS_GONE = 90.0
 
 
@@ -37,8 +37,9 @@ SECONDS_UNTIL_A_SESSION_IS_GONE = 90.0
 class Job:
     """One piece of work. lane: where it waits. key: what it is about, such as an application's name or a plan's key.
 
-    progress: (done, total, what). latest: the newest intermediate result that the work has shown. error: one sentence
-    where the user can do something about it; details: the traceback, where the fault is ours.
+    progress: what the work reports through and is cancelled by. reported: (done, total, what). latest: the newest
+    intermediate result that the work has shown. error: one sentence where the user can do something about it; details:
+    the traceback, where the fault is ours.
     """
 
     session: str
@@ -47,7 +48,7 @@ class Job:
     title: str
     number: str = field(default_factory=lambda: uuid.uuid4().hex)
     state: State = "waiting"
-    progress: tuple[int, int, str] = (0, 0, "")
+    reported: tuple[int, int, str] = (0, 0, "")
     latest: Any = None
     result: Any = None
     error: str | None = None
@@ -55,28 +56,28 @@ class Job:
     created: float = field(default_factory=time.monotonic)
     started: float | None = None
     ended: float | None = None
-    handle: Progress = field(init=False)
+    progress: Progress = field(init=False)
     _finished: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        self.handle = Progress(report=self._report)
+        self.progress = Progress(report=self._report)
 
     def _report(self, done: int, total: int, what: str) -> None:
-        self.progress = (done, total, what)
+        self.reported = (done, total, what)
 
     def show(self, latest: Any) -> None:
         """Make an intermediate result visible. Raises: Cancelled if nobody wants it any more."""
-        if self.handle.cancel.is_set():
+        if self.progress.cancel.is_set():
             raise Cancelled(self.title)
         self.latest = latest
 
     def cancel(self) -> None:
         """Ask it to stop; work that has not begun never begins."""
-        self.handle.cancel.set()
+        self.progress.cancel.set()
 
     @property
     def cancelling(self) -> bool:
-        return self.handle.cancel.is_set()
+        return self.progress.cancel.is_set()
 
     @property
     def active(self) -> bool:
@@ -84,7 +85,7 @@ class Job:
 
     @property
     def share(self) -> float:
-        done, total, _ = self.progress
+        done, total, _ = self.reported
         return min(done / total, 1.0) if total else 0.0
 
     @property
@@ -142,11 +143,11 @@ class Jobs:
             thread.start()
         threading.Thread(target=self._end_with_the_process, name="asc-end", daemon=True).start()
 
-    def touch(self, session: str) -> None:
+    def heartbeat(self, session: str) -> None:
         """A browser session has just been heard of."""
         self._seen[session] = time.monotonic()
 
-    def enter(self, session: str, study: Path, connected: Callable[[], bool]) -> None:
+    def attach(self, session: str, study: Path, connected: Callable[[], bool]) -> None:
         """A window draws a page of a study. A new one takes over the work that closed ones have left of that study.
 
         connected: whether the window is still there.
@@ -166,10 +167,10 @@ class Jobs:
                         job.session = session
                 for other in closed:
                     del self._windows[other]
-        self.touch(session)
+        self.heartbeat(session)
 
-    def gone(self, session: str) -> bool:
-        """Whether nothing has been heard of a session for long; its window is closed or reloaded."""
+    def stale(self, session: str) -> bool:
+        """Whether nothing has been heard of a session for long: its window is closed or reloaded."""
         return time.monotonic() - self._seen.get(session, -1e9) > SECONDS_UNTIL_A_SESSION_IS_GONE
 
     def start(self, session: str, lane: str, key: str, title: str, work: Work, alone: bool = False) -> Job:
@@ -184,7 +185,7 @@ class Jobs:
         return job
 
     def forget(self, job: Job) -> None:
-        """As if it had never been: a page that finds no job starts a new one."""
+        """Take it out of the list: a page that finds no job starts a new one."""
         job.cancel()
         with self._lock:
             self._jobs = [other for other in self._jobs if other is not job]
@@ -209,10 +210,10 @@ class Jobs:
                 (j for j in self._jobs if j.lane == lane and j.key == key and j.active and not j.cancelling), None
             )
 
-    def give_way(self, job: Job, lanes: Iterable[str]) -> None:
+    def yield_to(self, job: Job, lanes: Iterable[str]) -> None:
         """Wait for as long as this session has work in these lanes. Called between two batches of less urgent work."""
         while not job.cancelling and any(one.active for lane in lanes for one in self.of(job.session, lane)):
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(SECONDS_BETWEEN_POLLS)
 
     def shutdown(self) -> None:
         """Cancel everything and wait until it has ended."""
@@ -238,7 +239,7 @@ class Jobs:
         remaining: list[Job] = []
         for job in reversed(self._jobs):
             kept[job.session] = kept.get(job.session, 0) + (not job.active)
-            if job.active or (kept[job.session] <= KEPT_FINISHED_PER_SESSION and not self.gone(job.session)):
+            if job.active or (kept[job.session] <= KEPT_FINISHED_PER_SESSION and not self.stale(job.session)):
                 remaining.append(job)
         self._jobs = remaining[::-1]
 

@@ -11,11 +11,13 @@ from plotly.subplots import make_subplots
 
 from asc_core.plan import Part, threshold_of, undecided
 from asc_core.values import Plan, Scores, Shape
-from dashboard.charts.grid import grid, interval_at, interval_grids, part_name, parts, ranks, value_at
+from dashboard.charts.grid import grid, interval_at, interval_grids, parts, ranks, value_at
 from dashboard.charts.heatmap import centre, column_place
 from dashboard.charts.layout import styled
 from dashboard.charts.palette import Palette, colour_at
+from dashboard.state.plan_masks import ffn_share, heads_kept, layer_share, running_rows
 from dashboard.text import numbers
+from dashboard.text.names import part_name
 
 BINS = 32
 EMPTY = "rgba(0,0,0,0)"
@@ -48,7 +50,7 @@ def cut_map(
     values, open_questions = grid(scores.values, shape), _undecided(scores, plan, by_hand, each_layer)
     placed = ranks(values)
     drawn = _Drawn(plan, colours)
-    head_state = head_kept(plan)
+    head_state = heads_kept(plan)
     for row_parts in parts(shape, "heads"):
         for part in row_parts:
             if part is not None:
@@ -123,29 +125,6 @@ def score_histogram(scores: Scores, plan: Plan, colours: Palette, height: int = 
     return styled(figure, colours, height, (2, 4, 2, 32))
 
 
-def head_kept(plan: Plan) -> np.ndarray:
-    """(rows, most heads of a row) bool: which heads run in the cut model; none in a row that no kept layer uses."""
-    shape = plan.shape
-    kept = np.zeros((len(shape.heads), max(shape.heads, default=0)), dtype=bool)
-    for row in running_rows(plan):
-        kept[row, list(plan.heads[row])] = True
-    return kept
-
-
-def running_rows(plan: Plan) -> set[int]:
-    return {plan.shape.rows[layer] for layer in plan.layers}
-
-
-def _ffn_share(plan: Plan, row: int) -> float:
-    count = plan.shape.neurons[row]
-    return len(plan.neurons[row]) / count if count and row in running_rows(plan) else 0.0
-
-
-def _layer_share(plan: Plan, row: int) -> float:
-    of_row = [layer for layer, used in enumerate(plan.shape.rows) if used == row]
-    return sum(layer in plan.layers for layer in of_row) / max(len(of_row), 1)
-
-
 class _Drawn:
     """Shapes and texts, put into the figure all at once: plotly checks the whole list anew for every addition."""
 
@@ -174,12 +153,12 @@ class _Drawn:
             self.shapes.append({**box, "fillcolor": fill, "line": {"width": 0}})
 
     def ffn(self, row: int) -> None:
-        share = _ffn_share(self.plan, row)
+        share = ffn_share(self.plan, row)
         self.cell(Part("ffn", row), share, 0.25)
         self._write(Part("ffn", row), f"{100 * share:.0f}%")
 
     def layer(self, row: int, shade: float) -> None:
-        share = _layer_share(self.plan, row)
+        share = layer_share(self.plan, row)
         self.cell(Part("layers", row), share, shade)
         if self.plan.shape.shares_weights:
             iterations = self.plan.shape.rows.count(row)
@@ -239,7 +218,7 @@ def _targets(figure: go.Figure, scores: Scores, plan: Plan, by_hand: ByHand, ope
     """The transparent squares that take clicks and carry what is known of each cell."""
     shape = scores.shape
     values, ends = grid(scores.values, shape), interval_grids(scores)
-    kept = head_kept(plan)
+    kept = heads_kept(plan)
     cells: list[tuple[Part, str]] = []
     for row_parts in parts(shape, "heads"):
         for part in row_parts:
@@ -290,7 +269,7 @@ def _undecided(scores: Scores, plan: Plan, by_hand: ByHand, each_layer: bool) ->
     if scores.values.heads is None:
         return set()
     cut = threshold_of(scores, plan, "heads")
-    if cut is None or head_kept(plan).sum() == sum(plan.shape.heads):
+    if cut is None or heads_kept(plan).sum() == sum(plan.shape.heads):
         return set()
     found = undecided(scores, plan if each_layer else {"heads": cut})
     marked = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
@@ -12,49 +11,33 @@ from asc_core.evaluate.loss_prediction import LossCurve
 from asc_core.values import Estimate
 from dashboard.charts.layout import styled
 from dashboard.charts.palette import Palette, rgba
+from dashboard.measuring.measured_cut import MeasuredCut
 from dashboard.text import numbers
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One cut model. kept: its cost as a share of the original's, by budget; latency only where it was foretold.
-
-    repaired: whether the parts that stay were refitted. series: names the curve that it is a point of; None where the
-    way it was made is not known, or unique.
-    """
-
-    key: str
-    name: str
-    kept: dict[str, float]
-    estimate: Estimate
-    repaired: bool = False
-    series: str | None = None
-
+from dashboard.text.names import BUDGET_NAMES
 
 REPAIRED, AS_CUT, ORIGINAL = "circle", "triangle-up", "diamond"  # the markers' shapes
-BUDGET_NAMES = {"flops": "FLOPs", "parameters": "parameters", "bytes": "file size", "latency": "latency"}
 
 
 def metric_against_budget(
-    measured: Sequence[Measured],
+    measured: Sequence[MeasuredCut],
     original: Estimate | None,
-    here: Measured | None,
+    here: MeasuredCut | None,
     here_kept: float,
     budget: str,
     colours: Palette,
     height: int = 224,
-    foreseen: LossCurve | None = None,
+    predicted: LossCurve | None = None,
 ) -> go.Figure:
     """Complete measurements are filled, partial ones hollow; whiskers are 95 % intervals of the metric.
 
     Circles are repaired cuts, triangles cuts without repair.
 
-    here: the current plan's measurement, None while there is none; here_kept: its share of the budget. foreseen: the
-    differences to the original that are foretold for what is chosen now, drawn as a line in a band.
+    here: the current plan's measurement, None while there is none; here_kept: its share of the budget. predicted: the
+    differences to the original that are predicted for what is chosen now, drawn as a line in a band.
     """
     figure = styled(go.Figure(), colours, height, (44, 4, 6, 34))
-    if foreseen is not None and original is not None:
-        figure.add_traces(_foretold(foreseen, original, colours))
+    if predicted is not None and original is not None:
+        figure.add_traces(_prediction(predicted, original, colours))
     if original is not None:
         figure.add_hline(y=100 * original.value, line={"color": colours.quiet, "width": 1, "dash": "dot"})
         figure.add_trace(points_of([_original(original)], budget, colours.ink, colours, ORIGINAL, 9))
@@ -99,14 +82,14 @@ def metric_against_budget(
     return figure
 
 
-def _foretold(curve: LossCurve, original: Estimate, colours: Palette) -> list[go.Scatter]:
+def _prediction(curve: LossCurve, original: Estimate, colours: Palette) -> list[go.Scatter]:
     """The band, and the line in it."""
     x = (100 * curve.keep).tolist()
     differences = (curve.low, curve.difference, curve.high)
     low, line, high = (100 * np.maximum(original.value + y, 0) for y in differences)
     measured = ~np.isnan(line)  # below the smallest budget that was measured there is no line
     said = [
-        f"foretold {numbers.percent(y / 100)} [{numbers.percent(a / 100)}, {numbers.percent(b / 100)}]"
+        f"predicted {numbers.percent(y / 100)} [{numbers.percent(a / 100)}, {numbers.percent(b / 100)}]"
         for y, a, b in zip(line[measured], low[measured], high[measured], strict=True)
     ]
     edge = {"mode": "lines", "line": {"width": 0, "shape": "hv"}, "hoverinfo": "skip"}
@@ -124,12 +107,12 @@ def _foretold(curve: LossCurve, original: Estimate, colours: Palette) -> list[go
     ]
 
 
-def _original(estimate: Estimate) -> Measured:
-    return Measured("", "original", dict.fromkeys(BUDGET_NAMES, 1.0), estimate)
+def _original(estimate: Estimate) -> MeasuredCut:
+    return MeasuredCut("", "original", dict.fromkeys(BUDGET_NAMES, 1.0), estimate)
 
 
 def points_of(
-    which: Sequence[Measured], budget: str, colour: str, colours: Palette, symbol: str, size: int
+    which: Sequence[MeasuredCut], budget: str, colour: str, colours: Palette, symbol: str, size: int
 ) -> go.Scatter:
     estimates = [one.estimate for one in which]
     return go.Scatter(
@@ -157,7 +140,7 @@ def points_of(
     )
 
 
-def _hover(one: Measured, budget: str) -> str:
+def _hover(one: MeasuredCut, budget: str) -> str:
     e = one.estimate
     lines = [
         f"<b>{one.name}</b>",
@@ -165,7 +148,7 @@ def _hover(one: Measured, budget: str) -> str:
     ]
     if e.difference is not None and e.difference_interval is not None:
         lines.append(
-            f"{numbers.points(e.difference)} {numbers.interval_of_points(e.difference_interval)} to the original"
+            f"{numbers.points(e.difference)} {numbers.interval_of_points(e.difference_interval)} pp vs. original"
         )
     lines.append(f"{numbers.percent(one.kept[budget], 0)} of the {BUDGET_NAMES[budget]}")
     lines.append(f"{e.split}, {numbers.thousands(e.examples)} of {numbers.thousands(e.total)} examples")

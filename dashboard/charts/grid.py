@@ -78,23 +78,6 @@ def parts(shape: Shape, kind: str) -> list[list[Part | None]]:
     return [[Part(kind, row)] for row in range(len(shape.heads))]
 
 
-def part_name(part: Part) -> str:
-    """As people count: from 1."""
-    match part.kind:
-        case "heads":
-            return (
-                f"Layer {part.row + 1}, head {part.number + 1}"
-                if part.number is not None
-                else (f"Layer {part.row + 1}, all heads")
-            )
-        case "ffn" | "neurons":
-            return f"Layer {part.row + 1}, FFN"
-        case "attention":
-            return f"Layer {part.row + 1}, attention"
-        case _:
-            return f"Layer {part.row + 1}"
-
-
 def value_at(of: Grid, part: Part) -> float:
     return float(of.column(part.kind)[part.row, part.number or 0])
 

@@ -16,21 +16,11 @@ from plotly.subplots import make_subplots
 from asc_core.plan import Part
 from asc_core.scores.compare import lowest
 from asc_core.values import Scores, Shape
-from dashboard.charts.grid import (
-    COLUMNS,
-    Grid,
-    grid,
-    interval_at,
-    interval_grids,
-    part_name,
-    parts,
-    ranks,
-    shades,
-    value_at,
-)
+from dashboard.charts.grid import COLUMNS, Grid, grid, interval_at, interval_grids, parts, ranks, shades, value_at
 from dashboard.charts.layout import styled
 from dashboard.charts.palette import Palette, Scale
 from dashboard.text import numbers
+from dashboard.text.names import part_name
 
 FFN_GAP = 0.55
 COLUMN_WIDTH = {"ffn": 1.35, "layers": 1.35}

@@ -1,4 +1,4 @@
-"""The application matrix as an annotated heatmap: rows are cuts, columns applications."""
+"""The transfer matrix as an annotated heatmap: rows are cuts, columns applications."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def matrix_heatmap(
     cells: Mapping[tuple[str, str], Estimate],
     colours: Palette,
 ) -> go.Figure:
-    """What each application loses under each cut, in points, with its interval; cells that are to come are empty.
+    """What each application loses under each cut, in percentage points, with intervals; cells to come are empty.
 
     agnostic: the rows that know no application in particular; a line stands above them. The cut that was made for a
     column's own application is framed.
@@ -40,7 +40,7 @@ def matrix_heatmap(
             texts[i][j] = (
                 f"cut for <b>{row}</b>, measured on <b>{column}</b><br>{found.metric} {numbers.percent(found.value)} "
                 f"{numbers.interval_of_percent(found.interval)}<br>{numbers.points(found.difference)} "
-                f"{numbers.interval_of_points(found.difference_interval)} points to the original<br>"
+                f"{numbers.interval_of_points(found.difference_interval)} pp vs. original<br>"
                 f"{found.split}, {numbers.thousands(found.examples)} examples"
             )
     worst = max(float(np.nanmax(np.abs(lost), initial=0.0)), 1.0)

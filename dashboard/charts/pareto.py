@@ -7,14 +7,16 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from asc_core.values import Estimate
-from dashboard.charts.frontier import BUDGET_NAMES, ORIGINAL, Measured, points_of
+from dashboard.charts.frontier import ORIGINAL, points_of
 from dashboard.charts.layout import styled
 from dashboard.charts.palette import Palette
+from dashboard.measuring.measured_cut import MeasuredCut
+from dashboard.text.names import BUDGET_NAMES
 
 
-def unbeaten(measured: Sequence[Measured], budget: str) -> list[Measured]:
+def unbeaten(measured: Sequence[MeasuredCut], budget: str) -> list[MeasuredCut]:
     """Those that no other one beats: at most as costly and at least as good, and better in one. Cheapest first."""
-    kept: list[Measured] = []
+    kept: list[MeasuredCut] = []
     for one in sorted(measured, key=lambda m: (m.kept[budget], -m.estimate.value)):
         if not kept or one.estimate.value > kept[-1].estimate.value:
             kept.append(one)
@@ -22,21 +24,21 @@ def unbeaten(measured: Sequence[Measured], budget: str) -> list[Measured]:
 
 
 def pareto(
-    measured: Sequence[Measured],
-    named: Sequence[Measured],
+    measured: Sequence[MeasuredCut],
+    named: Sequence[MeasuredCut],
     original: Estimate | None,
     budget: str,
     colours: Palette,
     height: int = 340,
 ) -> go.Figure:
-    """measured: everything; named: those that are written beside their point (pinned cuts, ready-made recipes).
+    """measured: everything; named: those that are written beside their point (pinned cuts, presets).
 
     A stepped line joins what is unbeaten. Whiskers are 95 % intervals.
     """
     figure = styled(go.Figure(), colours, height, (48, 8, 8, 36))
     if original is not None:
         figure.add_hline(y=100 * original.value, line={"color": colours.quiet, "width": 1, "dash": "dot"})
-        whole = Measured("", "original", dict.fromkeys(BUDGET_NAMES, 1.0), original)
+        whole = MeasuredCut("", "original", dict.fromkeys(BUDGET_NAMES, 1.0), original)
         figure.add_trace(points_of([whole], budget, colours.ink, colours, ORIGINAL, 9))
     measured, named = ([one for one in which if budget in one.kept] for which in (measured, named))
     keys = {one.key for one in named}

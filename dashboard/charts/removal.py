@@ -21,7 +21,7 @@ def loss_curves(
     colours: Palette,
     height: int = 268,
 ) -> go.Figure:
-    """removed: share gone at each point. chance: mean loss of random orders there; chance_range: the lowest and
+    """removed: share removed at each point. chance: mean loss of random orders there; chance_range: the lowest and
     the highest of them, drawn as a band.
 
     curves: name -> mean loss at each point; the best and exact ablation (truth) stand out from the others.
@@ -63,7 +63,7 @@ def _line(
         fill="tonexty" if fill else None,
         fillcolor=fill,
         hovertext=[
-            f"<b>{name}</b><br>{numbers.percent(a / 100, 0)} gone, loss {b:.3f}" for a, b in zip(x, y, strict=True)
+            f"<b>{name}</b><br>{numbers.percent(a / 100, 0)} removed, loss {b:.3f}" for a, b in zip(x, y, strict=True)
         ],
         hoverinfo="text" if hover else "skip",
     )

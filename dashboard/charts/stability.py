@@ -16,7 +16,7 @@ from dashboard.text.method_names import title_of
 def stability_chart(
     found: Sequence[Stability], in_view: str, colours: Palette, height: int = 268, reach: float = 8.0
 ) -> go.Figure:
-    """Solid with points: seen. Dotted: foretold, up to `reach` times the examples. in_view: the method to stand out."""
+    """Points: measured. Dotted: predicted, up to `reach` times the examples. in_view: the method that stands out."""
     figure = styled(go.Figure(), colours, height, (40, 8, 8, 34))
     most = max(float(one.examples[-1]) for one in found)
     least = min(float(one.examples[0]) for one in found)

@@ -19,10 +19,10 @@ from asc_core.progress import Progress
 from asc_core.study import Study
 from asc_core.tasks import Task
 
-SECONDS_BETWEEN_LOOKS = 0.05
+SECONDS_BETWEEN_POLLS = 0.05
 
 
-class Original:
+class Baseline:
     """Safe for any number of threads: two that need more of it wait for one measurement."""
 
     def __init__(
@@ -49,7 +49,7 @@ class Original:
 
     def _until(self, enough: Callable[[PerExampleResult], bool], progress: Progress) -> PerExampleResult:
         while self._outcome is None or not enough(self._outcome):  # looked at again while another one measures
-            if self._measuring.acquire(timeout=SECONDS_BETWEEN_LOOKS):
+            if self._measuring.acquire(timeout=SECONDS_BETWEEN_POLLS):
                 try:
                     self._measure(enough, progress)
                 finally:

@@ -12,9 +12,10 @@ from asc_core.progress import Progress
 from asc_core.recipes.frontier import decided, smallest_percent
 from asc_core.values import Estimate
 from dashboard.background.jobs import Job
-from dashboard.measuring.measurements import Bench
-from dashboard.state.cut_settings import Move, Planner, recipe_of
-from dashboard.state.session import keep_move
+from dashboard.measuring.measurements import Measurements
+from dashboard.measuring.predicted_loss import recording
+from dashboard.state.cut_settings import CutSettings, Planner, recipe_of
+from dashboard.state.pins import keep_settings
 
 POINTS = 10
 MOST_STEPS = 7  # halvings of a hundred percents until one is left
@@ -22,12 +23,12 @@ MOST_STEPS = 7  # halvings of a hundred percents until one is left
 
 @dataclass(frozen=True)
 class Found:
-    """move: the smallest cut that is sure to lose at most so much of the metric; None where no cut is.
+    """settings: the smallest cut that is sure to lose at most so much of the metric; None where no cut is.
 
     measured: how many cuts were looked at. split, examples: on what.
     """
 
-    move: Move | None
+    settings: CutSettings | None
     estimate: Estimate | None
     most_lost: float
     measured: int
@@ -41,24 +42,28 @@ def budgets_over(least: float, points: int = POINTS) -> list[float]:
     return sorted({round(keep, 2) for keep in ends})
 
 
-def at_budget(move: Move, keep: float) -> Move:
+def at_budget(settings: CutSettings, keep: float) -> CutSettings:
     """The same method, level, repair and hand-set parts at another budget."""
-    return replace(move, rule="budget", keep=keep, plan_key=None)
+    return replace(settings, rule="budget", keep=keep, plan_key=None)
 
 
-def whole_frontier(bench: Bench, move: Move, plan_of: Planner, budgets: Sequence[float]) -> Callable[[Job], int]:
+def frontier_job(
+    measurements: Measurements, settings: CutSettings, plan_of: Planner, budgets: Sequence[float]
+) -> Callable[[Job], int]:
     """Measures the budgets and returns how many there were; each is in the study as soon as it is complete."""
 
     def work(job: Job) -> int:
         for done, keep in enumerate(budgets):
-            _measured(bench, at_budget(move, keep), plan_of, _within(job, done, len(budgets), keep))
-        job.handle.step(len(budgets), len(budgets), "measured")
+            _measured(measurements, at_budget(settings, keep), plan_of, _within(job, done, len(budgets), keep))
+        job.progress.step(len(budgets), len(budgets), "measured")
         return len(budgets)
 
     return work
 
 
-def smallest(bench: Bench, move: Move, plan_of: Planner, least: float, most_lost: float) -> Callable[[Job], Found]:
+def smallest_model_job(
+    measurements: Measurements, settings: CutSettings, plan_of: Planner, least: float, most_lost: float
+) -> Callable[[Job], Found]:
     """Bisects over the slider's steps for the smallest model that loses at most `most_lost`, in units of the metric.
 
     A cut counts when the lower end of its paired 95 % interval says so; it is measured until that is decided, by
@@ -69,43 +74,44 @@ def smallest(bench: Bench, move: Move, plan_of: Planner, least: float, most_lost
     def work(job: Job) -> Found:
         looked_at = 0
 
-        def tried(percent: int) -> tuple[Move, Estimate] | None:
+        def tried(percent: int) -> tuple[CutSettings, Estimate] | None:
             nonlocal looked_at
-            cut = at_budget(move, percent / 100)
+            cut = at_budget(settings, percent / 100)
             report = _within(job, looked_at, max(looked_at + 1, MOST_STEPS), cut.keep)
-            found = _measured(bench, cut, plan_of, report, lambda e: decided(e, most_lost) is not None)
+            found = _measured(measurements, cut, plan_of, report, lambda e: decided(e, most_lost) is not None)
             looked_at += 1
             return (cut, found) if decided(found, most_lost) else None
 
         best = smallest_percent(least, tried)
-        examples = bench.original_outcome(job.handle).total
+        examples = measurements.original_outcome(job.progress).total
         chosen, estimate = best if best is not None else (None, None)
-        return Found(chosen, estimate, most_lost, looked_at, bench.split, examples)
+        return Found(chosen, estimate, most_lost, looked_at, measurements.split, examples)
 
     return work
 
 
 def _measured(
-    bench: Bench,
-    move: Move,
+    measurements: Measurements,
+    settings: CutSettings,
     plan_of: Planner,
     progress: Progress,
     enough: Callable[[Estimate], bool] = lambda _: False,
 ) -> Estimate:
-    plan = plan_of(move)
-    if plan.key == bench.whole.key:
-        bench.original_outcome(progress)
-        return _nothing_lost(bench)
-    recipe = recipe_of(plan, move.repair)
-    stored = bench.stored(recipe)
+    plan = plan_of(settings)
+    if plan.key == measurements.full_plan.key:
+        measurements.original_outcome(progress)
+        return _nothing_lost(measurements)
+    recipe = recipe_of(plan, settings.repair)
+    stored = measurements.stored(recipe)
     if stored is not None and (stored.complete or enough(stored)):
         return stored
-    keep_move(bench.study, plan, move)
-    return bench.measured(recipe, move, progress, enough=enough)
+    keep_settings(measurements.study, plan, settings)
+    record = recording(measurements, recipe, settings)
+    return measurements.measured(recipe, settings.name, progress, record, enough)
 
 
-def _nothing_lost(bench: Bench) -> Estimate:
-    original = bench.original()
+def _nothing_lost(measurements: Measurements) -> Estimate:
+    original = measurements.original()
     assert original is not None
     return replace(original, difference=0.0, difference_interval=(0.0, 0.0))
 
@@ -114,6 +120,6 @@ def _within(job: Job, done: int, total: int, keep: float) -> Progress:
     """The progress of one of several measurements, as the whole work's."""
 
     def report(part: int, parts: int, what: str) -> None:
-        job.handle.step(done, total, f"{what} at {100 * keep:.0f} % kept; measured")
+        job.progress.step(done, total, f"{what} at {100 * keep:.0f} % kept; measured")
 
-    return Progress(report, job.handle.cancel)
+    return Progress(report, job.progress.cancel)

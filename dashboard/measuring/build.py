@@ -11,8 +11,8 @@ from asc_core.progress import Progress
 from asc_core.recipes import Recipe
 from asc_core.recipes.recipe import Made
 from dashboard.background.jobs import Job
-from dashboard.state.applications import Application
-from dashboard.state.loaded import Library
+from dashboard.state.application import Application
+from dashboard.state.loaded import LoadedModels
 
 
 def moments_of(recipe: Recipe) -> bool | None:
@@ -21,25 +21,25 @@ def moments_of(recipe: Recipe) -> bool | None:
     return REPAIRS[repairs[0]].moments if repairs else None
 
 
-def needs_calibration(library: Library, application: Application, recipe: Recipe) -> bool:
+def needs_calibration(models: LoadedModels, application: Application, recipe: Recipe) -> bool:
     """Whether making the recipe's model would have to begin with the pass over the calibration texts."""
     moments = moments_of(recipe)
-    return moments is not None and library.known_calibration(application, moments) is None
+    return moments is not None and models.cached_calibration(application, moments) is None
 
 
-def calibrating(library: Library, application: Application, moments: bool) -> Callable[[Job], None]:
-    """The pass over the texts alone, so that a newer move does not throw away what was done of it."""
+def calibrate_job(models: LoadedModels, application: Application, moments: bool) -> Callable[[Job], None]:
+    """The pass over the texts alone, so that newer settings do not throw away what was done of it."""
 
     def work(job: Job) -> None:
-        job.handle.step(0, 1, "calibrating")
-        library.calibration(application, moments, job.handle)
+        job.progress.step(0, 1, "calibrating")
+        models.calibration(application, moments, job.progress)
 
     return work
 
 
-def made(
-    library: Library, application: Application, recipe: Recipe, progress: Progress, folder: Path | None = None
+def build(
+    models: LoadedModels, application: Application, recipe: Recipe, progress: Progress, folder: Path | None = None
 ) -> Made:
     """folder: where steps that train keep their state. Raises: UserError, Cancelled."""
-    encoder, task = library.encoder(application), library.task(application)
-    return recipe.made(encoder, task, progress, folder, library.calibrations)
+    encoder, task = models.encoder(application), models.task(application)
+    return recipe.made(encoder, task, progress, folder, models.calibrations)

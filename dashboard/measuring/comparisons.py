@@ -13,15 +13,16 @@ from asc_core.recipes.presets import PresetOptions
 from asc_core.study import Study
 from asc_core.values import Estimate
 from dashboard.background.jobs import Job
-from dashboard.measuring.measurements import SPLIT, TRAINING, Bench
-from dashboard.state.applications import Application
-from dashboard.state.loaded import Library
+from dashboard.measuring.measurements import SPLIT, TRAINING, Measurements
+from dashboard.state.application import Application
+from dashboard.state.loaded import LoadedModels
 
+LANE = "explore"
 Cells = Mapping[tuple[str, str], Estimate]
 
 
-def matrix_work(
-    library: Library,
+def matrix_job(
+    models: LoadedModels,
     study: Study,
     applications: Sequence[Application],
     general: Application | None,
@@ -32,12 +33,12 @@ def matrix_work(
     def work(job: Job) -> dict[str, Any]:
         made = []
         for number, application in enumerate(applications):
-            job.handle.step(number, len(applications), f"loading {application.title}")
-            encoder, task = library.encoder(application), library.task(application)
+            job.progress.step(number, len(applications), f"loading {application.title}")
+            encoder, task = models.encoder(application), models.task(application)
             if settings.split not in task.splits:
                 raise UserError(f"{application.title} has no {settings.split} split to measure on: leave it out.")
             made.append(transfer_matrix.Application(application.title, encoder, task))
-        texts = None if general is None else library.task(general)
+        texts = None if general is None else models.task(general)
         cells: list[transfer_matrix.Cell] = []
         whole = transfer_matrix.TransferMatrix(made, settings, texts)
         whole.progress = counted(job, cells, len(whole.rows) * len(made), "cells")
@@ -51,12 +52,17 @@ def matrix_work(
     return work
 
 
-def contest_work(bench: Bench, options: PresetOptions, names: Sequence[str]) -> Callable[[Job], list[ComparedPreset]]:
+def contest_job(
+    measurements: Measurements, options: PresetOptions, names: Sequence[str]
+) -> Callable[[Job], list[ComparedPreset]]:
     """Shows entries as they are measured. What is trained can be gone on with after a cancel or a crash."""
 
     def work(job: Job) -> list[ComparedPreset]:
-        encoder, task = bench.library.encoder(bench.application), bench.library.task(bench.application)
-        original = bench.original_outcome(job.handle)
+        encoder, task = (
+            measurements.models.encoder(measurements.application),
+            measurements.models.task(measurements.application),
+        )
+        original = measurements.original_outcome(job.progress)
         entries: list[ComparedPreset] = []
         found = compare_presets(
             encoder,
@@ -64,8 +70,8 @@ def contest_work(bench: Bench, options: PresetOptions, names: Sequence[str]) -> 
             original,
             options,
             names,
-            study=bench.study,
-            folder=bench.study.path / TRAINING,
+            study=measurements.study,
+            folder=measurements.study.path / TRAINING,
             progress=counted(job, entries, len(names), "recipes"),
         )
         for entry in found:
@@ -80,9 +86,9 @@ def counted(job: Job, done: Sequence[Any], total: int, of: str) -> Progress:
     """The progress of one of several pieces of work, as that of all of them."""
 
     def report(part: int, parts: int, what: str) -> None:
-        job.handle.step(len(done), total, f"{what} {part:,} of {parts:,}; {of} measured:")
+        job.progress.step(len(done), total, f"{what} {part:,} of {parts:,}; {of} measured:")
 
-    return Progress(report, job.handle.cancel)
+    return Progress(report, job.progress.cancel)
 
 
 def cells_of(report: Mapping[str, Any]) -> Cells:

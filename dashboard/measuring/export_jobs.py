@@ -17,10 +17,10 @@ from asc_core.recipes import Recipe
 from asc_core.recipes.export_with_card import command_for, export_with_card
 from asc_core.study import Study
 from dashboard.background.jobs import Job
-from dashboard.measuring.build import made
+from dashboard.measuring.build import build
 from dashboard.measuring.measurements import TRAINING
-from dashboard.state.applications import Application
-from dashboard.state.loaded import Library
+from dashboard.state.application import Application
+from dashboard.state.loaded import LoadedModels
 
 FOLDER = "exports"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -44,8 +44,8 @@ def folder_for(study: Study, name: str) -> Path:
     return study.path / FOLDER / name
 
 
-def exporting(
-    library: Library,
+def export_job(
+    models: LoadedModels,
     study: Study,
     application: Application,
     recipe: Recipe,
@@ -59,10 +59,10 @@ def exporting(
     recipe = named(application, recipe)
 
     def work(job: Job) -> Exported:
-        job.handle.step(0, 1, "loading")
-        task = library.task(application)
-        check_possible(library.encoder(application), format, packing)
-        whole = made(library, application, recipe, job.handle, study.path / TRAINING)
+        job.progress.step(0, 1, "loading")
+        task = models.task(application)
+        check_possible(models.encoder(application), format, packing)
+        whole = build(models, application, recipe, job.progress, study.path / TRAINING)
         report = export_with_card(
             whole.encoder,
             whole.before_cut,
@@ -72,7 +72,7 @@ def exporting(
             format=format,
             packing=packing,
             overwrite=overwrite,
-            progress=job.handle,
+            progress=job.progress,
         )
         again = command_for(
             recipe, application.encoder, application.task, out.name, format=format, packing=packing, folder=str(out)

@@ -1,142 +1,108 @@
-"""What the slider's other positions would cost, foretold from those that were measured, and how right that was before.
+"""What other budgets would cost, predicted from those that were measured, and how right that was before.
 
 Measurements belong to one curve when they differ in nothing but the budget: method, rule, level, minimum, widths,
-repair. Whenever one is complete, what was foretold of it just before is kept beside what it came out as.
+repair. Whenever one is complete, what was predicted of it just before is kept beside what it came out as.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from asc_core.evaluate.loss_prediction import LossCurve, MeasuredLoss, Prediction, predict_loss, prediction_error
+from asc_core.evaluate.loss_prediction import LossCurve, MeasuredLoss, Prediction, predict_loss
 from asc_core.recipes import Recipe
 from asc_core.values import Estimate
-from dashboard.state.cut_settings import Move
-from dashboard.text import numbers
-from dashboard.widgets.page import escape
-
-if TYPE_CHECKING:
-    from dashboard.charts.frontier import Measured
-    from dashboard.measuring.measurements import Bench
+from dashboard.measuring.measured_cut import MeasuredCut
+from dashboard.measuring.measurements import Measurements
+from dashboard.state import kept
+from dashboard.state.cut_settings import CutSettings
 
 GRID = np.linspace(0.0, 1.0, 101)
 MOST_KEPT = 200
 
 
-def series_of(move: Move) -> str | None:
+def series_of(settings: CutSettings) -> str | None:
     """None where the cut was changed by hand or comes from elsewhere: no other cut lies on its curve."""
-    if move.forced or move.rule == "fixed":
+    if settings.forced or settings.rule == "fixed":
         return None
-    budget = move.budget if move.rule == "budget" else ""
-    every = f"{move.everywhere}" if move.rule == "share" else ""
-    parts = [move.application, move.method, move.rule, budget, every, move.level, move.repair]
-    if move.level == "blocks":  # as they were stored before these could be chosen, where nothing was
-        parts += [f"at least {move.min_heads} heads"] * (move.min_heads != 1)
-        parts += [f"multiples of {move.multiple}"] * (move.multiple != 1 and move.rule == "budget")
+    budget = settings.budget if settings.rule == "budget" else ""
+    every = f"{settings.everywhere}" if settings.rule == "share" else ""
+    parts = [settings.application, settings.method, settings.rule, budget, every, settings.level, settings.repair]
+    if settings.level == "blocks":  # as they were stored before these could be chosen, where nothing was
+        parts += [f"at least {settings.min_heads} heads"] * (settings.min_heads != 1)
+        parts += [f"multiples of {settings.multiple}"] * (settings.multiple != 1 and settings.rule == "budget")
     return "|".join(parts)
 
 
-def series_of_recipe(bench: Bench, recipe_key: str) -> str | None:
-    """The curve that a stored measurement is a point of; None where that is not known."""
-    key = ("series", str(bench.study.path.absolute()), bench.application.name, recipe_key)
-    found = bench.library.kept(key, lambda: bench.study.get(_series_setting(bench, recipe_key)))
-    return found if isinstance(found, str) else None
-
-
 def curve_of(
-    bench: Bench,
+    measurements: Measurements,
     series: str | None,
     budget: str,
     without: str | None = None,
-    measured: Sequence[Measured] | None = None,
+    measured: Sequence[MeasuredCut] | None = None,
 ) -> LossCurve | None:
     """Predicted differences over all budgets.
 
-    without: a recipe's key whose measurement is left out. measured: `bench.all_measured()`, where it is at hand.
+    without: a recipe's key whose measurement is left out. measured: `measurements.all_measured()`, where it is at hand.
     """
-    original = bench.original()
+    original = measurements.original()
     if series is None or original is None:
         return None
-    known = bench.all_measured() if measured is None else measured
+    known = measurements.all_measured() if measured is None else measured
     mine = [one for one in known if one.series == series and one.key != without and budget in one.kept]
     points = [MeasuredLoss.of(one.kept[budget], one.estimate) for one in mine]
     return predict_loss([point for point in points if point is not None], GRID, -original.value)
 
 
-def budget_of(move: Move) -> str:
-    """The axis that a move is drawn on."""
-    return move.budget if move.rule == "budget" else "flops"
+def budget_of(settings: CutSettings) -> str:
+    """The axis that a cut is drawn on."""
+    return settings.budget if settings.rule == "budget" else "flops"
 
 
-def remember(bench: Bench, recipe: Recipe, move: Move, found: Estimate) -> None:
-    """A measurement is a point of its curve; a complete one meets what was foretold of it."""
-    plan, before, series, budget = recipe.cut, bench.stored(recipe), series_of(move), budget_of(move)
+def recording(
+    measurements: Measurements,
+    recipe: Recipe,
+    settings: CutSettings,
+    show: Callable[[Estimate], None] = lambda _: None,
+) -> Callable[[Estimate], None]:
+    """What to show estimates of a measurement to, so that they are recorded; also where `show` has had enough."""
+
+    def shown(found: Estimate) -> None:
+        try:
+            show(found)  # first: someone is waiting
+        finally:
+            record(measurements, recipe, settings, found)
+
+    return shown
+
+
+def record(measurements: Measurements, recipe: Recipe, settings: CutSettings, found: Estimate) -> None:
+    """A measurement is a point of its curve; a complete one is held against what was predicted of it.
+
+    Called before the measurement itself is kept in the study, or it would predict itself.
+    """
+    plan, before, series, budget = recipe.cut, measurements.stored(recipe), series_of(settings), budget_of(settings)
     if series is not None and before is None:
-        bench.study.set(_series_setting(bench, recipe.key), series)
+        kept.series(measurements.study, measurements.application, recipe.key).set(series)
     if plan is None or found.difference is None or not found.complete or (before is not None and before.complete):
         return
-    curve = curve_of(bench, series, budget, without=recipe.key)
+    curve = curve_of(measurements, series, budget, without=recipe.key)
     if curve is None:
         return
-    cost, dense = bench.cost_model.cost(plan), bench.cost_model.dense
+    cost, dense = measurements.cost_model.cost(plan), measurements.cost_model.dense
     at = int(np.abs(GRID - getattr(cost, budget) / getattr(dense, budget)).argmin())
     keep, predicted, low, high = (float(y[at]) for y in (curve.keep, curve.difference, curve.low, curve.high))
     if np.isnan(predicted):
         return
-    told = Prediction(keep, predicted, low, high, found.difference)
-    bench.study.set(_setting(bench), [*_kept(bench), asdict(told)][-MOST_KEPT:])
+    new = Prediction(keep, predicted, low, high, found.difference)
+    _predictions(measurements).set([*past_predictions(measurements), new][-MOST_KEPT:])
 
 
-def past(bench: Bench) -> list[Prediction]:
-    """Everything that was foretold for this application and has been measured since."""
-    return [Prediction(**row) for row in _kept(bench)]
+def past_predictions(measurements: Measurements) -> list[Prediction]:
+    """Everything that was predicted for this application and has been measured since."""
+    return _predictions(measurements).get() or []
 
 
-def told(bench: Bench, curve: LossCurve | None, kept: float) -> str:
-    """A sentence for under the slider, as HTML: what is foretold here, and how right that was before."""
-    original = bench.original()
-    if curve is None or original is None:
-        why = "nothing yet; other budgets have to be measured first, without parts set by hand"
-        return f"<div class='asc-small asc-quiet' data-testid='asc-foretold'>foretold: {why}</div>"
-    at = int(np.abs(GRID - kept).argmin())
-    difference, high = float(curve.difference[at]), float(curve.high[at])
-    if np.isnan(difference):
-        most = f"{numbers.points(high)} points at best, as nothing so small was measured yet"
-        return f"<div class='asc-small asc-quiet' data-testid='asc-foretold'>foretold: {most}</div>"
-    here = f"{numbers.points(difference)} points"
-    band = numbers.interval_of_points((float(curve.low[at]), high))
-    earlier = past(bench)
-    record = prediction_error(earlier)
-    right = ""
-    if record is not None:
-        error, inside = record
-        count = len(earlier)
-        right = (
-            f"; before, off by {100 * error:.1f} points (median of {count}), {numbers.percent(inside, 0)} in the band"
-        )
-    return f"<div class='asc-small asc-quiet' data-testid='asc-foretold'>foretold: {here} {escape(band)}{right}</div>"
-
-
-def _kept(bench: Bench) -> list[dict[str, Any]]:
-    """A study may come from anyone: what is no list of predictions is none."""
-    stored = bench.study.get(_setting(bench), [])
-    names = set(Prediction.__dataclass_fields__)
-    if not isinstance(stored, list):
-        return []
-    return [
-        row
-        for row in stored
-        if isinstance(row, dict) and set(row) == names and all(isinstance(v, int | float) for v in row.values())
-    ]
-
-
-def _series_setting(bench: Bench, recipe_key: str) -> str:
-    return f"series:{bench.application.name}:{recipe_key}"
-
-
-def _setting(bench: Bench) -> str:
-    return f"foretold:{bench.weights}:{bench.application.name}:{bench.split}"
+def _predictions(measurements: Measurements) -> kept.Setting[list[Prediction]]:
+    return kept.predictions(measurements.study, measurements.weights, measurements.application, measurements.split)

@@ -16,13 +16,15 @@ from asc_core.study import Study
 from asc_core.values import Scores, Shape
 from dashboard.background import scoring_jobs
 from dashboard.charts.heatmap import needs_map
-from dashboard.panels.selection import InView
-from dashboard.state.applications import Application
+from dashboard.panels.selection import MapSelection
+from dashboard.state import kept
+from dashboard.state.application import Application
 from dashboard.state.session import Session
-from dashboard.tables.trust_report import KIND_NAMES
 from dashboard.text import numbers
+from dashboard.text.markup import escape
 from dashboard.text.method_names import title_of
-from dashboard.widgets.page import CHART_CONFIG, all_jobs, escape, library, scale_legend, show_failure
+from dashboard.text.names import KIND_NAMES
+from dashboard.widgets.page import CHART_CONFIG, all_jobs, models, scale_legend, show_failure
 from dashboard.widgets.theme import colours
 
 SAMPLES = 256
@@ -30,7 +32,7 @@ SIGNIFICANT = 0.05
 SHOWN = 12
 
 
-def panel(session: Session, view: InView) -> None:
+def panel(session: Session, view: MapSelection) -> None:
     if len(view.others) < 2:
         st.info(
             f"Only {view.others[0][0].title} has been scored by {title_of(view.method)} on an encoder of this shape; "
@@ -48,7 +50,7 @@ def panel(session: Session, view: InView) -> None:
 # Redundant for all, needed by one
 
 
-def in_common(view: InView) -> None:
+def in_common(view: MapSelection) -> None:
     scores = [found for _, found in view.others]
     kinds = [kind for kind in SINGLE if all(kind in kinds_of(one) for one in scores)]
     if not kinds:
@@ -66,7 +68,7 @@ def in_common(view: InView) -> None:
     st.html(common_table(redundancy(scores, kind, share=view.share), scores[0].shape, kind, view))
 
 
-def common_table(found: Redundancy, shape: Shape, kind: str, view: InView) -> str:
+def common_table(found: Redundancy, shape: Shape, kind: str, view: MapSelection) -> str:
     titles = {application.name: application.title for application, _ in view.others}
     everyone = "both" if len(titles) == 2 else f"all {len(titles)}"
     rows = [_line(f"Redundant for {everyone}", np.flatnonzero(found.for_all), shape, kind)]
@@ -101,7 +103,7 @@ def names_of(places: np.ndarray, shape: Shape, kind: str) -> str:
 # The permutation test
 
 
-def who_needs_more(session: Session, view: InView) -> None:
+def who_needs_more(session: Session, view: MapSelection) -> None:
     applications = [application for application, _ in view.others]
     first, second = pair(applications, view.application)
     found = needs_of(session.study, first, second, view.others)
@@ -153,7 +155,7 @@ def needs_of(
     assert a is not None
     assert b is not None
     key = ("needs", str(study.path.absolute()), first.name, second.name, *(s.weights for _, s in scored))
-    return library().kept(key, lambda: permutation_test(a, b, alternative="two-sided"))
+    return models().memo(key, lambda: permutation_test(a, b, alternative="two-sided"))
 
 
 def needs_of_part(study: Study, scored: Sequence[tuple[Application, Scores]], name: str, part: Part) -> str:
@@ -181,11 +183,10 @@ def needs_of_part(study: Study, scored: Sequence[tuple[Application, Scores]], na
 
 
 def shares_of(study: Study, application: Application, scores: Scores) -> np.ndarray | None:
-    kept = study.partial(scoring_jobs.shares_key(application, scores.weights, SAMPLES))
-    return kept[0].get("shares") if kept is not None else None
+    return kept.head_shares(study, application, scores.weights, SAMPLES)
 
 
-def start_button(session: Session, view: InView, first: Application, second: Application) -> None:
+def start_button(session: Session, view: MapSelection, first: Application, second: Application) -> None:
     key = f"{session.study.path.absolute()}|{first.name}|needs|{second.name}"
     jobs = all_jobs()
     job = jobs.last(session.id, "score", key)
@@ -196,8 +197,8 @@ def start_button(session: Session, view: InView, first: Application, second: App
         show_failure(job)
 
     def start() -> None:
-        sharing = scoring_jobs.sharing(library(), session.study, (first, second), SAMPLES, jobs)
-        jobs.start(session.id, "score", key, f"{first.title} against {second.title}", sharing)
+        work = scoring_jobs.head_shares_job(models(), session.study, (first, second), SAMPLES, jobs)
+        jobs.start(session.id, "score", key, f"{first.title} against {second.title}", work)
 
     st.button(
         "Test it: seconds to a minute", key="across-test", type="primary", icon=":material/science:", on_click=start
@@ -229,7 +230,7 @@ def needs_table(found: TaskSpecificity, shape: Shape, first: Application, second
             f"<td>{p_value(found.adjusted[place])}</td></tr>"
         )
     head = (
-        "<tr><th></th><th>matters more to</th><th>difference of shares<br><small>points</small></th><th>p</th>"
+        "<tr><th></th><th>matters more to</th><th>difference of shares<br><small>pp</small></th><th>p</th>"
         "<th>p, all heads together<br><small>Holm</small></th></tr>"
     )
     return f"<table class='asc-trust'>{head}{''.join(lines)}</table>"

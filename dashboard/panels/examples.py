@@ -7,19 +7,20 @@ import streamlit as st
 from asc_core.parts import SINGLE, headline
 from asc_core.scores.ablation import ABLATIONS
 from dashboard.charts.stability import stability_chart
-from dashboard.panels.selection import InView
+from dashboard.panels.selection import MapSelection
 from dashboard.state.session import Session
 from dashboard.tables.ranking_stability import ENOUGH, Stability, stability_of
-from dashboard.tables.trust_report import KIND_NAMES
+from dashboard.text.markup import escape
 from dashboard.text.method_names import title_of
-from dashboard.widgets.page import CHART_CONFIG, escape
+from dashboard.text.names import KIND_NAMES
+from dashboard.widgets.page import CHART_CONFIG
 from dashboard.widgets.theme import colours
 
 KINDS = (*SINGLE, "neurons")
 FAR = 100
 
 
-def panel(session: Session, view: InView) -> None:
+def panel(session: Session, view: MapSelection) -> None:
     known = {
         kind: [
             s for method, scores in view.own.items() if method not in ABLATIONS and (s := stability_of(scores, kind))
@@ -50,7 +51,7 @@ def panel(session: Session, view: InView) -> None:
         st.html(
             "<div class='asc-small asc-quiet'>Stability: the rank correlation to be expected with the ranking from as "
             "many other examples. Filled points were watched during the sweep, hollow ones are estimated "
-            "from the scores' intervals, mostly a little low; dotted lines are foretold from the last point.</div>"
+            "from the scores' intervals, mostly a little low; dotted lines are predicted from the last point.</div>"
         )
     with right:
         st.html(table(known[kind], view.method))
@@ -93,6 +94,6 @@ def table(found: list[Stability], method: str) -> str:
 
 
 def rounded(number: int) -> str:
-    """Two figures: it is foretold."""
+    """Two figures: it is a prediction."""
     step = 10 ** max(0, len(str(number)) - 2)
     return f"{-(-number // step) * step:,}"

@@ -1,4 +1,4 @@
-"""The way back: moves of this window, and cuts of the study that have a name."""
+"""The way back: settings of this window, and cuts of the study that have a name."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import streamlit as st
 from asc_core.recipes.stored import pinned_recipes
 from asc_core.study import Study
 from asc_core.values import Plan
-from dashboard.state.cut_settings import Move
-from dashboard.state.session import Session, move_of_pin, pin
+from dashboard.state.cut_settings import CutSettings
+from dashboard.state.pins import pin, settings_of_pin
+from dashboard.state.session import Session
 
-SHOWN_MOVES = 8
+SHOWN_SETTINGS = 8
 
 
 def history(session: Session, plan: Plan | None) -> None:
@@ -25,11 +26,11 @@ def history(session: Session, plan: Plan | None) -> None:
             with st.popover("Pin", icon=":material/push_pin:", key="tune-pin"):
                 pinning(session, plan)
             st.page_link("views/export.py", label="Export", icon=":material/ios_share:")
-    recent = list(range(max(0, len(session.history) - SHOWN_MOVES), len(session.history)))[::-1]
+    recent = list(range(max(0, len(session.history) - SHOWN_SETTINGS), len(session.history)))[::-1]
     several = len({session.history[n].application for n in recent}) > 1
 
-    def label(move: Move) -> str:
-        return f"{move.application.removeprefix('demo:')} {move.label}" if several else move.label
+    def label(settings: CutSettings) -> str:
+        return f"{settings.application.removeprefix('demo:')} {settings.label}" if several else settings.label
 
     buttons = {f"tune-move-{n}": (label(session.history[n]), partial(session.jump, n)) for n in recent}
     chips("History", buttons, f"tune-move-{session.position}", "Newest first; * = cells set by hand.")
@@ -46,7 +47,7 @@ def pinning(session: Session, plan: Plan) -> None:
     pins = pinned_plans(session.study)
     taken = name in pins and (
         pins[name] != plan
-        or move_of_pin(session.study, name, plan, session.application, session.method) != session.move
+        or settings_of_pin(session.study, name, plan, session.application, session.method) != session.settings
     )
     if taken:
         st.caption(f"Another cut is called {name} already.")
@@ -69,8 +70,8 @@ def pinned_plans(study: Study) -> dict[str, Plan]:
 
 
 def keep_pin(session: Session, name: str, plan: Plan) -> None:
-    if session.move is not None:
-        pin(session.study, name, plan, session.move)
+    if session.settings is not None:
+        pin(session.study, name, plan, session.settings)
         st.toast(f"Pinned as {name}.")
         st.session_state["tune-pin-name"] = ""  # or the next cut would be one click from taking the name
 
@@ -87,6 +88,6 @@ def chips(title: str, buttons: Mapping[str, tuple[str, Callable[[], None]]], cur
 
 
 def bring_back(session: Session, name: str, plan: Plan) -> None:
-    move = move_of_pin(session.study, name, plan, session.application, session.method)
-    if move is not None:
-        session.go(move)
+    settings = settings_of_pin(session.study, name, plan, session.application, session.method)
+    if settings is not None:
+        session.go(settings)

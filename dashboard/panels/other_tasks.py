@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from asc_core.recipes import Recipe
 from asc_core.values import Plan
-from dashboard.measuring import other_tasks
-from dashboard.measuring.measurements import Bench
+from dashboard.measuring.measurements import Measurements
+from dashboard.measuring.other_tasks import LANE, Effect, other_tasks_job
 from dashboard.state.applications import applications_of
 from dashboard.state.session import Session
+from dashboard.text import numbers
+from dashboard.text.markup import escape
 from dashboard.widgets.page import (
     all_jobs,
     show_failure,
@@ -18,41 +22,58 @@ from dashboard.widgets.page import (
 SECONDS_BETWEEN_EFFECTS = 1.0
 
 
-def other_applications(session: Session, bench: Bench, recipe: Recipe, plan: Plan) -> None:
+def other_applications(session: Session, measurements: Measurements, recipe: Recipe, plan: Plan) -> None:
     """What the same cut does to those that were scored here, too; begun when nothing else is left to do."""
-    scored = {entry["task"] for entry in session.study.score_index()} - {bench.application.name}
+    scored = {entry["task"] for entry in session.study.score_index()} - {measurements.application.name}
     others = [one for one in applications_of(session.study) if one.name in scored]
-    if not others or plan == bench.whole:
+    if not others or plan == measurements.full_plan:
         return
-    jobs, move = all_jobs(), session.move
-    assert move is not None
+    jobs, settings = all_jobs(), session.settings
+    assert settings is not None
 
     def chosen() -> None:
-        session.elsewhere = st.session_state["tune-elsewhere"]
+        session.other_tasks = st.session_state["tune-elsewhere"]
 
     st.toggle(
-        "on the other applications",
-        session.elsewhere,
+        "Also evaluate on other tasks",
+        session.other_tasks,
         key="tune-elsewhere",
         on_change=chosen,
         help="The same parts are cut from their own models and measured on their own examples, in the background.",
     )
-    if not session.elsewhere:
-        jobs.cancel(session.id, other_tasks.LANE)
+    if not session.other_tasks:
+        jobs.cancel(session.id, LANE)
         return
-    key = bench.key(recipe)
-    job = jobs.last(session.id, other_tasks.LANE, key)
+    key = measurements.key(recipe)
+    job = jobs.last(session.id, LANE, key)
     if job is None or job.state == "cancelled":
-        work = other_tasks.following(bench.library, session.study, others, plan, move, jobs)
-        job = jobs.start(session.id, other_tasks.LANE, key, "On other applications", work, alone=True)
+        work = other_tasks_job(measurements.models, session.study, others, plan, settings, jobs)
+        job = jobs.start(session.id, LANE, key, "On other applications", work, alone=True)
 
-    def look() -> None:
-        jobs.touch(session.id)
-        st.html(other_tasks.table(job.latest or [other_tasks.Effect(one) for one in others], job.active))
+    def draw() -> None:
+        jobs.heartbeat(session.id)
+        st.html(effects_table(job.latest or [Effect(one) for one in others], job.active))
 
     if job.active:
-        st.fragment(look, run_every=SECONDS_BETWEEN_EFFECTS)()
+        st.fragment(draw, run_every=SECONDS_BETWEEN_EFFECTS)()
     else:
-        look()
+        draw()
     if job.state == "failed":
         show_failure(job)
+
+
+def effects_table(effects: Sequence[Effect], running: bool) -> str:
+    """As HTML, a row an application."""
+    rows = []
+    for effect in effects:
+        said = "<span class='asc-quiet'>waiting</span>" if running else "<span class='asc-quiet'>not measured</span>"
+        if effect.problem:
+            said = f"<span class='asc-quiet'>{escape(effect.problem)}</span>"
+        elif effect.estimate is not None:
+            e = effect.estimate
+            said = numbers.percent(e.value)
+            if e.difference is not None and e.difference_interval is not None:
+                ends = numbers.interval_of_points(e.difference_interval)
+                said = f"{numbers.points(e.difference)} <span class='asc-quiet'>{ends}</span>"
+        rows.append(f"<tr><td>{escape(effect.application.title)}</td><td>{said}</td></tr>")
+    return f"<table class='asc-costs asc-number'>{''.join(rows)}</table>"

@@ -6,18 +6,18 @@ from functools import partial
 
 import streamlit as st
 
-from asc_core.parts import BY_NAME
 from asc_core.plan.parts import kinds_of
-from dashboard.panels.selection import InView
+from dashboard.panels.selection import MapSelection
 from dashboard.state.session import Session
-from dashboard.tables.parts import NAMES, csv_of, parts_table
+from dashboard.tables.parts import csv_of, parts_table
 from dashboard.tables.undecided import cut_in_view
 from dashboard.text.method_names import title_of
+from dashboard.text.names import PART_NAMES
 
 HEIGHT = 420
 
 
-def panel(session: Session, view: InView) -> None:
+def panel(session: Session, view: MapSelection) -> None:
     scores = view.scores
     if scores is None:
         st.info(f"{view.application.title} has no scores by {title_of(view.method)}.", icon=":material/table:")
@@ -28,10 +28,10 @@ def panel(session: Session, view: InView) -> None:
     with kinds_column:
         chosen = st.pills(
             "Parts",
-            [kind for kind in NAMES if kind in there],
-            format_func=lambda kind: BY_NAME[kind].many,
+            [kind for kind in PART_NAMES if kind in there],
+            format_func=lambda kind: f"{PART_NAMES[kind]}s",
             selection_mode="multi",
-            default=[kind for kind in NAMES if kind in there and kind != "neurons"] or list(there),
+            default=[kind for kind in PART_NAMES if kind in there and kind != "neurons"] or list(there),
             key="parts-kinds",
             label_visibility="collapsed",
         )
@@ -74,8 +74,8 @@ def panel(session: Session, view: InView) -> None:
             "undecided": st.column_config.CheckboxColumn(
                 "undecided", width="small", help="Its interval crosses the cut: more examples could decide otherwise."
             ),
-            "goes": st.column_config.CheckboxColumn("goes", width="small", help="It lies below the cut."),
+            "removed": st.column_config.CheckboxColumn("removed", width="small", help="It lies below the cut."),
         },
     )
     where = "Tune's cut" if cut.plan is not None else f"the lowest {100 * view.share:.0f} % of each kind"
-    st.html(f"<div class='asc-small asc-quiet'>{len(table):,} parts; goes and undecided: at {where}.</div>")
+    st.html(f"<div class='asc-small asc-quiet'>{len(table):,} parts; removed and undecided: at {where}.</div>")

@@ -8,68 +8,78 @@ from asc_core.progress import CALIBRATING, REPAIRING
 from asc_core.recipes import Recipe
 from asc_core.values import Plan
 from dashboard.background.jobs import Job
-from dashboard.measuring.build import calibrating, moments_of, needs_calibration
-from dashboard.measuring.measurements import Bench, tight_enough
-from dashboard.state.session import Session, keep_move
-from dashboard.widgets.page import SECONDS_BETWEEN_LOOKS, all_jobs, show_failure
+from dashboard.measuring.build import calibrate_job, moments_of, needs_calibration
+from dashboard.measuring.latency import speed_job, speed_key, speed_of
+from dashboard.measuring.measure_job import measure_job, measured_enough
+from dashboard.measuring.measurements import Measurements
+from dashboard.state.pins import keep_settings
+from dashboard.state.session import Session
+from dashboard.widgets.page import SECONDS_BETWEEN_POLLS, all_jobs, show_failure
 from dashboard.widgets.result_card import costs, headline
 
 SECONDS_BETWEEN_ESTIMATES = 0.1
-REACHES = {
+STOP_AT = {
     "after all examples": None,
-    "at ±3 points": 0.03,
-    "at ±2 points": 0.02,
-    "at ±1 point": 0.01,
+    "at ±3 pp": 0.03,
+    "at ±2 pp": 0.02,
+    "at ±1 pp": 0.01,
 }
 
 
-def result(session: Session, bench: Bench, recipe: Recipe, plan: Plan) -> None:
+def result(session: Session, measurements: Measurements, recipe: Recipe, plan: Plan) -> None:
     """The measured effect of the cut: from the study if it was measured before, else by a job that starts now."""
     jobs = all_jobs()
-    assert session.move is not None
-    job = jobs.last(session.id, "evaluate", bench.key(recipe))
+    assert session.settings is not None
+    job = jobs.last(session.id, "evaluate", measurements.key(recipe))
     running = job is not None and job.active  # asked before the study is read: what ends in between is in it
-    stored = bench.stored(recipe)
+    stored = measurements.stored(recipe)
     preparing = None
-    measured = stored is not None and tight_enough(stored, session.reach)
+    measured = stored is not None and measured_enough(stored, session.stop_at_half_width)
     if not measured and not running and (job is None or job.state != "failed"):
-        keep_move(session.study, plan, session.move)
-        if needs_calibration(bench.library, bench.application, recipe):
+        keep_settings(session.study, plan, session.settings)
+        if needs_calibration(measurements.models, measurements.application, recipe):
             jobs.cancel(session.id, "evaluate")
-            preparing = calibration(session, bench, recipe)
+            preparing = calibration(session, measurements, recipe)
         else:
-            job, running = start_measuring(session, bench, recipe), True
+            job, running = start_measuring(session, measurements, recipe), True
     elif not running:
         jobs.cancel(session.id, "evaluate")  # the way back to a measured plan makes the measuring of another pointless
     if preparing is not None and not preparing.active:
         not_calibrated(preparing)
         preparing = None
-    speed_job, measuring_speed = None, False
-    if not running and stored is not None and plan != bench.whole and bench.speed(plan) is None:
-        key = bench.speed_key(plan)
-        speed_job = jobs.last(session.id, "latency", key)
-        measuring_speed = speed_job is None or speed_job.active or speed_job.state == "cancelled"
-        if speed_job is None or speed_job.state == "cancelled":
+    of_speed, measuring_speed = None, False
+    if not running and stored is not None and plan != measurements.full_plan and speed_of(measurements, plan) is None:
+        key = speed_key(measurements, plan)
+        of_speed = jobs.last(session.id, "latency", key)
+        measuring_speed = of_speed is None or of_speed.active or of_speed.state == "cancelled"
+        if of_speed is None or of_speed.state == "cancelled":
             title = "Measuring latency"
-            speed_job = jobs.start(session.id, "latency", key, title, bench.measure_speed(plan), alone=True)
+            of_speed = jobs.start(session.id, "latency", key, title, speed_job(measurements, plan), alone=True)
 
-    def look() -> None:
-        jobs.touch(session.id)
-        watched = preparing or (job if running else speed_job if measuring_speed else None)
+    def draw() -> None:
+        jobs.heartbeat(session.id)
+        watched = preparing or (job if running else of_speed if measuring_speed else None)
         if watched is not None and not watched.active:
             st.rerun()
-        estimate = bench.stored(recipe) if job is None or not running else job.latest or stored
+        estimate = measurements.stored(recipe) if job is None or not running else job.latest or stored
         doing = doing_now(preparing or job)
-        st.html(headline(estimate, bench.original(), running or preparing is not None, doing))
-        st.html(costs(bench.cost_model.cost(plan), bench.cost_model.dense, bench.speed(plan), measuring_speed))
+        st.html(headline(estimate, measurements.original(), running or preparing is not None, doing))
+        st.html(
+            costs(
+                measurements.cost_model.cost(plan),
+                measurements.cost_model.dense,
+                speed_of(measurements, plan),
+                measuring_speed,
+            )
+        )
         if preparing is not None:
             st.button("Stop calibrating", key="tune-calibrating-stop", on_click=preparing.cancel, type="tertiary")
 
     if running or measuring_speed or preparing is not None:
-        st.fragment(look, run_every=SECONDS_BETWEEN_ESTIMATES if running else SECONDS_BETWEEN_LOOKS)()
+        st.fragment(draw, run_every=SECONDS_BETWEEN_ESTIMATES if running else SECONDS_BETWEEN_POLLS)()
         how_long(session)
         return
-    for ended in (job, speed_job):
+    for ended in (job, of_speed):
         if ended is not None and ended.state == "failed":
             show_failure(ended)
     if job is not None and job.state == "failed":
@@ -80,7 +90,7 @@ def result(session: Session, bench: Bench, recipe: Recipe, plan: Plan) -> None:
             on_click=jobs.forget,
             args=(job,),
         )
-    look()
+    draw()
     how_long(session)
 
 
@@ -88,19 +98,19 @@ def how_long(session: Session) -> None:
     """When an evaluation has seen enough."""
 
     def chosen() -> None:
-        session.reach = REACHES[st.session_state["tune-reach"]]
+        session.stop_at_half_width = STOP_AT[st.session_state["tune-reach"]]
 
     with st.popover("Stop when", type="tertiary", icon=":material/hourglass_bottom:", key="tune-until"):
         st.radio(
             "An evaluation ends",
-            list(REACHES),
-            index=list(REACHES.values()).index(session.reach),
+            list(STOP_AT),
+            index=list(STOP_AT.values()).index(session.stop_at_half_width),
             key="tune-reach",
             on_change=chosen,
         )
         st.caption(
-            "95 % intervals that hold at every look: stop whenever you like. One that was stopped goes on from where "
-            "it was when you ask for more."
+            "95 % intervals that hold at every interim analysis: stop whenever you like. One that was stopped goes on "
+            "from where it was when you ask for more."
         )
 
 
@@ -108,20 +118,20 @@ def doing_now(job: Job | None) -> str:
     """What precedes the first estimate, in words."""
     if job is None:
         return ""
-    done, total, _ = job.progress
+    done, total, _ = job.reported
     share = f", {100 * done / total:.0f} %" if total > 1 else ""
-    if job.handle.phase == CALIBRATING or job.lane == "calibrate":
+    if job.progress.phase == CALIBRATING or job.lane == "calibrate":
         return f"calibrating the repair, once for all cuts{share}"
-    return f"repairing{share}" if job.handle.phase == REPAIRING else ""
+    return f"repairing{share}" if job.progress.phase == REPAIRING else ""
 
 
-def calibration(session: Session, bench: Bench, recipe: Recipe) -> Job:
-    """The job that prepares all repairs of this application: begun by whatever move needs it first, and kept."""
+def calibration(session: Session, measurements: Measurements, recipe: Recipe) -> Job:
+    """The job that prepares all repairs of this application: begun by whatever cut needs it first, and kept."""
     jobs, moments = all_jobs(), bool(moments_of(recipe))
-    key = f"{bench.application.encoder}|{bench.application.task}|{moments}"
+    key = f"{measurements.application.encoder}|{measurements.application.task}|{moments}"
     job = jobs.running("calibrate", key) or jobs.last(session.id, "calibrate", key)
     if job is None or job.state == "done":  # no longer in memory
-        preparing = calibrating(bench.library, bench.application, moments)
+        preparing = calibrate_job(measurements.models, measurements.application, moments)
         job = jobs.start(session.id, "calibrate", key, "Calibrating", preparing)
     return job
 
@@ -134,10 +144,10 @@ def not_calibrated(job: Job) -> None:
     st.button("Calibrate", key="tune-calibrate", icon=":material/refresh:", on_click=all_jobs().forget, args=(job,))
 
 
-def start_measuring(session: Session, bench: Bench, recipe: Recipe) -> Job:
-    """A newer move makes older measurements of this window pointless."""
-    assert session.move is not None
+def start_measuring(session: Session, measurements: Measurements, recipe: Recipe) -> Job:
+    """Newer settings make older measurements of this window pointless."""
+    assert session.settings is not None
     jobs = all_jobs()
     jobs.cancel(session.id, "latency")
-    measure = bench.measure(recipe, session.move, session.reach)
-    return jobs.start(session.id, "evaluate", bench.key(recipe), "Evaluating", measure, alone=True)
+    measure = measure_job(measurements, recipe, session.settings, session.stop_at_half_width)
+    return jobs.start(session.id, "evaluate", measurements.key(recipe), "Evaluating", measure, alone=True)

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from asc_core.values import Scores
-from dashboard.state.applications import Application
+from dashboard.state.application import Application
 
 
 @dataclass(frozen=True)
-class InView:
+class MapSelection:
     """application, method: what was chosen. scored: method -> (application, its newest scores) of all that have any.
 
     share: of the parts, the lowest that would go.

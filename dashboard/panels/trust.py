@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import streamlit as st
 
 from asc_core.parts import headline
 from asc_core.scores.ablation import ABLATION
 from asc_core.study import Study
-from dashboard.background import scoring_jobs
+from dashboard.background.trust_jobs import pace_job, trust_job
+from dashboard.background.work_estimate import WorkEstimate
 from dashboard.charts.removal import loss_curves
-from dashboard.panels.selection import InView
-from dashboard.state.applications import Application
+from dashboard.panels.selection import MapSelection
+from dashboard.state import kept
+from dashboard.state.application import Application
 from dashboard.state.session import Session
-from dashboard.tables.trust_report import KIND_NAMES, Effort, Interval, Judged, Report, report_of, verdict
+from dashboard.tables.trust_report import Interval, Judged, Report, report_of
 from dashboard.text import numbers
+from dashboard.text.markup import escape
 from dashboard.text.method_names import LABELS, title_of
-from dashboard.widgets.page import CHART_CONFIG, all_jobs, escape, library, load, show_failure
+from dashboard.text.names import KIND_NAMES
+from dashboard.widgets.page import CHART_CONFIG, all_jobs, load, models, show_failure
+from dashboard.widgets.recommendation import recommendation
 from dashboard.widgets.theme import colours
 
 EXAMPLES = (64, 128, 256, 512)
@@ -25,7 +28,7 @@ USUAL_EXAMPLES = 256
 MOST_AREA = 1.5
 
 
-def panel(session: Session, view: InView) -> None:
+def panel(session: Session, view: MapSelection) -> None:
     scores = view.scores or next(iter(view.own.values()), None)
     report = report_of(session.study, scores.weights, view.application.name) if scores is not None else None
     if report is None:
@@ -34,7 +37,7 @@ def panel(session: Session, view: InView) -> None:
     kind = kind_choice(report)
     left, right = st.columns([62, 38], gap="medium")
     with left:
-        st.html(f"<div class='asc-verdict'>{verdict(report, kind)}</div>")
+        st.html(f"<div class='asc-verdict'>{recommendation(report, kind)}</div>")
         st.html(table(report, kind))
     with right:
         if kind in report.removed:
@@ -67,7 +70,8 @@ def table(report: Report, kind: str) -> str:
     head = (
         "<tr><th></th>"
         + (
-            "<th>loss while parts go<br><small>share of a random order's, lower is better</small></th>"
+            "<th>loss under cumulative removal<br><small>relative AUC (1 = a random order's), lower is better</small>"
+            "</th>"
             if has_curve
             else ""
         )
@@ -107,7 +111,7 @@ def row(method: Judged, report: Report, kind: str, has_curve: bool) -> str:
             limit = None  # it bounds Spearman's correlation
         cells += f"<td>{numbers.percent(found.top_overlap, 0)}</td>"
     label = LABELS.get(method.labels, method.labels)
-    seen = f"{method.split}, {method.examples:,} examples" if method.examples else "looks at no data"
+    seen = f"{method.split}, {method.examples:,} examples" if method.examples else "data-free"
     name = f"<td title='{escape(label)}; {escape(seen)}'>{escape(title_of(method.method))}</td>"
     return f"<tr class='{style}'>{name}{cells}</tr>"
 
@@ -153,8 +157,8 @@ def how_measured(report: Report, kind: str) -> str:
     text = ""
     if kind in report.removed:
         text += (
-            f"Mean loss on {held_out.examples:,} {escape(held_out.split)} examples while {KIND_NAMES[kind]} go in each "
-            "method's order. "
+            f"Mean loss on {held_out.examples:,} {escape(held_out.split)} examples while {KIND_NAMES[kind]} are "
+            "removed in each method's order. "
         )
     text += f"Exact ablation: one part switched off at a time, on {truth.examples:,} {escape(truth.split)} examples. "
     reliability, ceiling = report.reliability.get(kind), report.ceiling.get(kind)
@@ -171,7 +175,7 @@ def how_measured(report: Report, kind: str) -> str:
 # Measuring
 
 
-def invitation(session: Session, view: InView) -> None:
+def invitation(session: Session, view: MapSelection) -> None:
     text, form = st.columns([62, 38], gap="medium", vertical_alignment="center")
     text.html(
         f"<div class='asc-verdict'>Which of these scores deserves belief on <b>{escape(view.application.title)}</b>?"
@@ -184,7 +188,7 @@ def invitation(session: Session, view: InView) -> None:
         measure_form(session, view, "primary")
 
 
-def again(session: Session, view: InView, report: Report) -> None:
+def again(session: Session, view: MapSelection, report: Report) -> None:
     missing = report.missing(list(view.own))
     if missing:
         st.html(f"<span class='asc-small'>Not in it yet: {escape(', '.join(map(title_of, missing)))}.</span>")
@@ -192,16 +196,16 @@ def again(session: Session, view: InView, report: Report) -> None:
         measure_form(session, view, "primary" if missing else "secondary")
 
 
-def measure_form(session: Session, view: InView, kind: str) -> None:
+def measure_form(session: Session, view: MapSelection, kind: str) -> None:
     application = view.application
     methods = len([m for m in view.own if m != ABLATION])
-    key = judging_key(session.study, application)
+    key = trust_key_of(session.study, application)
     job = all_jobs().running("score", key)
     if job is not None:
         st.html("<div class='asc-small'>Being measured: the bar at the top says how far it is.</div>")
         return
-    unfinished = scoring_jobs.kept_settings(session.study, scoring_jobs.judging_setting(application))
-    usual = unfinished.get("samples", USUAL_EXAMPLES)
+    unfinished = kept.trust_run(session.study, application).get()
+    usual = unfinished.samples if unfinished is not None else USUAL_EXAMPLES
     examples = st.selectbox(
         "Examples",
         EXAMPLES,
@@ -209,15 +213,15 @@ def measure_form(session: Session, view: InView, kind: str) -> None:
         key=f"trust-examples-{application.title}",
         help="So many to switch parts off on, and as many others to remove parts on. More narrow every interval.",
     )
-    pace = scoring_jobs.kept_settings(session.study, scoring_jobs.pace_setting(application))
+    pace = kept.pace(session.study, application).get()
     scores = next(iter(view.own.values()))
-    effort = Effort.of(
+    work_estimate = WorkEstimate.of(
         scores.shape, methods, examples, examples, truth_known(session.study, scores.weights, view, examples)
     )
-    going_on = bool(unfinished) and unfinished.get("samples") == examples
-    label = "Go on measuring" if going_on else "Measure it"
-    if pace:
-        seconds = effort.total * seconds_a_text(pace)
+    going_on = unfinished is not None and unfinished.samples == examples
+    label = "Resume measuring" if going_on else "Measure it"
+    if pace is not None:
+        seconds = work_estimate.total * pace.seconds
         label += f": {about(seconds).replace('about', 'at most') if going_on else about(seconds)}"
     st.button(
         label,
@@ -225,45 +229,39 @@ def measure_form(session: Session, view: InView, kind: str) -> None:
         type="primary" if kind == "primary" else "secondary",
         icon=":material/balance:",
         on_click=start,
-        args=(session, application, examples, effort),
+        args=(session, application, examples, work_estimate),
     )
     last = all_jobs().last(session.id, "score", key)
     if last is not None and last.state == "failed":
         show_failure(last)
-    if not pace:
+    if pace is None:
         load(
             session,
             application.name,
             "Seeing how long it takes",
-            scoring_jobs.pacing(library(), session.study, application),
+            pace_job(models(), session.study, application),
             "pace",
         )
 
 
-def start(session: Session, application: Application, examples: int, effort: Effort) -> None:
-    jobs, key = all_jobs(), judging_key(session.study, application)
+def start(session: Session, application: Application, examples: int, work_estimate: WorkEstimate) -> None:
+    jobs, key = all_jobs(), trust_key_of(session.study, application)
     if jobs.running("score", key) is None:
-        judging = scoring_jobs.judging(library(), session.study, application, examples, examples, effort, jobs)
-        jobs.start(session.id, "score", key, f"Trust on {application.title}", judging)
+        work = trust_job(models(), session.study, application, examples, examples, work_estimate, jobs)
+        jobs.start(session.id, "score", key, f"Trust on {application.title}", work)
 
 
-def judging_key(study: Study, application: Application) -> str:
+def trust_key_of(study: Study, application: Application) -> str:
     return f"{study.path.absolute()}|{application.name}|trust"
 
 
-def truth_known(study: Study, weights: str, view: InView, examples: int) -> bool:
+def truth_known(study: Study, weights: str, view: MapSelection, examples: int) -> bool:
     """Whether these parts have been ablated on so many examples already."""
     return any(
         (entry["task"], entry["method"], entry["weights"], entry["examples"], entry["seed"])
         == (view.application.name, ABLATION, weights, examples, 0)
         for entry in study.score_index()
     )
-
-
-def seconds_a_text(pace: Mapping[str, object]) -> float:
-    """What `scoring_jobs.pacing` has measured; a study may come from anyone."""
-    seconds = pace.get("seconds")
-    return float(seconds) if isinstance(seconds, int | float) else 0.0
 
 
 def about(seconds: float) -> str:

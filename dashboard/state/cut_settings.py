@@ -1,4 +1,4 @@
-"""A move: one position of all of Tune's controls, and the plan that it gives."""
+"""Settings of a cut: one position of all of Tune's controls, and the plan that it gives."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from asc_core.errors import UserError
 from asc_core.plan import Budget, CostModel, Part, asc_greedy, by_budget, by_share, by_threshold, smallest_share
 from asc_core.recipes import Recipe
 from asc_core.values import Plan, Scores, Shape
-from dashboard.charts.cut import head_kept, running_rows
+from dashboard.state.plan_masks import keeps
 
 Rule = Literal["budget", "threshold", "share", "fixed"]
 Level = Literal["blocks", "sublayers", "layers"]
-Planner = Callable[["Move"], Plan]
+Planner = Callable[["CutSettings"], Plan]
 RULES: dict[str, str] = {"budget": "Budget", "threshold": "Threshold", "share": "Share"}
 LEVELS = {"blocks": "heads and neurons", "sublayers": "sublayers", "layers": "whole layers"}
 REPAIR_NAMES = ("none", *REPAIRS)
@@ -27,7 +27,7 @@ FINEST_STEP = 0.01
 
 
 @dataclass(frozen=True)
-class Move:
+class CutSettings:
     """rule: which of the controls below counts; "fixed" = a plan that came from elsewhere, by its key.
 
     keep: share of the budget. similarity: ASC's threshold. below_heads, below_neurons, below_layers: thresholds, as the
@@ -62,13 +62,13 @@ class Move:
     def forced(self) -> int:
         return len(self.kept) + len(self.cut)
 
-    def released(self) -> Move:
+    def released(self) -> CutSettings:
         return replace(self, kept=frozenset(), cut=frozenset())
 
-    def without(self, part: Part) -> Move:
+    def without(self, part: Part) -> CutSettings:
         return replace(self, kept=self.kept - {part}, cut=self.cut - {part})
 
-    def forcing(self, part: Part, keep: bool) -> Move:
+    def forcing(self, part: Part, keep: bool) -> CutSettings:
         free = self.without(part)
         return replace(free, kept=free.kept | {part}) if keep else replace(free, cut=free.cut | {part})
 
@@ -104,22 +104,22 @@ class Move:
         return data
 
     @staticmethod
-    def from_json(data: Any) -> Move | None:
-        """None where it is not a move: a study may come from anyone, and a lost slider position is no harm."""
+    def from_json(data: Any) -> CutSettings | None:
+        """None where it is nothing of the kind: a study may come from anyone, and a lost slider position is no harm."""
         try:
-            checked = _MoveFile.model_validate(data).model_dump()
+            checked = _CutSettingsFile.model_validate(data).model_dump()
         except ValidationError:
             return None
         for name in ("kept", "cut"):
             checked[name] = frozenset(Part(*part) for part in checked[name])
-        return Move(**checked)
+        return CutSettings(**checked)
 
 
 def _known_repair(name: str) -> str:
     return name if name == "none" else check_repair(name) or "none"
 
 
-class _MoveFile(BaseModel):
+class _CutSettingsFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
     application: str
     method: str
@@ -158,32 +158,32 @@ def levels_of(scores: Scores) -> list[Level]:
     return found
 
 
-def fitted(move: Move, scores: Scores, repairable: bool = True) -> Move:
-    """The move with what the method cannot do replaced by what it can.
+def fitted(settings: CutSettings, scores: Scores, repairable: bool = True) -> CutSettings:
+    """The settings with what the method cannot do replaced by what it can.
 
     repairable: whether the task has texts to repair on; layers that share weights cannot be repaired at all.
     """
     shape, levels = scores.shape, levels_of(scores)
-    kept, cut = (frozenset(p for p in parts if _exists(p, shape)) for parts in (move.kept, move.cut))
-    move = replace(move, kept=kept, cut=cut, min_heads=min(move.min_heads, max(shape.heads, default=0)))
-    if levels and move.level not in levels:
-        move = replace(move, level=levels[0])
-    if move.rule == "share" and "blocks" not in levels:
-        move = replace(move, rule="budget")
+    kept, cut = (frozenset(p for p in parts if _exists(p, shape)) for parts in (settings.kept, settings.cut))
+    settings = replace(settings, kept=kept, cut=cut, min_heads=min(settings.min_heads, max(shape.heads, default=0)))
+    if levels and settings.level not in levels:
+        settings = replace(settings, level=levels[0])
+    if settings.rule == "share" and "blocks" not in levels:
+        settings = replace(settings, rule="budget")
     if shape.shares_weights or not repairable:
-        move = replace(move, repair="none")
-    return move
+        settings = replace(settings, repair="none")
+    return settings
 
 
-def within_reach(move: Move, scores: Scores, cost_model: CostModel) -> Move:
-    """The move with a budget that its method, minimum and hand-set parts can meet."""
-    if move.rule != "budget":
-        return move
+def within_reach(settings: CutSettings, scores: Scores, cost_model: CostModel) -> CutSettings:
+    """The settings with a budget that its method, minimum and hand-set parts can meet."""
+    if settings.rule != "budget":
+        return settings
     try:
-        least = smallest_keep(move, scores, cost_model)
+        least = smallest_keep(settings, scores, cost_model)
     except UserError:
-        return move  # its control says why
-    return replace(move, keep=round(least, 2)) if move.keep < least and least < 1 else move
+        return settings  # its control says why
+    return replace(settings, keep=round(least, 2)) if settings.keep < least and least < 1 else settings
 
 
 def recipe_of(plan: Plan, repair: str, transfer: bool = False) -> Recipe:
@@ -192,36 +192,36 @@ def recipe_of(plan: Plan, repair: str, transfer: bool = False) -> Recipe:
     return Recipe.repaired(plan, None if impossible or repair == "none" else repair, transfer)
 
 
-def plan_of(move: Move, scores: Scores, cost_model: CostModel, fixed: Plan | None = None) -> Plan:
-    """fixed: the plan that a move of rule "fixed" is about. Raises: UserError where the rule finds no plan."""
-    kept, cut = tuple(move.kept), tuple(move.cut)
-    min_heads = move.min_heads if move.level == "blocks" else 0
-    match move.rule:
+def plan_of(settings: CutSettings, scores: Scores, cost_model: CostModel, fixed: Plan | None = None) -> Plan:
+    """fixed: the plan that settings of rule "fixed" are about. Raises: UserError where the rule finds no plan."""
+    kept, cut = tuple(settings.kept), tuple(settings.cut)
+    min_heads = settings.min_heads if settings.level == "blocks" else 0
+    match settings.rule:
         case "budget":
             return by_budget(
                 scores,
                 cost_model,
-                move.keep,
-                move.budget,
-                level=move.level,
+                settings.keep,
+                settings.budget,
+                level=settings.level,
                 min_heads=min_heads,
                 keep_parts=kept,
                 remove_parts=cut,
-                round_to=move.multiple,
+                round_to=settings.multiple,
             )
-        case "threshold" if scores.similarity is not None and move.level == "layers":
-            return asc_greedy(scores, move.similarity, keep_parts=kept, remove_parts=cut)
+        case "threshold" if scores.similarity is not None and settings.level == "layers":
+            return asc_greedy(scores, settings.similarity, keep_parts=kept, remove_parts=cut)
         case "threshold":
-            limits = thresholds(move, scores)
+            limits = thresholds(settings, scores)
             return by_threshold(
                 scores, limits, kinds=tuple(limits), min_heads=min_heads, keep_parts=kept, remove_parts=cut
             )
         case "share":
             return by_share(
                 scores,
-                move.keep_heads if scores.values.heads is not None else None,
-                move.keep_neurons if scores.values.neurons is not None else None,
-                scope="global" if move.everywhere else "layer",
+                settings.keep_heads if scores.values.heads is not None else None,
+                settings.keep_neurons if scores.values.neurons is not None else None,
+                scope="global" if settings.everywhere else "layer",
                 min_heads=min_heads,
                 keep_parts=kept,
                 remove_parts=cut,
@@ -229,13 +229,13 @@ def plan_of(move: Move, scores: Scores, cost_model: CostModel, fixed: Plan | Non
         case _:
             if fixed is None:
                 raise UserError("The plan of this link is not in this study; choose a rule and a budget instead.")
-            return _edited(fixed, move)
+            return _edited(fixed, settings)
 
 
-def thresholds(move: Move, scores: Scores) -> dict[str, float]:
-    """For every kind that the move cuts by threshold, the score below which a part goes."""
-    below = {"heads": move.below_heads, "neurons": move.below_neurons, "layers": move.below_layers}
-    kinds = ("layers",) if move.level == "layers" else ("heads", "neurons")
+def thresholds(settings: CutSettings, scores: Scores) -> dict[str, float]:
+    """For every kind that is cut by threshold, the score below which a part goes."""
+    below = {"heads": settings.below_heads, "neurons": settings.below_neurons, "layers": settings.below_layers}
+    kinds = ("layers",) if settings.level == "layers" else ("heads", "neurons")
     limits = {}
     for kind in kinds:
         values = getattr(scores.values, kind)
@@ -248,48 +248,40 @@ def thresholds(move: Move, scores: Scores) -> dict[str, float]:
     return limits
 
 
-def smallest_keep(move: Move, scores: Scores, cost_model: CostModel) -> float:
+def smallest_keep(settings: CutSettings, scores: Scores, cost_model: CostModel) -> float:
     """Where the budget's slider begins: the least share within reach, rounded up to the slider's step."""
     least = smallest_share(
         scores,
         cost_model,
-        move.budget,
-        level=move.level,
-        min_heads=move.min_heads if move.level == "blocks" else 0,
-        keep_parts=tuple(move.kept),
-        remove_parts=tuple(move.cut),
-        round_to=move.multiple,
+        settings.budget,
+        level=settings.level,
+        min_heads=settings.min_heads if settings.level == "blocks" else 0,
+        keep_parts=tuple(settings.kept),
+        remove_parts=tuple(settings.cut),
+        round_to=settings.multiple,
     )
     return min(1.0, math.ceil(least / FINEST_STEP - 1e-9) * FINEST_STEP)
 
 
-def toggled(move: Move, part: Part, plan: Plan, replan: Planner) -> Move:
-    """The move after a click on a part: kept parts go, cut parts come back.
+def toggled(settings: CutSettings, part: Part, plan: Plan, replan: Planner) -> CutSettings:
+    """The settings after a click on a part: kept parts go, cut parts come back.
 
     A part that was set by hand is first given back to the rule; only if the rule would leave it as it is, the hand
     decides the other way. An FFN goes round: by the rule, all cut, all kept.
     """
     if part.kind == "ffn":
-        if part in move.cut:
-            return move.forcing(part, keep=True)
-        return move.without(part) if part in move.kept else move.forcing(part, keep=False)
+        if part in settings.cut:
+            return settings.forcing(part, keep=True)
+        return settings.without(part) if part in settings.kept else settings.forcing(part, keep=False)
     now = keeps(plan, part)
-    if part in move.kept or part in move.cut:
-        free = move.without(part)
+    if part in settings.kept or part in settings.cut:
+        free = settings.without(part)
         try:
             if keeps(replan(free), part) != now:
                 return free
         except UserError:
             pass  # the rule finds no plan without this part's help
-    return move.forcing(part, keep=not now)
-
-
-def keeps(plan: Plan, part: Part) -> bool:
-    if part.kind == "heads":
-        return bool(head_kept(plan)[part.row, part.number or 0])
-    if part.kind == "ffn":
-        return part.row in running_rows(plan) and bool(plan.neurons[part.row])
-    return part.row in plan.layers
+    return settings.forcing(part, keep=not now)
 
 
 def _exists(part: Part, shape: Shape) -> bool:
@@ -300,8 +292,8 @@ def _exists(part: Part, shape: Shape) -> bool:
     return part.kind == "ffn" or (part.number is not None and 0 <= part.number < shape.heads[part.row])
 
 
-def _edited(plan: Plan, move: Move) -> Plan:
-    for part, keep in _decisions(move.kept, move.cut):
+def _edited(plan: Plan, settings: CutSettings) -> Plan:
+    for part, keep in _decisions(settings.kept, settings.cut):
         if part.kind == "ffn":
             neurons = list(plan.neurons)
             neurons[part.row] = tuple(range(plan.shape.neurons[part.row])) if keep else ()

@@ -20,14 +20,14 @@ from asc_core.plan import CostModel
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
 from asc_core.tasks import Task, load_task
-from dashboard.state.applications import Application, Facts, describe
+from dashboard.state.application import Application, Facts, describe
 
 Value = TypeVar("Value")
 ENCODERS_IN_MEMORY, OTHERS_IN_MEMORY = 8, 256
 CALIBRATIONS_IN_MEMORY = 2
 
 
-class Library:
+class LoadedModels:
     """Safe for any number of threads; two that want the same thing wait for one loading of it."""
 
     def __init__(self, encoder: Callable[[str], Encoder] = load_encoder, task: Callable[[str], Task] = load_task):
@@ -66,22 +66,22 @@ class Library:
         encoder, task = self.encoder(application), self.task(application)
         return self.calibrations.get(encoder, task, moments=moments, progress=progress)
 
-    def known_calibration(self, application: Application, moments: bool) -> Calibration | None:
+    def cached_calibration(self, application: Application, moments: bool) -> Calibration | None:
         """None also where the encoder is not loaded: a page does not wait for it."""
-        encoder = self.known_encoder(application)
+        encoder = self.cached_encoder(application)
         return None if encoder is None else self.calibrations.known(encoder, self.task(application), moments=moments)
 
-    def kept(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """Anything else that should be made once for a key."""
+    def memo(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """Anything else that should be made once for a key, then kept in memory."""
         return self._once(self._others, key, make)
 
-    def known_facts(self, application: Application) -> Facts | None:
+    def cached_facts(self, application: Application) -> Facts | None:
         return self._others.get(("facts", application.task))
 
-    def known_cost_model(self, application: Application) -> CostModel | None:
+    def cached_cost_model(self, application: Application) -> CostModel | None:
         return self._others.get(("cost", application.encoder, application.task))
 
-    def known_encoder(self, application: Application) -> Encoder | None:
+    def cached_encoder(self, application: Application) -> Encoder | None:
         return self._encoders.get(("encoder", application.encoder))
 
     def forget(self, application: Application) -> None:

@@ -1,4 +1,4 @@
-"""What one browser session holds: the study, the application and method in view, Tune's moves with undo and redo.
+"""What one browser session holds: the study, the application and method in view, Tune's settings with undo and redo.
 
 A view is a link: study, task, method and plan are in the address, and a new session starts from what it finds there.
 What an address says comes from anyone, so a study can only be one that lies beside the one the dashboard was opened
@@ -17,26 +17,27 @@ from typing import Any
 from asc_core.errors import UserError
 from asc_core.plan import Part
 from asc_core.study import DATABASE, Study
-from asc_core.values import Plan
-from dashboard.state.applications import Application, applications_of
-from dashboard.state.cut_settings import REPAIR_NAMES, Move, recipe_of
+from dashboard.state.application import Application
+from dashboard.state.applications import applications_of
+from dashboard.state.cut_settings import REPAIR_NAMES, CutSettings
+from dashboard.state.pins import settings_of_plan
 
 FOLDER_VARIABLE = "ASC_STUDY"
 DEFAULT_FOLDER = "studies/demo"
-MOST_MOVES = 200
+LONGEST_HISTORY = 200
 KEY = "asc-session"
 
 
 @dataclass
 class Session:
-    """history[position] is the current move; what lies behind it can be redone.
+    """history[position] is what Tune's controls show; what lies behind it can be redone.
 
     selected: the cell in view on the Map, as (application, part). plan_key: the plan in view on Tune.
-    nonce: goes up to make charts forget what is selected in them. generation: goes up where the move changes without
-    a widget being used, so that the widgets are made anew.
-    taken: the numbers of jobs whose result has become a move.
-    reach: an evaluation ends when its interval goes no further than this to either side; None = after all examples.
-    elsewhere: whether a cut is also measured on the other applications.
+    chart_version: goes up to make charts forget what is selected in them. widget_version: goes up where the settings
+    change without a widget being used, so that the widgets are made anew.
+    consumed_jobs: the numbers of jobs whose result has become the settings.
+    stop_at_half_width: an evaluation ends when its interval goes no further than this to either side; None = after all
+    examples. other_tasks: whether a cut is also measured on the other applications.
     messages: sentences to show once, on the next page that is drawn.
     """
 
@@ -45,27 +46,27 @@ class Session:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     application: str = ""
     method: str = ""
-    history: list[Move] = field(default_factory=list)
+    history: list[CutSettings] = field(default_factory=list)
     position: int = -1
     selected: tuple[str, Part] | None = None
     plan_key: str | None = None
     messages: list[str] = field(default_factory=list)
-    nonce: int = 0
-    generation: int = 0
-    taken: set[str] = field(default_factory=set)
-    reach: float | None = None
-    elsewhere: bool = True
+    chart_version: int = 0
+    widget_version: int = 0
+    consumed_jobs: set[str] = field(default_factory=set)
+    stop_at_half_width: float | None = None
+    other_tasks: bool = True
 
     @property
-    def move(self) -> Move | None:
+    def settings(self) -> CutSettings | None:
         return self.history[self.position] if self.history else None
 
-    def go(self, move: Move, by_control: bool = False) -> None:
-        """A new move; what had been undone is gone. by_control: a widget was used, which shows the move already."""
-        if move == self.move:
+    def go(self, settings: CutSettings, by_control: bool = False) -> None:
+        """New settings; what had been undone is gone. by_control: a widget was used, which shows them already."""
+        if settings == self.settings:
             return
-        self.generation += not by_control
-        self.history = [*self.history[: self.position + 1], move][-MOST_MOVES:]
+        self.widget_version += not by_control
+        self.history = [*self.history[: self.position + 1], settings][-LONGEST_HISTORY:]
         self.position = len(self.history) - 1
         self._follow()
 
@@ -78,7 +79,7 @@ class Session:
     def jump(self, position: int) -> None:
         if 0 <= position < len(self.history):
             self.position = position
-            self.generation += 1
+            self.widget_version += 1
             self._follow()
 
     @property
@@ -89,9 +90,9 @@ class Session:
     def can_redo(self) -> bool:
         return self.position < len(self.history) - 1
 
-    def fresh_key(self, name: str) -> str:
+    def chart_key(self, name: str) -> str:
         """A chart's key that forgets its selection: what a user has clicked cannot be cleared in any other way."""
-        return f"{name}-{self.nonce}"
+        return f"{name}-{self.chart_version}"
 
     def open(self, folder: Path) -> None:
         """Another study. Raises: UserError, and then the old one stays."""
@@ -99,12 +100,12 @@ class Session:
         self.folder = folder
         self.history, self.position, self.application, self.method, self.selected = [], -1, "", "", None
         self.plan_key = None
-        self.nonce += 1
-        self.generation += 1
+        self.chart_version += 1
+        self.widget_version += 1
 
     def _follow(self) -> None:
-        if self.move is not None:
-            self.application, self.method = self.move.application, self.move.method
+        if self.settings is not None:
+            self.application, self.method = self.settings.application, self.settings.method
 
 
 def current(state: Any, address: Mapping[str, str]) -> Session:
@@ -138,10 +139,10 @@ def begin(address: Mapping[str, str]) -> Session:
     session.method = address.get("method", "")
     plan_key = address.get("plan", "")
     if plan_key:
-        move = move_of_plan(session.study, plan_key, session.application, session.method)
-        if move is not None and move.application in known:
+        settings = settings_of_plan(session.study, plan_key, session.application, session.method)
+        if settings is not None and settings.application in known:
             repair = address.get("repair")
-            session.go(replace(move, repair=repair) if repair in REPAIR_NAMES else move)
+            session.go(replace(settings, repair=repair) if repair in REPAIR_NAMES else settings)
             session.plan_key = plan_key
         else:
             session.messages.append("The plan of this link is not in this study, so Tune starts anew.")
@@ -168,51 +169,9 @@ def address(session: Session) -> dict[str, str]:
         "task": session.application,
         "method": session.method,
         "plan": session.plan_key or "",
-        "repair": session.move.repair if session.plan_key and session.move is not None else "",
+        "repair": session.settings.repair if session.plan_key and session.settings is not None else "",
     }
     return {name: value for name, value in found.items() if value}
-
-
-def keep_move(study: Study, plan: Plan, move: Move) -> None:
-    """So that a link to the plan, or its pin, brings the controls back to where they were."""
-    study.save_plan(plan)
-    for key in (f"move:{plan.key}", f"move:{move.application}:{plan.key}"):  # one plan may suit several applications
-        study.set(key, move.to_json())
-
-
-def move_of_plan(study: Study, plan_key: str, application: str, method: str) -> Move | None:
-    """The move that made a plan, or for one from elsewhere a fixed one; None where the study does not hold the plan."""
-    plan = study.plan(plan_key)
-    if plan is None:
-        return None
-    for key in (f"move:{application}:{plan_key}", f"move:{plan_key}"):
-        move = Move.from_json(study.get(key))
-        if move is not None and application in ("", move.application):
-            return move
-    return Move(
-        application=application or plan.provenance.task or "",
-        method=method or plan.provenance.method or "",
-        rule="fixed",
-        plan_key=plan_key,
-        repair="none",
-    )
-
-
-def pin(study: Study, name: str, plan: Plan, move: Move) -> None:
-    """A plan may be pinned under several names, each with a repair of its own."""
-    study.save_recipe(recipe_of(plan, move.repair, move.transfer), name)
-    keep_move(study, plan, move)
-    study.set(f"pin-move:{name}", {"plan": plan.key, "move": move.to_json()})
-
-
-def move_of_pin(study: Study, name: str, plan: Plan, application: str, method: str) -> Move | None:
-    """As `move_of_plan`; None also where the study holds no such plan."""
-    stored = study.get(f"pin-move:{name}")
-    if isinstance(stored, dict) and stored.get("plan") == plan.key:
-        move = Move.from_json(stored.get("move"))
-        if move is not None:
-            return move
-    return move_of_plan(study, plan.key, application, method)
 
 
 def application_in_view(session: Session, applications: list[Application]) -> Application:

@@ -8,45 +8,44 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from asc_core.parts import BLOCKS, BY_NAME, SINGLE
+from asc_core.parts import BLOCKS
 from asc_core.plan.parts import flat_scores, kinds_of, rows_of
 from asc_core.values import Scores, Shape
-from dashboard.tables.undecided import Cut
+from dashboard.tables.undecided import PartStates
+from dashboard.text.names import PART_NAMES
 
-NAMES = {kind: BY_NAME[kind].one for kind in (*SINGLE, "neurons")}  # thousands of neurons come last
 
-
-def parts_table(scores: Scores, cut: Cut, kinds: Sequence[str]) -> pd.DataFrame:
+def parts_table(scores: Scores, cut: PartStates, kinds: Sequence[str]) -> pd.DataFrame:
     """One line a part: kind, layer and number as people count (from 1), score, low, high, rank (1 = contributes most).
 
-    undecided: its interval crosses the cut; goes: it lies below it. Both empty where the kind has no cut.
+    undecided: its interval crosses the cut; removed: it lies below it. Both empty where the kind has no cut.
     """
     tables = [_of_kind(scores, cut, kind) for kind in kinds if kind in kinds_of(scores)]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def csv_of(scores: Scores, cut: Cut, kinds: Sequence[str]) -> bytes:
+def csv_of(scores: Scores, cut: PartStates, kinds: Sequence[str]) -> bytes:
     table = parts_table(scores, cut, kinds)
     for column in (name for name in ("method", "task", "split", "examples", "labels", "weights") if len(table)):
         table[column] = getattr(scores, column)
     return table.to_csv(index=False).encode()
 
 
-def _of_kind(scores: Scores, cut: Cut, kind: str) -> pd.DataFrame:
+def _of_kind(scores: Scores, cut: PartStates, kind: str) -> pd.DataFrame:
     flat = flat_scores(scores, kind)
     low, high = (_end(scores, end, kind) for end in ("low", "high"))
     layer, number = _places(scores.shape, kind)
     return pd.DataFrame(
         {
-            "kind": NAMES[kind],
+            "kind": PART_NAMES[kind],
             "layer": layer,
             "number": number,
             "score": flat,
             "low": low,
             "high": high,
             "rank": pd.Series(-flat).rank(method="min").astype("Int64"),
-            "undecided": _flags(cut.doubtful.get(kind), len(flat)),
-            "goes": _flags(cut.goes.get(kind), len(flat)),
+            "undecided": _flags(cut.undecided.get(kind), len(flat)),
+            "removed": _flags(cut.removed.get(kind), len(flat)),
         }
     )
 

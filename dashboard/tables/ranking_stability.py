@@ -47,7 +47,7 @@ class Stability:
 
 
 def stability_of(scores: Scores, kind: str) -> Stability | None:
-    """None for methods that look at no data, or have no intervals or fewer than 3 parts of the kind."""
+    """None for data-free methods, or have no intervals or fewer than 3 parts of the kind."""
     if kind not in kinds_of(scores) or not scores.examples:
         return None
     curve = stability_curve(scores.details, kind)

@@ -12,72 +12,77 @@ from dataclasses import dataclass
 import numpy as np
 
 from asc_core.parts import BLOCKS, BLOCKS_OF
-from asc_core.plan import Part, threshold_of, undecided
+from asc_core.plan import Part, threshold_of
+from asc_core.plan import undecided as undecided_parts
 from asc_core.plan.parts import Masks, flat_scores, kinds_of, rows_of
 from asc_core.values import PartValues, Plan, Scores, Shape
 from dashboard.state.session import Session
 
 
 @dataclass(frozen=True)
-class Cut:
-    """Where parts are told apart. plan: Tune's, None where there is none.
+class PartStates:
+    """What becomes of each part. plan: Tune's, None where there is none.
 
-    goes: kind -> (parts,) bool, which go; for kinds that have a cut. doubtful: kind -> (parts,) bool, which are
-    undecided; for kinds that have intervals too.
+    removed: kind -> (parts,) bool, for kinds that have a cut. undecided: kind -> (parts,) bool, for kinds that have
+    intervals, too.
     """
 
     plan: Plan | None
-    goes: Mapping[str, np.ndarray]
-    doubtful: Mapping[str, np.ndarray]
+    removed: Mapping[str, np.ndarray]
+    undecided: Mapping[str, np.ndarray]
 
     def cells(self, shape: Shape) -> set[Part]:
         """The undecided parts that the map has a cell for."""
-        found = {Part(kind, int(row)) for kind in ("ffn",) for row in np.flatnonzero(self.doubtful.get(kind, ()))}
-        for layer in np.flatnonzero(self.doubtful.get("layers", ())):
+        found = {Part(kind, int(row)) for kind in ("ffn",) for row in np.flatnonzero(self.undecided.get(kind, ()))}
+        for layer in np.flatnonzero(self.undecided.get("layers", ())):
             found.add(Part("layers", shape.rows[layer]))
-        if "heads" in self.doubtful:
+        if "heads" in self.undecided:
             rows = rows_of(shape, "heads")
-            for place in np.flatnonzero(self.doubtful["heads"]):
+            for place in np.flatnonzero(self.undecided["heads"]):
                 row = int(rows[place])
                 found.add(Part("heads", row, int(place - np.searchsorted(rows, row))))
         return found
 
 
-def cut_in_view(session: Session, application: str, scores: Scores, share: float) -> Cut:
+def cut_in_view(session: Session, application: str, scores: Scores, share: float) -> PartStates:
     """share: of the parts of each kind that would go, where Tune has no cut of these scores."""
-    move = session.move
-    if move is not None and (move.application, move.method) == (application, scores.method) and session.plan_key:
+    settings = session.settings
+    if (
+        settings is not None
+        and (settings.application, settings.method) == (application, scores.method)
+        and session.plan_key
+    ):
         plan = session.study.plan(session.plan_key)
         if plan is not None and plan.shape == scores.shape:
-            return at_plan(scores, plan, each_layer=move.rule == "share" and not move.everywhere)
+            return at_plan(scores, plan, each_layer=settings.rule == "share" and not settings.everywhere)
     return at_share(scores, share)
 
 
-def at_share(scores: Scores, share: float) -> Cut:
+def at_share(scores: Scores, share: float) -> PartStates:
     """As if the lowest `share` of each kind were to go."""
-    limits, goes = {}, {}
+    limits, removed = {}, {}
     for kind in kinds_of(scores):
         flat = flat_scores(scores, kind)
-        gone = min(math.floor(share * len(flat) + 1e-9), len(flat) - 1)
-        if gone > 0 and np.isfinite(flat).all():
-            limits[kind] = float(np.sort(flat)[gone])
-            goes[kind] = flat < limits[kind]
-    return Cut(None, goes, _flat(undecided(scores, limits)))
+        lowest = min(math.floor(share * len(flat) + 1e-9), len(flat) - 1)
+        if lowest > 0 and np.isfinite(flat).all():
+            limits[kind] = float(np.sort(flat)[lowest])
+            removed[kind] = flat < limits[kind]
+    return PartStates(None, removed, _flat(undecided_parts(scores, limits)))
 
 
-def at_plan(scores: Scores, plan: Plan, each_layer: bool = False) -> Cut:
+def at_plan(scores: Scores, plan: Plan, each_layer: bool = False) -> PartStates:
     """each_layer: whether the plan's rule compares heads with those of their own layer only."""
-    goes = {kind: gone for kind in kinds_of(scores) if (gone := _gone(plan, kind)).any()}
-    limits = {kind: cut for kind in goes if (cut := threshold_of(scores, plan, kind)) is not None}
-    found = _flat(undecided(scores, plan if each_layer else limits))
+    removed = {kind: lowest for kind in kinds_of(scores) if (lowest := _removed(plan, kind)).any()}
+    limits = {kind: cut for kind in removed if (cut := threshold_of(scores, plan, kind)) is not None}
+    found = _flat(undecided_parts(scores, plan if each_layer else limits))
     running = {plan.shape.rows[layer] for layer in plan.layers}
     for kind in BLOCKS:
         if kind in found:
             found[kind] = found[kind] & np.isin(rows_of(plan.shape, kind), list(running))
-    return Cut(plan, goes, {kind: flags for kind, flags in found.items() if kind in goes})
+    return PartStates(plan, removed, {kind: flags for kind, flags in found.items() if kind in removed})
 
 
-def _gone(plan: Plan, kind: str) -> np.ndarray:
+def _removed(plan: Plan, kind: str) -> np.ndarray:
     """(parts,) bool: which are not there in the cut model, those of layers that go among them."""
     masks, shape = Masks.kept_by(plan), plan.shape
     if kind == "layers":

@@ -17,22 +17,24 @@ from asc_core.recipes.stored import pinned_recipes
 from dashboard.background.jobs import Job
 from dashboard.measuring.export_jobs import (
     Exported,
-    exporting,
+    export_job,
     exports_of,
     folder_for,
     named,
     size_of,
     zipped,
 )
-from dashboard.state.applications import Application, applications_of
+from dashboard.state.application import Application
+from dashboard.state.applications import applications_of
 from dashboard.state.cut_settings import recipe_of
-from dashboard.state.session import Session, move_of_pin, move_of_plan
+from dashboard.state.pins import settings_of_pin, settings_of_plan
+from dashboard.state.session import Session
 from dashboard.text import numbers
+from dashboard.text.markup import escape
 from dashboard.widgets.page import (
     all_jobs,
     errors_in_page,
-    escape,
-    library,
+    models,
     running_work,
     show_failure,
     this_session,
@@ -85,16 +87,16 @@ def candidates_of(session: Session) -> list[Candidate]:
     if session.plan_key is not None:
         plan = study.plan(session.plan_key)
         if plan is not None:
-            move = session.move or move_of_plan(study, plan.key, session.application, "")
-            label = session.move.label if session.move is not None else "from a link"
-            target = known.get(move.application if move is not None else plan.provenance.task or "")
+            settings = session.settings or settings_of_plan(study, plan.key, session.application, "")
+            label = session.settings.label if session.settings is not None else "from a link"
+            target = known.get(settings.application if settings is not None else plan.provenance.task or "")
             if target is not None:
-                repair, transfer = ("none", False) if move is None else (move.repair, move.transfer)
+                repair, transfer = ("none", False) if settings is None else (settings.repair, settings.transfer)
                 found.append(Candidate(f"in view: {label}", recipe_of(plan, repair, transfer), target))
     for name, recipe in pinned_recipes(study).items():
         usual = recipe.task or session.application
-        move = None if recipe.cut is None else move_of_pin(study, name, recipe.cut, usual, "")
-        target = known.get(move.application if move is not None else usual)
+        settings = None if recipe.cut is None else settings_of_pin(study, name, recipe.cut, usual, "")
+        target = known.get(settings.application if settings is not None else usual)
         if target is not None:
             found.append(Candidate(name, recipe, target))
     return found
@@ -125,8 +127,8 @@ def form(session: Session, candidates: list[Candidate]) -> None:
             out = folder_for(session.study, name.strip())
             if out.exists() and not overwrite:
                 raise UserError(f"There is an export called {name.strip()} already: choose another name or replace it.")
-            work = exporting(
-                library(),
+            work = export_job(
+                models(),
                 session.study,
                 chosen.application,
                 chosen.recipe,
@@ -151,7 +153,7 @@ def summary(session: Session, chosen: Candidate) -> None:
         if (row["recipe_key"], row["task"]) == (recipe.key, chosen.application.name):
             e = row["estimate"]
             change = (
-                f", {numbers.points(e.difference)} {numbers.interval_of_points(e.difference_interval)} points"
+                f", {numbers.points(e.difference)} {numbers.interval_of_points(e.difference_interval)} pp"
                 if e.difference is not None and e.difference_interval is not None
                 else ""
             )
@@ -211,7 +213,7 @@ def report(job: Job) -> None:
             download(folder, "export-download", primary=True)
             recipe_button(done.recipe, "export-report-recipe")
         st.caption(f"Folder: {folder.absolute()}")
-    card, again, load = st.tabs(["Model card", "Make it again", "Load it"])
+    card, again, load = st.tabs(["Model card", "Reproduce", "Load it"])
     with card, st.container(height=420, key="export-card"):
         st.markdown(done.card)
     with again:

@@ -13,24 +13,26 @@ from asc_core.plan import CostModel, Part
 from asc_core.scores.data_fingerprint import is_current
 from asc_core.scores.methods import offered
 from asc_core.values import Plan, Scores
-from dashboard.background import scoring_jobs
+from dashboard.background.application_jobs import open_job
 from dashboard.charts.cut import ByHand, cut_map, score_histogram
-from dashboard.measuring.measurements import Bench, timing, with_known_times
-from dashboard.panels.frontier import explore, foretold, frontier, take_found
+from dashboard.measuring.latency import layer_times_job, with_known_times
+from dashboard.measuring.measurements import Measurements
+from dashboard.panels.frontier import explore, frontier, predicted, take_found
 from dashboard.panels.history import history
 from dashboard.panels.other_tasks import other_applications
 from dashboard.panels.result import result
-from dashboard.state.applications import Application, applications_of
-from dashboard.state.cut_settings import Move, fitted, plan_of, recipe_of, toggled, within_reach
+from dashboard.state import stored_scores
+from dashboard.state.application import Application
+from dashboard.state.applications import applications_of
+from dashboard.state.cut_settings import CutSettings, fitted, plan_of, recipe_of, toggled, within_reach
 from dashboard.state.session import Session, application_in_view
-from dashboard.text.method_names import in_order, title_of
+from dashboard.text.method_names import title_of
 from dashboard.widgets.cut_controls import controls
 from dashboard.widgets.page import (
     CHART_CONFIG,
     errors_in_page,
-    library,
     load,
-    read_scores,
+    models,
     running_work,
     this_session,
     write_address,
@@ -44,7 +46,7 @@ def page() -> None:
     session = this_session()
     running_work(session, ("score", "export"))
     application = application_in_view(session, applications_of(session.study))
-    scored = scores_of(session, application)
+    scored = stored_scores.of_application(models(), session.study, application)
     if not scored:
         no_scores(session, application)
         return
@@ -55,24 +57,26 @@ def page() -> None:
         write_address(session)
         return
     take_found(session, application)
-    bench = Bench(library(), session.study, application, cost_model)
-    if bench.other_data:
+    measurements = Measurements(models(), session.study, application, cost_model)
+    if measurements.data_changed:
         st.warning(
-            f"The examples of {application.title}'s {bench.split} split are other ones than those that were measured "
-            "before. Earlier results stay in the study, as of another application, and are no longer shown.",
+            f"The examples of {application.title}'s {measurements.split} split have changed since they were measured. "
+            "Earlier results stay in the study, set aside, and are no longer shown.",
             icon=":material/difference:",
         )
-    outdated = [method for method, scores in scored.items() if not is_current(scores, bench.library.task(application))]
+    outdated = [
+        method for method, scores in scored.items() if not is_current(scores, measurements.models.task(application))
+    ]
     if outdated:
         st.warning(
             f"The training texts of {application.title} have changed since it was scored "
             f"({', '.join(map(title_of, outdated))}). Score it again on Overview; until then cuts go by the old ones.",
             icon=":material/difference:",
         )
-    move = current_move(session, bench, scored)
-    scores = scored[move.method]
+    settings = current_settings(session, measurements, scored)
+    scores = scored[settings.method]
     take_clicks(session, scores, cost_model)
-    session.go(within_reach(session.move or move, scores, cost_model))
+    session.go(within_reach(session.settings or settings, scores, cost_model))
     controls_column, rest = st.columns([30, 76], gap="medium")
     with rest:
         map_column, result_column = st.columns([47, 28], gap="medium")
@@ -81,43 +85,31 @@ def page() -> None:
         plan = current_plan(session, scores, cost_model)
     except UserError as error:
         with controls_column:
-            controls(session, scored, cost_model, bench.repairable)
+            controls(session, scored, cost_model, measurements.repairable)
         with map_column:
             st.error(str(error), icon=":material/error:")
             history(session, None)
         return
     session.plan_key = plan.key
-    assert session.move is not None
-    recipe = recipe_of(plan, session.move.repair, session.move.transfer)
+    assert session.settings is not None
+    recipe = recipe_of(plan, session.settings.repair, session.settings.transfer)
     with result_column, st.container(border=True, key="tune-result"):
-        result(session, bench, recipe, plan)  # first: the number is what one waits for
+        result(session, measurements, recipe, plan)  # first: the number is what one waits for
     with controls_column:
-        below = partial(foretold, session.move, bench, plan, scores)
-        controls(session, scored, cost_model, bench.repairable, below)
+        below = partial(predicted, session.settings, measurements, plan, scores)
+        controls(session, scored, cost_model, measurements.repairable, below)
         histogram = score_histogram(scores, plan, colours())
         if histogram is not None:
             st.plotly_chart(histogram, theme=None, config=CHART_CONFIG, key="tune-histogram")
     with map_column:
         the_map(session, scores, plan)
     with chart_column:
-        frontier(session, bench, recipe, plan)
-        explore(session, bench, scores)
+        frontier(session, measurements, recipe, plan)
+        explore(session, measurements, scores)
     with history_column:
         history(session, plan)
-        other_applications(session, bench, recipe, plan)
+        other_applications(session, measurements, recipe, plan)
     write_address(session)
-
-
-def scores_of(session: Session, application: Application) -> dict[str, Scores]:
-    """method -> newest scores of this application's own weights, in the order of the registry."""
-    study = session.study
-    weights = study.get(scoring_jobs.weights_setting(application))
-    entries = {
-        method: entry
-        for (task, method), entry in scoring_jobs.newest_scores(study.score_index(), weights).items()
-        if task == application.name
-    }
-    return {method: read_scores(study, entries[method]) for method in in_order(entries)}
 
 
 def no_scores(session: Session, application: Application) -> None:
@@ -134,60 +126,66 @@ def no_scores(session: Session, application: Application) -> None:
 
 def opened(session: Session, application: Application) -> CostModel | None:
     """What the application's parts cost; None while its encoder and texts are still being loaded."""
-    known = library().known_cost_model(application)
+    known = models().cached_cost_model(application)
     if known is not None:
         return known
-    job_work = scoring_jobs.opening(library(), session.study, application)
-    load(session, application.name, f"Opening {application.title}", job_work)
+    work = open_job(models(), session.study, application)
+    load(session, application.name, f"Opening {application.title}", work)
     return None
 
 
 def timed(session: Session, application: Application, costs: CostModel) -> CostModel | None:
     """With this machine's layer times where they are known; None while a budget of latency waits for them."""
-    found = with_known_times(library(), session.study, application, costs)
-    move = session.move
-    wanted = move is not None and move.application == application.name and move.budget == "latency"
-    if found is None and wanted and move is not None and move.rule == "budget":
-        job_work = timing(library(), session.study, application)
-        load(session, f"times|{application.name}", "Measuring how long layers take on this machine", job_work)
+    found = with_known_times(models(), session.study, application, costs)
+    settings = session.settings
+    wanted = settings is not None and settings.application == application.name and settings.budget == "latency"
+    if found is None and wanted and settings is not None and settings.rule == "budget":
+        work = layer_times_job(models(), session.study, application)
+        load(session, f"times|{application.name}", "Measuring how long layers take on this machine", work)
         return None
     return found or costs
 
 
-def current_move(session: Session, bench: Bench, scored: dict[str, Scores]) -> Move:
-    move, application = session.move, bench.application
-    if move is None or move.application != application.name or move.method not in scored:
+def current_settings(session: Session, measurements: Measurements, scored: dict[str, Scores]) -> CutSettings:
+    settings, application = session.settings, measurements.application
+    if settings is None or settings.application != application.name or settings.method not in scored:
         preferred = next(iter(offered(scored)), next(iter(scored)))
         method = session.method if session.method in scored else preferred
-        move = replace(move or Move(application.name, method), application=application.name, method=method)
-        if move.rule == "fixed" and (session.move is None or session.move.application != application.name):
-            move = replace(move, rule="budget", plan_key=None)
-        move = move.released() if session.move is not None and session.move.application != application.name else move
-    move = fitted(move, scored[move.method], bench.repairable)
-    session.go(move)
-    return move
+        settings = replace(
+            settings or CutSettings(application.name, method), application=application.name, method=method
+        )
+        if settings.rule == "fixed" and (session.settings is None or session.settings.application != application.name):
+            settings = replace(settings, rule="budget", plan_key=None)
+        settings = (
+            settings.released()
+            if session.settings is not None and session.settings.application != application.name
+            else settings
+        )
+    settings = fitted(settings, scored[settings.method], measurements.repairable)
+    session.go(settings)
+    return settings
 
 
 def current_plan(session: Session, scores: Scores, cost_model: CostModel) -> Plan:
-    assert session.move is not None
-    return planner(session, scores, cost_model)(session.move)
+    assert session.settings is not None
+    return planner(session, scores, cost_model)(session.settings)
 
 
-def planner(session: Session, scores: Scores, cost_model: CostModel) -> Callable[[Move], Plan]:
-    def plan(move: Move) -> Plan:
-        fixed = session.study.plan(move.plan_key) if move.rule == "fixed" and move.plan_key else None
+def planner(session: Session, scores: Scores, cost_model: CostModel) -> Callable[[CutSettings], Plan]:
+    def plan(settings: CutSettings) -> Plan:
+        fixed = session.study.plan(settings.plan_key) if settings.rule == "fixed" and settings.plan_key else None
         if fixed is not None:
-            check_fits(fixed, move, scores)
-        return plan_of(move, scores, cost_model, fixed)
+            check_fits(fixed, settings, scores)
+        return plan_of(settings, scores, cost_model, fixed)
 
     return plan
 
 
-def check_fits(fixed: Plan, move: Move, scores: Scores) -> None:
+def check_fits(fixed: Plan, settings: CutSettings, scores: Scores) -> None:
     """A plan that came from elsewhere. Raises: UserError where it does not fit, or comes from other weights unasked."""
     if fixed.shape != scores.shape:
         raise UserError(f"The linked plan is for {fixed.shape}; this encoder is {scores.shape}. Choose a rule.")
-    if fixed.provenance.weights not in (None, scores.weights) and not move.transfer:
+    if fixed.provenance.weights not in (None, scores.weights) and not settings.transfer:
         raise UserError(
             f"The linked plan was made from other weights ({fixed.provenance.task or 'unknown task'}). "
             "Switch on its use here, or choose a rule."
@@ -195,7 +193,7 @@ def check_fits(fixed: Plan, move: Move, scores: Scores) -> None:
 
 
 def map_key(session: Session) -> str:
-    return session.fresh_key("tune-map")
+    return session.chart_key("tune-map")
 
 
 def take_clicks(session: Session, scores: Scores, cost_model: CostModel) -> None:
@@ -203,32 +201,34 @@ def take_clicks(session: Session, scores: Scores, cost_model: CostModel) -> None
     event = st.session_state.get(map_key(session))
     points = event["selection"]["points"] if event else []
     cells = [tuple(point["customdata"]) for point in points if point.get("customdata")]
-    if not cells or session.move is None:
+    if not cells or session.settings is None:
         return
-    session.nonce += 1
+    session.chart_version += 1
     replan = planner(session, scores, cost_model)
-    move = session.move
+    settings = session.settings
     try:
-        plan = replan(move)
+        plan = replan(settings)
         for _, kind, row, number in dict.fromkeys(cells):
-            move = toggled(move, Part(str(kind), int(row), None if number is None else int(number)), plan, replan)
+            settings = toggled(
+                settings, Part(str(kind), int(row), None if number is None else int(number)), plan, replan
+            )
     except UserError as error:
         st.toast(str(error))
         return
-    session.go(move)
+    session.go(settings)
 
 
 def the_map(session: Session, scores: Scores, plan: Plan) -> None:
-    move = session.move
-    assert move is not None
+    settings = session.settings
+    assert settings is not None
     boxes = bool(st.session_state.get("tune-boxes"))
     figure = cut_map(
         scores,
         plan,
-        ByHand(move.kept, move.cut),
+        ByHand(settings.kept, settings.cut),
         colours(),
         MAP_HEIGHT,
-        each_layer=move.rule == "share" and not move.everywhere,
+        each_layer=settings.rule == "share" and not settings.everywhere,
         boxes=boxes,
     )
     st.plotly_chart(
@@ -245,28 +245,28 @@ def the_map(session: Session, scores: Scores, plan: Plan) -> None:
         "<div class='asc-legend'>"
         f"<span><i style='background:{chosen.sequential[4][1]}'></i>kept</span>"
         f"<span><i style='border:1px solid {chosen.line}'></i>cut</span>"
-        f"<span><b style='color:{chosen.cut}'>□</b> kept, <b style='color:{chosen.cut}'>✕</b> cut by hand</span>"
+        f"<span><b style='color:{chosen.cut}'>□</b> kept, <b style='color:{chosen.cut}'>✕</b> cut manually</span>"
         f"{'<span>○ undecided</span>' if scores.low is not None else ''}"
         f"<span class='asc-quiet'>{'drag over cells' if boxes else 'click a cell'}</span></div>",
         width="content",
     )
 
     def forget_selection() -> None:
-        session.nonce += 1  # a chart keeps what dragging does for as long as it has its key
+        session.chart_version += 1  # a chart keeps what dragging does for as long as it has its key
 
     below.toggle(
-        "boxes",
+        "Box select",
         key="tune-boxes",
         on_change=forget_selection,
         help="Drag over cells to change several at once. While this is on, clicks are not taken.",
     )
-    if move.forced:
+    if settings.forced:
         below.button(
-            f"Release {move.forced}",
+            f"Clear {settings.forced} manual edit{'' if settings.forced == 1 else 's'}",
             key="tune-release",
             type="tertiary",
             icon=":material/lock_open:",
-            on_click=lambda: session.go(move.released()),
+            on_click=lambda: session.go(settings.released()),
             help="Give the parts that were set by hand back to the rule.",
         )
 

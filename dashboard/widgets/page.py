@@ -1,13 +1,11 @@
-"""What every page stands in: this window's session, the process's jobs and library, messages, and running work."""
+"""What every page stands in: this window's session, the process's jobs and models, messages, and running work."""
 
 from __future__ import annotations
 
-import html
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import streamlit as st
 from streamlit import runtime
@@ -15,15 +13,14 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from asc_core.errors import UserError
 from asc_core.progress import SCORING
-from asc_core.study import Study
-from asc_core.values import Scores
 from dashboard.background.jobs import Job, Jobs, Work, active
 from dashboard.charts.palette import Scale
 from dashboard.state import session as sessions
-from dashboard.state.loaded import Library
+from dashboard.state.loaded import LoadedModels
 from dashboard.state.session import Session
+from dashboard.text.markup import escape
 
-SECONDS_BETWEEN_LOOKS = 0.4
+SECONDS_BETWEEN_POLLS = 0.4
 CHART_CONFIG = {"displayModeBar": False}
 
 
@@ -33,8 +30,8 @@ def all_jobs() -> Jobs:
 
 
 @st.cache_resource(show_spinner=False)
-def library() -> Library:
-    return Library()
+def models() -> LoadedModels:
+    return LoadedModels()
 
 
 def this_session() -> Session:
@@ -44,7 +41,7 @@ def this_session() -> Session:
     except UserError as error:
         st.error(str(error), icon=":material/error:")
         st.stop()
-    all_jobs().enter(session.id, session.folder, _connected())
+    all_jobs().attach(session.id, session.folder, _connected())
     for message in session.messages:
         st.warning(message, icon=":material/info:")
     session.messages.clear()
@@ -103,17 +100,22 @@ def load(session: Session, key: str, title: str, work: Work, place: str = "loadi
     poll(job, place)
 
 
+def last_about(session: Session, lane: str, what: str) -> Job | None:
+    """This window's last job of a lane whose key begins with `what`."""
+    return next((job for job in all_jobs().of(session.id, lane) if job.key.partition("|")[0] == what), None)
+
+
 def poll(job: Job, key: str) -> None:
     """The progress of a job; the page is drawn again when it has ended."""
 
-    def look() -> None:
-        all_jobs().touch(job.session)
+    def draw() -> None:
+        all_jobs().heartbeat(job.session)
         if not job.active:
             st.rerun()
         st.progress(job.share, text=progress_text(job))
 
     with st.container(key=key):
-        st.fragment(look, run_every=SECONDS_BETWEEN_LOOKS)()
+        st.fragment(draw, run_every=SECONDS_BETWEEN_POLLS)()
 
 
 def progress_text(job: Job) -> str:
@@ -121,10 +123,10 @@ def progress_text(job: Job) -> str:
         return f"{job.title}: stopping"
     if job.state == "waiting":
         return f"{job.title}: waiting for its turn"
-    done, total, what = job.progress
+    done, total, what = job.reported
     left = job.seconds_left
     rest = f", {_duration(left)} left" if left is not None and left > 2 else ""
-    said = "" if job.handle.phase == SCORING else f" {what}"  # the title says what is scored
+    said = "" if job.progress.phase == SCORING else f" {what}"  # the title says what is scored
     counted = f" {done:,} of {total:,}" if total > 3 else ""
     return f"{job.title}:{said}{counted}{rest}"
 
@@ -136,8 +138,8 @@ def running_work(session: Session, lanes: tuple[str, ...] = ("score", "export", 
     """
     jobs = all_jobs()
 
-    def look() -> None:
-        jobs.touch(session.id)
+    def draw() -> None:
+        jobs.heartbeat(session.id)
         running = active(job for lane in lanes for job in jobs.of(session.id, lane))
         if not running:
             st.rerun()
@@ -154,7 +156,7 @@ def running_work(session: Session, lanes: tuple[str, ...] = ("score", "export", 
     with st.container():  # also where there is none: what stands below keeps its place, and tabs their choice
         if active(job for lane in lanes for job in jobs.of(session.id, lane)):
             with st.container(key="running-work", border=True):
-                st.fragment(look, run_every=SECONDS_BETWEEN_LOOKS)()
+                st.fragment(draw, run_every=SECONDS_BETWEEN_POLLS)()
 
 
 def _cancel(jobs: Sequence[Job]) -> None:
@@ -167,22 +169,6 @@ def scale_legend(scale: Scale, ends: tuple[str, str]) -> None:
     stops = ", ".join(f"{colour} {100 * place:.0f}%" for place, colour in scale)
     bar = f"<i style='background:linear-gradient(90deg,{stops})'></i>"
     st.html(f"<div class='asc-scale'><span>{escape(ends[0])}</span>{bar}<span>{escape(ends[1])}</span></div>")
-
-
-def read_scores(study: Study, entry: Mapping[str, Any]) -> Scores:
-    """The scores of an entry of the study's index; kept in memory. Raises: UserError."""
-
-    def read() -> Scores:
-        found = study.scores(task=entry["task"], method=entry["method"], weights=entry["weights"])
-        return next(s for s in found if (s.split, s.examples, s.seed, s.labels) == wanted)
-
-    wanted = tuple(entry[name] for name in ("split", "examples", "seed", "labels"))
-    key = ("scores", str(study.path.absolute()), *(entry[name] for name in ("weights", "task", "method", "created")))
-    return library().kept((*key, *wanted), read)
-
-
-def escape(text: str) -> str:
-    return html.escape(text, quote=True)
 
 
 def _duration(seconds: float) -> str:

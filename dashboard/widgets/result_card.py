@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from asc_core.plan import Cost
 from asc_core.values import Estimate
+from dashboard.state.speed import Speed
 from dashboard.text import numbers
-from dashboard.widgets.page import escape
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Seconds for a batch of `batch` texts, measured in turns here.
-
-    original: the median. ratio: the median of original over cut in each turn; above 1 is faster than the original.
-    """
-
-    original: float
-    ratio: float
-    batch: int
-
-    @property
-    def cut(self) -> float:
-        """As the ratio has it: a median of the cut's own times would be of other moments than the original's."""
-        return self.original / self.ratio
+from dashboard.text.markup import escape
 
 
 def headline(estimate: Estimate | None, original: Estimate | None, running: bool, doing: str = "") -> str:
@@ -42,9 +24,9 @@ def headline(estimate: Estimate | None, original: Estimate | None, running: bool
         f"<small>{numbers.interval_of_percent(estimate.interval)}</small></div>"
     )
     seen = f"n = {estimate.examples:,} of {estimate.total:,}"
-    state = "complete" if estimate.complete else ("tightening" if running else "tight enough")
+    state = "complete" if estimate.complete else ("tightening" if running else "stopped: CI target reached")
     cut_texts = f", {estimate.truncated:,} truncated" if estimate.truncated else ""
-    sure = "95 % at every look: stop when you like" if estimate.valid == "anytime" else "95 %, one look"
+    sure = "95 % at every interim analysis: stop any time" if estimate.valid == "anytime" else "95 %, one analysis"
     return (
         f"<p class='asc-kicker'>{kicker}</p>{value}{_difference(estimate, original)}"
         f"{_bar(estimate.examples / max(estimate.total, 1))}"
@@ -61,7 +43,7 @@ def _difference(estimate: Estimate, original: Estimate | None) -> str:
         else (" to the original on the same examples")
     )
     return (
-        f"<div class='asc-difference asc-number'><b>{numbers.points(estimate.difference)}</b> points "
+        f"<div class='asc-difference asc-number'><b>{numbers.points(estimate.difference)}</b> pp "
         f"{numbers.interval_of_points(estimate.difference_interval)}<span class='asc-quiet'>{of}</span></div>"
     )
 
@@ -69,7 +51,7 @@ def _difference(estimate: Estimate, original: Estimate | None) -> str:
 def costs(cost: Cost, dense: Cost, speed: Speed | None, measuring_speed: bool) -> str:
     """A table: this cut, the original, the ratio."""
     rows = [
-        ("FLOPs a text", numbers.amount(cost.flops), numbers.amount(dense.flops), cost.flops / dense.flops),
+        ("FLOPs per text", numbers.amount(cost.flops), numbers.amount(dense.flops), cost.flops / dense.flops),
         (
             "parameters",
             numbers.amount(cost.parameters),
@@ -88,7 +70,7 @@ def costs(cost: Cost, dense: Cost, speed: Speed | None, measuring_speed: bool) -
     else:
         lines.append(_row("latency", "measuring" if measuring_speed else "-", "", ""))
     note = (
-        f"latency: median of a batch of {speed.batch}, both in turns on this machine"
+        f"latency: median at batch size {speed.batch}, both in turns on this machine"
         if speed
         else "FLOPs: encoder layers, mean unpadded text"
     )

@@ -12,10 +12,9 @@ from streamlit.testing.v1 import AppTest
 from asc_core.scores import sweep
 from asc_core.study import Study
 from asc_core.values import Scores
-from dashboard.background import scoring_jobs
 from dashboard.background.jobs import Jobs
-from dashboard.state import applications, session
-from dashboard.state.loaded import Library
+from dashboard.state import applications, kept, session
+from dashboard.state.loaded import LoadedModels
 from dashboard.widgets import page
 from tests.tiny import save_checkpoint, tiny
 
@@ -63,18 +62,20 @@ def no_demo(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def shared_library() -> Library:
+def shared_models() -> LoadedModels:
     """Encoders and tasks stay loaded from test to test."""
-    return Library()
+    return LoadedModels()
 
 
 @pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_demo: None, shared_library: Library) -> Iterator[Study]:
+def study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_demo: None, shared_models: LoadedModels
+) -> Iterator[Study]:
     """An empty study that the pages open; the process's jobs are new."""
     monkeypatch.setenv(session.FOLDER_VARIABLE, str(tmp_path / "studies" / "mine"))
     st.cache_resource.clear()
     st.cache_data.clear()
-    monkeypatch.setattr(page, "library", lambda: shared_library)
+    monkeypatch.setattr(page, "LoadedModels", lambda: shared_models)
     yield Study.open(tmp_path / "studies" / "mine")
     page.all_jobs().shutdown()
     st.cache_resource.clear()
@@ -86,16 +87,16 @@ def added(study: Study, checkpoint: Path, task_file: Path) -> applications.Appli
 
 
 @pytest.fixture(scope="session")
-def scores(checkpoint: Path, task_file: Path, shared_library: Library) -> list[Scores]:
+def scores(checkpoint: Path, task_file: Path, shared_models: LoadedModels) -> list[Scores]:
     application = applications.Application("words", str(checkpoint), str(task_file))
-    encoder, task = shared_library.encoder(application), shared_library.task(application)
+    encoder, task = shared_models.encoder(application), shared_models.task(application)
     return list(sweep(encoder, task, METHODS, samples=32).values())
 
 
 @pytest.fixture
 def scored(study: Study, added: applications.Application, scores: list[Scores]) -> Study:
     """The study after scoring."""
-    study.set(scoring_jobs.weights_setting(added), scores[0].weights)
+    kept.weights(study, added).set(scores[0].weights)
     for one in scores:
         study.save_scores(one)
     return study

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from asc_core.plan import CostModel
@@ -54,6 +56,10 @@ def scores(
 def moved(values: PartValues, by: float) -> PartValues:
     arrays = {name: array + by for name, array in values.arrays().items()}
     return PartValues.from_arrays(arrays)
+
+
+def with_heads(made: Scores, heads: np.ndarray) -> Scores:
+    return replace(made, values=PartValues(**(made.values.by_kind | {"heads": tuple(heads)})), low=None, high=None)
 
 
 def cost_model(shape: Shape = SHAPE) -> CostModel:

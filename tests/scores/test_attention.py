@@ -28,7 +28,9 @@ def slow(encoder, task) -> dict[str, np.ndarray]:
     for i in range(len(features)):
         inputs = task.batch(features, [i], encoder).inputs
         for layer, probabilities in enumerate(eager(**inputs, output_attentions=True).attentions):
-            for head, weights in enumerate(probabilities[0]):
+            queries = len(probabilities[0]) // encoder.shape.heads[0]  # that share a key: they are one head
+            for query, weights in enumerate(probabilities[0]):
+                head = query // queries
                 for p in weights.double():
                     entropy = -float(sum(w * w.log() for w in p if w > 0))
                     row = encoder.shape.rows[layer]

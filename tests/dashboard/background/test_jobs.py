@@ -17,22 +17,22 @@ from dashboard.background.jobs import KEPT_FINISHED_PER_SESSION, Job, Jobs
 def jobs() -> Iterator[Jobs]:
     made = Jobs()
     for session in ("a", "b"):
-        made.touch(session)
+        made.heartbeat(session)
     yield made
     made.shutdown()
 
 
 def until_cancelled(job: Job) -> None:
     for step in range(10_000):
-        job.handle.step(step, 10_000, "steps")
-        job.handle.cancel.wait(0.01)
+        job.progress.step(step, 10_000, "steps")
+        job.progress.cancel.wait(0.01)
 
 
 def test_a_job_shows_progress_then_its_result(jobs: Jobs) -> None:
     go_on = threading.Event()
 
     def work(job: Job) -> str:
-        job.handle.step(3, 4, "texts")
+        job.progress.step(3, 4, "texts")
         job.show("first")
         go_on.wait(5)
         return "all"
@@ -40,7 +40,7 @@ def test_a_job_shows_progress_then_its_result(jobs: Jobs) -> None:
     job = jobs.start("a", "evaluate", "key", "title", work)
     while job.latest is None:
         assert not job.wait(0.01)
-    assert (job.state, job.progress, job.share, job.latest) == ("running", (3, 4, "texts"), 0.75, "first")
+    assert (job.state, job.reported, job.share, job.latest) == ("running", (3, 4, "texts"), 0.75, "first")
     go_on.set()
     assert job.wait(5)
     assert (job.state, job.result, job.error) == ("done", "all", None)
@@ -119,10 +119,10 @@ def test_old_results_are_forgotten(jobs: Jobs) -> None:
 
 
 def test_a_session_that_was_not_heard_of_for_long_is_gone(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not jobs.gone("a")
-    assert jobs.gone("never seen")
+    assert not jobs.stale("a")
+    assert jobs.stale("never seen")
     monkeypatch.setattr(jobs_module, "SECONDS_UNTIL_A_SESSION_IS_GONE", -1.0)
-    assert jobs.gone("a")
+    assert jobs.stale("a")
 
 
 def test_the_end_of_the_process_ends_its_jobs() -> None:
@@ -131,8 +131,8 @@ from dashboard.background.jobs import Jobs
 
 def for_ever(job):
     while True:
-        job.handle.check()
-        job.handle.cancel.wait(0.01)
+        job.progress.check()
+        job.progress.cancel.wait(0.01)
 
 jobs = Jobs()
 job = jobs.start("a", "score", "key", "title", for_ever)
@@ -147,24 +147,24 @@ print("started")
 def test_a_new_window_takes_over_what_a_closed_one_has_left(jobs: Jobs, tmp_path: Path) -> None:
     open_windows = {"closed", "elsewhere", "open"}
     for window, study in (("closed", "demo"), ("elsewhere", "other"), ("open", "demo")):
-        jobs.enter(window, tmp_path / study, lambda window=window: window in open_windows)  # type: ignore[misc]
+        jobs.attach(window, tmp_path / study, lambda window=window: window in open_windows)  # type: ignore[misc]
     begun = {window: jobs.start(window, "score", window, "t", until_cancelled) for window in open_windows}
     ended = jobs.start("closed", "load", "k", "t", lambda job: None)
     assert ended.wait(2)
-    jobs.enter("second", tmp_path / "demo", lambda: True)
+    jobs.attach("second", tmp_path / "demo", lambda: True)
     assert not jobs.of("second")
     open_windows -= {"closed", "elsewhere"}
-    jobs.enter("second", tmp_path / "demo", lambda: True)
+    jobs.attach("second", tmp_path / "demo", lambda: True)
     assert not jobs.of("second")  # only a new window does
-    jobs.enter("reloaded", tmp_path / "demo", lambda: True)
+    jobs.attach("reloaded", tmp_path / "demo", lambda: True)
     assert jobs.of("reloaded") == [begun["closed"]]  # not another study's, not a window's that is there, nothing ended
     assert jobs.of("open") == [begun["open"]]
 
 
 def test_a_reloaded_page_shows_and_ends_its_work(jobs: Jobs, tmp_path: Path) -> None:
-    jobs.enter("before", tmp_path, lambda: False)
+    jobs.attach("before", tmp_path, lambda: False)
     job = jobs.start("before", "explore", "frontier|nli", "t", until_cancelled)
-    jobs.enter("after", tmp_path, lambda: True)
+    jobs.attach("after", tmp_path, lambda: True)
     assert jobs.last("after", "explore") is job
     jobs.cancel("after", "explore")
     assert job.wait(2)

@@ -16,7 +16,7 @@ from asc_core.evaluate import PerExampleResult, measure
 from asc_core.progress import Progress
 from asc_core.study import Study
 from dashboard.measuring import baseline as module
-from dashboard.measuring.baseline import Original
+from dashboard.measuring.baseline import Baseline
 from tests.evaluate.toy_tasks import encoder_for, toy_task
 
 TASK = toy_task("text-classification", validation=300)
@@ -32,8 +32,8 @@ def ignore(outcome: PerExampleResult) -> None:
     pass
 
 
-def begun(study: Study, finished: Callable[[PerExampleResult], None] = ignore) -> Original:
-    return Original(ENCODER, TASK, "validation", study, finished)
+def begun(study: Study, finished: Callable[[PerExampleResult], None] = ignore) -> Baseline:
+    return Baseline(ENCODER, TASK, "validation", study, finished)
 
 
 def first_slices(monkeypatch: pytest.MonkeyPatch) -> list[PerExampleResult]:

@@ -1,4 +1,4 @@
-"""Whole frontiers and Auto, on a bench whose measurements are made up: no model behind them."""
+"""Whole frontiers and the smallest model, where measurements are made up: no model behind them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from asc_core.recipes.frontier import decided
 from asc_core.study import Study
 from asc_core.values import Estimate, Plan
 from dashboard.background.jobs import Job
-from dashboard.measuring.budget_sweep import budgets_over, smallest, whole_frontier
-from dashboard.state.cut_settings import Move, plan_of, smallest_keep
+from dashboard.measuring.budget_sweep import budgets_over, frontier_job, smallest_model_job
+from dashboard.state.cut_settings import CutSettings, plan_of, smallest_keep
 from tests.dashboard.synthetic import SHAPE, cost_model, estimate, scores
 
-MOVE = Move("nli", "fisher")
+SETTINGS = CutSettings("nli", "fisher")
 
 
 @dataclass
-class MadeUpBench:
+class MadeUpMeasurements:
     """A cut that keeps a share k of the FLOPs loses `lost(k)`, give or take `width`; asked: shares, in order."""
 
     study: Study
@@ -36,7 +36,7 @@ class MadeUpBench:
     kept: dict[str, Estimate] = field(default_factory=dict)
 
     @property
-    def whole(self) -> Plan:
+    def full_plan(self) -> Plan:
         return Plan.full(SHAPE)
 
     def original_outcome(self, progress: Progress) -> Any:
@@ -50,7 +50,7 @@ class MadeUpBench:
         return self.kept.get(recipe.key)
 
     def measured(
-        self, recipe: Recipe, move: Move, progress: Progress, show: Any = None, enough: Any = lambda _: False
+        self, recipe: Recipe, name: str, progress: Progress, show: Any = None, enough: Any = lambda _: False
     ) -> Estimate:
         progress.step(0, 1, "measuring")
         assert recipe.cut is not None
@@ -69,8 +69,8 @@ class MadeUpBench:
         return found
 
 
-def planned(move: Move) -> Plan:
-    return plan_of(move, scores(), cost_model())
+def planned(settings: CutSettings) -> Plan:
+    return plan_of(settings, scores(), cost_model())
 
 
 def job() -> Job:
@@ -82,7 +82,7 @@ def study(tmp_path: Path) -> Study:
     return Study.open(tmp_path / "study")
 
 
-LEAST = smallest_keep(MOVE, scores(), cost_model())
+LEAST = smallest_keep(SETTINGS, scores(), cost_model())
 
 
 def test_ten_budgets_reach_from_the_least_to_everything() -> None:
@@ -93,49 +93,53 @@ def test_ten_budgets_reach_from_the_least_to_everything() -> None:
 
 
 def test_a_frontier_that_was_cancelled_goes_on(study: Study) -> None:
-    bench = MadeUpBench(study, lambda keep: 0.1 * (1 - keep))
+    measurements = MadeUpMeasurements(study, lambda keep: 0.1 * (1 - keep))
     budgets = budgets_over(LEAST)
-    work, first = whole_frontier(bench, MOVE, planned, budgets), job()  # type: ignore[arg-type]
-    measured = bench.measured
+    work, first = frontier_job(measurements, SETTINGS, planned, budgets), job()  # type: ignore[arg-type]
+    measured = measurements.measured
 
     def cancels_after_three(*args: Any, **options: Any) -> Estimate:
-        if len(bench.asked) == 3:
+        if len(measurements.asked) == 3:
             first.cancel()
         return measured(*args, **options)
 
-    bench.measured = cancels_after_three  # type: ignore[method-assign]
+    measurements.measured = cancels_after_three  # type: ignore[method-assign]
     with pytest.raises(Cancelled):
         work(first)
-    assert len(bench.asked) == 3
-    bench.measured = measured  # type: ignore[method-assign]
+    assert len(measurements.asked) == 3
+    measurements.measured = measured  # type: ignore[method-assign]
     work(job())
-    assert len(bench.asked) == len(set(bench.asked)) == len({planned(replace(MOVE, keep=k)).key for k in budgets}) - 1
+    assert (
+        len(measurements.asked)
+        == len(set(measurements.asked))
+        == len({planned(replace(SETTINGS, keep=k)).key for k in budgets}) - 1
+    )
 
 
 @pytest.mark.parametrize("limit", [0.01, 0.02, 0.05])
-def test_auto_finds_the_smallest_by_the_lower_end_of_the_interval(limit: float, study: Study) -> None:
-    bench = MadeUpBench(study, lambda keep: 0.1 * (1 - keep))
-    found = smallest(bench, MOVE, planned, LEAST, limit)(job())  # type: ignore[arg-type]
-    assert found.move is not None
-    assert len(bench.asked) <= found.measured <= 7
+def test_it_finds_the_smallest_by_the_lower_end_of_the_interval(limit: float, study: Study) -> None:
+    measurements = MadeUpMeasurements(study, lambda keep: 0.1 * (1 - keep))
+    found = smallest_model_job(measurements, SETTINGS, planned, LEAST, limit)(job())  # type: ignore[arg-type]
+    assert found.settings is not None
+    assert len(measurements.asked) <= found.measured <= 7
     qualifying = [
         percent
         for percent in range(round(100 * LEAST), 100)
-        if 0.1 * (1 - kept_by(percent / 100)) + bench.width <= limit + 1e-12
+        if 0.1 * (1 - kept_by(percent / 100)) + measurements.width <= limit + 1e-12
     ]
-    assert found.move.keep == pytest.approx(qualifying[0] / 100)
+    assert found.settings.keep == pytest.approx(qualifying[0] / 100)
     assert found.estimate is not None
     assert decided(found.estimate, limit) is True
-    assert bench.stopped, "what is decided is not measured to the end"
+    assert measurements.stopped, "what is decided is not measured to the end"
 
 
 def kept_by(keep: float) -> float:
     model = cost_model()
-    return model.cost(planned(replace(MOVE, keep=keep))).flops / model.dense.flops
+    return model.cost(planned(replace(SETTINGS, keep=keep))).flops / model.dense.flops
 
 
-def test_auto_says_when_nothing_qualifies(study: Study) -> None:
-    bench = MadeUpBench(study, lambda keep: 0.2)
-    found = smallest(bench, MOVE, planned, LEAST, 0.01)(job())  # type: ignore[arg-type]
-    assert found.move is None
+def test_it_says_when_nothing_qualifies(study: Study) -> None:
+    measurements = MadeUpMeasurements(study, lambda keep: 0.2)
+    found = smallest_model_job(measurements, SETTINGS, planned, LEAST, 0.01)(job())  # type: ignore[arg-type]
+    assert found.settings is None
     assert found.examples == 100

@@ -17,11 +17,11 @@ from asc_core.study import Study
 from asc_core.train.steps import Finetune
 from asc_core.values import Estimate, Plan
 from dashboard.background.jobs import Jobs
-from dashboard.background.scoring_jobs import scoring
-from dashboard.measuring.measurements import Bench
-from dashboard.state.applications import Application
-from dashboard.state.cut_settings import Move, recipe_of
-from dashboard.state.loaded import Library
+from dashboard.background.scoring_jobs import score_job
+from dashboard.measuring.measurements import Measurements
+from dashboard.state.application import Application
+from dashboard.state.cut_settings import recipe_of
+from dashboard.state.loaded import LoadedModels
 from tests.evaluate.toy_tasks import encoder_for, toy_task
 
 TASK = toy_task("text-classification", validation=300)
@@ -30,8 +30,8 @@ APPLICATION = Application(TASK.name, "e", "t")
 PLAN = Plan.full(ENCODER.shape).drop(0, head=1).drop(1, head=0)
 
 
-def library() -> Library:
-    return Library(lambda name: ENCODER, lambda name: TASK)
+def models() -> LoadedModels:
+    return LoadedModels(lambda name: ENCODER, lambda name: TASK)
 
 
 def test_the_first_estimate_does_not_wait_for_the_whole_original(
@@ -39,13 +39,13 @@ def test_the_first_estimate_does_not_wait_for_the_whole_original(
 ) -> None:
     monkeypatch.setattr(sys.modules["asc_core.evaluate.per_example"], "_first_slice", lambda *_: 64)
     study = Study.open(tmp_path / "study")
-    bench = Bench(library(), study, APPLICATION, task_cost_model(ENCODER, TASK))
+    measurements = Measurements(models(), study, APPLICATION, task_cost_model(ENCODER, TASK))
     shown: list[tuple[Estimate, bool]] = []
-    last = bench.measured(
+    last = measurements.measured(
         Recipe.of(PLAN),
-        Move(TASK.name, "fisher", repair="none"),
+        "0.60 fisher",
         Progress(),
-        lambda found: shown.append((found, bench.original() is not None)),
+        lambda found: shown.append((found, measurements.original() is not None)),
     )
     first, original_known = shown[0]
     assert (first.examples, original_known) == (64, False)
@@ -54,7 +54,7 @@ def test_the_first_estimate_does_not_wait_for_the_whole_original(
     whole = measure(ENCODER.cut(PLAN), TASK)
     expected = estimate(whole, TASK.metric, measure(ENCODER, TASK))
     assert (last.value, last.difference) == pytest.approx((expected.value, expected.difference))
-    original = bench.original()
+    original = measurements.original()
     assert original is not None
     assert (original.complete, original.valid) == (True, "single")
 
@@ -65,11 +65,11 @@ def test_a_corrected_file_of_the_same_name_is_measured_anew(tmp_path: Path) -> N
     assert corrected.name == TASK.name
     values = []
     for task, other in ((TASK, False), (corrected, True), (corrected, False)):  # each in a process of its own
-        opened = Library(lambda name: ENCODER, lambda name, task=task: task)  # type: ignore[misc]
-        bench = Bench(opened, study, APPLICATION, opened.cost_model(APPLICATION))
-        assert bench.other_data is other
-        assert (bench.stored(recipe) is None) is (other or not values)
-        found = bench.measured(recipe, Move(TASK.name, "fisher", repair="none"), Progress())
+        opened = LoadedModels(lambda name: ENCODER, lambda name, task=task: task)  # type: ignore[misc]
+        measurements = Measurements(opened, study, APPLICATION, opened.cost_model(APPLICATION))
+        assert measurements.data_changed is other
+        assert (measurements.stored(recipe) is None) is (other or not values)
+        found = measurements.measured(recipe, "0.60 fisher", Progress())
         expected = estimate(measure(ENCODER.cut(PLAN), task), task.metric, measure(ENCODER, task))
         assert (found.value, found.difference) == pytest.approx((expected.value, expected.difference))
         values.append(found.value)
@@ -79,11 +79,11 @@ def test_a_corrected_file_of_the_same_name_is_measured_anew(tmp_path: Path) -> N
 def test_scoring_waits_while_a_cut_is_measured(tmp_path: Path) -> None:
     jobs, study, gate = Jobs(), Study.open(tmp_path / "study"), threading.Event()
     measuring = jobs.start("me", "evaluate", "x", "Evaluating", lambda job: gate.wait(60))
-    work = scoring(library(), study, APPLICATION, ["fisher"], 64, jobs)
+    work = score_job(models(), study, APPLICATION, ["fisher"], 64, jobs)
     mine = jobs.start("me", "score", "y", "Scoring", work)
     assert not mine.wait(1.0)
     assert study.scores(task=TASK.name) == []
-    another = jobs.start("you", "load", "y", "Scoring", scoring(library(), study, APPLICATION, ["update"], 64, jobs))
+    another = jobs.start("you", "load", "y", "Scoring", score_job(models(), study, APPLICATION, ["update"], 64, jobs))
     assert another.wait(60), "another window's measurement is none of its business"
     gate.set()
     assert measuring.wait(60)
@@ -95,8 +95,8 @@ def test_scoring_waits_while_a_cut_is_measured(tmp_path: Path) -> None:
 def test_scoring_that_waits_can_be_cancelled(tmp_path: Path) -> None:
     jobs, study, gate = Jobs(), Study.open(tmp_path / "study"), threading.Event()
     jobs.start("me", "evaluate", "x", "Evaluating", lambda job: gate.wait(60))
-    mine = jobs.start("me", "score", "y", "Scoring", scoring(library(), study, APPLICATION, ["fisher"], 64, jobs))
-    while mine.progress[2] != f"scoring {TASK.name}":
+    mine = jobs.start("me", "score", "y", "Scoring", score_job(models(), study, APPLICATION, ["fisher"], 64, jobs))
+    while mine.reported[2] != f"scoring {TASK.name}":
         assert not mine.wait(0.01)
     mine.cancel()
     assert mine.wait(60)
@@ -117,29 +117,28 @@ def test_hidden_states_of_a_repair_on_other_texts_are_not_taken_for_these() -> N
 
 def test_a_repaired_cut_is_measured_anew_where_training_texts_were_corrected(tmp_path: Path) -> None:
     study, recipe = Study.open(tmp_path / "study"), recipe_of(PLAN, "sequential")
-    move, costs = Move(TASK.name, "fisher", repair="sequential"), task_cost_model(ENCODER, TASK)
-    Bench(library(), study, APPLICATION, costs).measured(recipe, move, Progress())
+    costs = task_cost_model(ENCODER, TASK)
+    Measurements(models(), study, APPLICATION, costs).measured(recipe, "repaired", Progress())
     corrected = toy_task("text-classification", validation=300, train=60)
-    bench = Bench(Library(lambda name: ENCODER, lambda name: corrected), study, APPLICATION, costs)
-    assert bench.other_data
-    assert bench.stored(recipe) is None
+    measurements = Measurements(LoadedModels(lambda name: ENCODER, lambda name: corrected), study, APPLICATION, costs)
+    assert measurements.data_changed
+    assert measurements.stored(recipe) is None
 
 
 def test_a_recipe_of_several_steps_is_measured_kept_and_told_from_a_cut(tmp_path: Path) -> None:
     study = Study.open(tmp_path / "study")
-    bench = Bench(library(), study, APPLICATION, task_cost_model(ENCODER, TASK))
+    measurements = Measurements(models(), study, APPLICATION, task_cost_model(ENCODER, TASK))
     train = Finetune(epochs=1, steps=2, batch_size=8, patience=None)
     trained, cut, repaired = (
         Recipe((*recipe_of(PLAN, repair).steps, *then))
         for repair, then in (("bias", (train,)), ("none", ()), ("bias", ()))
     )
-    move = Move(TASK.name, "fisher", rule="fixed")
     for recipe in (trained, cut, repaired):
-        assert bench.measured(recipe, move, Progress()) == bench.stored(recipe)
-    more = {one.key: one.repaired for one in bench.all_measured()}
+        assert measurements.measured(recipe, "a recipe", Progress()) == measurements.stored(recipe)
+    more = {one.key: one.repaired for one in measurements.all_measured()}
     assert more == {trained.key: True, cut.key: False, repaired.key: True}
     assert stored_recipe(study, trained.key) == trained
     steps = {row["recipe_key"]: row["steps"] for row in study.evaluations()}
     assert steps[trained.key] == [{"step": "cut", "repair": "bias"}, {"step": "finetune"}]
-    kept = {one.key: one.kept for one in bench.all_measured()}
+    kept = {one.key: one.kept for one in measurements.all_measured()}
     assert kept[trained.key]["parameters"] == kept[cut.key]["parameters"]

@@ -15,9 +15,10 @@ from asc_core.study import Study
 from asc_core.values import Plan
 from dashboard.background.jobs import Job, Jobs
 from dashboard.measuring import other_tasks
-from dashboard.state.applications import Application
-from dashboard.state.cut_settings import Move
-from dashboard.state.loaded import Library
+from dashboard.panels.other_tasks import effects_table
+from dashboard.state.application import Application
+from dashboard.state.cut_settings import CutSettings
+from dashboard.state.loaded import LoadedModels
 from tests.evaluate.toy_tasks import encoder_for, toy_task
 from tests.tiny import tiny
 
@@ -26,13 +27,13 @@ ENCODER = encoder_for(TASK)
 SMALLER_ENCODER = tiny("bert", num_hidden_layers=2)
 
 
-def library() -> Library:
+def models() -> LoadedModels:
     def encoder(name: str) -> Any:
         if name == "broken":
             raise UserError("broken is not there")
         return ENCODER if name == "e" else SMALLER_ENCODER
 
-    return Library(encoder, lambda name: TASK)
+    return LoadedModels(encoder, lambda name: TASK)
 
 
 def wait_for(condition: Any) -> None:
@@ -44,8 +45,8 @@ def wait_for(condition: Any) -> None:
 
 
 def started(jobs: Jobs, study: Study, others: list[Application], plan: Plan) -> Job:
-    move = Move("here", "fisher", repair="none")
-    work = other_tasks.following(library(), study, others, plan, move, jobs)
+    settings = CutSettings("here", "fisher", repair="none")
+    work = other_tasks.other_tasks_job(models(), study, others, plan, settings, jobs)
     return jobs.start("me", other_tasks.LANE, "k", "On other applications", work)
 
 
@@ -65,7 +66,7 @@ def test_each_other_application_is_measured_or_says_why_not(tmp_path: Path) -> N
     assert first.estimate.difference_interval is not None
     assert "broken is not there" in second.problem
     assert "other parts" in third.problem
-    shown = other_tasks.table(job.result, running=False)
+    shown = effects_table(job.result, running=False)
     assert shown.count("<tr>") == 3
     again = started(jobs, study, others[:1], plan)
     assert again.wait(60)

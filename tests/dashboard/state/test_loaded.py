@@ -8,8 +8,8 @@ import pytest
 
 from asc_core.errors import UserError
 from asc_core.progress import Progress
-from dashboard.state.applications import Application
-from dashboard.state.loaded import Library
+from dashboard.state.application import Application
+from dashboard.state.loaded import LoadedModels
 from tests.scores.toy import ToyTask
 from tests.tiny import tiny
 
@@ -23,14 +23,14 @@ def test_threads_that_want_the_same_encoder_wait_for_one_loading_of_it() -> None
         gate.wait(5)
         return object()
 
-    library = Library(encoder=load)
+    models = LoadedModels(encoder=load)
     application = Application("a", "folder", "task")
     with ThreadPoolExecutor(4) as pool:
-        futures = [pool.submit(library.encoder, application) for _ in range(4)]
+        futures = [pool.submit(models.encoder, application) for _ in range(4)]
         gate.set()
         assert len({id(future.result()) for future in futures}) == 1
     assert loaded == ["folder"]
-    assert library.known_encoder(application) is library.encoder(application)
+    assert models.cached_encoder(application) is models.encoder(application)
 
 
 def test_a_failure_is_not_remembered() -> None:
@@ -42,40 +42,40 @@ def test_a_failure_is_not_remembered() -> None:
             raise answer
         return answer
 
-    library = Library(task=load)
+    models = LoadedModels(task=load)
     application = Application("a", "folder", "task")
     with pytest.raises(UserError, match="broken"):
-        library.task(application)
-    assert library.task(application) == "loaded"
+        models.task(application)
+    assert models.task(application) == "loaded"
 
 
 def test_few_encoders_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dashboard.state.loaded.ENCODERS_IN_MEMORY", 2)
-    library = Library(encoder=lambda source: source)  # type: ignore[arg-type, return-value]
+    models = LoadedModels(encoder=lambda source: source)  # type: ignore[arg-type, return-value]
     applications = [Application(n, n, n) for n in "abc"]
     for application in applications:
-        library.encoder(application)
-    assert [library.known_encoder(a) for a in applications] == [None, "b", "c"]
+        models.encoder(application)
+    assert [models.cached_encoder(a) for a in applications] == [None, "b", "c"]
 
 
 def test_a_calibration_is_known_without_a_pass_over_the_texts() -> None:
     encoder, task = tiny(), ToyTask(20)
-    library = Library(encoder=lambda source: encoder, task=lambda source: task)
+    models = LoadedModels(encoder=lambda source: encoder, task=lambda source: task)
     application = Application("a", "a", "a")
-    assert library.known_calibration(application, False) is None, "the encoder is not even loaded"
-    made = library.calibration(application, False, Progress())
-    assert library.known_calibration(application, False) is made
-    assert library.known_calibration(application, True) is None
-    assert library.calibrations.known(encoder, task, moments=False) is made, "recipes find it, too"
+    assert models.cached_calibration(application, False) is None, "the encoder is not even loaded"
+    made = models.calibration(application, False, Progress())
+    assert models.cached_calibration(application, False) is made
+    assert models.cached_calibration(application, True) is None
+    assert models.calibrations.known(encoder, task, moments=False) is made, "recipes find it, too"
 
 
 def test_what_is_forgotten_is_loaded_again() -> None:
     loads: list[str] = []
-    library = Library(task=lambda source: loads.append(source) or len(loads))  # type: ignore[arg-type, func-returns-value, return-value]
+    models = LoadedModels(task=lambda source: loads.append(source) or len(loads))  # type: ignore[arg-type, func-returns-value, return-value]
     application, other = Application("a", "e", "t"), Application("b", "e2", "t2")
-    library.task(application)
-    library.task(other)
-    library.forget(application)
-    library.task(application)
-    library.task(other)
+    models.task(application)
+    models.task(other)
+    models.forget(application)
+    models.task(application)
+    models.task(other)
     assert loads == ["t", "t2", "t"]

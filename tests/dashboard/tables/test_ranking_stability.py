@@ -15,7 +15,7 @@ def known(now: float, examples: int = 100, method: str = "fisher") -> Stability:
     return Stability(method, np.array([examples]), np.array([now]), False)
 
 
-def test_as_many_examples_as_are_foretold_are_enough() -> None:
+def test_as_many_examples_as_are_predicted_are_enough() -> None:
     for now in (0.3, 0.8, 0.94, 0.99):
         one = known(now)
         reached = one.at(np.array([one.enough - 1, one.enough]))

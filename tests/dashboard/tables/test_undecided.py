@@ -14,9 +14,9 @@ import pytest
 
 from asc_core.plan import Part, by_share, threshold_of
 from asc_core.values import PartValues, Plan, Scores
-from dashboard.state.cut_settings import Move
+from dashboard.state.cut_settings import CutSettings
 from dashboard.tables.parts import csv_of, parts_table
-from dashboard.tables.undecided import Cut, at_plan, at_share, cut_in_view
+from dashboard.tables.undecided import PartStates, at_plan, at_share, cut_in_view
 from tests.dashboard.synthetic import SHAPE, SHARED, UNEVEN, moved, scores
 
 KINDS = ("heads", "attention", "ffn", "layers", "neurons")
@@ -30,21 +30,21 @@ def counted(made: Scores = scores()) -> Scores:
 
 def test_undecided_are_the_parts_whose_interval_crosses_the_share() -> None:
     cut = at_share(counted(), 0.5)
-    assert np.flatnonzero(cut.goes["heads"]).tolist() == [0, 1, 2, 3, 4, 5]
-    assert np.flatnonzero(cut.doubtful["heads"]).tolist() == [5, 6, 7]
+    assert np.flatnonzero(cut.removed["heads"]).tolist() == [0, 1, 2, 3, 4, 5]
+    assert np.flatnonzero(cut.undecided["heads"]).tolist() == [5, 6, 7]
     assert cut.cells(SHAPE) == {Part("heads", 1, 1), Part("heads", 1, 2), Part("heads", 1, 3)}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01])
 def test_nothing_is_undecided_where_nothing_would_go(share: float) -> None:
     cut = at_share(counted(), share)
-    assert not cut.goes
+    assert not cut.removed
     assert not cut.cells(SHAPE)
 
 
 def test_scores_without_intervals_leave_nothing_undecided_but_still_say_what_goes() -> None:
     cut = at_share(replace(counted(), low=None, high=None), 0.5)
-    assert cut.goes["heads"].sum() == 6
+    assert cut.removed["heads"].sum() == 6
     assert not cut.cells(SHAPE)
 
 
@@ -53,22 +53,22 @@ def test_a_plan_is_judged_where_its_threshold_falls() -> None:
     plan = by_share(made, 0.75, None, scope="global", min_heads=0)
     cut = at_plan(made, plan)
     assert threshold_of(made, plan, "heads") == 3
-    assert np.flatnonzero(cut.goes["heads"]).tolist() == [0, 1, 2]
-    assert np.flatnonzero(cut.doubtful["heads"]).tolist() == [2, 3, 4]
+    assert np.flatnonzero(cut.removed["heads"]).tolist() == [0, 1, 2]
+    assert np.flatnonzero(cut.undecided["heads"]).tolist() == [2, 3, 4]
     each = at_plan(made, by_share(made, 0.5, None, scope="layer", min_heads=0), each_layer=True)
-    assert np.flatnonzero(each.doubtful["heads"]).tolist() == [1, 2, 3, 5, 6, 7, 9, 10, 11]
+    assert np.flatnonzero(each.undecided["heads"]).tolist() == [1, 2, 3, 5, 6, 7, 9, 10, 11]
 
 
 def test_heads_of_a_layer_that_goes_are_gone_and_not_undecided() -> None:
     cut = at_plan(counted(), Plan.full(SHAPE).drop(1))
-    assert np.flatnonzero(cut.goes["heads"]).tolist() == [4, 5, 6, 7]
+    assert np.flatnonzero(cut.removed["heads"]).tolist() == [4, 5, 6, 7]
     assert not any(part.row == 1 for part in cut.cells(SHAPE))
 
 
 def test_a_kind_that_a_plan_does_not_cut_has_no_cut() -> None:
     cut = at_plan(scores(), by_share(scores(), 0.5, None))
-    assert set(cut.goes) == {"heads"}
-    assert set(cut.doubtful) == {"heads"}
+    assert set(cut.removed) == {"heads"}
+    assert set(cut.undecided) == {"heads"}
 
 
 def test_layers_that_share_weights_are_marked_in_the_row_that_they_run_on() -> None:
@@ -81,16 +81,16 @@ def test_tunes_cut_counts_for_its_own_scores_and_the_share_for_all_others() -> N
     plan = by_share(made, 0.25, None, scope="global", min_heads=0)
     study = SimpleNamespace(plan={plan.key: plan}.get)
 
-    def cut(application: str, method: str, plan_key: str | None) -> Cut:
-        move = Move("nli", "fisher", rule="share", everywhere=True)
-        session = SimpleNamespace(move=move, plan_key=plan_key, study=study)
+    def cut(application: str, method: str, plan_key: str | None) -> PartStates:
+        settings = CutSettings("nli", "fisher", rule="share", everywhere=True)
+        session = SimpleNamespace(settings=settings, plan_key=plan_key, study=study)
         return cut_in_view(cast(Any, session), application, replace(made, method=method), 0.5)
 
     assert cut("nli", "fisher", plan.key).plan == plan
-    assert cut("nli", "fisher", plan.key).goes["heads"].sum() == 9
+    assert cut("nli", "fisher", plan.key).removed["heads"].sum() == 9
     for other in (("qa", "fisher", plan.key), ("nli", "michel", plan.key), ("nli", "fisher", None)):
         assert cut(*other).plan is None
-        assert cut(*other).goes["heads"].sum() == 6
+        assert cut(*other).removed["heads"].sum() == 6
 
 
 # The table

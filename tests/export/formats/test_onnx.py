@@ -25,6 +25,7 @@ from asc_core.gates import gated
 from asc_core.values import Plan, Shape
 from tests.export.conftest import checked_in_process
 from tests.export.test_package import half
+from tests.modeling.structures import KINDS, batch_within, structured
 from tests.test_surgery import VARIANTS, plans
 from tests.tiny import ARCHITECTURES, logits, padded_batch, tiny
 
@@ -191,3 +192,15 @@ def test_the_graph_answers_like_the_gated_model(variant: str, data: st.DataObjec
     with checked_in_process():
         export(encoder.cut(plan), tmp_path / "out", "onnx", plan=plan, overwrite=True)
     torch.testing.assert_close(said(tmp_path / "out", inputs), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=1, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_the_graph_answers_like_the_model_with_structures(kind: str, data: st.DataObject, tmp_path: Path) -> None:
+    encoder = structured(data.draw, tiny(), kind)
+    with checked_in_process():
+        export(encoder, tmp_path / "out", "onnx", overwrite=True)
+    inputs = batch_within(int(encoder.model.config.vocab_size))
+    torch.testing.assert_close(said(tmp_path / "out", inputs), logits(encoder, inputs), atol=1e-4, rtol=0)

@@ -1,0 +1,34 @@
+"""A form for an application of the user's own."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard.background.application_jobs import add_job
+from dashboard.state.session import Session
+from dashboard.widgets.page import all_jobs, models, poll
+
+
+def panel(session: Session) -> None:
+    st.html(
+        "<div class='asc-card'><h3>Your application</h3><p>A fine-tuned checkpoint and a task file that says where its "
+        "texts and labels are.</p></div>"
+    )
+    with st.form("add-application", border=False):
+        encoder = st.text_input("Encoder", key="add-encoder", placeholder="folder, or hub id")
+        task = st.text_input("Task", key="add-task", placeholder="task.toml, or a preset such as glue/mrpc")
+        sent = st.form_submit_button("Add", key="add-submit", icon=":material/add:")
+    jobs = all_jobs()
+    if sent and not (encoder.strip() and task.strip()):
+        st.error("Name both an encoder and a task.", icon=":material/error:")
+        return
+    if sent:
+        work = add_job(models(), session.study, encoder.strip(), task.strip())
+        jobs.start(session.id, "load", "add", "Adding", work)
+    job = jobs.last(session.id, "load", "add")
+    if job is not None and job.active:
+        poll(job, "adding")
+    elif job is not None and job.error:
+        st.error(job.error, icon=":material/error:")
+    elif job is not None and job.result is not None:
+        st.success(f"{job.result.title} is added: score it next.", icon=":material/check:")

@@ -1,0 +1,177 @@
+"""What the dashboard keeps in a study's settings: one accessor a key, typed.
+
+A study may come from anyone: what is there and is nothing of its kind counts as not kept, since all of it can be had
+again, but for the list of applications, which the user has made. The keys are spelled as they were in the first
+studies, so that those are read, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
+
+import numpy as np
+from pydantic import PlainSerializer, PlainValidator, TypeAdapter, ValidationError
+
+from asc_core.errors import UserError
+from asc_core.evaluate.loss_prediction import Prediction
+from asc_core.study import Study
+from dashboard.state.application import Application, Facts
+from dashboard.state.cut_settings import CutSettings
+from dashboard.state.speed import Speed
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Setting(Generic[Value]):
+    """One key of one study."""
+
+    study: Study
+    key: str
+    form: TypeAdapter[Value]
+
+    def get(self) -> Value | None:
+        stored = self.study.get(self.key)
+        try:
+            return self.form.validate_python(stored) if stored is not None else None
+        except ValidationError:
+            return None
+
+    def set(self, value: Value | None) -> None:
+        self.study.set(self.key, self.form.dump_python(value, mode="json") if value is not None else None)
+
+
+@dataclass(frozen=True)
+class ScoringRun:
+    """What a scoring that was allowed to stop early was asked for: only the same one can be continued."""
+
+    methods: list[str]
+    samples: int
+
+
+@dataclass(frozen=True)
+class TrustRun:
+    """What a report of trust was asked for."""
+
+    samples: int
+    held_out: int
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds that a text takes through an encoder on the machine that it was last measured on."""
+
+    seconds: float
+
+
+def _settings(stored: Any) -> CutSettings:
+    found = stored if isinstance(stored, CutSettings) else CutSettings.from_json(stored)
+    if found is None:
+        raise ValueError("these are no settings of a cut")
+    return found
+
+
+SettingsForm = Annotated[CutSettings, PlainValidator(_settings), PlainSerializer(CutSettings.to_json)]
+
+
+@dataclass(frozen=True)
+class PinnedSettings:
+    """The settings (`move` in studies) that a pin was made with. plan: the key of the plan that it named then."""
+
+    plan: str
+    move: SettingsForm
+
+
+_TEXT = TypeAdapter(str)
+_FACTS = TypeAdapter(Facts)
+_SCORING, _TRUST, _PACE, _SPEED = TypeAdapter(ScoringRun), TypeAdapter(TrustRun), TypeAdapter(Pace), TypeAdapter(Speed)
+_SETTINGS: TypeAdapter[CutSettings] = TypeAdapter(SettingsForm)
+_PINNED = TypeAdapter(PinnedSettings)
+_PREDICTIONS = TypeAdapter(list[Prediction])
+
+
+# Of an application
+
+
+def weights(study: Study, application: Application) -> Setting[str]:
+    """The fingerprint of its encoder, as it was when it was last loaded."""
+    return Setting(study, f"weights:{application.encoder}", _TEXT)
+
+
+def facts(study: Study, application: Application) -> Setting[Facts]:
+    return Setting(study, f"facts-2:{application.task}", _FACTS)  # the number goes up when `Facts` changes
+
+
+def scoring_run(study: Study, application: Application) -> Setting[ScoringRun]:
+    """The last one that was allowed to stop early."""
+    return Setting(study, f"watched:{application.name}", _SCORING)
+
+
+def trust_run(study: Study, application: Application) -> Setting[TrustRun]:
+    """The one that has begun and not ended, so that it can go on after a kill."""
+    return Setting(study, f"judging:{application.name}", _TRUST)
+
+
+def pace(study: Study, application: Application) -> Setting[Pace]:
+    return Setting(study, f"pace:{application.encoder}:{application.name}", _PACE)
+
+
+def added(study: Study) -> list[Application]:
+    """The user's own applications, in the order of adding. Raises: UserError if the list is damaged."""
+    try:
+        return [Application(str(one["name"]), str(one["encoder"]), str(one["task"])) for one in study.get(_ADDED, [])]
+    except (TypeError, KeyError):
+        raise UserError(
+            f"The list of applications in {study.path} is damaged; add the applications again in another study."
+        ) from None
+
+
+def keep_added(study: Study, applications: Sequence[Application]) -> None:
+    study.set(_ADDED, [{"name": one.name, "encoder": one.encoder, "task": one.task} for one in applications])
+
+
+_ADDED = "applications"
+
+
+def head_shares(study: Study, application: Application, weights: str, samples: int) -> np.ndarray | None:
+    """(examples, heads): each head's share in the gradients of single examples."""
+    found = study.partial(_head_shares_key(application, weights, samples))
+    return found[0].get("shares") if found is not None else None
+
+
+def keep_head_shares(
+    study: Study, application: Application, weights: str, samples: int, shares: np.ndarray, split: str
+) -> None:
+    study.save_partial(_head_shares_key(application, weights, samples), {"shares": shares}, {"split": split})
+
+
+def _head_shares_key(application: Application, weights: str, samples: int) -> str:
+    return f"head-shares|{weights}|{application.name}|{samples}"
+
+
+# Of a cut
+
+
+def plan_settings(study: Study, plan_key: str, application: str | None = None) -> Setting[CutSettings]:
+    """application: one plan may suit several, each with settings of its own; None = whichever was the latest."""
+    return Setting(study, f"move:{plan_key}" if application is None else f"move:{application}:{plan_key}", _SETTINGS)
+
+
+def pin_settings(study: Study, name: str) -> Setting[PinnedSettings]:
+    return Setting(study, f"pin-move:{name}", _PINNED)
+
+
+def speed(study: Study, weights: str, application: Application, plan_key: str) -> Setting[Speed]:
+    return Setting(study, f"latency:{weights}:{application.name}:{plan_key}", _SPEED)
+
+
+def series(study: Study, application: Application, recipe_key: str) -> Setting[str]:
+    """The curve that a measured recipe is a point of."""
+    return Setting(study, f"series:{application.name}:{recipe_key}", _TEXT)
+
+
+def predictions(study: Study, weights: str, application: Application, split: str) -> Setting[list[Prediction]]:
+    """What was predicted of cuts and how it came out."""
+    return Setting(study, f"foretold:{weights}:{application.name}:{split}", _PREDICTIONS)

@@ -1,0 +1,105 @@
+"""The Compare page, drawn by streamlit without a browser, on a real study with a tiny encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from asc_core.recipes.transfer_matrix_store import keep_report, reports
+from asc_core.study import Study
+from asc_core.values import Plan
+from dashboard.state import applications
+from dashboard.state.cut_settings import CutSettings
+from dashboard.state.pins import pin
+from dashboard.widgets import page
+from tests.dashboard.conftest import LABELS, html_of, settled, write_task
+from tests.dashboard.synthetic import estimate
+from tests.dashboard.views.windows import Open
+from tests.tiny import save_checkpoint, tiny
+
+pytestmark = pytest.mark.slow  # whole pages, minutes in all
+
+
+@pytest.fixture
+def two(scored: Study, task_file: Path, tmp_path: Path) -> Study:
+    """A second application: another model of the same shape."""
+    folder = tmp_path / "second"
+    folder.mkdir()
+    other = save_checkpoint(tiny("bert", seed=4, labels=LABELS), tmp_path / "other")
+    applications.add(scored, str(other), str(write_task(folder, "second")), "second")
+    return scored
+
+
+def test_a_matrix_is_measured_shown_and_kept(two: Study, open_page: Open) -> None:
+    app = open_page("compare")
+    app.multiselect(key="compare-applications").set_value(["words", "second"])
+    app.run()
+    app.slider(key="compare-keep").set_value(0.6)
+    app.button(key="compare-measure").click()
+    app = settled(app.run())
+    assert not app.exception
+    text = html_of(app)
+    assert "The price of agnosticism" in text
+    (report,) = reports(two)
+    assert report["columns"] == ["words", "second"]
+    assert len(report["cells"]) == 2 * len(report["rows"])
+    assert report["settings"]["keep"] == 0.6
+    again = open_page("compare")  # another window reads it
+    assert "The price of agnosticism" in html_of(again)
+    assert again.selectbox(key="compare-report").options == ["words, second: 60 % by obs, sequential repair"]
+
+
+def test_the_price_says_which_way_it_points(two: Study, open_page: Open) -> None:
+    cell = {"row": "a", "column": "a", "estimate": estimate(0.9, difference=-0.1).to_json()}
+    for ends, said in (((0.01, 0.02), None), ((-0.01, 0.02), "contains zero"), ((-0.02, -0.01), "does better")):
+        price = {"row": "all mixed", "value": sum(ends) / 2, "interval": list(ends)}
+        asked = {"keep": 0.5, "method": "obs", "repair": None}
+        made = {"settings": asked, "columns": ["a"], "rows": ["a"], "agnostic": [], "trained": [], "cells": [cell]}
+        keep_report(two, made | {"prices": [price]})
+        text = html_of(open_page("compare"))
+        assert "The price of agnosticism" in text
+        assert [phrase for phrase in ("contains zero", "does better") if phrase in text] == ([said] if said else [])
+
+
+def test_one_application_is_not_enough_for_a_matrix(scored: Study, open_page: Open) -> None:
+    app = open_page("compare")
+    assert app.button(key="compare-measure").disabled
+    assert "two applications or more" in html_of(app)
+
+
+def test_recipes_are_measured_side_by_side_and_stand_among_the_candidates(scored: Study, open_page: Open) -> None:
+    app = open_page("compare")
+    app.multiselect(key="contest-recipes").set_value(["asc-plus", "top-layers"])
+    app.slider(key="contest-keep").set_value(0.7)
+    app.button(key="contest-measure").click()
+    app = settled(app.run())
+    assert not app.exception
+    text = html_of(app)
+    assert "asc-plus" in text
+    assert "paired 95 % intervals" in text
+    names = {row["name"] for row in scored.evaluations()}
+    assert {"asc-plus 0.70", "top-layers 0.70"} <= names
+    assert "asc-plus 0.70" in text  # the table of candidates
+    assert not any("not measured yet" in caption.value for caption in app.caption)
+
+
+def test_a_pin_that_was_not_measured_is_named_beside_the_candidates(scored: Study, open_page: Open) -> None:
+    settled(open_page("tune"))  # measures a cut that has no name
+    assert "Pin a cut on Tune" in html_of(open_page("compare"))
+    (application,) = applications.applications_of(scored)
+    settings = CutSettings(application.name, "fisher")
+    pin(scored, "in haste", Plan.full(page.models().encoder(application).shape).drop(0, head=0), settings)
+    app = open_page("compare")
+    assert not app.exception
+    assert any("not measured yet: in haste" in caption.value for caption in app.caption)
+
+
+def test_a_size_out_of_reach_is_said_and_what_was_measured_stays(scored: Study, open_page: Open) -> None:
+    app = open_page("compare")
+    app.multiselect(key="contest-recipes").set_value(["asc-plus", "top-layers"])
+    app.slider(key="contest-keep").set_value(0.1)
+    app.button(key="contest-measure").click()
+    app = settled(app.run())
+    assert not app.exception
+    assert any("One layer alone" in error.value or "out of reach" in error.value for error in app.error)

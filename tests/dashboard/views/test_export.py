@@ -1,0 +1,88 @@
+"""The Export page, drawn by streamlit without a browser, on a real study with a tiny encoder."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from streamlit.runtime.download_data_util import convert_data_to_bytes_and_infer_mime
+
+from asc_core.export import FORMATS
+from asc_core.loading import load_encoder
+from asc_core.recipes import Recipe
+from asc_core.study import Study
+from asc_core.values import Plan
+from dashboard.measuring.export_jobs import exports_of, zipped
+from dashboard.state import applications
+from dashboard.state.cut_settings import recipe_of
+from dashboard.widgets import page
+from tests.dashboard.conftest import html_of, settled
+from tests.dashboard.views.windows import Open, current_plan
+from tests.extending.test_a_format import BagOfWords
+
+pytestmark = pytest.mark.slow  # whole pages, minutes in all
+
+
+@pytest.mark.slow
+def test_a_cut_is_exported_checked_and_packed(scored: Study, open_page: Open) -> None:
+    app = open_page("tune")
+    plan = current_plan(app, scored)
+    app.switch_page("views/export.py").run()
+    name = next(i for i in app.text_input if (i.key or "").startswith("export-name"))
+    name.set_value("half")
+    app.run()
+    app.button(key="export-start").click()
+    settled(app.run())
+    assert not app.exception
+    text = html_of(app)
+    for said in ("Exported and checked", "fresh process", "asc compress", "readouts refitted (sequential)"):
+        assert said in text
+    (folder,) = exports_of(scored)
+    recipe = Recipe.load(folder / "recipe.json")
+    assert recipe.key == recipe_of(plan, "sequential").key
+    models = page.models()
+    (application,) = applications.applications_of(scored)
+    assert (recipe.original, recipe.task) == (Path(application.encoder).name, Path(application.task).name)
+    again = recipe.apply(models.encoder(application), models.task(application)).model.state_dict()
+    exported = load_encoder(str(folder)).model.state_dict()
+    assert all(torch.allclose(exported[name], again[name], atol=1e-5) for name in again)
+    assert folder.name == "half"
+    assert Plan.load(folder / "plan.json") == plan
+    packed, mime = convert_data_to_bytes_and_infer_mime(
+        zipped(folder), RuntimeError("not a kind that can be downloaded")
+    )
+    assert mime == "application/octet-stream"
+    with zipfile.ZipFile(io.BytesIO(packed)) as file:
+        assert file.testzip() is None
+        assert {"half/config.json", "half/model.safetensors", "half/README.md", "half/recipe.json"} <= set(
+            file.namelist()
+        )
+
+
+def test_the_page_offers_every_format(
+    scored: Study, open_page: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FORMATS, "bag", BagOfWords(tmp_path / "with_numpy.py"))
+    app = open_page("tune")
+    app.switch_page("views/export.py").run()
+    offered = app.radio(key="export-format").options
+    assert offered == [f"{form.title}: {form.about}" for form in FORMATS.values()]
+    assert "Bag of words: the mean of word vectors, for who needs nothing better" in offered
+    app.radio(key="export-format").set_value("onnx").run()
+    packings = next(group for group in app.button_group if group.key == "export-packing-onnx")
+    assert packings.options == ["float32"]
+
+
+def test_an_export_needs_a_plain_name(scored: Study, open_page: Open) -> None:
+    app = open_page("tune")
+    app.switch_page("views/export.py").run()
+    name = next(i for i in app.text_input if (i.key or "").startswith("export-name"))
+    name.set_value("../outside")
+    app.run()
+    app.button(key="export-start").click()
+    app.run()
+    assert "A name has letters" in html_of(app)
+    assert exports_of(scored) == []

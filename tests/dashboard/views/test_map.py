@@ -1,0 +1,178 @@
+"""The Map page, drawn by streamlit without a browser, on a real study with a tiny encoder."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asc_core.progress import Progress
+from asc_core.study import Study
+from dashboard.background import trust_jobs
+from dashboard.widgets import page
+from tests.dashboard.conftest import html_of, settled
+from tests.dashboard.views.windows import Open, add_another, click, session_of
+
+pytestmark = pytest.mark.slow  # whole pages, minutes in all
+
+
+def test_a_click_on_the_map_shows_scores_with_intervals_and_savings(scored: Study, open_page: Open) -> None:
+    app = open_page("map")
+    assert "Click a cell" in html_of(app)
+    app = click(app, "map-chart", [0, "heads", 1, 2])
+    assert not app.exception
+    text = html_of(app)
+    made = next(s for s in scored.scores(method="fisher"))
+    assert made.values.heads is not None
+    for said in ("Layer 2, head 3", f"{made.values.heads[1][2]:.4g}", "Cutting it alone saves", "FLOPs"):
+        assert said in text
+
+
+def test_the_map_says_which_labels_a_method_used(scored: Study, open_page: Open) -> None:
+    app = open_page("map")
+    assert "uses gold labels" in html_of(app)
+    app.selectbox(key="map-method").set_value("update")
+    app.run()
+    assert "label-free" in html_of(app)
+    assert session_of(app).method == "update"
+    assert app.query_params["method"] == "update"
+
+
+def test_two_applications_can_be_compared(scored: Study, checkpoint: Path, open_page: Open, tmp_path: Path) -> None:
+    add_another(scored, checkpoint, tmp_path)
+    app = open_page("map")
+    app.segmented_control(key="map-view").set_value("difference")
+    app.run()
+    assert not app.exception
+    assert app.selectbox(key="map-first").options == ["words", "others"]
+    app.segmented_control(key="map-view").set_value("shared")
+    app.run()
+    assert not app.exception
+    assert len(app.get("plotly_chart")) == 2
+
+
+def test_the_map_marks_undecided_parts_at_the_share_that_would_go(scored: Study, open_page: Open) -> None:
+    app = open_page("map")
+    assert "undecided at the lowest 30 %" in html_of(app)
+    app.slider(key="map-low").set_value(60)
+    app.run()
+    assert not app.exception
+    assert "undecided at the lowest 60 %" in html_of(app)
+
+
+def test_the_map_marks_undecided_parts_at_tunes_cut_where_there_is_one(scored: Study, open_page: Open) -> None:
+    app = open_page("tune")
+    app.switch_page("views/map.py").run()
+    settled(app)
+    assert "undecided at Tune's cut" in html_of(app)
+
+
+def test_all_parts_stand_in_a_table_that_can_be_taken_away(scored: Study, open_page: Open) -> None:
+    app = open_page("map")
+    app.segmented_control(key="map-panel").set_value("parts")
+    app.run()
+    assert not app.exception
+    table = app.dataframe[0].value
+    assert table["kind"].value_counts()["head"] == 12
+    assert "neuron" not in set(table["kind"])
+    app.toggle(key="parts-undecided").set_value(True)
+    app.run()
+    undecided = app.dataframe[0].value if len(app.dataframe) else table[table["undecided"].fillna(False)]
+    assert len(undecided) == table["undecided"].fillna(False).sum()
+    assert len(app.get("download_button")) == 1
+
+
+def test_trust_is_measured_from_the_page_and_then_shown(scored: Study, open_page: Open) -> None:
+    app = open_page("map")
+    button = app.button(key="trust-measure-words")
+    assert "Measure it: less than a minute" in button.label
+    app.selectbox(key="trust-examples-words").set_value(64)
+    app.run()
+    app.button(key="trust-measure-words").click()
+    settled(app.run())
+    assert not app.exception
+    text = html_of(app)
+    for said in ("Fisher information", "Ceiling of the truth", "is the truth here", "one part switched off at a time"):
+        assert said in text
+    assert scored.get("judging:words") is None
+    app.segmented_control(key="trust-kind").set_value("ffn")
+    app.run()
+    assert not app.exception
+    assert "ablation" in {entry["method"] for entry in scored.score_index()}
+    app = click(app, "map-chart", [0, "heads", 1, 2])
+    assert "Switched off alone, the loss on words changes by" in html_of(app)
+
+
+def test_trust_that_was_cancelled_can_go_on(scored: Study, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never_ends(*_: Any, progress: Progress, **__: Any) -> None:
+        while True:
+            progress.step(1, 10, "ablating words")
+            progress.cancel.wait(0.01)
+
+    app = open_page("map")
+    app.selectbox(key="trust-examples-words").set_value(64)
+    app.run()
+    monkeypatch.setattr(trust_jobs, "faithfulness_in_study", never_ends)
+    app.button(key="trust-measure-words").click()
+    app.run()
+    assert "Being measured" in html_of(app)
+    (job,) = page.all_jobs().of(session_of(app).id, "score")
+    next(b for b in app.button if b.label == "Cancel").click()
+    settled(app.run())
+    assert job.state == "cancelled"
+    assert app.button(key="trust-measure-words").label.startswith("Resume measuring")
+    assert app.selectbox(key="trust-examples-words").value == 64
+    monkeypatch.undo()
+
+
+def test_work_that_waits_for_its_turn_takes_one_line_and_can_be_cancelled_together(
+    scored: Study, open_page: Open
+) -> None:
+    app, gate = open_page("map"), threading.Event()
+    jobs, mine = page.all_jobs(), session_of(app).id
+    first, *others = [
+        jobs.start(mine, "score", name, f"Scoring {name}", lambda job: gate.wait(60)) for name in ("a", "b", "c")
+    ]
+    while first.state == "waiting":
+        time.sleep(0.01)
+    app.run()
+    assert [b.label for b in app.button].count("Cancel") == 2
+    assert any(caption.value == "Then: Scoring b, Scoring c" for caption in app.caption)
+    app.button(key="cancel-waiting").click().run()
+    assert all(job.cancelling for job in others)
+    assert not first.cancelling
+    assert "cancel-waiting" not in [b.key for b in app.button]
+    gate.set()
+    assert all(job.wait(60) for job in others)
+    assert [job.state for job in (first, *others)] == ["done", "cancelled", "cancelled"]
+
+
+def test_how_many_examples_are_enough_is_said_for_the_method_in_view(scored: Study, open_page: Open) -> None:
+    app = open_page("map")
+    app.segmented_control(key="map-panel").set_value("examples")
+    app.run()
+    assert not app.exception
+    assert "The ranking of heads by <b>Fisher information</b>" in html_of(app)
+
+
+def test_two_applications_are_compared_part_by_part_and_tested(
+    scored: Study, checkpoint: Path, open_page: Open, tmp_path: Path
+) -> None:
+    add_another(scored, checkpoint, tmp_path)
+    app = open_page("map")
+    app.segmented_control(key="map-panel").set_value("across")
+    settled(app.run())
+    text = html_of(app)
+    for said in ("Redundant for both", "Only <b>words</b> needs", "Only <b>others</b> needs"):
+        assert said in text
+    app.button(key="across-test").click()
+    settled(app.run())
+    assert not app.exception
+    text = html_of(app)
+    assert "beyond" in text
+    assert "all heads together" in text
+    assert re.search(r"It matters [^.]*than to others \(p ", html_of(click(app, "map-chart", [0, "heads", 1, 2])))
