@@ -77,6 +77,21 @@ def plan(project: Path) -> Path:
 
 
 @pytest.mark.slow
+def test_what_was_guessed_is_said(project: Path, tmp_path: Path) -> None:
+    """Class numbers, semicolons: both are in the notes, of figures and of scores."""
+    rows = [line.split("\t") for line in (project / "train.tsv").read_text().splitlines()[1:]]
+    lines = [f"{text};{LABELS.index(mood)}" for text, mood in rows]
+    (tmp_path / "train.csv").write_text("\n".join(["text;mood", *lines]) + "\n")
+    (tmp_path / "t.toml").write_text(
+        'kind = "text-classification"\ntexts = ["text"]\nlabel = "mood"\n[data]\ntrain = "train.csv"\n'
+    )
+    notes = run("evaluate", project / "model", "--task", tmp_path / "t.toml", "--split", "train")["notes"]
+    assert any("semicolons" in note for note in notes)
+    assert any("0 = negative, 1 = positive" in note for note in notes)
+    scored = run("score", project / "model", "--task", tmp_path / "t.toml", "-m", "fisher", "--study", tmp_path / "s")
+    assert "0 = negative, 1 = positive" in scored["scores"][0]["notes"]
+
+
 def test_from_scores_to_a_smaller_model_that_is_evaluated(project: Path, plan: Path) -> None:
     made = run("compress", project / "model", "--plan", plan, "-o", project / "smaller")
     assert made["parameters"] < made["original_parameters"]
@@ -215,7 +230,7 @@ PLAN = "plan {p}/model --task {p}/mood.toml -m fisher -o {p}/x.json"
     {
         "no such model": ("evaluate {p}/missing --task {p}/mood.toml", "missing is not a folder"),
         "no such task": ("evaluate {p}/model --task {p}/missing.toml", "no task file"),
-        "no such split": ("evaluate {p}/model --task {p}/mood.toml --split dev", "dev"),
+        "no such split": ("evaluate {p}/model --task {p}/mood.toml --split shifted", "shifted"),
         "no scores yet": (PLAN + " --study {p}/empty --keep-flops 0.5", "asc score"),
         "two rules": (PLAN + " --study {p}/study --keep-flops 0.5 --threshold 1", "Say one rule"),
         "a budget without a share": (PLAN + " --study {p}/study --budget flops", "NAME=SHARE"),

@@ -45,11 +45,12 @@ def _tried(path: Path, data: bytes) -> None:
         assert "\n" not in str(error)  # noqa: PT017
         return
     for head in HEADS:
-        (path.parent / "t.toml").write_text(f'{head}[data]\ntrain = "{path.name}"\n')
+        (path.parent / "t.toml").write_text(f'{head}[data]\ntrain = "{path.name}"\ntest = "{path.name}"\n')
         try:
             task = load_task(path.parent / "t.toml")
             assert task.labels is not None
-            task.examples("train")
+            task.examples("test")
+            task.digest("test")
         except UserError as error:
             assert "\n" not in str(error)  # noqa: PT017
 
