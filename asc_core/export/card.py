@@ -151,6 +151,10 @@ def _quality(card: Card) -> Iterator[str]:
         yield f"\nDifference to the original on the same examples: {estimate.difference:+.4f}{interval}."
     if estimate.truncated:
         yield f"\n{estimate.truncated:,} texts were longer than the model's limit and cut off."
+    if estimate.notes:
+        yield "\nWhat these figures rest on:\n"
+        for note in estimate.notes:
+            yield f"- {_plain(note)}"
 
 
 def _interval(interval: tuple[float, float]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asc_core.plan import Cost
@@ -34,7 +34,17 @@ def headline(estimate: Estimate | None, original: Estimate | None, running: bool
         f"<p class='asc-kicker'>{kicker}</p>{value}{_difference(estimate, original)}"
         f"{_bar(estimate.examples / max(estimate.total, 1))}"
         f"<div class='asc-small asc-quiet asc-number' title='{sure}'>{seen} · {state}{cut_texts}</div>"
+        f"{_notes(estimate.notes)}"
     )
+
+
+def _notes(notes: Sequence[str]) -> str:
+    """What the number rests on: one line, which a click opens."""
+    if not notes:
+        return ""
+    listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    title = "1 note" if len(notes) == 1 else f"{len(notes)} notes"
+    return f"<details class='asc-small asc-quiet'><summary>{title} on this number</summary><ul>{listed}</ul></details>"
 
 
 def _difference(estimate: Estimate, original: Estimate | None) -> str:

@@ -24,6 +24,7 @@ ESTIMATE = Estimate(
     difference=-0.0123,
     difference_interval=(-0.0251, 0.0007),
     truncated=3,
+    notes=("Classes were matched | by position.",),
 )
 BEFORE = Estimate(metric="accuracy", value=0.854, interval=(0.833, 0.873), split="test", examples=1000, total=1000)
 
@@ -59,6 +60,7 @@ def test_a_full_card(tmp_path: Path) -> None:
     assert "| original | 0.8540 |" in text
     assert "-0.0123 [-0.0251, 0.0007]" in text
     assert "3 texts were longer" in text
+    assert "- Classes were matched \\| by position." in text
     assert "4.4e+08 | 8.8e+08 | 0.500" in text
     assert "method `fisher`" in text
     assert "seed `7`" in text

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from asc_core.values import Plan
 from dashboard.measuring.measured_cut import costs_json
 from dashboard.state.speed import Speed
@@ -49,3 +51,12 @@ def test_what_has_not_been_made_has_no_cost_yet_and_the_originals_stand_there() 
 def test_what_is_done_before_the_first_number_is_said_also_where_nothing_runs() -> None:
     assert "not trained yet" in headline(None, estimate(0.9), running=False, doing="not trained yet")
     assert "not measured" in headline(None, estimate(0.9), running=False)
+
+
+def test_what_a_number_rests_on_stands_with_it() -> None:
+    noted = replace(estimate(0.8), notes=("classes were matched by position", "<b>read as cp1252</b>"))
+    text = headline(noted, estimate(0.9), running=False)
+    assert "2 notes on this number" in text
+    assert "classes were matched by position" in text
+    assert "<b>read" not in text
+    assert "note" not in headline(estimate(0.8), estimate(0.9), running=False)
