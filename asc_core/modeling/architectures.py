@@ -366,8 +366,9 @@ def most_tokens(config: PreTrainedConfig) -> int | None:
 
 def block_sums(config: PreTrainedConfig, feeder: Feeder, of_rows: torch.Tensor, number: int) -> torch.Tensor:
     """(blocks,), what a feeder's rows come to for each of `number` blocks. of_rows: (rows,), one value a row."""
-    widths = [number * section_width(config, section) for section in feeder.sections]
-    return torch.stack([part.view(number, -1).sum(1) for part in of_rows.split(widths)]).sum(0)
+    each = [section_width(config, section) for section in feeder.sections]
+    parts = of_rows.split([number * width for width in each])
+    return torch.stack([part.view(number, width).sum(1) for part, width in zip(parts, each, strict=True)]).sum(0)
 
 
 def value_rows(model: PreTrainedModel, row: nn.Module, heads: int) -> tuple[nn.Module, slice]:

@@ -116,7 +116,7 @@ def test_with_asc_core_no_code_of_the_directory_runs(exported: dict[str, tuple[E
     for name in names:
         assert "error" not in answers[name], (name, answers[name])
         assert_same(answers[name]["output"], exported[name][0])
-        assert answers[name]["module"] == "asc_core.modeling"
+        assert answers[name]["module"] == "asc_core.modeling.compact"
     assert answers["intents"]["class"] == "AscDistilBertForIntentSlots"
     assert answers["bert"]["card"] == "AscBertForSequenceClassification"
 
