@@ -196,6 +196,7 @@ def test_an_encoder_in_a_folder_of_its_own_is_found(tmp_path: Path) -> None:
     np.testing.assert_allclose(cosines(again, tmp_path)[0], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["compact", "dense"])
 def test_an_export_says_it_again(format: str, tmp_path: Path) -> None:
     folder = sentence_folder(tmp_path / "model", {FLAGS["max"]: True}, ("Normalize",))

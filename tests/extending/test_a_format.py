@@ -114,6 +114,7 @@ def test_an_answer_beyond_its_tolerance_is_not_exported(bag: BagOfWords, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("bag")
 def test_the_command_line_takes_it(tmp_path: Path) -> None:
     save_checkpoint(tiny(), tmp_path / "model")

@@ -56,6 +56,7 @@ def test_a_step_goes_through_a_file(kind: str, tmp_path: Path) -> None:
     assert left.blueprint == right.blueprint
 
 
+@pytest.mark.slow
 def test_all_of_them_compose_and_travel(tmp_path: Path) -> None:
     recipe = Recipe((Vocabulary(), Share(lower=2), shared_cut(), Factor(keep=0.6), Pack()))
     made = recipe.apply(ENCODER, TASK)

@@ -125,6 +125,7 @@ def test_a_session_that_was_not_heard_of_for_long_is_gone(jobs: Jobs, monkeypatc
     assert jobs.stale("a")
 
 
+@pytest.mark.slow
 def test_the_end_of_the_process_ends_its_jobs() -> None:
     script = """
 from dashboard.background.jobs import Jobs
