@@ -177,9 +177,9 @@ class Encoder:
         if not len(lengths):
             raise UserError("FLOPs are counted at the lengths of the task's texts: give at least one text.")
         whole = modeling.count(self.model, self.packing)
-        each_layer = []
+        whole_texts, each_layer = lengths.tolist(), []
         for layer in range(self.shape.layers):
-            texts = lengths.tolist()
+            texts = whole_texts
             for entry in self.structures:
                 texts = modeling.STRUCTURES[entry["kind"]].lengths(entry, texts, layer)
             each_layer.append(texts)

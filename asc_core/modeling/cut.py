@@ -70,10 +70,6 @@ class Cut(Structure):
     def dense(self, model: PreTrainedModel, entry: Entry, state: State, values: dict[str, Any]) -> None:
         """Nothing yet: what all cuts of a record leave is padded at once, by `pad_to_class`."""
 
-    def describe(self, entry: Entry) -> str:
-        heads, neurons = sum(map(len, entry["heads"])), sum(entry["neurons"])
-        return f"cut to {len(entry['layers'])} layers, {heads} heads, {neurons} neurons"
-
 
 def present_parts(model: PreTrainedModel) -> tuple[list[Sequence[int]], list[Sequence[int]]]:
     """(the heads, the neurons) of each row, numbered as the model stands."""

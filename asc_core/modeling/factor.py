@@ -74,10 +74,6 @@ class Factor(Structure):
                 if offset is not None:
                     state[f"{path}.bias"] = offset.detach()
 
-    def describe(self, entry: Entry) -> str:
-        ranks = [rank for row in entry["ranks"] for rank in row.values()]
-        return f"{len(ranks)} matrices in two factors of rank {min(ranks, default=0)} to {max(ranks, default=0)}"
-
 
 def saving_rank(module: nn.Module, share: float) -> int | None:
     """The rank at which two factors hold `share` of a matrix's numbers; None where no rank holds fewer than all."""

@@ -53,9 +53,6 @@ class Share(Structure):
     def dense(self, model: PreTrainedModel, entry: Entry, state: State, values: dict[str, Any]) -> None:
         """Every layer gets its own copy: a state dict names a shared tensor once for each of its places."""
 
-    def describe(self, entry: Entry) -> str:
-        return f"{len(entry['layers'])} layers on the weights of {len(set(entry['layers']))}"
-
 
 def shapes(layer: nn.Module) -> dict[str, tuple[int, ...]]:
     """Tensor name -> shape: layers with the same can share."""

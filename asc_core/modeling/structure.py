@@ -60,10 +60,6 @@ class Structure:
         """Tokens of each text that a layer runs on, of those that it would run on without this structure."""
         return lengths
 
-    def describe(self, entry: Entry) -> str:
-        """A few words for a person."""
-        raise NotImplementedError
-
 
 def whole_numbers(value: Any, below: int | None = None) -> bool:
     """Whether JSON holds a list of non-negative whole numbers, each less than `below`."""

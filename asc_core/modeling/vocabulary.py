@@ -67,9 +67,6 @@ class Vocabulary(Structure):
     def dense(self, model: PreTrainedModel, entry: Entry, state: State, values: dict[str, Any]) -> None:
         """Nothing: the original's class takes any number of tokens, and the configuration has it."""
 
-    def describe(self, entry: Entry) -> str:
-        return f"vocabulary of {entry['rows']:,} tokens"
-
 
 def word_embedding_name(model: PreTrainedModel) -> str:
     """The name of the table of tokens among the model's tensors."""

@@ -41,9 +41,6 @@ class Relu(Structure):
     def dense(self, model: PreTrainedModel, entry: Entry, state: State, values: dict[str, Any]) -> None:
         raise ValueError("the original's class applies GELU")
 
-    def describe(self, entry: Entry) -> str:
-        return "ReLU"
-
 
 class ToRelu(Step):
     """ReLU in place of GELU, where a runtime is slow at it."""
