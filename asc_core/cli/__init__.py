@@ -1,7 +1,8 @@
 """The `asc` command: the engine's verbs, one function each.
 
 Results go to standard output (with --json as one object), progress and remarks to standard error. Exit codes: 0 done,
-2 the input cannot be used (one sentence says why), 130 interrupted; anything else is our mistake.
+2 the input cannot be used (one sentence says why), 3 nothing is as it was asked for (the nearest is given), 130
+interrupted; anything else is our mistake.
 """
 
 from __future__ import annotations

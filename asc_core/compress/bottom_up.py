@@ -148,19 +148,25 @@ def next_input(
     return probe.hidden
 
 
-def check_repairable(original: Encoder) -> None:
-    """Better before long work. Raises: UserError where layers share their weights, or readouts are factored."""
-    if original.shape.shares_weights:
-        raise UserError("A repair needs weights of its own for each layer; in this encoder layers share them.")
+def check_repairable(original: Encoder, shared: bool = False) -> None:
+    """Better before long work. shared: whether the repair takes layers that share their weights.
+
+    Raises: UserError where it does not and they do, or where readouts are factored.
+    """
+    if original.shape.shares_weights and not shared:
+        raise UserError(
+            "A repair needs weights of its own for each layer; in this encoder layers share them: choose the repair "
+            "shared-weights, which fits each readout to all of its layers, or none."
+        )
     if not all(modeling.takes_any_values(readout.linear) for readout in original.readouts):
         raise UserError(
             "A repair gives readouts new values, which factored ones cannot hold: cut and repair first, then factor."
         )
 
 
-def check_fits(original: Encoder, calibration: Calibration) -> None:
+def check_fits(original: Encoder, calibration: Calibration, shared: bool = False) -> None:
     """Raises: UserError where the encoder cannot be repaired, or the calibration is another's."""
-    check_repairable(original)
+    check_repairable(original, shared)
     if calibration.weights != original.weights:
         raise UserError("The calibration is of other weights than this encoder's: calibrate again.")
 

@@ -59,8 +59,8 @@ class Cut(Step):
     def apply(self, encoder: Encoder, context: StepContext) -> Encoder:
         if self.repair is None:
             return prune(encoder, self.plan, self.transfer)
-        check_repairable(encoder)
         repair = REPAIRS[self.repair]
+        check_repairable(encoder, repair.shared)
         calibration = context.calibrations.get(
             encoder,
             context.task,

@@ -25,7 +25,8 @@ class Repair:
 
     done: what was done, for `describe`. about: one sentence for help. source: the paper, None = ours. moments: whether
     the calibration must hold them. norms: whether the option of that name counts. upward: whether a layer's repair
-    depends on nothing above it, and leaves layers below the first cut as they are.
+    depends on nothing above it, and leaves layers below the first cut as they are. shared: whether it takes encoders
+    whose layers share weights.
     """
 
     name: str
@@ -36,3 +37,4 @@ class Repair:
     moments: bool = False
     norms: bool = False
     upward: bool = False
+    shared: bool = False

@@ -72,8 +72,8 @@ class Measurements:
 
     @property
     def repairable(self) -> bool:
-        """Whether there are weights of their own to refit and texts to do it on."""
-        return not self.cost_model.shape.shares_weights and "train" in self.models.task(self.application).splits
+        """Whether there are texts to repair on."""
+        return "train" in self.models.task(self.application).splits
 
     def key(self, recipe: Recipe) -> str:
         return f"{self.study.path.absolute()}|{self.application.name}|{recipe.key}"

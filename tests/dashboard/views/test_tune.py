@@ -248,14 +248,15 @@ def test_auto_finds_the_smallest_that_loses_little_or_says_that_there_is_none(
     assert settings is not None
     if qualifies:
         assert control(app.slider, "tune-keep").value == control(app.slider, "tune-keep").min
-        assert "Smallest that is sure to lose at most 100 pp" in text
+        assert "Smallest that drops by at most 100 pp (by the whole 95 % interval of the difference)" in text
         assert "complete" in text
         app.button(key="tune-undo").click()
         settled(app.run())
         assert session_of(app).settings == before, "what was found is taken once"
     else:
-        assert "No cut with this method and repair is sure to lose at most 0 pp" in text
-        assert settings == before
+        assert "No cut with this method and repair drops by at most 0 pp (by the whole 95 % interval" in text
+        assert "The nearest, shown now" in text
+        assert f"{100 * settings.keep:.0f} % kept" in text
 
 
 def test_tune_prefers_scores_that_foresee_the_repair(scored: Study, added: Application, open_page: Open) -> None:
