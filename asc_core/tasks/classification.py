@@ -15,7 +15,7 @@ from asc_core.tasks import metrics, tokens
 from asc_core.tasks.base import Batch, Examples, Features, Reader, Row, Targets
 from asc_core.tasks.cells import unpacked
 from asc_core.tasks.doubts import doubts_of_classes, doubts_of_flags, doubts_of_numbers
-from asc_core.tasks.labels import LabelSet, as_flag, as_key, as_text, is_scalar, show
+from asc_core.tasks.labels import LabelSet, as_flag, as_key, as_text, flags_read_otherwise, is_scalar, show
 from asc_core.tasks.metrics import Measure
 from asc_core.tasks.table_task import (
     TableTask,
@@ -86,7 +86,8 @@ class Classification(TextTask):
         return check_label(self._label_names, row.get(column), column)
 
     def _targets_for(self, reader: Reader, examples: Examples) -> tuple[list[Any], dict[str, list[Any]], str]:
-        match = self._match(self._label_names, reader.labels, reader)
+        values = [row.get(str(self.setup.label)) for row in examples.rows]
+        match = self._match(self._label_names, reader.labels, reader, values=values)
         targets = [int(match.to_model[self._target(row)]) for row in examples.rows]
         return targets, {"to_task": [match.to_task] * len(targets)}, match.note
 
@@ -227,6 +228,9 @@ class MultiLabel(TextTask):
             target[match.to_model] = self._target(row)
             targets.append(target)
         note = match.note
+        if isinstance(self.setup.label, tuple):
+            read = flags_read_otherwise(row.get(column) for row in examples.rows for column in self.setup.label)
+            note = f"{read} {note}".strip()
         if self._flags:
             names = f", in the order {show(self.labels)}" if self.setup.labels is not None else ""
             note = f"The lists in {self.setup.label!r} were read as a 0 or 1 for each label{names}. {note}".strip()
