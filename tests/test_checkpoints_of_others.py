@@ -20,9 +20,12 @@ from asc_core.checkpoint.names import unwrapped
 from asc_core.checkpoint.reasons import reason
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
+from asc_core.export import export
 from asc_core.loading import load_encoder
 from asc_core.tasks import load_task
 from asc_core.train.heads import encoder_for_task
+from asc_core.values import Plan
+from tests.export.conftest import checked_in_process
 from tests.tiny import WORDS, logits, padded_batch, randomise, save_checkpoint, tiny, tokenizer
 
 LEFT_BY_TRAINING: dict[str, Any] = {
@@ -190,7 +193,56 @@ def test_heads_that_transformers_4_pruned_are_a_cut(architecture: str, tmp_path:
     assert found.head == "sequence-classification"
 
 
+ALBERTS: dict[str, tuple[dict[str, int], dict[int, list[int]]]] = {
+    "one group": ({}, {0: [1, 3]}),
+    "two groups": ({"num_hidden_layers": 4, "num_hidden_groups": 2}, {0: [1], 1: [0, 2]}),
+    "two inner layers": ({"inner_group_num": 2}, {0: [1, 3]}),
+    "both": ({"num_hidden_layers": 4, "num_hidden_groups": 2, "inner_group_num": 2}, {1: [0], 2: [1, 2, 3]}),
+}
+
+
+@pytest.mark.parametrize("case", ALBERTS)
+def test_heads_of_shared_layers_that_transformers_4_pruned_are_numbered_by_their_weights(
+    case: str, tmp_path: Path
+) -> None:
+    own, gone = ALBERTS[case]
+    whole = tiny("albert", **own)
+    expected, width = whole.copy(), modeling.head_width(whole.model.config)
+    weights = load_file(save_checkpoint(whole, tmp_path / "model") / "model.safetensors")
+    inner = own.get("inner_group_num", 1)
+    for row, heads in gone.items():  # as transformers 4 flattens them: the layers of group 0, then those of group 1
+        path = f"albert.encoder.albert_layer_groups.{row // inner}.albert_layers.{row % inner}.attention"
+        columns = modeling.blocks([head for head in range(4) if head not in heads], width)
+        for name in ("query", "key", "value"):
+            for part in ("weight", "bias"):
+                weights[f"{path}.{name}.{part}"] = weights[f"{path}.{name}.{part}"][columns]
+        weights[f"{path}.dense.weight"] = weights[f"{path}.dense.weight"][:, columns]
+        with torch.no_grad():
+            expected.model.get_submodule(f"{path}.dense").weight[:, modeling.blocks(heads, width)] = 0  # type: ignore[index]
+    edit_weights(tmp_path / "model", lambda w: weights)
+    edit(tmp_path / "model", pruned_heads={str(row): heads for row, heads in gone.items()})
+    found = load_encoder(tmp_path / "model", device="cpu")
+    torch.testing.assert_close(logits(found, padded_batch()), logits(expected, padded_batch()), atol=1e-5, rtol=0)
+    rows = len(whole.shape.heads)
+    assert found.shape.heads == tuple(4 - len(gone.get(row, ())) for row in range(rows))
+    with checked_in_process():
+        export(found, tmp_path / "again")
+    again = load_encoder(tmp_path / "again", device="cpu")
+    torch.testing.assert_close(logits(again, padded_batch()), logits(expected, padded_batch()), atol=1e-5, rtol=0)
+
+
+def test_pruned_heads_of_a_compact_export_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    with checked_in_process():
+        export(tiny().cut(Plan.full(tiny().shape).drop(0, head=1)), tmp_path / "model")
+    folder = edit(tmp_path / "model", pruned_heads={"0": [0]})
+    with pytest.raises(UserError, match=r"compact export, .* remove that entry"):
+        load_encoder(folder, device="cpu")
+
+
 def test_pruned_heads_that_there_are_not_are_refused(tmp_path: Path) -> None:
+    folder = edit(save_checkpoint(tiny("albert"), tmp_path / "albert"), pruned_heads={"1": [0]})
+    with pytest.raises(UserError, match="pruned_heads names layers or heads"):
+        load_encoder(folder, device="cpu")
     folder = edit(save_checkpoint(tiny(), tmp_path / "model"), pruned_heads={"9": [0]})
     with pytest.raises(UserError, match="pruned_heads names layers or heads that its configuration does not have"):
         load_encoder(folder, device="cpu")
@@ -402,7 +454,10 @@ def test_advice_to_programmers_does_not_reach_a_user() -> None:
         "For details look at the above report!"
     )
     assert reason(RuntimeError(said)) == "Weights do not fit"
-    assert reason(ImportError("Please pip install bitsandbytes.")) == "ImportError"
+    assert reason(RuntimeError("For details look at the above report!")) == "the library says no more than RuntimeError"
+    assert reason(ImportError("Please pip install bitsandbytes.")) == "the library says no more than ImportError"
+    listed = RuntimeError("Error(s) in loading state_dict for X:\n\tsize mismatch for a.weight.")
+    assert reason(listed) == "Error(s) in loading state_dict for X: size mismatch for a.weight"
 
 
 @pytest.mark.parametrize("architecture", ["albert", "bert"])
@@ -421,3 +476,34 @@ def test_tiny_models_have_what_is_taken_from_them() -> None:
     names = set(tiny().model.state_dict())
     assert {"bert.encoder.layer.1.output.dense.bias", "classifier.weight"} <= names
     assert isinstance(tiny().model.get_input_embeddings(), nn.Embedding)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "values", "says"),
+    {
+        "inner layers": ("albert", {"inner_group_num": 10**18}, "inner_group_num .* is a number of 19 digits"),
+        "groups": ("albert", {"num_hidden_groups": 10**12}, "num_hidden_groups"),
+        "layers": ("bert", {"num_hidden_layers": 10**9}, "num_hidden_layers .* is 1,000,000,000, more than the 1,024"),
+        "DistilBERT's layers": ("distilbert", {"n_layers": 10**9}, "n_layers"),
+        "layers times inner ones": ("albert", {"num_hidden_layers": 999, "inner_group_num": 9}, "is 8,991, more than"),
+        "classes": ("bert", {"num_labels": 10**12}, "num_labels"),
+        "positions": ("bert", {"max_position_embeddings": 10**13}, "max_position_embeddings"),
+        "a width without end": ("bert", {"intermediate_size": 10**400}, "is a number of 401 digits"),
+        "a float": ("bert", {"intermediate_size": 1e30}, "is a number of 31 digits"),
+        "a width beyond the file": ("bert", {"intermediate_size": 10**7}, r"files hold \d.*correct its config\.json"),
+        "tokens beyond the file": ("bert", {"vocab_size": 10**7}, r"word_embeddings\.weight alone would have"),
+    }.values(),
+)
+def test_sizes_that_no_encoder_has_are_refused_before_anything_is_built(
+    architecture: str, values: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    folder = edit(save_checkpoint(tiny(architecture), tmp_path / "model"), **values)
+    with pytest.raises(UserError, match=says) as caught:
+        load_encoder(folder, device="cpu")
+    assert len(str(caught.value)) < 500
+
+
+def test_numbers_that_are_no_sizes_may_be_large(tmp_path: Path) -> None:
+    encoder = tiny()
+    folder = save_checkpoint(encoder, tmp_path / "model")
+    same(edit(folder, seed=10**18, max_length=10**30, task_specific_params={"num_labels": 10**12}), encoder)

@@ -18,6 +18,7 @@ from torch import nn
 
 from asc_core import modeling
 from asc_core.encoder import Encoder
+from asc_core.errors import UserError
 from asc_core.train.heads import loadable_config
 
 _TASK_TYPES = {
@@ -32,7 +33,9 @@ def add_adapter(encoder: Encoder, rank: int) -> peft.PeftModel:
     """Put LoRA of a rank (alpha = 2 rank) into an encoder's model, in place.
 
     The encoder goes on working with the adapter in it; `merge_and_unload` of what is returned takes it out again.
+    Raises: UserError for a rank that no matrix can have.
     """
+    check_rank(encoder, rank)
     # A task type of peft's would change which modules are saved, behind our back; it is only written into the file.
     config = peft.LoraConfig(
         r=rank,
@@ -43,6 +46,16 @@ def add_adapter(encoder: Encoder, rank: int) -> peft.PeftModel:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # between peft and transformers, nothing that a user can do
         return peft.get_peft_model(encoder.model, config)
+
+
+def check_rank(encoder: Encoder, rank: int) -> None:
+    """Better before long work. Raises: UserError for a rank that is beyond the width of the encoder's matrices."""
+    most = max(encoder.shape.hidden, encoder.shape.head_width * max(encoder.shape.heads, default=0))
+    if rank > most:
+        raise UserError(
+            f"LoRA of rank {rank:,} is more than the matrices of {encoder.name} can have, which are {most:,} wide: "
+            "choose a smaller rank, such as 8 or 16."
+        )
 
 
 def _layer_linears(encoder: Encoder) -> list[str]:

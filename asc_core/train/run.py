@@ -28,7 +28,7 @@ from asc_core.errors import Cancelled, UserError
 from asc_core.evaluate.predictions import predict
 from asc_core.progress import Progress
 from asc_core.tasks.base import Batch, Examples, Features, Task
-from asc_core.train.adapters import add_adapter, round_adapter, save_adapter
+from asc_core.train.adapters import add_adapter, check_rank, round_adapter, save_adapter
 from asc_core.train.checkpoints import Checkpoints, Tensors, optimizer_tensors, restore_optimizer
 from asc_core.train.folder import RESUME, check_unused, made_at_once, save_checkpoint
 from asc_core.train.options import TrainingOptions
@@ -153,6 +153,8 @@ class Run:
             check_unused(out)
         self.task, self.settings, self.out, self.progress = task, settings, out, progress
         self.objective, self.keep = objective, keep
+        if options.lora_rank is not None:
+            check_rank(encoder, options.lora_rank)
         self.encoder = encoder.copy()
         self.train_features = task.features(task.examples("train", options.limit, options.seed), self.encoder)
         self.validation: Examples = task.examples("validation")

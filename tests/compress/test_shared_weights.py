@@ -17,14 +17,16 @@ from asc_core.compress.repairs import REPAIRS, default_repair
 from asc_core.compress.shared_weights import fit_all_calls
 from asc_core.encoder import Encoder
 from asc_core.errors import Cancelled, UserError
+from asc_core.export import export
 from asc_core.gates import gated
 from asc_core.loading import load_encoder
 from asc_core.progress import Progress
 from asc_core.recipes import STEPS
 from asc_core.values import Plan
 from tests.compress.cuts import everything_seen, half, wanted_sums
+from tests.export.conftest import checked_in_process
 from tests.scores.toy import ToyTask
-from tests.tiny import logits, padded_batch, save_checkpoint, tiny
+from tests.tiny import logits, padded_batch, tiny
 
 pytestmark = pytest.mark.slow
 
@@ -127,7 +129,8 @@ def test_gated_cut_and_reloaded_agree(kind: str, layers: str, tmp_path: Path) ->
     with gated(whole, plan):
         expected = logits(whole, padded_batch())
     torch.testing.assert_close(logits(repaired, padded_batch()), expected, atol=1e-4, rtol=1e-4)
-    save_checkpoint(repaired, tmp_path / "out")
+    with checked_in_process():
+        export(repaired, tmp_path / "out")
     again = logits(load_encoder(tmp_path / "out", device="cpu"), padded_batch())
     torch.testing.assert_close(again, expected, atol=1e-4, rtol=1e-4)
 

@@ -372,3 +372,13 @@ def test_what_must_hold_of_the_weights_is_put_back_after_every_step(task: Task) 
     assert len(calls) == 1 + 4
     assert not found.readouts[0].linear.weight.any()
     assert not torch.equal(found.readouts[1].linear.weight, encoder.readouts[1].linear.weight)
+
+
+def test_a_rank_that_no_matrix_has_is_refused_before_anything_is_read(task: Task) -> None:
+    def unread(*args: Any, **options: Any) -> Any:
+        raise AssertionError("texts were read")
+
+    encoder = encoder_for(task)
+    task.features = unread  # type: ignore[method-assign]
+    with pytest.raises(UserError, match=r"LoRA of rank 1,000,000 is more than .* 24 wide: choose a smaller rank"):
+        finetune(encoder, task, epochs=1, lora_rank=10**6, **FAST)
