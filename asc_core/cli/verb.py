@@ -17,6 +17,7 @@ import typer
 from asc_core.errors import Cancelled, UserError
 from asc_core.export import FORMATS, PACKINGS
 from asc_core.progress import Progress
+from asc_core.values.shown import percent as percent
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder
@@ -124,7 +125,3 @@ def repair_named(name: str) -> str | None:
     from asc_core.compress.repairs import check_repair
 
     return None if name == "none" else check_repair(name)
-
-
-def percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
