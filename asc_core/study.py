@@ -103,6 +103,8 @@ class Study:
     @staticmethod
     def open(path: str | Path) -> Study:
         """The study in this folder, or a new one. Raises: UserError if the folder holds other things."""
+        if not isinstance(path, str | Path):
+            raise UserError(f"A study is a folder: give its path, not {type(path).__name__}.")
         study = Study(Path(path))
         try:
             _refuse_foreign_folder(study.path)
