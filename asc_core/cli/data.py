@@ -32,8 +32,8 @@ def task(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="CSV, TSV, JSON, JSONL, Parquet, Excel, CoNLL columns, ... (docs/data.md), or a folder with a file for "
-            "each split. Beside train.csv, files called dev.csv and test.csv are taken for its splits.",
+            help="CSV, TSV, JSON, JSONL, Parquet, Excel, CoNLL columns, ... (docs/data.md), or a folder with a file "
+            "for each split. Beside train.csv, files called dev.csv and test.csv are taken for its splits.",
         ),
     ],
     out: Annotated[

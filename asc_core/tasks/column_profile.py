@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from asc_core.tasks.labels import as_flag, as_text, is_scalar
 from asc_core.tasks.sources import SPLIT_NAMES, Table
 from asc_core.tasks.table_task import as_number
 
-LOOKED_AT = 5000  # rows
+LOOKED_AT = 5000  # rows, at most
 FEW = 20  # different values of whole numbers, at most, that are taken for classes
 
 Form = Literal["empty", "list", "object", "number", "text"]
@@ -24,7 +24,7 @@ Form = Literal["empty", "list", "object", "number", "text"]
 
 @dataclass(frozen=True)
 class Column:
-    """values: of the first rows, lists and objects unpacked, "" where a cell is empty."""
+    """values: of some rows, lists and objects unpacked."""
 
     name: str
     values: tuple[Any, ...]
@@ -82,9 +82,11 @@ class Column:
 
     @property
     def is_identifier(self) -> bool:
-        """A word or number of its own in every row."""
-        different = len(self.counts) == len(self.filled) > FEW
-        return different and self.words <= 1 and (self.is_whole or _plain(self.name) in ("id", "guid", "uid", "key"))
+        """A word or number of its own in nearly every row."""
+        different = len(self.counts) > max(FEW, 0.8 * len(self.filled))
+        called = {*re.findall("[a-z]+", self.name.casefold())} & {"id", "ids", "guid", "uuid", "uid", "key", "index"}
+        numbered = self.is_whole and len(self.counts) == len(self.filled)
+        return different and self.words <= 1 and (bool(called) or numbered)
 
     @property
     def names_splits(self) -> bool:
@@ -93,20 +95,23 @@ class Column:
 
 
 def columns_of(table: Table) -> list[Column]:
-    """Of the first rows. Columns without a name are what spreadsheets and pandas make of row numbers: left out."""
+    """Of rows from all over the table, since files are often sorted.
+
+    Columns without a name are what spreadsheets and pandas make of row numbers: left out.
+    """
     names = [name for name in table.columns if name and not name.startswith("Unnamed:")]
     cells: dict[str, list[Any]] = {name: [] for name in names}
-    for row in _first(table.rows):
+    for row in _spread(table.rows):
         for name in names:
             cells[name].append(unpacked(row.get(name)))
     return [Column(name, tuple(values)) for name, values in cells.items()]
 
 
 def same_lengths(first: Column, second: Column) -> bool:
-    """Whether two columns of lists have an entry for each other's, and more than one somewhere."""
+    """Whether two columns of lists nearly always have an entry for each other's, and more than one somewhere."""
     pairs = [(a, b) for a, b in zip(first.values, second.values, strict=True) if isinstance(a, list)]
-    fits = all(isinstance(b, list) and len(a) == len(b) for a, b in pairs)
-    return bool(pairs) and fits and any(len(a) > 1 for a, _ in pairs)
+    fits = _mostly(isinstance(b, list) and len(a) == len(b) for a, b in pairs)
+    return fits and any(len(a) > 1 for a, _ in pairs)
 
 
 def named(columns: Sequence[Column], names: Sequence[str]) -> Column | None:
@@ -119,14 +124,16 @@ def _plain(name: str) -> str:
     return "".join(filter(str.isalnum, name.casefold()))
 
 
-def stem(name: str) -> str:
-    """Of names that come in pairs: sentence of sentence1, text of text_a."""
-    plain = _plain(name)
-    return plain[:-1] if plain[-1:] in ("1", "2", "a", "b") else plain
+def are_pair(first: str, second: str) -> bool:
+    """Whether two names differ in a number or letter alone: sentence1 and sentence2, text_a and text_b."""
+    a, b = _plain(first), _plain(second)
+    places = [place for place in range(len(a)) if len(a) == len(b) and a[place] != b[place]]
+    return len(places) == 1 and len(a) > 1 and (a[places[0]], b[places[0]]) in (("1", "2"), ("0", "1"), ("a", "b"))
 
 
-def _first(rows: Sequence[Any]) -> Iterator[Any]:
-    return islice(iter(rows), LOOKED_AT)
+def _spread(rows: Sequence[Any]) -> Iterator[Any]:
+    step = max(1, -(-len(rows) // LOOKED_AT))
+    return (rows[index] for index in range(0, len(rows), step))
 
 
 def _mostly(tests: Any) -> bool:

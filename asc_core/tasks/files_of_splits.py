@@ -31,7 +31,7 @@ def _in_folder(folder: Path) -> dict[str, Path]:
         return {"train": folder}
     inside = [p for p in sorted(folder.iterdir()) if format_of(p) in READERS or (p / "seq.in").exists()]
     found = {split: [p for p in inside if _named(p, split)] for split in SPLIT_NAMES}
-    if not found["train"] and len(inside) == 1:
+    if len(inside) == 1:
         return {"train": inside[0]}
     for split, paths in found.items():
         if len(paths) > 1:
@@ -39,9 +39,9 @@ def _in_folder(folder: Path) -> dict[str, Path]:
                 f"{folder} has several files for {split}: {', '.join(p.name for p in paths[:SHOWN])}; name the one of "
                 "train, and others with --validation and --test."
             )
-    if not found["train"]:
+    if not any(found.values()):
         there = ", ".join(p.name for p in inside[:SHOWN]) or "no file that can be read"
-        raise UserError(f"{folder} has no file whose name says train, but {there}; name the file.")
+        raise UserError(f"{folder} has no file whose name says train, validation or test, but {there}; name the file.")
     return {split: paths[0] for split, paths in found.items() if paths}
 
 

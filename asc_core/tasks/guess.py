@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from asc_core.errors import UserError
-from asc_core.tasks.column_profile import Column, columns_of, named, same_lengths, stem
+from asc_core.tasks.column_profile import Column, are_pair, columns_of, named, same_lengths
 from asc_core.tasks.kinds import KINDS, TEXT_COLUMNS
 from asc_core.tasks.sources import Table
 
@@ -131,6 +131,9 @@ def _texts(columns: Sequence[Column], given: Given) -> Guess | None:
     if given.kind is None and len(texts) > TEXT_COLUMNS[kind][1]:
         texts = texts[: TEXT_COLUMNS[kind][1]]
     notes = ([] if given.kind else [why]) + _said(texts, label, given)
+    others = _other_labels(columns, texts, label) if given.label is None else []
+    if others:
+        notes.append(f"The label could also be {' or '.join(map(repr, others[:5]))}.")
     left = [c.name for c in columns if c.is_text and c.name not in (*texts, *taken)]
     if left and not given.texts:
         notes.append(f"Left out, though there is text in it: {', '.join(map(repr, left))}.")
@@ -158,7 +161,7 @@ def _pair(columns: Sequence[Column]) -> tuple[str, str] | None:
             return a.name, b.name
     for index, a in enumerate(columns):
         for b in columns[index + 1 :]:
-            if stem(a.name) == stem(b.name) and len(a.name) == len(b.name) and stem(a.name):
+            if are_pair(a.name, b.name):
                 return a.name, b.name
     return None
 
@@ -181,6 +184,16 @@ def _label(columns: Sequence[Column], given: Given) -> str | tuple[str, ...] | N
         return tuple(column.name for column in flags)
     classes = [c for c in possible if c.is_class and len(c.counts) > 1] or [c for c in possible if c.form == "number"]
     return classes[-1].name if classes else None
+
+
+def _other_labels(columns: Sequence[Column], texts: Sequence[str], label: str | tuple[str, ...] | None) -> list[str]:
+    """Columns that might have been meant instead."""
+    if not isinstance(label, str):
+        return []
+    chosen = _chosen(columns, label)
+    others = [c for c in columns if c.name not in (*texts, label) and len(c.counts) > 1 and not c.is_identifier]
+    others = [c for c in others if chosen is None or c.values != chosen.values]
+    return [c.name for c in others if c.is_class or c.form == "number"]
 
 
 def _kind(
@@ -206,7 +219,7 @@ def _kind(
         other = "; for an embedding model say sentence-similarity" if len(texts) > 1 else ""
         return "regression", f"It is a regression: {label!r} holds numbers that are no classes{other}.", None
     order = "; where their order counts, say regression" if column.form == "number" and len(column.counts) > 2 else ""
-    return classes, f"It is {classes}: {label!r} has {len(column.counts)} different values{order}.", None
+    return classes, f"It is {classes}: {label!r} has few different values{order}.", None
 
 
 def _separator(column: Column) -> str | None:

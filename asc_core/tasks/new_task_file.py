@@ -23,7 +23,7 @@ from asc_core.tasks.sources.columns import looks_like_columns
 from asc_core.tasks.sources.decoding import format_of, text_of
 from asc_core.tasks.task_file import task_from_content
 
-COUNTED = 40  # classes that are listed
+COUNTED = 20  # classes that are listed
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _DELIMITED = (".csv", ".tsv")
 
@@ -41,7 +41,7 @@ class NewTaskFile:
 
     def text(self) -> str:
         """As TOML, the notes before it as comments."""
-        comments = "".join(f"# {line}\n" for note in self.notes for line in note.splitlines())
+        comments = "".join(f"# {_printable(note)}\n" for note in self.notes)
         plain = {key: value for key, value in self.content.items() if not isinstance(value, Mapping)}
         tables = {key: value for key, value in self.content.items() if isinstance(value, Mapping)}
         lines = [f"{_key(key)} = {_toml(value)}" for key, value in plain.items()]
@@ -100,14 +100,33 @@ def _read(path: Path, split: str, options: dict[str, Any]) -> tuple[Table, dict[
         if any(not line.strip() for line in lines) and looks_like_columns(lines):
             return read_file(path, split, _file_options(options, words=True)), options, []
     inside = _first_inside(path, split, options)
-    table = read_file(path, inside, _file_options(options))
+    table, options, notes = _quoted(path, inside, options)
     headless = format_of(path) in _DELIMITED and "columns" not in options and options.get("header", True)
     if headless and _is_a_row(table):
         first = ", ".join(f"{name[:30]!r}" for name in table.columns[:4])
-        named = {"header": False, "columns": [f"column{place + 1}" for place in range(len(table.columns))]}
-        note = f"The first line ({first}) looks like a row, not like names: the columns were named column1, ..."
-        return read_file(path, inside, _file_options(options | named)), options | named, [note]
-    return table, options, []
+        notes.append(f"The first line ({first}) looks like a row, not like names.")
+        options = options | {"header": False}
+    if options.get("header") is False and "columns" not in options:
+        options = options | {"columns": [f"column{place + 1}" for place in range(len(table.columns))]}
+        notes.append(f"The columns have no names, and were called {', '.join(options['columns'][:4])}, ...")
+        table = read_file(path, inside, _file_options(options))
+    return table, options, notes
+
+
+def _quoted(path: Path, split: str, options: dict[str, Any]) -> tuple[Table, dict[str, Any], list[str]]:
+    """With quotation marks as plain text where they make no sense otherwise."""
+    with_names = {name: value for name, value in options.items() if name != "header"}
+    try:
+        return read_file(path, split, _file_options(with_names)), options, []
+    except UserError as error:
+        if format_of(path) not in _DELIMITED or "quoting" in options:
+            raise
+        try:
+            table = read_file(path, split, _file_options(with_names | {"quoting": False}))
+        except UserError:
+            raise error from None
+        said = f"Quotation marks are read as plain text (quoting), since otherwise: {str(error).partition(';')[0]}."
+        return table, options | {"quoting": False}, [said]
 
 
 def _first_inside(path: Path, split: str, options: Mapping[str, Any]) -> str:
@@ -177,10 +196,10 @@ def _about_splits(splits: Sequence[str]) -> str:
     said = f"Splits: {', '.join(splits)}"
     if "train" in splits and "validation" not in splits:
         said += "; validation is cut from train, a tenth of it"
-    if "test" not in splits and "train" in splits:
+    if "train" not in splits:
+        said += "; there is no train split, so nothing can be trained, and scores need --split"
+    elif "test" not in splits:
         said += "; there is no test split, so no figure is on texts that were never looked at"
-    if len(splits) == 1 and "train" not in splits:
-        said += f"; every verb needs --split {splits[0]}"
     return said + "."
 
 
@@ -196,6 +215,11 @@ def _relative(path: Path, folder: Path) -> str:
         return Path(os.path.relpath(path, folder)).as_posix()
     except ValueError:  # on another drive
         return str(path.resolve())
+
+
+def _printable(note: str) -> str:
+    """In one line, without the control characters that a name may hold and a comment may not."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in note)
 
 
 def _key(name: str) -> str:
