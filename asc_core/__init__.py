@@ -20,7 +20,7 @@ from asc_core.export import export
 from asc_core.loading import load_encoder
 from asc_core.plan import asc_greedy, by_budget, by_share, by_threshold
 from asc_core.plan.encoder_cost import task_cost_model
-from asc_core.progress import Progress
+from asc_core.progress import Progress, bar
 from asc_core.recipes import Recipe, compress
 from asc_core.scores import sweep
 from asc_core.scores.ablation import ablate
@@ -52,6 +52,7 @@ __all__ = [
     "UserError",
     "ablate",
     "asc_greedy",
+    "bar",
     "by_budget",
     "by_share",
     "by_threshold",

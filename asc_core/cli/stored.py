@@ -94,9 +94,10 @@ def _task_name(task: str | None, stored: set[str]) -> str | None:
     """Under which a study keeps it: a name as it is, else that of the task which is named."""
     if task is None or task in stored:
         return task
-    from asc_core.tasks import task_name
+    from asc_core.tasks import PRESETS, task_name
 
-    return task_name(task)
+    names_a_task = task in PRESETS or task.endswith(".toml") or ":" in task or Path(task).is_file()
+    return task_name(task) if names_a_task else task
 
 
 def _flat(one: Any, kinds: list[str] | None) -> list[dict[str, Any]]:

@@ -174,7 +174,7 @@ def _label(columns: Sequence[Column], given: Given) -> str | tuple[str, ...] | N
     others = [c for c in columns if c.name not in given.texts and c.form != "empty"]
     possible = [c for c in others if c.is_class or c.form == "list" or (c.form == "number" and not c.is_identifier)]
     if given.kind in ("regression", "sentence-similarity"):
-        possible = [c for c in possible if c.form == "number"]
+        possible = [c for c in possible if c.form == "number"] or possible
     parted = [c for c in others if c.form == "text" and _separator(c) is not None]
     by_name = named([*possible, *parted], LABELS)
     if by_name is not None:

@@ -65,12 +65,11 @@ def _number(metric: OwnMetric, name: str, gold: Any, decided: Any) -> float:
             "and what was decided, and gives one number."
         ) from error
     try:
-        found = float(value)
+        return float(value)  # NaN where it is not defined, as for a draw of the bootstrap with one class alone
     except (TypeError, ValueError):
-        found = math.nan
-    if not math.isfinite(found):
-        raise UserError(f"The metric {name} gives {value!r:.60}, not a number: it is to give one for all examples.")
-    return found
+        raise UserError(
+            f"The metric {name} gives {value!r:.60}, not a number: it is to give one for all examples."
+        ) from None
 
 
 def source_of(metric: OwnMetric) -> str:

@@ -33,7 +33,7 @@ def html_titled(title: str, *parts: str, notes: Iterable[str] = ()) -> str:
     return f"<div><div><b>{html.escape(title)}</b></div>{''.join(parts)}{said}</div>"
 
 
-def heat_map(rows: Sequence[Sequence[float]], title: str) -> str:
+def heat_map(rows: Sequence[Iterable[float]], title: str) -> str:
     """One cell a value, a line of cells a row, darker where it is higher; the value stands in the cell's tooltip."""
     finite = [value for row in rows for value in row if value == value and abs(value) != float("inf")]
     low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)

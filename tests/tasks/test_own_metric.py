@@ -79,12 +79,26 @@ def test_tags_are_handed_over_example_by_example() -> None:
         (lambda gold: 1.0, "The metric metric fails .TypeError"),
         (lambda gold, decided: "high", "gives 'high', not a number"),
         (lambda gold, decided: gold == decided, "not a number: it is to give one for all examples"),
-        (lambda gold, decided: float("nan"), "gives nan"),
+        (lambda gold, decided: float("nan"), "gives nan on 60 test examples"),
     ],
 )
 def test_what_gives_no_number_is_refused(metric: Any, said: str) -> None:
     with pytest.raises(UserError, match=said):
         evaluate(tiny(labels=["x", "y", "z"]), task(metric=metric), "test")
+
+
+def test_draws_on_which_it_is_not_defined_are_left_out() -> None:
+    rows = {"test": [{"text": text, "label": "yx"[i == 7]} for i, text in enumerate(TEXTS)]}
+
+    def recall_of_the_rare(gold: Any, decided: Any) -> float:
+        """One of sixty: a third of all draws have none."""
+        rare = decided[gold == 0]
+        return float((rare == 0).mean()) if len(rare) else float("nan")
+
+    found = evaluate(tiny(labels=["x", "y"], num_labels=2), load_task(rows, split="test", metric=recall_of_the_rare),
+                     "test")  # fmt: skip
+    assert found.value in (0, 1)
+    assert np.isfinite(found.interval).all()
 
 
 def test_results_of_another_function_are_not_taken_for_these() -> None:
