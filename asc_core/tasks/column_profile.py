@@ -19,6 +19,7 @@ from asc_core.tasks.table_task import as_number
 LOOKED_AT = 5000  # rows, at most
 FEW = 20  # different values of whole numbers, at most, that are taken for classes
 
+_TAG = re.compile(r"O|[BIESLU][-_].+")
 Form = Literal["empty", "list", "object", "number", "text"]
 
 
@@ -58,7 +59,8 @@ class Column:
     @property
     def is_text(self) -> bool:
         """Something to read: of many words, or of values that hardly come twice and are no numbers."""
-        return self.form == "text" and (self.words > 3 or not self.is_class) and not self.is_identifier
+        filled = 2 * len(self.filled) > len(self.values)
+        return filled and self.form == "text" and (self.words > 3 or not self.is_class) and not self.is_identifier
 
     @property
     def is_class(self) -> bool:
@@ -79,6 +81,11 @@ class Column:
         """0 and 1, true and false, or yes and no; always filled."""
         whole = len(self.filled) == len(self.values) > 0
         return whole and len(self.counts) <= 2 and all(as_flag(value) is not None for value in self.counts)
+
+    @property
+    def holds_single_tags(self) -> bool:
+        """Tags of words, one a cell: O and B-, I- and their like."""
+        return self.counts["O"] > 0 and len(self.counts) > 1 and all(_TAG.fullmatch(value) for value in self.counts)
 
     @property
     def is_identifier(self) -> bool:

@@ -10,10 +10,7 @@ from asc_core.tasks.column_profile import Column, are_pair, columns_of, named, s
 from asc_core.tasks.kinds import KINDS, TEXT_COLUMNS
 from asc_core.tasks.sources import Table
 
-TEXTS = (
-    "text sentence review utterance content document body comment message tweet post query question title abstract "
-    "description headline phrase input"
-).split()
+TEXTS = "text sentence review utterance content document body comment message tweet post".split()
 PAIRS = (
     ("premise", "hypothesis"),
     ("question", "sentence"),
@@ -67,7 +64,15 @@ def guess(table: Table, given: Given = Given()) -> Guess:
         if name not in table.columns and name.split(".")[0] not in table.columns:
             there = ", ".join(map(repr, table.columns))
             raise UserError(f"{table.origin} has no column {name!r}; its columns are {there}.")
+    if not len(table):
+        raise UserError(f"{table.origin} has no rows.")
     columns = columns_of(table.reaching([*given.texts, *label]))
+    tags = next((column.name for column in columns if column.holds_single_tags), None)
+    if tags is not None and not given.texts:
+        raise UserError(
+            f"{table.origin} has one word a row ({tags!r} holds its tag): save it as .conll, words and tags in columns "
+            "and an empty line between texts, or say which column holds whole texts."
+        )
     for one in (_answers, _words, _texts):
         found = one(columns, given)
         if found is not None:
@@ -134,7 +139,7 @@ def _texts(columns: Sequence[Column], given: Given) -> Guess | None:
     others = _other_labels(columns, texts, label) if given.label is None else []
     if others:
         notes.append(f"The label could also be {' or '.join(map(repr, others[:5]))}.")
-    left = [c.name for c in columns if c.is_text and c.name not in (*texts, *taken)]
+    left = [c.name for c in columns if c.is_text and c.words > 3 and c.name not in (*texts, *taken)]
     if left and not given.texts:
         notes.append(f"Left out, though there is text in it: {', '.join(map(repr, left))}.")
     return Guess(kind, tuple(texts), label, separator=separator, notes=tuple(notes))
@@ -183,7 +188,7 @@ def _label(columns: Sequence[Column], given: Given) -> str | tuple[str, ...] | N
     if len(flags) > 2 or (given.kind == "multi-label" and len(flags) > 1):
         return tuple(column.name for column in flags)
     classes = [c for c in possible if c.is_class and len(c.counts) > 1] or [c for c in possible if c.form == "number"]
-    return classes[-1].name if classes else None
+    return min(classes, key=lambda c: len(c.counts)).name if classes else None
 
 
 def _other_labels(columns: Sequence[Column], texts: Sequence[str], label: str | tuple[str, ...] | None) -> list[str]:

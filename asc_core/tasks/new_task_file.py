@@ -78,6 +78,9 @@ def new_task_file(
         table = replace(table, columns=tuple(c for c in table.columns if c != data["split_column"]))
     found = guess(table, given)
     notes += [*table.notes, *found.notes]
+    hidden = [split for split, path in files.items() if split != first and _hides_labels(path, split, found, data)]
+    notes += [f"{files[split]} has no labels (-1 or nothing in every row), so there is no {split}." for split in hidden]
+    files = {split: path for split, path in files.items() if split not in hidden}
     drop, dropped = _drop(found, table)
     notes += dropped
     content: dict[str, Any] = {"kind": found.kind, "texts": list(found.texts)}
@@ -127,6 +130,14 @@ def _quoted(path: Path, split: str, options: dict[str, Any]) -> tuple[Table, dic
             raise error from None
         said = f"Quotation marks are read as plain text (quoting), since otherwise: {str(error).partition(';')[0]}."
         return table, options | {"quoting": False}, [said]
+
+
+def _hides_labels(path: Path, split: str, found: Guess, data: Mapping[str, Any]) -> bool:
+    """As test splits of benchmarks are published."""
+    if not isinstance(found.label, str) or found.kind not in ("text-classification", "pair-classification"):
+        return False
+    table = read_file(path, split, _file_options(data)).reaching([found.label])
+    return found.label not in table.columns or {*map(as_text, table.column(found.label))} <= {"", "-1"}
 
 
 def _first_inside(path: Path, split: str, options: Mapping[str, Any]) -> str:

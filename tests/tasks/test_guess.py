@@ -109,6 +109,18 @@ def test_another_possible_label_and_other_texts_are_named() -> None:
     assert "Left out, though there is text in it: 'abstract'" in said
 
 
+def test_without_a_name_the_column_of_the_fewest_values_is_the_label_and_the_longest_the_text() -> None:
+    found = guessed(
+        lambda i: {"Titel": sentence(3)[:20], "Inhalt": sentence(8), "Datum": f"2020-{i % 12}", "Art": "ab"[i % 2]}
+    )
+    assert (found.texts, found.label) == (("Inhalt",), "Art")
+
+
+def test_a_column_that_is_mostly_empty_is_not_the_text() -> None:
+    found = guessed(lambda i: {"remark": sentence(9) if i % 9 == 0 else "", "words": sentence(4), "label": i % 2})
+    assert found.texts == ("words",)
+
+
 def test_a_sorted_file_is_looked_at_all_over() -> None:
     found = guessed(lambda i: {"text": sentence(), "label": "a" if i < 6000 else "b"}, 12_000)
     assert (found.kind, found.label) == ("text-classification", "label")
@@ -122,6 +134,11 @@ def test_no_labels_where_none_are_wanted() -> None:
     ("make", "given", "said"),
     [
         (lambda i: {"a": i, "b": i / 2}, {}, "no column that looks like text: its columns are 'a', 'b'"),
+        (
+            lambda i: {"sentence": "" if i % 8 else f"s {i}", "word": WORDS[i % 9], "tag": ["O", "O", "B-x"][i % 3]},
+            {},
+            "has one word a row",
+        ),
         (lambda i: {"text": sentence()}, {"texts": ("txt",)}, "has no column 'txt'; its columns are 'text'"),
         (lambda i: {"text": sentence()}, {"kind": "clustering"}, "There is no kind of task 'clustering'"),
     ],

@@ -124,6 +124,15 @@ def test_rows_without_text_or_label_are_left_out_and_said(tmp_path: Path) -> Non
     assert len(task.examples("train")) + len(task.examples("validation")) == 58
 
 
+def test_a_split_whose_labels_are_kept_back_is_left_out_and_said(tmp_path: Path) -> None:
+    """As GLUE's test splits are."""
+    pandas.DataFrame(rows(60)).to_parquet(tmp_path / "train-0.parquet")
+    pandas.DataFrame([row | {"mood": -1} for row in rows(20)]).to_parquet(tmp_path / "test-0.parquet")
+    path, made = written(tmp_path / "train-0.parquet")
+    assert load_task(path).splits == ("train", "validation")
+    assert "test-0.parquet has no labels" in " ".join(made.notes)
+
+
 def test_paths_are_relative_to_the_task_file(tmp_path: Path) -> None:
     pandas.DataFrame(rows()).to_csv(tmp_path / "d.csv", index=False)
     path, made = written(tmp_path / "d.csv", tmp_path / "tasks" / "mood.toml")
