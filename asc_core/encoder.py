@@ -78,6 +78,9 @@ class Encoder:
         ffn_in = [modeling.feeding(table, row, "ffn")[0] for row in self._rows]
         probes.install(model.base_model, self._rows, self.readouts, ffn_in)
 
+    def __repr__(self) -> str:
+        return f"Encoder({self.name}: {self.shape}; head: {self.head}; {self.parameters:,} parameters)"
+
     @cached_property
     def shape(self) -> Shape:
         by_kind = {kind: tuple(r.blocks for r in self.readouts if r.kind == kind) for kind in ("attention", "ffn")}

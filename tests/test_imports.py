@@ -30,6 +30,7 @@ ORDER = [
     {"demo"},
     {"export"},
     {"recipes"},
+    {"arguments"},
     {"__init__"},
     {"cli"},
     {"__main__"},

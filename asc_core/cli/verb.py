@@ -17,6 +17,7 @@ import typer
 from asc_core.errors import Cancelled, UserError
 from asc_core.export import FORMATS, PACKINGS
 from asc_core.progress import Progress
+from asc_core.values.shown import percent as percent
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder

@@ -35,7 +35,7 @@ _STATE_VERSION = 2
 def sweep(
     encoder: Encoder,
     task: Task,
-    methods: Sequence[str] | None = None,
+    methods: Sequence[str] | str | None = None,
     *,
     split: str = "train",
     samples: int | None = 1024,

@@ -213,6 +213,10 @@ class Task(ABC):
     max_length: int
     metric: Metric
 
+    def __repr__(self) -> str:
+        labelled = "" if self.labelled else ", without labels"
+        return f"Task({self.name}: {self.kind}{labelled}; splits: {', '.join(self.splits)})"
+
     @property
     def source(self) -> str:
         """What `load_task` makes it from: a name, or a task file's."""

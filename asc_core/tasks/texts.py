@@ -34,7 +34,7 @@ class Texts(Task):
     def __init__(self, *tasks: Task):
         if not tasks:
             raise ValueError("texts of no task at all")
-        self.tasks = [_unlabelled(task) for task in tasks]
+        self.tasks = [unlabelled(task) for task in tasks]
         self.name = "texts of " + " + ".join(task.name for task in tasks)
         self.max_length = max(task.max_length for task in tasks)
 
@@ -102,7 +102,7 @@ def readable(reader: Reader, task: Task) -> Task:
     return task if head_fits(reader, task) else Texts(task)
 
 
-def _unlabelled(task: Task) -> Task:
+def unlabelled(task: Task) -> Task:
     """The same task, which does not ask whether its labels are the model's."""
     blind = copy.copy(task)
     blind.labelled = False
