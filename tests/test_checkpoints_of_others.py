@@ -285,11 +285,13 @@ def test_token_types_beyond_the_models_are_named(tmp_path: Path) -> None:
     assert "token type 2" in found[1]
 
 
+@pytest.mark.parametrize("kind", ["text-classification", "regression"])
 @pytest.mark.parametrize("head", ["embedding", "token-classification"])
-def test_a_missing_head_is_to_be_fine_tuned(head: str, tmp_path: Path) -> None:
+def test_a_missing_head_is_to_be_fine_tuned(head: str, kind: str, tmp_path: Path) -> None:
     encoder = load_encoder(save_checkpoint(tiny(head=head), tmp_path / "model"), device="cpu")
-    rows = [{"text": t, "label": "ab"[i % 2]} for i, t in enumerate(["a cat", "the dog"] * 4)]
-    task = load_task(str(task_file(tmp_path, "text-classification", rows, ["text"], "label")))
+    labels: list[Any] = ["a", "b"] if kind == "text-classification" else [0.5, 2]
+    rows = [{"text": t, "label": labels[i % 2]} for i, t in enumerate(["a cat", "the dog"] * 4)]
+    task = load_task(str(task_file(tmp_path, kind, rows, ["text"], "label")))
     with pytest.raises(UserError, match=r"no head for sequence-classification.*fine-tune it"):
         task.features(task.examples("train"), encoder)
     assert encoder_for_task(encoder.source, task, device="cpu").head == "sequence-classification"

@@ -232,12 +232,15 @@ class TableTask(Task):
             return LabelSet.declare(first.class_names[column])
         return LabelSet.discover(values())
 
-    def _match(self, labels: LabelSet, model_names: Sequence[str], reader: Reader, what: str = "label") -> Match:
+    def _need_head(self, reader: Reader) -> None:
         if reader.head != self.head:
             raise UserError(
                 f"{reader.name} has no head for {self.head} ({_instead(reader.head)}): fine-tune it on the task "
                 f"{self.name} (asc finetune), or take a model that was fine-tuned for such a task."
             )
+
+    def _match(self, labels: LabelSet, model_names: Sequence[str], reader: Reader, what: str = "label") -> Match:
+        self._need_head(reader)
         return match(labels, model_names, self.name, reader.name, what)
 
     def _need_labels(self, targets: Targets) -> None:
