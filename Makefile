@@ -36,9 +36,10 @@ format: setup-dev ## rewrite the code as `make check` wants it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: setup ## the generated parts of docs/ and the README's figures, from the registries and the results
+docs: setup-dev ## the generated parts of docs/ and the README's figures, from the registries, the tests and the results
 	$(BIN)/python -m asc_core.scores.describe docs/scores.md
 	$(BIN)/python -m asc_core.recipes.describe docs/recipes.md
+	$(BIN)/python -m tests.accepted.describe docs/accepted.md
 	$(BIN)/python -m benchmarks.report
 
 bench: setup ## every benchmark, one after the other; each prints ratios measured side by side
