@@ -16,8 +16,8 @@ GAP = " … "
 @dataclass(frozen=True)
 class DataFile:
     """what: the file, as a person calls it. content: of the file, or what writes it. said: what is noted where it is
-    read (nothing, where it is empty), or the sentence where it is refused, GAP for what is left out. rows: the texts
-    and labels that it has; where: the end of what is said of the last row's place.
+    read (nothing, where it is empty), or the sentence where it is refused, GAP for what is left out. rows: what it has
+    in two `fields`; where: the end of what is said of the last row's place.
     """
 
     what: str
@@ -27,6 +27,7 @@ class DataFile:
     options: FileOptions = field(default_factory=FileOptions)
     rows: tuple[tuple[Any, Any], ...] = ()
     where: str = ""
+    fields: tuple[str, str] = ("text", "label")
 
     def write(self, folder: Path) -> Path:
         path = folder / self.name

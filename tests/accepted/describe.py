@@ -36,15 +36,19 @@ def rewritten(page: str) -> str:
 
 
 def _file(case: DataFile) -> tuple[str, ...]:
-    return case.what, f"`{case.name}`", "with a note" if case.said else "yes", case.said
+    return case.what, f"`{case.name}`", "with a note" if case.said else "yes", _quoted(case.said)
 
 
 def _refused_file(case: DataFile) -> tuple[str, ...]:
-    return case.what, f"`{case.name}`", case.said
+    return case.what, f"`{case.name}`", _quoted(case.said)
 
 
 def _checkpoint(case: Checkpoint) -> tuple[str, ...]:
-    return case.what, case.said
+    return case.what, _quoted(case.said)
+
+
+def _quoted(said: str) -> str:
+    return f"“{said}”" if said else ""
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

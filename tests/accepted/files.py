@@ -41,6 +41,50 @@ def small(
     return DataFile(what, name, content, options=FileOptions(**options), rows=rows, where=where)
 
 
+CONLL = "-DOCSTART- -X- -X- O\n\nEU NNP B-NP B-ORG\nrejects VBZ B-VP O\n\nPeter NNP B-NP B-PER\n. . O O\n"
+CONLLU = "# text = EU is\n1-2\tEUis\t_\t_\n1\tEU\teu\tPROPN\n2\tis\tbe\tAUX\n\n1\tNo\tno\tINTJ\n"
+ENTITIES = ((["EU", "rejects"], ["B-ORG", "O"]), (["Peter", "."], ["B-PER", "O"]))
+SQUAD = {
+    "version": "1.1",
+    "data": [
+        {
+            "title": "Rome",
+            "paragraphs": [
+                {
+                    "context": "Rome is a city.",
+                    "qas": [
+                        {"id": "q1", "question": "What is Rome?", "answers": [{"text": "a city", "answer_start": 8}]},
+                        {"id": "q2", "question": "Who?", "answers": [], "is_impossible": True},
+                    ],
+                }
+            ],
+        }
+    ],
+}
+CLINC = {
+    "train": [["book a flight", "book_flight"], ["hello", "greeting"], ["what", "oos"]],
+    "val": [["fly me", "book_flight"]],
+    "test": [["hi", "greeting"]],
+    "oos_train": [["xyz", "oos"]],
+    "oos_test": [["abc", "oos"]],
+}
+
+
+def words(what: str, name: str, content: str, rows: tuple[tuple[Any, Any], ...] = ENTITIES) -> DataFile:
+    """A word a line, told apart from plain text by its columns, so its notes say which was taken for what."""
+    return DataFile(what, name, content, "words in columns", rows=rows, where="line 6", fields=("tokens", "tags"))
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+    for name, content in {
+        "seq.in": "fly to rome \nplay\n",
+        "seq.out": "O O B-city \nO\n",
+        "label": "Fly\nPlay\n",
+    }.items():
+        (path / name).write_text(content)
+
+
 READ = (
     whole("commas", "a.csv", _csv()),
     whole("line ends of Windows", "a.csv", _csv().replace(b"\nn", b"\r\nn").replace(b"pos\n", b"pos\r\n")),
@@ -108,7 +152,35 @@ READ = (
         (("a", 1), ("b", None)),
         "line 3",
     ),
+    words("columns of CoNLL 2003", "a.conll", CONLL),
+    words("columns of CoNLL 2003 in .txt", "a.txt", CONLL),
+    words("columns with tabs", "a.bio", CONLL.replace(" ", "\t")),
+    words("CoNLL-U", "a.conllu", CONLLU, ((["EU", "is"], ["PROPN", "AUX"]), (["No"], ["INTJ"]))),
+    DataFile(
+        "a folder with `seq.in`, `seq.out` and `label`",
+        "folder",
+        _folder,
+        rows=((["fly", "to", "rome"], "Fly"), (["play"], "Play")),
+        where="seq.in, line 2",
+        fields=("tokens", "intent"),
+    ),
+    DataFile(
+        "SQuAD",
+        "a.json",
+        _json(SQUAD),
+        rows=(("What is Rome?", "Rome is a city."), ("Who?", "Rome is a city.")),
+        where="question q2",
+        fields=("question", "context"),
+    ),
+    DataFile(
+        "CLINC, without what is out of scope",
+        "data_full.json",
+        _json(CLINC),
+        rows=(("book a flight", "book_flight"), ("hello", "greeting")),
+        fields=("text", "intent"),
+    ),
 )
+
 
 REFUSED = (
     DataFile("a row with too few fields", "a.csv", "text,y\na,1\nb\n", "line 3 has 1 fields, not 2"),
@@ -132,7 +204,11 @@ REFUSED = (
         "line 2: a quotation mark",
     ),
     DataFile(
-        "no header and no names", "a.csv", "a,1\n", "name its columns with `columns", options=FileOptions(header=False)
+        "no header and no names",
+        "a.csv",
+        "a,1\n",
+        "name its columns with `columns = [...]`",
+        options=FileOptions(header=False),
     ),
     DataFile("a line that is not JSON", "a.jsonl", '{"a": 1}\n{"a": }\n', "line 2 is not valid JSON"),
     DataFile("lines of lists", "a.jsonl", "[1]\n", "line 1 is not a JSON object"),

@@ -60,28 +60,6 @@ def test_a_sheet_is_chosen_by_name(named: bool, tmp_path: Path) -> None:
         read_file(tmp_path / "a.xlsx", "train", FileOptions(sheet="x"))
 
 
-CONLL = "-DOCSTART- -X- -X- O\n\nEU NNP B-NP B-ORG\nrejects VBZ B-VP O\n\nPeter NNP B-NP B-PER\n. . O O\n"
-CONLLU = "# text = EU is\n1-2\tEUis\t_\t_\n1\tEU\teu\tPROPN\n2\tis\tbe\tAUX\n\n1\tNo\tno\tINTJ\n"
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "tags"),
-    [
-        ("a.conll", CONLL, [["B-ORG", "O"], ["B-PER", "O"]]),
-        ("a.txt", CONLL, [["B-ORG", "O"], ["B-PER", "O"]]),
-        ("a.bio", CONLL.replace(" ", "\t"), [["B-ORG", "O"], ["B-PER", "O"]]),
-        ("a.conllu", CONLLU, [["PROPN", "AUX"], ["INTJ"]]),
-    ],
-)
-def test_words_in_columns(name: str, text: str, tags: list, tmp_path: Path) -> None:
-    (tmp_path / name).write_text(text)
-    table = read_file(tmp_path / name, "train")
-    assert [row["tags"] for row in table.rows] == tags
-    assert table.rows[0]["tokens"][0] == "EU"
-    assert "words in columns" in table.notes[0]
-    assert table.where(1).endswith("line 6")
-
-
 def test_plain_texts_stay_plain_texts(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("EU rejects\nPeter O\nA film\n")
     assert read_file(tmp_path / "a.txt", "train").columns == ("text",)

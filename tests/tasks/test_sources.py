@@ -9,32 +9,7 @@ import pytest
 from asc_core.errors import UserError
 from asc_core.tasks import sources
 from asc_core.tasks.sources import FileOptions, Table, read_file
-
-BOM = "\ufeff"
-SQUAD = {
-    "version": "1.1",
-    "data": [
-        {
-            "title": "Rome",
-            "paragraphs": [
-                {
-                    "context": "Rome is a city.",
-                    "qas": [
-                        {"id": "q1", "question": "What is Rome?", "answers": [{"text": "a city", "answer_start": 8}]},
-                        {"id": "q2", "question": "Who?", "answers": [], "is_impossible": True},
-                    ],
-                }
-            ],
-        }
-    ],
-}
-CLINC = {
-    "train": [["book a flight", "book_flight"], ["hello", "greeting"], ["what", "oos"]],
-    "val": [["fly me", "book_flight"]],
-    "test": [["hi", "greeting"]],
-    "oos_train": [["xyz", "oos"]],
-    "oos_test": [["abc", "oos"]],
-}
+from tests.accepted.files import CLINC, SQUAD
 
 
 def _write(folder: Path, name: str, content: str | bytes) -> Path:
