@@ -155,7 +155,3 @@ def unmet(as_json: bool, sentence: str, result: dict[str, Any]) -> NoReturn:
         typer.echo(json.dumps(result))
     typer.echo(f"asc: {sentence}", err=True)
     raise typer.Exit(3)
-
-
-def percent(value: float) -> str:
-    return f"{100 * value:.1f} %"

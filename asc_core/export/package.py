@@ -83,7 +83,7 @@ def export(
     with new_folder(out, overwrite=overwrite) as folder:
         progress.step(0, 3, "exporting: writing the weights")
         written = form.write(encoder, folder, packed)
-        write_tokenizer(encoder.tokenizer, folder)
+        write_tokenizer(encoder.tokenizer, folder, encoder.type_vocab_size > 1)
         if encoder.head == "embedding" and encoder.sentences is not None:
             encoder.sentences.write(folder)
         for name, made_by in ((PLAN_FILE, plan), (RECIPE_FILE, recipe)):

@@ -302,10 +302,11 @@ class Regression(TextTask):
         return check_number(row, str(self.setup.label))
 
     def _targets_for(self, reader: Reader, examples: Examples) -> tuple[list[Any], dict[str, list[Any]], str]:
+        self._need_head(reader)
         if len(reader.labels) != 1:
             raise UserError(
                 f"The task {self.name} is a regression and needs a head with one output; {reader.name} has "
-                f"{len(reader.labels)}: {list(reader.labels)[:20]}."
+                f"{len(reader.labels)}, {list(reader.labels)[:20]}: fine-tune the encoder on the task (asc finetune)."
             )
         return [np.float32(self._target(row)) for row in examples.rows], {}, ""
 

@@ -337,14 +337,17 @@ class TableTask(Task):
         values: Iterable[Any] = (),
     ) -> Match:
         """values: the labels as the rows have them."""
+        self._need_head(reader)
+        found = match(labels, model_names, self.name, reader.name, what)
+        said = (labels.note, labels.read_otherwise(values), found.note)
+        return replace(found, note=" ".join(note for note in said if note))
+
+    def _need_head(self, reader: Reader) -> None:
         if reader.head != self.head:
             raise UserError(
                 f"{reader.name} has no head for {self.head} ({_instead(reader.head)}): fine-tune it on the task "
                 f"{self.name} (asc finetune), or take a model that was fine-tuned for such a task."
             )
-        found = match(labels, model_names, self.name, reader.name, what)
-        said = (labels.note, labels.read_otherwise(values), found.note)
-        return replace(found, note=" ".join(note for note in said if note))
 
     def _need_labels(self, targets: Targets) -> None:
         if targets == "gold" and not self.labelled:
