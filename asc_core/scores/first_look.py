@@ -33,7 +33,7 @@ class Unsettled:
 
 
 def looks(batches: Sequence[np.ndarray], example: np.ndarray) -> list[list[int]]:
-    """Which batches go first: of each look its further ones, by index, until 64, 256, ... examples are seen.
+    """Which batches go first: of each look its further ones, by index, until about 64, 256, ... examples are seen.
 
     batches: indices of features. example: (features,) the example of each. A look at more than half of the features is
     left out: the whole is soon there.
@@ -48,11 +48,10 @@ def looks(batches: Sequence[np.ndarray], example: np.ndarray) -> list[list[int]]
         if 2 * rows > len(example):
             break
         seen.update(example[batches[index]].tolist())
-        if len(seen) >= goal and number >= FEWEST_BATCHES:
+        if len(seen) + len(batches[index]) / 2 >= goal and number >= FEWEST_BATCHES:
             found.append(waiting)
             waiting = []
-            while goal <= len(seen):
-                goal *= GROWTH
+            goal *= GROWTH
     return found
 
 
@@ -81,11 +80,13 @@ class Kept(Generic[Found]):
         """The batches of which something is kept."""
         return iter(self._found)
 
-    def keep(self, batch: int, found: Found, size: int) -> None:
-        """size: in bytes; what does not fit any more is not kept."""
-        if size <= self.room:
+    def keep(self, batch: int, found: Found, size: int) -> bool:
+        """size: in bytes. Whether it fits; otherwise it is not kept."""
+        fits = size <= self.room
+        if fits:
             self.room -= size
             self._found[batch] = found, size
+        return fits
 
     def take(self, batch: int) -> Found | None:
         """It is handed out once."""

@@ -298,7 +298,7 @@ def removal_order(
 @torch.no_grad()
 def lost_in_all(weight: torch.Tensor, moments: torch.Tensor, output_moments: torch.Tensor) -> float:
     """What is lost when all blocks are gone, whatever their order: the last of `removal_order(...).lost`."""
-    damped, rest = _damped(moments).double(), (_root(output_moments) @ weight).double()
+    damped, rest = _damped(moments), _root(output_moments) @ weight
     with_bias = damped[:-1, -1:]
     left_by_bias = damped[:-1, :-1] - with_bias @ with_bias.T / damped[-1, -1]
     return float(((rest @ left_by_bias) * rest).sum())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Generator, Mapping, Sequence
-from functools import partial
 
 import numpy as np
 
@@ -161,16 +160,16 @@ class SharedPass:
         """
         example, total = self._work.features.example, len(self._work.features)
         seen, looked = Sums(), []
-        for look in looks(self._batches, example):
+        for number, look in enumerate(looks(self._batches, example)):
             for index in look:
                 self.request.progress.step(self._finished(done, kept), total, f"scoring {self.task.name}", SCORING)
                 found = RememberedSums()
-                for _ in halving.run(self._batches[index], partial(self._work.add, sums=found)):
-                    pass
+                self._read(index, found, halving)
                 for addends in found.addends:
                     seen.increase(addends)
-                if index >= done:
-                    kept.keep(index, found.addends, sum(a.nbytes for each in found.addends for a in each.values()))
+                size = sum(a.nbytes for each in found.addends for a in each.values())
+                if index >= done and not kept.keep(index, found.addends, size) and number > 0:
+                    return seen  # one look is worth reading its texts again, further ones are not
                 looked.append(self._batches[index])
             yield seen, examples_of(looked, example)
         if not looked:
@@ -179,11 +178,13 @@ class SharedPass:
 
     def _add(self, index: int, sums: Sums, halving: Halving, kept: Kept[Addends]) -> None:
         known = kept.take(index)
-        if known is not None:
-            for addends in known:
-                sums.increase(addends)
-            return
-        for _ in halving.run(self._batches[index], partial(self._work.add, sums=sums)):
+        if known is None:
+            self._read(index, sums, halving)
+        for addends in known or ():
+            sums.increase(addends)
+
+    def _read(self, index: int, sums: Sums, halving: Halving) -> None:
+        for _ in halving.run(self._batches[index], lambda rows: self._work.add(rows, sums)):
             pass
 
     def _finished(self, done: int, kept: Kept[Addends]) -> int:

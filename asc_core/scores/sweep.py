@@ -99,6 +99,7 @@ def sweep(
         keep(free)
         if shared is not None:
             shared.keep_nothing()
+            see(scores)
         for one in own:
             keep(_rest(one, see))
     return {method.id: scores[method.id] for method in everything}
