@@ -210,6 +210,11 @@ class Jobs:
                 (j for j in self._jobs if j.lane == lane and j.key == key and j.active and not j.cancelling), None
             )
 
+    def about(self, lane: str, what: str) -> list[Job]:
+        """Work of any session that has not ended and whose key begins with `what`, newest first."""
+        with self._lock:
+            return [j for j in reversed(self._jobs) if j.lane == lane and j.active and j.key.startswith(what)]
+
     def yield_to(self, job: Job, lanes: Iterable[str]) -> None:
         """Wait for as long as this session has work in these lanes. Called between two batches of less urgent work."""
         while not job.cancelling and any(one.active for lane in lanes for one in self.of(job.session, lane)):
