@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
-from asc_core.machine_memory import default_bound
+from asc_core.machine_memory import available, default_bound
 
 Value = TypeVar("Value")
 Place = tuple[str, Hashable]  # (kind, key)
@@ -49,6 +49,8 @@ class BoundedCache:
         self._freed = freed
         self._bytes, self._clock = 0, 0
         self._shelves: dict[str, OrderedDict[Hashable, _Entry]] = {}  # each from the least recently used on
+        self._kinds: Counter[str] = Counter()  # bytes on each shelf
+        self._limits: dict[str, int] = {}
         self._making: dict[Place, _Making] = {}
         self._pins: Counter[Place] = Counter()
         self._lock = threading.Lock()
@@ -59,22 +61,33 @@ class BoundedCache:
 
     @property
     def room(self) -> int:
-        """Bytes that something new may take now: all but what is pinned, since everything else would make way."""
+        """Bytes that something new may take now: all but what is pinned, since everything else would make way.
+
+        Never more than the machine has free beside what would.
+        """
         with self._lock:
             pinned = sum(
                 self._shelves[kind][key].bytes for kind, key in self._pins if key in self._shelves.get(kind, ())
             )
-        return max(0, self.most_bytes - pinned)
+            making_way = self._bytes - pinned
+        return max(0, min(self.most_bytes - pinned, available() + making_way))
 
     def by_kind(self) -> dict[str, int]:
         """Bytes of each kind that has any, most first."""
         with self._lock:
-            found = {kind: sum(entry.bytes for entry in kept.values()) for kind, kept in self._shelves.items() if kept}
-        return dict(sorted(found.items(), key=lambda item: -item[1]))
+            return {kind: size for kind, size in self._kinds.most_common() if size}
 
-    def shelf(self, kind: str) -> Shelf[Any]:
-        """The place for values of one kind, such as "calibrations". The same name is the same shelf."""
+    def shelf(self, kind: str, most_bytes: int | None = None) -> Shelf[Any]:
+        """The place for values of one kind, such as "calibrations". The same name is the same shelf.
+
+        most_bytes: of this kind, where it would fill everything with what is hardly worth it.
+        """
+        if most_bytes is not None:
+            self._limits[kind] = most_bytes
         return Shelf(self, kind)
+
+    def _limit(self, kind: str) -> int:
+        return min(self.most_bytes, self._limits.get(kind, self.most_bytes))
 
     def free(self) -> int:
         """Let go of everything that is not pinned. Returns the bytes of it."""
@@ -101,10 +114,16 @@ class BoundedCache:
         self._let_go(gone)
         return kept is not None and kept.value is value
 
+    def _resize(self, kind: str, key: Hashable, value: Any, size: int) -> None:
+        with self._lock:
+            kept = self._shelves.get(kind, {}).get(key)
+            gone = self._put_locked(kind, key, value, size) if kept is not None and kept.value is value else []
+        self._let_go([entry for entry in gone if entry.value is not value])
+
     def _put_locked(self, kind: str, key: Hashable, value: Any, size: int) -> list[_Entry]:
         before = self._remove(kind, key)
         gone = [] if before is None else [before]
-        victims = self._making_room(size)
+        victims = self._making_room(kind, size)
         if victims is None:
             return gone
         for victim_kind, victim in victims:
@@ -114,25 +133,29 @@ class BoundedCache:
         self._clock += 1
         self._shelves.setdefault(kind, OrderedDict())[key] = _Entry(value, size, self._clock)
         self._bytes += size
+        self._kinds[kind] += size
         return gone
 
-    def _making_room(self, size: int) -> list[Place] | None:
-        """What must go so that so many bytes fit in; None where even that would not do: then nothing need go."""
-        over = self._bytes + size - self.most_bytes
-        if size > self.most_bytes:
+    def _making_room(self, kind: str, size: int) -> list[Place] | None:
+        """What must go so that so many bytes more of a kind fit in; None where even that would not do: then nothing
+        need go."""
+        own, over = self._kinds[kind] + size - self._limit(kind), self._bytes + size - self.most_bytes
+        if size > self._limit(kind):
             return None
         victims: list[Place] = []
-        oldest = {kind: self._unpinned(kind) for kind in self._shelves}
-        heads = {kind: head for kind, rest in oldest.items() if (head := next(rest, None)) is not None}
-        while over > 0:
-            if not heads:
+        oldest = {one: self._unpinned(one) for one in self._shelves}
+        heads = {one: head for one, rest in oldest.items() if (head := next(rest, None)) is not None}
+        while own > 0 or over > 0:
+            among = [one for one in heads if one == kind or own <= 0]
+            if not among:
                 return None
-            kind = min(heads, key=lambda one: heads[one][1].used)
-            key, entry = heads.pop(kind)
-            victims.append((kind, key))
+            victim = min(among, key=lambda one: heads[one][1].used)
+            key, entry = heads.pop(victim)
+            victims.append((victim, key))
             over -= entry.bytes
-            if (head := next(oldest[kind], None)) is not None:
-                heads[kind] = head
+            own -= entry.bytes if victim == kind else 0
+            if (head := next(oldest[victim], None)) is not None:
+                heads[victim] = head
         return victims
 
     def _unpinned(self, kind: str) -> Iterator[tuple[Hashable, _Entry]]:
@@ -142,6 +165,7 @@ class BoundedCache:
         entry = self._shelves.get(kind, OrderedDict()).pop(key, None)
         if entry is not None:
             self._bytes -= entry.bytes
+            self._kinds[kind] -= entry.bytes
         return entry
 
     def _drop(self, wanted: Callable[[str, Hashable], bool], pinned: bool = True) -> int:
@@ -228,7 +252,11 @@ class Shelf(Generic[Value]):
 
     @property
     def bytes(self) -> int:
-        return self.cache.by_kind().get(self.kind, 0)
+        return self.cache._kinds[self.kind]
+
+    @property
+    def most_bytes(self) -> int:
+        return self.cache._limit(self.kind)
 
     def __len__(self) -> int:
         return len(self.keys())
@@ -238,6 +266,11 @@ class Shelf(Generic[Value]):
         with self.cache._lock:
             return list(self.cache._shelves.get(self.kind, ()))
 
+    def values(self) -> list[Value]:
+        """From the least recently used on. To look at them is not to use them."""
+        with self.cache._lock:
+            return [entry.value for entry in self.cache._shelves.get(self.kind, {}).values()]
+
     def get(self, key: Hashable) -> Value | None:
         """None where it is not kept. Whoever gets it has used it."""
         entry = self.cache._get(self.kind, key)
@@ -246,6 +279,10 @@ class Shelf(Generic[Value]):
     def put(self, key: Hashable, value: Value, size: int) -> bool:
         """Keep it, instead of what was kept for this key. size: bytes. Whether it is kept."""
         return self.cache._put(self.kind, key, value, size)
+
+    def resize(self, key: Hashable, value: Value, size: int) -> None:
+        """What is kept for this key has grown or shrunk; nothing where something else is kept by now."""
+        self.cache._resize(self.kind, key, value, size)
 
     def once(
         self,

@@ -40,8 +40,10 @@ def do(cache: BoundedCache, step: Step) -> None:
 
 @given(STEPS, st.integers(0, 100))
 def test_the_bound_holds_after_every_step_and_least_recently_used_goes_first(steps: list[Step], bound: int) -> None:
-    """Against a model of it: one list of all kinds, from the least recently used on."""
+    """Against a model of it: one list of all kinds, least recently used first. One kind has a bound of its own."""
     cache = BoundedCache(bound)
+    limits = dict.fromkeys(KINDS, bound) | {"states": bound // 2}
+    cache.shelf("states", bound // 2)
     kept: list[tuple[tuple[str, int], int]] = []
     for step in steps:
         kind, key, size, what = step
@@ -53,7 +55,9 @@ def test_the_bound_holds_after_every_step_and_least_recently_used_goes_first(ste
                 kept.append(before)
         elif what == "drop" and before is not None:
             kept.remove(before)
-        if (what == "put" or (what == "once" and before is None)) and size <= bound:
+        if (what == "put" or (what == "once" and before is None)) and size <= limits[kind]:
+            while sum(s for place, s in kept if place[0] == kind) + size > limits[kind]:
+                kept.remove(next(one for one in kept if one[0][0] == kind))
             while sum(s for _, s in kept) + size > bound:
                 kept.pop(0)
             kept.append(((kind, key), size))
@@ -210,3 +214,27 @@ def test_what_was_dropped_while_it_was_made_is_not_kept() -> None:
 
     assert shelf.once("a", make, lambda _: 1) == "old"
     assert shelf.once("a", lambda: "new", lambda _: 1) == "new"
+
+
+def test_what_has_grown_takes_more_and_only_while_it_is_kept() -> None:
+    cache = BoundedCache(10)
+    tasks = cache.shelf("texts")
+    first, second = object(), object()
+    tasks.put("a", first, 1)
+    cache.shelf("states").put("b", 1, 8)
+    tasks.resize("a", first, 3)
+    assert cache.by_kind() == {"texts": 3}
+    tasks.resize("a", second, 5)
+    assert cache.bytes == 3, "another value is kept under this key"
+    tasks.drop()
+    tasks.resize("a", first, 3)
+    assert cache.bytes == 0, "it is not kept any more"
+
+
+def test_looking_at_values_does_not_use_them() -> None:
+    shelf = BoundedCache(2).shelf("encoders")
+    shelf.put("a", 1, 1)
+    shelf.put("b", 2, 1)
+    assert shelf.values() == [1, 2]
+    shelf.put("c", 3, 1)
+    assert shelf.keys() == ["b", "c"]

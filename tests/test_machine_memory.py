@@ -8,12 +8,12 @@ import pytest
 
 from asc_core import machine_memory
 from asc_core.errors import UserError
-from asc_core.machine_memory import default_bound, parse_bytes, physical, resident, usable
+from asc_core.machine_memory import available, default_bound, parse_bytes, physical, resident, usable
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("4GB", 4 << 30), ("512M", 512 << 20), (" 1.5 GiB ", 3 << 29), ("1000", 1000), ("0", 0), ("2tb", 2 << 40)],
+    [("4GB", 4 * 10**9), ("512M", 512 * 10**6), (" 1.5 GiB ", 3 << 29), ("1000", 1000), ("0", 0), ("2tb", 2 * 10**12)],
 )
 def test_amounts_are_read(text: str, expected: int) -> None:
     assert parse_bytes(text, "ASC_MEMORY") == expected
@@ -29,8 +29,11 @@ def test_the_bound_is_what_was_said_or_a_quarter(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("ASC_MEMORY", raising=False)
     monkeypatch.setattr(machine_memory, "usable", lambda: 400)
     assert default_bound() == 100
+    monkeypatch.setenv("ASC_MEMORY", "3GB")
+    assert default_bound() == 3 * 10**9
     monkeypatch.setenv("ASC_MEMORY", "3KB")
-    assert default_bound() == 3 << 10
+    with pytest.raises(UserError, match="ASC_MEMORY is '3KB': keep at least 256MB"):
+        default_bound()
 
 
 @pytest.mark.parametrize(
@@ -59,6 +62,23 @@ def test_a_control_group_allows_less(
     monkeypatch.setattr(machine_memory, "CGROUPS", tmp_path)
     monkeypatch.setattr(machine_memory, "_groups", lambda: [line])
     assert usable() == (physical() if expected is None else expected)
+
+
+def test_no_more_is_available_than_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_memory, "CGROUPS", tmp_path)
+    monkeypatch.setattr(machine_memory, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(machine_memory, "_groups", lambda: ["0::/a"])
+    assert available() == physical(), "where nobody says how much is free"
+    (tmp_path / "meminfo").write_text("MemTotal: 900 kB\nMemAvailable: 5 kB\n")
+    assert available() == 5 << 10
+    (tmp_path / "a").mkdir()
+    for name, content in (
+        ("memory.max", "6000"),
+        ("memory.current", "4000"),
+        ("memory.stat", "anon 9\ninactive_file 500"),
+    ):
+        (tmp_path / "a" / name).write_text(content)
+    assert available() == 6000 - 4000 + 500, "files that the system keeps for the group would be let go"
 
 
 def test_this_process_holds_less_than_the_machine_has() -> None:
