@@ -20,7 +20,7 @@ ORDER = [
     {"modeling"},
     {"probes"},
     {"encoder"},
-    {"checkpoint"},
+    {"checkpoint", "same_weights"},
     {"loading"},
     {"gates", "plan"},
     {"scores"},

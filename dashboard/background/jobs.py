@@ -22,6 +22,7 @@ from queue import SimpleQueue
 from typing import Any, Literal
 
 from asc_core.errors import Cancelled, UserError
+from asc_core.machine_memory import give_back
 from asc_core.progress import Progress
 
 State = Literal["waiting", "running", "done", "cancelled", "failed"]
@@ -138,7 +139,7 @@ class Jobs:
     def __init__(self, nobody_here: Callable[[], object] = lambda: None) -> None:
         self._lock = threading.Lock()
         self._nobody_here, self._last_here, self._told = nobody_here, time.monotonic(), True
-        self._shut = threading.Event()
+        self._shut, self._worked = threading.Event(), False
         self._jobs: list[Job] = []
         self._seen: dict[str, float] = {}
         self._windows: dict[str, tuple[Path, Callable[[], bool]]] = {}
@@ -190,7 +191,10 @@ class Jobs:
         return self.stale(session) and (there is None or not there())
 
     def tend(self) -> None:
-        """End what only a closed window would have shown, forget its results, and say when nobody is left."""
+        """End what only a closed window would have shown, forget its results, and say when nobody is left.
+
+        Where nothing runs, what work has freed goes back to the system: between two moves it would be wanted again.
+        """
         with self._lock:
             sessions = {job.session for job in self._jobs} | self._windows.keys()
             gone = {session for session in sessions if self.gone(session)}
@@ -198,7 +202,9 @@ class Jobs:
             self._forget_old()
             for session in gone:
                 self._windows.pop(session, None)
-            here = any(there() for _, there in self._windows.values()) or any(job.active for job in self._jobs)
+            working = any(job.active for job in self._jobs)
+            rest, self._worked = self._worked and not working, self._worked and working
+            here = working or any(there() for _, there in self._windows.values())
             if here:
                 self._last_here = time.monotonic()
             tell = not here and not self._told and time.monotonic() - self._last_here > SECONDS_UNTIL_NOBODY_IS_HERE
@@ -208,6 +214,8 @@ class Jobs:
                 job.cancel()
         if tell:
             self._nobody_here()
+        if tell or rest:
+            give_back()
 
     def _rounds(self) -> None:
         while not self._shut.wait(SECONDS_BETWEEN_ROUNDS):
@@ -220,6 +228,7 @@ class Jobs:
         job = Job(session, lane, key, title)
         with self._lock:
             self._jobs.append(job)
+            self._worked = True
             self._forget_old()
         self._lanes[lane].put(partial(job.run, work))
         return job

@@ -13,6 +13,12 @@ from dashboard.background import jobs as jobs_module
 from dashboard.background.jobs import KEPT_FINISHED_PER_SESSION, Job, Jobs
 
 
+@pytest.fixture(autouse=True)
+def no_rounds_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests call `tend` themselves."""
+    monkeypatch.setattr(jobs_module, "SECONDS_BETWEEN_ROUNDS", 1e6)
+
+
 @pytest.fixture
 def jobs() -> Iterator[Jobs]:
     made = Jobs()
@@ -236,3 +242,28 @@ def test_it_is_said_once_that_nobody_is_here(tmp_path: Path, at_once: None) -> N
         assert said == [1, 1]
     finally:
         jobs.shutdown()
+
+
+def test_memory_goes_back_once_work_has_ended(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_back: list[int] = []
+    monkeypatch.setattr(jobs_module, "give_back", lambda: given_back.append(1))
+    jobs.tend()
+    assert not given_back, "nothing has run"
+    assert jobs.start("a", "load", "k", "t", lambda job: None).wait(2)
+    going_on = jobs.start("a", "score", "k", "t", until_cancelled)
+    jobs.tend()
+    assert not given_back, "something runs"
+    going_on.cancel()
+    assert going_on.wait(2)
+    jobs.tend()
+    jobs.tend()
+    assert given_back == [1]
+
+
+def test_rounds_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = threading.Event()
+    monkeypatch.setattr(jobs_module, "SECONDS_BETWEEN_ROUNDS", 0.01)
+    monkeypatch.setattr(Jobs, "tend", lambda self: rounds.set())
+    jobs = Jobs()
+    assert rounds.wait(5)
+    jobs.shutdown()
