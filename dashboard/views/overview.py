@@ -10,7 +10,7 @@ from asc_core.scores.ranking_stability import stopped_early
 from asc_core.study import Study
 from dashboard.background.application_jobs import facts_job, facts_of
 from dashboard.background.unsettled_scores import scoring_now
-from dashboard.panels import add_application, application_card, score_form, scoring
+from dashboard.panels import add_application, application_card, memory, score_form, scoring
 from dashboard.state import stored_scores
 from dashboard.state.application import Application
 from dashboard.state.applications import applications_of
@@ -51,6 +51,7 @@ def page() -> None:
         if len(applications) - start < CARDS_A_LINE:
             with line[len(applications) - start], st.container(border=True, height="stretch", key="card-add"):
                 add_application.panel(session)
+    memory.panel()
 
 
 def hero(session: Session, applications: list[Application], index: list[dict[str, Any]], map_begun: bool) -> None:
