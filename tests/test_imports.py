@@ -16,6 +16,7 @@ ORDER = [
     {"errors", "atomic_file", "batches", "parts"},
     {"atomic_folder", "json_files", "marked_page", "memory", "stored_arrays"},
     {"progress", "values", "migrations", "sentences"},
+    {"ancestry"},
     {"tasks", "study"},
     {"modeling"},
     {"probes"},

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from asc_core.errors import UserError
+
 if TYPE_CHECKING:
     from asc_core.tasks.base import Reader, Task
 
@@ -16,6 +18,17 @@ def head_fits(reader: Reader, task: Task) -> bool:
     if task.kind == "regression":
         return len(reader.labels) == 1
     return _same(task.labels, reader.labels) and _same(task.slot_labels, reader.slot_labels)
+
+
+def can_answer(reader: Reader, task: Task, split: str) -> bool:
+    """By trying an example: also a head whose classes go by position or by what the task file declares."""
+    if reader.head != task.head:
+        return False
+    try:
+        task.features(task.examples(split, limit=1, seed=0), reader)
+    except UserError:
+        return False
+    return task.kind != "regression" or len(reader.labels) == 1
 
 
 def _same(wanted: Sequence[str], there: Sequence[str]) -> bool:

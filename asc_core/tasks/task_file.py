@@ -140,7 +140,9 @@ def task_from_content(
     )
     if not setup.texts:
         raise UserError(f"{origin}: texts is missing; name the column(s) that hold the text, texts = [...].")
-    return make_task(setup, loaders, split_seed, split)
+    task = make_task(setup, loaders, split_seed, split)
+    task.definition = content
+    return task
 
 
 def _validate(content: Mapping[str, Any], origin: str) -> TaskFile:

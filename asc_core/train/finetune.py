@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from asc_core.ancestry import Stage
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.progress import Progress
@@ -51,7 +52,32 @@ def finetune(
         )
     run = Run(encoder, task, Gold(), settings, None if out is None else Path(out), progress or Progress(), keep)
     run.train(resume)
-    return run.finish(base_name or _from_anywhere(encoder.source), save_tokenizer, merged)
+    how = f"LoRA of rank {settings.options.lora_rank}" if settings.options.lora_rank else "all weights"
+    command = command_for(encoder, task, settings, merged, None if out is None else Path(out).name)
+
+    def stage(account: str) -> Stage:
+        return Stage((f"fine-tuned on `{task.name}` ({how}, {account})",), command)
+
+    return run.finish(base_name or _from_anywhere(encoder.source), save_tokenizer, stage, merged)
+
+
+def command_for(encoder: Encoder, task: Task, settings: Settings, merged: bool, out: str | None) -> str:
+    """The line that trains so again; without a folder that it was written to there is none."""
+    if out is None:
+        return ""
+    options = settings.options
+    given = {
+        "--epochs": settings.epochs,
+        "--max-steps": settings.max_steps,
+        "--lr": options.lr,
+        "--batch-size": options.batch_size,
+        "--lora-rank": options.lora_rank,
+        "--patience": options.patience,
+        "--limit": options.limit,
+        "--seed": options.seed,
+    }
+    said = "".join(f" {name} {value}" for name, value in given.items() if value is not None)
+    return f"asc finetune {encoder.public_name} --task {task.source}{said}{' --merge' if merged else ''} -o {out}"
 
 
 def _from_anywhere(source: str) -> str:
