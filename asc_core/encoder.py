@@ -37,7 +37,8 @@ CLASS_ENDINGS = {
     "ForQuestionAnswering": "question-answering",
     "ForIntentSlots": "intent-slots",
 }
-_ID = re.compile(r"\w+:[\w.+-]+|[A-Za-z0-9][\w.-]*/[\w.-]+")  # a scheme's name, or a hub id
+_SCHEME = re.compile(r"\w+:[\w.+-]+")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 modeling.register()
 
 
@@ -47,7 +48,8 @@ class Encoder:
     source: where it was loaded from. name: what people call it. head: one of `HEADS`. packing: how its weights lie, or
     will lie, in a file, one of `modeling.PACKINGS`. sentences: how an embedding model makes one vector of a text; None
     where its folder does not say it. notes: sentences for the user on what was assumed when it was loaded. ancestry:
-    what it was made from, as far as its folder says. stored: whether just these weights lie where `source` says.
+    what it was made from, as far as its folder says. stored: whether the weights of its layers
+    are those that lie where `source` says.
     """
 
     def __init__(
@@ -201,8 +203,8 @@ class Encoder:
     @property
     def public_name(self) -> str:
         """What to call it elsewhere: a hub id or a scheme's name as it is, of a folder its last name."""
-        known = _ID.fullmatch(self.source) is not None and not Path(self.source).exists()
-        return self.source if known else self.name
+        scheme = _SCHEME.fullmatch(self.source) is not None and not Path(self.source).exists()
+        return self.source if scheme or is_hub_id(self.source) else self.name
 
     def as_ancestor(self, flops: Mapping[str, float] | None = None) -> Ancestor:
         """What is kept of it by what is made of it. flops: see `Ancestor`."""
@@ -300,6 +302,11 @@ class Encoder:
             reason = first_line(error)
             raise UserError(f"The device {device} cannot be used ({reason}): name another, such as cpu.") from None
         return self
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether it looks like one (owner/name), and is no folder here."""
+    return _HUB_ID.fullmatch(source) is not None and not Path(source).exists()
 
 
 def _copy_sharing(model: PreTrainedModel) -> PreTrainedModel:

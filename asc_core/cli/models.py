@@ -154,7 +154,8 @@ def export(
         steps = asc_core.Recipe.load(recipe)
         steps = steps.transferred() if transfer else steps
     application = task_for(task, steps if recipe is not None else None, seed, split)
-    smaller, state, done = original, steps_folder(out), ()
+    smaller, state = original, steps_folder(out)
+    done: tuple[str, ...] = ()
     if steps is not None:
         made = steps.made(original, application, progress_line(), folder=state)
         original, smaller, done = made.before_cut, made.encoder, made.done

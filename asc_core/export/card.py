@@ -9,20 +9,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 import transformers
 
 from asc_core import modeling
 from asc_core.ancestry import Ancestor
+from asc_core.encoder import Encoder, is_hub_id
 from asc_core.export.comparison import Comparison
 from asc_core.export.formats.format import Written
 from asc_core.modeling import Packing
 from asc_core.values import Cost, Estimate, Plan
-
-if TYPE_CHECKING:
-    from asc_core.encoder import Encoder
 
 _PIPELINES = {
     "sequence-classification": "text-classification",
@@ -30,7 +27,6 @@ _PIPELINES = {
     "question-answering": "question-answering",
     "embedding": "feature-extraction",
 }
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _PATH = re.compile(r"(?<![\w:/.<])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\"`]+[/\\])*([^\s/\\'\"`]+)[/\\]?")
 
 
@@ -108,16 +104,12 @@ def _quoted(text: object) -> str:
 
 def _named(original: Ancestor | None, encoder: Encoder) -> str:
     source, name = (original.source, original.name) if original is not None else (encoder.source, encoder.name)
-    return source if _is_hub_id(source) else Path(name).name
-
-
-def _is_hub_id(source: str) -> bool:
-    return _HUB_ID.fullmatch(source) is not None and not Path(source).exists()
+    return source if is_hub_id(source) else Path(name).name
 
 
 def _front_matter(card: Card, encoder: Encoder, name: str, original: str, base: str, written: Written) -> str:
     lines = ["---", f"library_name: {written.library}"]
-    of = next((one for one in (original, base) if _is_hub_id(one)), None)
+    of = next((one for one in (original, base) if is_hub_id(one)), None)
     if of is not None:
         lines.append(f"base_model: {_quoted(of)}")
     if encoder.head in _PIPELINES:

@@ -29,7 +29,7 @@ from asc_core.errors import Cancelled, UserError
 from asc_core.evaluate.predictions import predict
 from asc_core.progress import Progress
 from asc_core.tasks.base import Batch, Examples, Features, Task
-from asc_core.train.adapters import add_adapter, round_adapter, save_adapter
+from asc_core.train.adapters import BASE, add_adapter, loading_with_peft, round_adapter, save_adapter
 from asc_core.train.checkpoints import Checkpoints, Tensors, optimizer_tensors, restore_optimizer
 from asc_core.train.folder import RESUME, check_unused, made_at_once, save_checkpoint
 from asc_core.train.options import TrainingOptions
@@ -176,6 +176,7 @@ class Run:
             check_unused(out)
         self.task, self.settings, self.out, self.progress = task, settings, out, progress
         self.objective, self.keep = objective, keep
+        self.start = encoder
         self.encoder = encoder.copy()
         self.train_features = task.features(task.examples("train", options.limit, options.seed), self.encoder)
         self.validation: Examples = task.examples("validation")
@@ -327,9 +328,9 @@ class Run:
         rest = {key: tensor for key, tensor in tensors.items() if not key.startswith(WEIGHT)}
         restore_optimizer(self.optimizer, rest, self.trained)
 
-    def finish(self, base_name: str, save_tokenizer: bool, stage: StageOf, merged: bool = False) -> Trained:
-        """base_name: what an adapter names as its base. merged: write a whole checkpoint of an adapter, too. stage:
-        what the folder will say of this run, given the account of its steps."""
+    def finish(self, base_name: str | None, save_tokenizer: bool, stage: StageOf, merged: bool = False) -> Trained:
+        """base_name: what an adapter names as its base; None = a copy of it is written into the folder. merged: write a
+        whole checkpoint of an adapter, too. stage: what the folder will say of this run, given its steps' account."""
         assert self.best is not None
         assert self.best_epoch is not None
         _copy_into(self.trained, self.best)
@@ -345,7 +346,12 @@ class Run:
         if self.out is not None:
             with made_at_once(self.out) as folder:
                 if self.adapter is not None:
+                    if base_name is None:
+                        base_name = str(self.out.resolve() / BASE)
+                        save_checkpoint(self.start, folder / BASE)
+                        self.start.tokenizer.save_pretrained(folder / BASE)
                     save_adapter(self.encoder, self.adapter, folder, base_name)
+                    (folder / "README.md").write_text(loading_with_peft(self.encoder, self.out.name), encoding="utf-8")
                 else:
                     save_checkpoint(self.encoder, folder)
                 if save_tokenizer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -11,6 +12,7 @@ from dashboard.panels import score_form
 from dashboard.state.application import Application, Facts
 from dashboard.state.applications import remove
 from dashboard.state.session import Session
+from dashboard.state.stored_scores import Entry, entries_of
 from dashboard.text import numbers
 from dashboard.text.markup import escape
 from dashboard.widgets.page import all_jobs, models
@@ -25,8 +27,8 @@ def panel(
     facts = facts_of(models(), session.study, application)
     text = heading(application, facts) + body(application, facts) + figures(application, facts)
     st.html(f"<div class='asc-card'>{text}</div>")
-    entries = [entry for entry in index if entry["task"] == application.name]
-    own = {method: ends for (task, method), ends in early.items() if task == application.name}
+    entries = entries_of(session.study, index, application)
+    own = {method: ends for (name, method), ends in early.items() if name == application.name}
     st.html(chips(entries, own))
     job = next(
         (
@@ -94,7 +96,7 @@ def figures(application: Application, facts: Facts | None) -> str:
     return f"<div class='asc-figures'>{''.join(parts)}</div>"
 
 
-def chips(entries: list[dict[str, Any]], early: dict[str, tuple[int, int]]) -> str:
+def chips(entries: Sequence[Entry], early: dict[str, tuple[int, int]]) -> str:
     """The methods, each with its number of examples; of those that stopped early also how many there are."""
     if not entries:
         return "<div class='asc-small asc-quiet'>not scored yet</div>"
