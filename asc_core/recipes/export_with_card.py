@@ -61,7 +61,7 @@ def export_with_card(
     check_possible(smaller, format, packing)
     progress = progress or Progress()
     if recipe is not None:
-        recipe = recipe.for_task(task, recipe.task) if task is not None else without_ambiguous_task(recipe)
+        recipe = recipe.for_task(task) if task is not None else without_ambiguous_task(recipe)
     true = original_of(smaller, original)
     ancestry = past_of(smaller, original, true, recipe, task, steps, Path(out).name, format, packing)
     card = Card(

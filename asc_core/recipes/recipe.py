@@ -97,7 +97,7 @@ class Recipe:
     def for_task(self, task: Task, source: str | None = None) -> Recipe:
         """The same, with what the task is: the content of its file, and the fingerprints of its texts.
 
-        source: as `load_task` takes it, by default the task's own.
+        source: as `load_task` takes it from here, by default the task's own, which names a file without its folder.
         """
         known = {"name": task.name, "kind": task.kind, "content": task.definition, "texts": texts_in(task)}
         return replace(self, task=source or task.source, task_file=known)

@@ -58,8 +58,11 @@ class Finetune(Training):
         return _once(train, context, encoder, f"fine-tuned ({self._with}, {{account}})")
 
     def describe(self) -> str:
+        most = "at most " if self.patience is not None else ""
         length = (
-            f"{self.epochs} epochs" if self.steps is None else f"at most {self.epochs} epochs or {self.steps} steps"
+            f"{most}{self.epochs} epochs"
+            if self.steps is None
+            else f"at most {self.epochs} epochs or {self.steps} steps"
         )
         return f"fine-tuned ({self._with}, {length})"
 
@@ -102,7 +105,8 @@ class Distil(Training):
         return _once(train, context, encoder, f"distilled from the original ({self._with}, {{account}})")
 
     def describe(self) -> str:
-        return f"distilled from the original ({self._with}, {self.steps} steps)"
+        most = "at most " if self.patience is not None else ""
+        return f"distilled from the original ({self._with}, {most}{self.steps} steps)"
 
 
 def _once(train: Callable[[Path | None], Trained], context: StepContext, before: Encoder, did: str) -> Encoder:

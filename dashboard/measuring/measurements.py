@@ -67,6 +67,17 @@ class Measurements:
         return SPLIT if SPLIT in splits else splits[0]
 
     @property
+    def remark(self) -> str:
+        """What is to be said of every number here: that its texts are those that the cut is chosen by; else ""."""
+        splits = self.models.task(self.application).splits
+        if "train" in splits or self.split != splits[0]:
+            return ""
+        return (
+            f"The same texts (the {self.split} split) choose what is cut and measure it, since there is no train split: "
+            "on new texts expect less."
+        )
+
+    @property
     def full_plan(self) -> Plan:
         return Plan.full(self.cost_model.shape)
 
