@@ -73,8 +73,8 @@ class Measurements:
         if "train" in splits or self.split != splits[0]:
             return ""
         return (
-            f"The same texts (the {self.split} split) choose what is cut and measure it, since there is no train split: "
-            "on new texts expect less."
+            f"The same texts (the {self.split} split) choose what is cut and measure it: there is no train split. On "
+            "new texts expect less."
         )
 
     @property
