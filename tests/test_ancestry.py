@@ -9,13 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from asc_core.ancestry import ANCESTRY_FILE, Ancestry
+from asc_core.compress.step import StepContext
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.loading import load_encoder
 from asc_core.recipes import Recipe
 from asc_core.tasks import load_task
+from asc_core.tasks.texts import readable
+from asc_core.train.steps import Finetune
 from asc_core.values import Plan
 from tests.export.conftest import checked_in_process
 from tests.test_cli import LABELS, run, write_rows
@@ -183,6 +187,17 @@ def test_an_original_whose_classes_go_by_position_is_measured(project: Path) -> 
     assert "| original |" in card
     assert "Difference to the original on the same examples" in card
     assert "they were taken in the task's order" in card
+
+
+def test_a_step_that_trains_goes_on_with_a_head_whose_classes_go_by_position(project: Path) -> None:
+    """A learning rate that changes nothing leaves its answers as they are; a new head would not."""
+    save_checkpoint(tiny(labels=["LABEL_0", "LABEL_1"], num_labels=2), project / "plain")
+    text = (project / "mood.toml").read_text()
+    (project / "named.toml").write_text(f"labels = {json.dumps(LABELS)}\n{text}")
+    encoder, task = load_encoder(project / "plain", device="cpu"), load_task(project / "named.toml")
+    trained = Finetune(epochs=1, lr=1e-12, warmup=0).apply(encoder, StepContext(task))
+    assert torch.allclose(trained.model.classifier.weight, encoder.model.classifier.weight, atol=1e-6)
+    assert readable(encoder, task) is task, "scores of its cuts may use the labels"
 
 
 def test_one_split_for_everything_is_said(project: Path) -> None:

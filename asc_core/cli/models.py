@@ -90,7 +90,7 @@ def evaluate(
     original = asc_core.load_encoder(against, device=device) if against else None
     if recipe is not None:
         made = asc_core.Recipe.load(recipe).made(loaded, application, progress_line())
-        if original is None and can_answer(made.before_cut, application, split):
+        if original is None and can_answer(made.before_cut, application):
             original, against = made.before_cut, encoder
         loaded = made.encoder
     options: dict[str, Any] = {"against": original, "limit": limit, "seed": seed, "progress": progress_line()}

@@ -107,7 +107,7 @@ def measured(card: Card, smaller: Encoder, original: Original, task: Task, split
     """The card with what both models are worth, and what they cost on the task's texts."""
     before, missing = None, original.missing
     if original.encoder is not None:
-        if smaller is original.encoder or can_answer(original.encoder, task, split):
+        if smaller is original.encoder or can_answer(original.encoder, task):
             against = None if task.labelled else original.encoder
             before = evaluate(original.encoder, task, split, against=against, progress=progress)
         else:

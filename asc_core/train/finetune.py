@@ -11,7 +11,7 @@ from asc_core.encoder import Encoder, is_hub_id
 from asc_core.errors import UserError
 from asc_core.progress import Progress
 from asc_core.tasks.base import Task
-from asc_core.tasks.heads import head_fits
+from asc_core.tasks.heads import can_answer
 from asc_core.train.options import TrainingOptions
 from asc_core.train.run import Gold, Run, Settings, Trained
 
@@ -46,7 +46,7 @@ def finetune(
     settings = Settings(TrainingOptions.of(training), epochs, max_steps)
     if not task.labelled:
         raise UserError(f"The task {task.name} has no labels to learn from: give the task file a label column.")
-    if not head_fits(encoder, task):
+    if not can_answer(encoder, task):
         raise UserError(
             f"The head of {encoder.name} is for {encoder.head} with the labels {list(encoder.labels)[:20]}; the task "
             f"{task.name} ({task.kind}) has {list(task.labels)[:20]}: start from its base encoder with a new head."

@@ -11,6 +11,7 @@ from pydantic import Field
 from asc_core.compress.step import Step, StepContext
 from asc_core.encoder import Encoder
 from asc_core.loading import load_encoder
+from asc_core.tasks.heads import can_answer
 from asc_core.train.distil import Terms, distil
 from asc_core.train.finetune import finetune
 from asc_core.train.heads import with_head_for
@@ -44,7 +45,7 @@ class Finetune(Training):
 
         def train(out: Path | None) -> Trained:
             return finetune(
-                with_head_for(encoder, task, self.seed),
+                encoder if can_answer(encoder, task) else with_head_for(encoder, task, self.seed),
                 task,
                 out,
                 epochs=self.epochs,
