@@ -16,6 +16,7 @@ ORDER = [
     {"errors", "atomic_file", "batches", "parts"},
     {"atomic_folder", "json_files", "machine_memory", "marked_page", "memory", "size_in_memory", "stored_arrays"},
     {"bounded_cache", "progress", "values", "migrations", "sentences"},
+    {"ancestry"},
     {"tasks", "study"},
     {"modeling"},
     {"probes"},

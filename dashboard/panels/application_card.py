@@ -14,6 +14,7 @@ from dashboard.panels import score_form
 from dashboard.state.application import Application, Facts
 from dashboard.state.applications import remove
 from dashboard.state.session import Session
+from dashboard.state.stored_scores import Entry, entries_of
 from dashboard.text import numbers
 from dashboard.text.markup import escape
 from dashboard.widgets.page import all_jobs, models
@@ -30,8 +31,8 @@ def panel(
     facts = facts_of(models(), session.study, application)
     text = heading(application, facts) + body(application, facts) + figures(application, facts)
     st.html(f"<div class='asc-card'>{text}</div>")
-    entries = [entry for entry in index if entry["task"] == application.name]
-    own = {method: ends for (task, method), ends in early.items() if task == application.name}
+    entries = entries_of(session.study, index, application)
+    own = {method: ends for (name, method), ends in early.items() if name == application.name}
     known = {entry["method"] for entry in entries}
     unsettled_here = unsettled(under_way, application.name)
     refining = {method: said for method, (_, said) in unsettled_here.items() if method not in known}
@@ -102,7 +103,7 @@ def figures(application: Application, facts: Facts | None) -> str:
     return f"<div class='asc-figures'>{''.join(parts)}</div>"
 
 
-def chips(entries: list[dict[str, Any]], early: dict[str, tuple[int, int]], refining: dict[str, str]) -> str:
+def chips(entries: Sequence[Entry], early: dict[str, tuple[int, int]], refining: dict[str, str]) -> str:
     """The methods, each with its number of examples; of those that stopped early also how many there are.
 
     refining: those whose scores are not settled yet, and how far they are.

@@ -37,7 +37,7 @@ def page() -> None:
     applications = applications_of(session.study)
     under_way = scoring_now(all_jobs(), session.study, applications)
     index = session.study.score_index()
-    early = stopped(session.study, index)
+    early = stopped(session.study, index, applications)
     with top:
         hero(session, applications, index, any(one.shown is not None for one in under_way))
     scoring.follow(session, applications, under_way, "")
@@ -86,13 +86,16 @@ def facts_in_background(session: Session, applications: list[Application]) -> No
         load(session, key, "Looking at the data", facts_job(models(), session.study, missing))
 
 
-def stopped(study: Study, index: list[dict[str, Any]]) -> dict[tuple[str, str], tuple[int, int]]:
-    """(task, method) -> (examples done, examples there are) of newest scores whose sweep ended early."""
+def stopped(
+    study: Study, index: list[dict[str, Any]], applications: list[Application]
+) -> dict[tuple[str, str], tuple[int, int]]:
+    """(application, method) -> (examples done, examples there are) of newest scores whose sweep ended early."""
     found = {}
-    for (task, method), entry in stored_scores.newest(index).items():
-        early = stopped_early(stored_scores.read(models(), study, entry)) if entry["examples"] else None
-        if early is not None:
-            found[task, method] = early
+    for application in applications:
+        for method, entry in stored_scores.newest(stored_scores.entries_of(study, index, application)).items():
+            early = stopped_early(stored_scores.read(models(), study, entry)) if entry["examples"] else None
+            if early is not None:
+                found[application.name, method] = early
     return found
 
 

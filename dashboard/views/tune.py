@@ -123,7 +123,7 @@ def no_scores(session: Session, application: Application, under_way: Sequence[Sc
         return
     st.info(f"{application.title} has not been scored yet, so there is nothing to cut by.", icon=":material/tune:")
     others = [a for a in applications_of(session.study) if a.name != application.name]
-    scored = {entry["task"] for entry in session.study.score_index()}
+    scored = stored_scores.scored(session.study, others)
     with st.container(horizontal=True):
         st.page_link("views/overview.py", label="Score it", icon=":material/play_arrow:")
         for other in others:
