@@ -32,13 +32,15 @@ RECIPE_FORMAT = "asc-recipe/1"
 class Made:
     """What a recipe made of an original. before_cut: the encoder as it was before the first change of its parts.
 
-    lineages: what each step said of the layers that it left, see `Step.lineage`.
+    lineages: what each step said of the layers that it left, see `Step.lineage`. provisional: in words, what was done
+    instead of what the steps say since somebody waits; "" = nothing.
     """
 
     original: Encoder
     before_cut: Encoder
     encoder: Encoder
     lineages: tuple[tuple[str, ...] | None, ...]
+    provisional: str = ""
 
     def prefix_keys(self, task: Task | None) -> tuple[str, ...] | None:
         """One key for each layer of what evaluations have in common, see `prefix_cache`; None = nothing can be reused.
@@ -46,7 +48,7 @@ class Made:
         task: whose texts the steps were given.
         """
         shape = self.original.shape
-        if shape.shares_weights or None in self.lineages:
+        if shape.shares_weights or self.provisional or None in self.lineages:
             return None
         texts = task.data("train") if task is not None else None
         return prefix_keys(json.dumps([self.original.weights, texts]), shape.layers, self.lineages)
@@ -132,10 +134,12 @@ class Recipe:
         progress: Progress | None = None,
         folder: str | Path | None = None,
         calibrations: Calibrations | None = None,
+        provisional: bool = False,
     ) -> Made:
         """What the steps make of an encoder, and what came before.
 
-        calibrations: shared with whoever else repairs cuts of this encoder. folder: where steps that train keep their
+        calibrations: shared with whoever else repairs cuts of this encoder. provisional: whether quicker repairs do for
+        now. folder: where steps that train keep their
         state; a killed recipe, applied again, goes on from there and ends in the same model. Without it only the result
         is left.
 
@@ -145,6 +149,7 @@ class Recipe:
         teacher = original = encoder
         calibrations = calibrations if calibrations is not None else Calibrations()
         lineages: list[tuple[str, ...] | None] = []
+        said: list[str] = []
         came_from: list[Any] = [encoder.weights, task.name if task else None]
         if folder is not None and task is not None:
             came_from += [STATE_FORMAT, task.data("validation")]
@@ -157,12 +162,13 @@ class Recipe:
             if folder is not None and step.trains:
                 name = hashlib.sha256(json.dumps(came_from, sort_keys=True).encode()).hexdigest()[:12]
                 state = Path(folder) / f"{number + 1}-{step.kind}-{name}"
-            context = StepContext(task, teacher, state, progress, calibrations)
+            context = StepContext(task, teacher, state, progress, calibrations, provisional)
             lineages.append(step.lineage(encoder))
             before, encoder = encoder, step.apply(encoder, context)
+            said += context.said
             if before is teacher and step.trains:
                 teacher = encoder  # trained further, but not cut yet
-        return Made(original, teacher, encoder, tuple(lineages))
+        return Made(original, teacher, encoder, tuple(lineages), ", ".join(said))
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -107,7 +107,7 @@ def obs_scores(
 
 
 def _projected(output: Any, batch: Batch, generator: torch.Generator) -> torch.Tensor:
-    return random_projection(output, batch.mask, generator)
+    return random_projection(output, batch.mask, lambda _, shape: torch.randn(shape, generator=generator))
 
 
 class OutputGradients(Differentiable):

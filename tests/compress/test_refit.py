@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from asc_core import modeling
 from asc_core.compress import Cut, calibrate, prune, refit
-from asc_core.compress.calibration import Calibration, ResidualSums
+from asc_core.compress.calibration import Calibration
+from asc_core.compress.residual_sums import ResidualSums
 from asc_core.compress.refit import MODES, Fit, Mode
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError

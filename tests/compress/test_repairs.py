@@ -19,7 +19,8 @@ from asc_core.compress import (
     tune_masks,
 )
 from asc_core.compress.bias import columns_of
-from asc_core.compress.bottom_up import bottom_up, solution_of
+from asc_core.compress.bottom_up import bottom_up
+from asc_core.compress.solutions import solution_of
 from asc_core.compress.fit import Fit
 from asc_core.compress.mask_tuning import block_scales
 from asc_core.compress.reconstruct import least_squares
