@@ -52,7 +52,7 @@ def test_no_readout_gets_worse_on_held_out_texts(architecture: str, mode: Mode) 
     repairs = refit(encoder, half(encoder), calibration, mode)[1]
     assert len(repairs) == 2 * encoder.shape.layers
     assert all(repair.after <= repair.before + 1e-6 for repair in repairs)
-    assert any(repair.after < 0.9 * repair.before for repair in repairs)
+    assert any(repair.after < 0.95 * repair.before for repair in repairs)
 
 
 @few
