@@ -70,6 +70,12 @@ class Calibrations:
         """What is there of it, its first slice at least. Raises: UserError, Cancelled."""
         return self._growing(encoder, task, _key(encoder, task, asked)).first(progress or Progress())
 
+    def more(
+        self, encoder: Encoder, task: Task, than: int, progress: Progress | None = None, **asked: Unpack[Asked]
+    ) -> Calibration:
+        """What is there as soon as it is whole or has more tokens than that. Raises: UserError, Cancelled."""
+        return self._growing(encoder, task, _key(encoder, task, asked)).more(than, progress or Progress())
+
     def known(self, encoder: Encoder, task: Task, **asked: Unpack[Asked]) -> Calibration | None:
         """The whole of it, without a pass over the texts: None where it is not there."""
         key = _key(encoder, task, asked)
@@ -85,9 +91,9 @@ class Calibrations:
         """How many tokens were enough for one that was asked for until it settles; None where that is not known."""
         return self._needed.get(_count(_key(encoder, task, asked)))
 
-    def remember_needed(self, encoder: Encoder, task: Task, tokens: int, **asked: Unpack[Asked]) -> None:
+    def remember_needed(self, encoder: Encoder, task: Task, found: int, **asked: Unpack[Asked]) -> None:
         """What an earlier process found, so that it is not measured again."""
-        self._needed.setdefault(_count(_key(encoder, task, asked)), tokens)
+        self._needed.setdefault(_count(_key(encoder, task, asked)), found)
 
     def _growing(self, encoder: Encoder, task: Task, key: _Key) -> _Growing:
         with self._lock:
@@ -137,6 +143,12 @@ class _Growing:
     def first(self, progress: Progress) -> Calibration:
         while self.latest is None:
             self._work(progress)
+        return self.latest
+
+    def more(self, tokens: int, progress: Progress) -> Calibration:
+        while not self.complete and self.first(progress).tokens <= tokens:
+            self._work(progress)
+        assert self.latest is not None
         return self.latest
 
     def whole(self, progress: Progress) -> Calibration:

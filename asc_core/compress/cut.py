@@ -59,6 +59,10 @@ class Cut(Step):
     def needs_task(self) -> bool:
         return self.repair is not None
 
+    @property
+    def has_quick_form(self) -> bool:
+        return self.repair is not None and REPAIRS[self.repair].quick is not None
+
     def apply(self, encoder: Encoder, context: StepContext) -> Encoder:
         if self.repair is None:
             return prune(encoder, self.plan, self.transfer)

@@ -14,7 +14,6 @@ import torch
 
 from asc_core import modeling
 from asc_core.compress.calibration import Calibration
-from asc_core.compress.prune import prune
 from asc_core.compress.refit import refit
 from asc_core.compress.residual_sums import ResidualSums
 from asc_core.encoder import Encoder

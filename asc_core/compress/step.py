@@ -82,6 +82,11 @@ class Step(BaseModel, ABC):
         """A few words for people: "cut to 48 of 72 heads"."""
 
     @property
+    def has_quick_form(self) -> bool:
+        """Whether `apply` can do something like it that is quicker, where the context is provisional."""
+        return False
+
+    @property
     def needs_task(self) -> bool:
         """Whether `apply` needs the application's texts."""
         return False

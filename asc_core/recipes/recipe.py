@@ -81,10 +81,18 @@ class Recipe:
         samples: int = SAMPLES,
         tokens: int = TOKENS,
         seed: int = 0,
+        until_settled: bool = False,
     ) -> Recipe:
-        """The cut, and the repair of what stays. Raises: UserError for an unknown repair."""
-        repair = check_repair(repair)
-        step = Cut(plan=plan, repair=repair, transfer=transfer, samples=samples, tokens=tokens, seed=seed)
+        """The cut, and the repair of what stays; see `Cut`. Raises: UserError for an unknown repair."""
+        step = Cut(
+            plan=plan,
+            repair=check_repair(repair),
+            transfer=transfer,
+            samples=samples,
+            tokens=tokens,
+            seed=seed,
+            until_settled=until_settled,
+        )
         return Recipe((step,), plan.provenance.model, plan.provenance.task)
 
     def transferred(self) -> Recipe:
@@ -115,6 +123,11 @@ class Recipe:
     @property
     def needs_task(self) -> bool:
         return any(step.needs_task for step in self.steps)
+
+    @property
+    def has_quick_form(self) -> bool:
+        """Whether there is something like it to look at while the model is made, see `made(provisional=True)`."""
+        return any(step.has_quick_form for step in self.steps) and not any(step.trains for step in self.steps)
 
     def apply(
         self,

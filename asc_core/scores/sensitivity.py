@@ -21,9 +21,7 @@ from asc_core.scores.streaming import Statistic
 from asc_core.values import Shape
 
 
-def random_projection(
-    output: Any, mask: torch.Tensor, draw: Callable[[int, torch.Size], torch.Tensor]
-) -> torch.Tensor:
+def random_projection(output: Any, mask: torch.Tensor, draw: Callable[[int, torch.Size], torch.Tensor]) -> torch.Tensor:
     """Inner product of the model's outputs with random numbers, as a loss: its gradient's second moments are J^T J.
 
     output: what the model returned; its logits count, less their mean, or where there are none the last hidden states.

@@ -24,8 +24,12 @@ def score_job(
     samples: int,
     jobs: Jobs,
     stop_when_settled: float | None = None,
+    then: Callable[[], object] = lambda: None,
 ) -> Callable[[Job], dict[str, Scores]]:
-    """Resumes where an earlier run of the same methods and samples was stopped, or stopped by itself."""
+    """Resumes where an earlier run of the same methods and samples was stopped, or stopped by itself.
+
+    then: called when it is done.
+    """
 
     def work(job: Job) -> dict[str, Scores]:
         job.progress.step(0, samples, "loading")
@@ -33,7 +37,7 @@ def score_job(
         kept.weights(study, application).set(encoder.weights)
         if stop_when_settled is not None:
             kept.scoring_run(study, application).set(kept.ScoringRun(list(methods), samples))
-        return sweep(
+        found = sweep(
             encoder,
             task,
             list(methods),
@@ -43,6 +47,8 @@ def score_job(
             progress=yielding(job, jobs),
             study=study,
         )
+        then()
+        return found
 
     return work
 

@@ -11,14 +11,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
-from asc_core.compress.calibration import Calibration
 from asc_core.compress.calibrations import Calibrations
 from asc_core.encoder import Encoder
 from asc_core.evaluate.prefix_cache import PrefixCache
 from asc_core.loading import load_encoder
 from asc_core.plan import CostModel
 from asc_core.plan.encoder_cost import task_cost_model
-from asc_core.progress import Progress
 from asc_core.tasks import Task, load_task
 from dashboard.state.application import Application, Facts, describe
 
@@ -57,19 +55,6 @@ class LoadedModels:
     def facts(self, application: Application) -> Facts:
         """Reads all splits the first time. Raises: UserError."""
         return self._once(self._others, ("facts", application.task), lambda: describe(self.task(application)))
-
-    def calibration(self, application: Application, moments: bool, progress: Progress) -> Calibration:
-        """What the original does on the texts that repairs are fitted to; one with moments serves all modes.
-
-        A pass over the texts the first time. Raises: UserError, Cancelled.
-        """
-        encoder, task = self.encoder(application), self.task(application)
-        return self.calibrations.get(encoder, task, moments=moments, progress=progress)
-
-    def cached_calibration(self, application: Application, moments: bool) -> Calibration | None:
-        """None also where the encoder is not loaded: a page does not wait for it."""
-        encoder = self.cached_encoder(application)
-        return None if encoder is None else self.calibrations.known(encoder, self.task(application), moments=moments)
 
     def memo(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """Anything else that should be made once for a key, then kept in memory."""

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from asc_core import modeling
 from asc_core.compress import Cut, calibrate, prune, refit
 from asc_core.compress.calibration import Calibration
-from asc_core.compress.residual_sums import ResidualSums
 from asc_core.compress.refit import MODES, Fit, Mode
+from asc_core.compress.residual_sums import ResidualSums
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.probes import probing

@@ -7,11 +7,8 @@ from typing import Any
 import pytest
 
 from asc_core.errors import UserError
-from asc_core.progress import Progress
 from dashboard.state.application import Application
 from dashboard.state.loaded import LoadedModels
-from tests.scores.toy import ToyTask
-from tests.tiny import tiny
 
 
 def test_threads_that_want_the_same_encoder_wait_for_one_loading_of_it() -> None:
@@ -56,17 +53,6 @@ def test_few_encoders_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     for application in applications:
         models.encoder(application)
     assert [models.cached_encoder(a) for a in applications] == [None, "b", "c"]
-
-
-def test_a_calibration_is_known_without_a_pass_over_the_texts() -> None:
-    encoder, task = tiny(), ToyTask(20)
-    models = LoadedModels(encoder=lambda source: encoder, task=lambda source: task)
-    application = Application("a", "a", "a")
-    assert models.cached_calibration(application, False) is None, "the encoder is not even loaded"
-    made = models.calibration(application, False, Progress())
-    assert models.cached_calibration(application, False) is made
-    assert models.cached_calibration(application, True) is None
-    assert models.calibrations.known(encoder, task, moments=False) is made, "recipes find it, too"
 
 
 def test_what_is_forgotten_is_loaded_again() -> None:
