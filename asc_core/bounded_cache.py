@@ -98,8 +98,7 @@ class BoundedCache:
             return self._touched(kind, key)
 
     def _touched(self, kind: str, key: Hashable) -> _Entry | None:
-        kept = self._shelves.get(kind, {})
-        entry = kept.get(key)
+        entry = self._shelves.get(kind, OrderedDict()).get(key)
         if entry is not None:
             self._clock += 1
             entry.used = self._clock
