@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from asc_core import modeling
+from asc_core.ancestry import Ancestry
 from asc_core.checkpoint import adapter as adapters
 from asc_core.checkpoint.folder import check_folder, load_tokenizer
 from asc_core.checkpoint.hub import hub_folder
@@ -119,7 +120,15 @@ def _from_folder(folder: Path, source: str, wanted: _Head, device: str | None, t
     model = load_model(model_class, inner, config, own_head, source, settings.quantised)
     tokenizer = load_tokenizer(inner, source, trust_remote_code)
     sentences = sentences_of(folder)
-    encoder = Encoder(model, tokenizer, source, packing=settings.packing, sentences=sentences)
+    encoder = Encoder(
+        model,
+        tokenizer,
+        source,
+        packing=settings.packing,
+        sentences=sentences,
+        ancestry=Ancestry.read(folder),
+        stored=True,
+    )
     encoder.notes = _notes(encoder)
     return encoder.to(device or best_device())
 
@@ -168,7 +177,8 @@ def load_adapter(
     require_finite(merged, str(folder))
     tokenizer = load_tokenizer(folder if (folder / "tokenizer_config.json").exists() else inner, str(folder), False)
     sentences = sentences_of(folder) or sentences_of(found)
-    encoder = Encoder(merged, tokenizer, source or str(folder), sentences=sentences)
+    past = Ancestry.read(folder)
+    encoder = Encoder(merged, tokenizer, source or str(folder), sentences=sentences, ancestry=past, stored=True)
     encoder.notes = _notes(encoder)
     return encoder.to(device or best_device())
 

@@ -14,13 +14,14 @@ ROOT = Path(__file__).resolve().parents[1]
 # Each line may import what is in a line above it and what is in its own unit, nothing else.
 ORDER = [
     {"errors", "atomic_file", "batches", "parts"},
-    {"atomic_folder", "json_files", "marked_page", "memory", "stored_arrays"},
-    {"progress", "values", "migrations", "sentences"},
+    {"atomic_folder", "json_files", "machine_memory", "marked_page", "memory", "size_in_memory", "stored_arrays"},
+    {"bounded_cache", "progress", "values", "migrations", "sentences"},
+    {"ancestry"},
     {"tasks", "study"},
     {"modeling"},
     {"probes"},
     {"encoder"},
-    {"checkpoint"},
+    {"checkpoint", "same_weights"},
     {"loading"},
     {"gates", "plan"},
     {"scores"},

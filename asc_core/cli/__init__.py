@@ -1,7 +1,8 @@
 """The `asc` command: the engine's verbs, one function each.
 
 Results go to standard output (with --json as one object), progress and remarks to standard error. Exit codes: 0 done,
-2 the input cannot be used (one sentence says why), 130 interrupted; anything else is our mistake.
+2 the input cannot be used (one sentence says why), 3 nothing is as it was asked for (the nearest is given), 130
+interrupted; anything else is our mistake.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from asc_core.cli.stored import scores
 from asc_core.cli.training import distil, finetune, recipe
 from asc_core.cli.verb import JsonOption, StudyOption, percent, verb
 from asc_core.errors import UserError
+from asc_core.machine_memory import VARIABLE, bound_of
 
 
 @verb
@@ -56,6 +58,10 @@ def demo(as_json: JsonOption = False) -> Any:
 def dashboard(
     study: StudyOption = Path("studies/demo"),
     port: Annotated[int, typer.Option(help="http://localhost:PORT")] = 8501,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="What may be kept for speed, such as 4GB; by default a quarter of this machine's memory."),
+    ] = None,
 ) -> None:
     """Open the dashboard on http://localhost:8501.
 
@@ -69,6 +75,8 @@ def dashboard(
         raise UserError("The dashboard is not installed beside asc_core: install the whole project (make setup).")
     command = [sys.executable, "-m", "streamlit", "run", str(page), "--server.port", str(port)]
     environment = os.environ | {"ASC_STUDY": str(study.resolve())}
+    if memory is not None:
+        environment[VARIABLE] = str(bound_of(memory, "--memory"))
     os.chdir(page.parent.parent)  # Streamlit reads its theme from .streamlit in the folder that it is started in
     if os.name == "posix":
         os.execve(sys.executable, command, environment)  # whoever ends this process ends the server

@@ -15,7 +15,7 @@ from asc_core.tasks import metrics, tokens
 from asc_core.tasks.base import Batch, Examples, Features, Reader, Row, Targets
 from asc_core.tasks.cells import unpacked
 from asc_core.tasks.doubts import doubts_of_classes, doubts_of_flags, doubts_of_numbers
-from asc_core.tasks.labels import LabelSet, as_flag, as_key, as_text, is_scalar, show
+from asc_core.tasks.labels import LabelSet, as_flag, as_key, as_text, flags_read_otherwise, is_scalar, show
 from asc_core.tasks.metrics import Measure
 from asc_core.tasks.table_task import (
     TableTask,
@@ -94,7 +94,8 @@ class Classification(TextTask):
         return ((self._label_names, reader.labels, "label"),)
 
     def _targets_for(self, reader: Reader, examples: Examples) -> tuple[list[Any], dict[str, list[Any]], str]:
-        match = self._match(self._label_names, reader.labels, reader)
+        values = [row.get(str(self.setup.label)) for row in examples.rows]
+        match = self._match(self._label_names, reader.labels, reader, values=values)
         targets = [int(match.to_model[self._target(row)]) for row in examples.rows]
         return targets, {"to_task": [match.to_task] * len(targets)}, match.note
 
@@ -243,6 +244,9 @@ class MultiLabel(TextTask):
             target[match.to_model] = self._target(row)
             targets.append(target)
         note = match.note
+        if isinstance(self.setup.label, tuple):
+            read = flags_read_otherwise(row.get(column) for row in examples.rows for column in self.setup.label)
+            note = f"{read} {note}".strip()
         if self._flags:
             names = f", in the order {show(self.labels)}" if self.setup.labels is not None else ""
             note = f"The lists in {self.setup.label!r} were read as a 0 or 1 for each label{names}. {note}".strip()
@@ -298,10 +302,11 @@ class Regression(TextTask):
         return check_number(row, str(self.setup.label))
 
     def _targets_for(self, reader: Reader, examples: Examples) -> tuple[list[Any], dict[str, list[Any]], str]:
+        self._need_head(reader)
         if len(reader.labels) != 1:
             raise UserError(
                 f"The task {self.name} is a regression and needs a head with one output; {reader.name} has "
-                f"{len(reader.labels)}: {list(reader.labels)[:20]}."
+                f"{len(reader.labels)}, {list(reader.labels)[:20]}: fine-tune the encoder on the task (asc finetune)."
             )
         return [np.float32(self._target(row)) for row in examples.rows], {}, ""
 

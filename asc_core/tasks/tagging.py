@@ -294,8 +294,9 @@ class IntentSlots(WordTask):
             return Features(
                 ids, None, np.arange(len(ids)), None, truncated, extra, (*examples.notes, *([how] if how else []))
             )
-        intents = self._match(self._intents, reader.labels, reader)
         column = str(self.setup.label)
+        values = [row.get(column) for row in examples.rows]
+        intents = self._match(self._intents, reader.labels, reader, values=values)
         wanted = [int(intents.to_model[check_label(self._intents, row[column], column)]) for row in examples.rows]
         targets = list(zip(wanted, self._tag_targets(examples, firsts, slots), strict=True))
         named, scheme = self._tag_names(examples, slot_names, slots)

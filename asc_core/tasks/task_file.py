@@ -130,7 +130,9 @@ def task_from_content(
     """A task from the content of a task file. folder: what its paths are relative to."""
     file = checked_content(content, origin)
     loaders = _loaders(file.data, origin, folder, USUAL_TEXTS.get(file.kind) == ("tokens",))
-    return make_task(setup_of(file, name, origin, _label(file, loaders)), loaders, split_seed, split)
+    task = make_task(setup_of(file, name, origin, _label(file, loaders)), loaders, split_seed, split)
+    task.definition = content
+    return task
 
 
 def setup_of(file: TaskFile, name: str, origin: str, label: str | list[str] | None) -> Setup:

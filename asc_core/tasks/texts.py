@@ -14,7 +14,7 @@ import numpy as np
 
 from asc_core.errors import UserError
 from asc_core.tasks.base import Batch, Examples, Features, Metric, Reader, Task
-from asc_core.tasks.heads import head_fits
+from asc_core.tasks.heads import can_answer
 from asc_core.tasks.tokens import feature_inputs
 
 TASK = "task"  # names the source of a row
@@ -99,7 +99,7 @@ class Texts(Task):
 
 def readable(reader: Reader, task: Task) -> Task:
     """The task, or its texts alone for a pre-trained encoder that is yet to get the task's head."""
-    return task if head_fits(reader, task) else Texts(task)
+    return task if can_answer(reader, task) else Texts(task)
 
 
 def unlabelled(task: Task) -> Task:
