@@ -25,28 +25,9 @@ from asc_core.loading import load_encoder
 from asc_core.tasks import load_task
 from asc_core.train.heads import encoder_for_task
 from asc_core.values import Plan
+from tests.accepted.checkpoints import BESIDE_A_MODEL, WRAPPERS
 from tests.export.conftest import checked_in_process
 from tests.tiny import WORDS, logits, padded_batch, randomise, save_checkpoint, tiny, tokenizer
-
-LEFT_BY_TRAINING: dict[str, Any] = {
-    "return_dict": False,
-    "output_hidden_states": True,
-    "output_attentions": True,
-    "use_cache": True,
-    "torchscript": True,
-    "attn_implementation": "flash_attention_2",
-    "_attn_implementation": "flash_attention_2",
-    "dtype": "bfloat16",
-    "torch_dtype": "float8_of_tomorrow",
-    "quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True},
-    "pruned_heads": {},
-    "chunk_size_feed_forward": 3,
-    "gradient_checkpointing": True,
-    "transformers_version": "99.0",
-    "device_map": {"": 7},
-    "_name_or_path": "/home/of/somebody/else",
-    "auto_map": {"AutoConfig": "somewhere_else.Config"},
-}
 
 
 def edit(folder: Path, **values: Any) -> Path:
@@ -66,38 +47,9 @@ def same(folder: Path, encoder: Encoder) -> None:
     torch.testing.assert_close(logits(again, padded_batch()), logits(encoder, padded_batch()), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("name", LEFT_BY_TRAINING)
-def test_what_the_training_machine_left_in_the_configuration_makes_no_difference(name: str, tmp_path: Path) -> None:
-    encoder = tiny()
-    folder = edit(save_checkpoint(encoder, tmp_path / "model"), **{name: LEFT_BY_TRAINING[name]})
-    same(folder, encoder)
-
-
-@pytest.mark.parametrize("name", ["is_decoder", "add_cross_attention"])
-def test_a_decoder_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"{name} = true, so it is a decoder.*set {name} to false"):
-        load_encoder(edit(save_checkpoint(tiny(), tmp_path / "model"), **{name: True}), device="cpu")
-
-
-WRAPPERS: dict[str, Callable[[str], str]] = {
-    "torch.compile": lambda name: f"_orig_mod.{name}",
-    "DataParallel": lambda name: f"module.{name}",
-    "both": lambda name: f"module._orig_mod.{name}",
-    "a trainer's class": lambda name: f"model.{name}",
-    "an own class": lambda name: f"net.backbone.{name}",
-    "a compiled part": lambda name: name.replace("encoder.", "encoder._orig_mod.", 1),
-    "names of TensorFlow": lambda name: (
-        "module." + name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
-    ),
-}
-
-
 @pytest.mark.parametrize("wrapper", WRAPPERS)
-@pytest.mark.parametrize("architecture", ["bert", "distilbert"])
-def test_weights_under_a_wrappers_prefix_are_read(wrapper: str, architecture: str, tmp_path: Path) -> None:
-    if architecture == "distilbert" and wrapper == "a compiled part":
-        pytest.skip("its layers are called transformer")
-    encoder = tiny(architecture)
+def test_weights_under_a_wrappers_prefix_are_read_of_other_architectures(wrapper: str, tmp_path: Path) -> None:
+    encoder = tiny("distilbert")
     folder = save_checkpoint(encoder, tmp_path / "model")
     extra = {"criterion.weight": torch.ones(3)}  # what else the wrapper held
     same(edit_weights(folder, lambda w: {WRAPPERS[wrapper](n): t for n, t in w.items()} | extra), encoder)
@@ -139,12 +91,7 @@ def test_weights_that_the_class_has_no_place_for_are_named(what: str, tmp_path: 
 def test_heads_of_other_tasks_and_what_a_class_computes_itself_are_no_loss(tmp_path: Path) -> None:
     encoder = tiny()
     folder = save_checkpoint(encoder, tmp_path / "model")
-    extra = {
-        "cls.predictions.bias": torch.zeros(3),
-        "lm_head.weight": torch.zeros(3, 3),
-        "bert.embeddings.position_ids": torch.arange(80)[None],
-    }
-    same(edit_weights(folder, lambda w: w | extra), encoder)
+    same(edit_weights(folder, lambda w: w | BESIDE_A_MODEL), encoder)
     tags = save_checkpoint(tiny(head="token-classification"), tmp_path / "tags")
     edit_weights(tags, lambda w: w | {"bert.pooler.dense.weight": torch.zeros(24, 24)})
     assert load_encoder(tags, device="cpu").head == "token-classification"
@@ -337,11 +284,13 @@ def test_token_types_beyond_the_models_are_named(tmp_path: Path) -> None:
     assert "token type 2" in found[1]
 
 
+@pytest.mark.parametrize("kind", ["text-classification", "regression"])
 @pytest.mark.parametrize("head", ["embedding", "token-classification"])
-def test_a_missing_head_is_to_be_fine_tuned(head: str, tmp_path: Path) -> None:
+def test_a_missing_head_is_to_be_fine_tuned(head: str, kind: str, tmp_path: Path) -> None:
     encoder = load_encoder(save_checkpoint(tiny(head=head), tmp_path / "model"), device="cpu")
-    rows = [{"text": t, "label": "ab"[i % 2]} for i, t in enumerate(["a cat", "the dog"] * 4)]
-    task = load_task(str(task_file(tmp_path, "text-classification", rows, ["text"], "label")))
+    labels: list[Any] = ["a", "b"] if kind == "text-classification" else [0.5, 2]
+    rows = [{"text": t, "label": labels[i % 2]} for i, t in enumerate(["a cat", "the dog"] * 4)]
+    task = load_task(str(task_file(tmp_path, kind, rows, ["text"], "label")))
     with pytest.raises(UserError, match=r"no head for sequence-classification.*fine-tune it"):
         task.features(task.examples("train"), encoder)
     assert encoder_for_task(encoder.source, task, device="cpu").head == "sequence-classification"

@@ -466,3 +466,18 @@ def test_scores_of_texts_that_were_corrected_are_not_cut_by(project: Path, tmp_p
     assert "of the texts that its file holds now" in said
     run("score", *common, "--samples", 64)
     run("plan", *common, "--keep-flops", 0.5, "-o", tmp_path / "x.json")
+
+
+def test_the_dashboard_is_told_what_it_may_keep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from asc_core import cli
+
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr(cli.os, "execve", lambda program, command, environment: started.append(environment))
+    monkeypatch.setattr(cli.subprocess, "call", lambda command, env: 0)
+    monkeypatch.setattr(cli.os, "chdir", lambda folder: None)
+    monkeypatch.delenv("ASC_MEMORY", raising=False)
+    for said in ((), ("--memory", "3GB"), ("--memory", "3 apples")):
+        result = CliRunner().invoke(app, ["dashboard", "--study", str(tmp_path / "study"), *said])
+    assert [environment.get("ASC_MEMORY") for environment in started] == [None, "3000000000"]
+    assert result.exit_code == 2
+    assert "--memory is '3 apples': write an amount of memory such as 4GB" in " ".join(result.stderr.split())

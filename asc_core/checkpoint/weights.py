@@ -46,7 +46,12 @@ def load_model(
     types, sizes = _stored(folder)
     _refuse_quantised(source, quantised, types)
     check_memory(model_class, config, sizes, source)
-    model, loading = _from_pretrained(model_class, source, config, folder)
+    if _readable_by_transformers(folder):
+        model, loading = _from_pretrained(model_class, source, config, folder)
+    else:
+        model, loading = _from_pretrained(
+            model_class, source, config, None, _state(folder, {name: name for name in types})
+        )
     missing = _missing(model, loading, own_head)
     if missing:
         base = model.base_model_prefix if model.base_model is not model else type(model).base_model_prefix
@@ -86,6 +91,12 @@ def _stored(folder: Path) -> tuple[dict[str, str], dict[str, int]]:
                 part = file.get_slice(name)
                 types[name], sizes[name] = part.get_dtype(), math.prod(part.get_shape())
     return types, sizes
+
+
+def _readable_by_transformers(folder: Path) -> bool:
+    """It wants what an index of several files says of their size, though nothing comes of it."""
+    index = folder / "model.safetensors.index.json"
+    return (folder / "model.safetensors").exists() or isinstance(json_object(index).get("metadata"), dict)
 
 
 def _state(folder: Path, names: dict[str, str]) -> dict[str, torch.Tensor]:

@@ -16,14 +16,17 @@ from typing import Annotated, Any
 import typer
 
 from asc_core.cli.cutting import compress, frontier
+from asc_core.cli.data import check, task
 from asc_core.cli.models import convert, evaluate, export
 from asc_core.cli.planning import latency, plan
 from asc_core.cli.renamed import Command
 from asc_core.cli.scoring import faithfulness, score
 from asc_core.cli.several import matrix, shared
+from asc_core.cli.stored import scores
 from asc_core.cli.training import distil, finetune, recipe
 from asc_core.cli.verb import JsonOption, StudyOption, percent, verb
 from asc_core.errors import UserError
+from asc_core.machine_memory import VARIABLE, bound_of
 
 
 @verb
@@ -55,6 +58,10 @@ def demo(as_json: JsonOption = False) -> Any:
 def dashboard(
     study: StudyOption = Path("studies/demo"),
     port: Annotated[int, typer.Option(help="http://localhost:PORT")] = 8501,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="What may be kept for speed, such as 4GB; by default a quarter of this machine's memory."),
+    ] = None,
 ) -> None:
     """Open the dashboard on http://localhost:8501.
 
@@ -68,6 +75,8 @@ def dashboard(
         raise UserError("The dashboard is not installed beside asc_core: install the whole project (make setup).")
     command = [sys.executable, "-m", "streamlit", "run", str(page), "--server.port", str(port)]
     environment = os.environ | {"ASC_STUDY": str(study.resolve())}
+    if memory is not None:
+        environment[VARIABLE] = str(bound_of(memory, "--memory"))
     os.chdir(page.parent.parent)  # Streamlit reads its theme from .streamlit in the folder that it is started in
     if os.name == "posix":
         os.execve(sys.executable, command, environment)  # whoever ends this process ends the server
@@ -82,7 +91,10 @@ app = typer.Typer(
 )
 for _verb in (
     demo,
+    task,
+    check,
     score,
+    scores,
     latency,
     plan,
     faithfulness,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from asc_core.cli.models import checked, steps_folder
+from asc_core.cli.models import checked, steps_folder, task_for
 from asc_core.cli.planning import budgets_of, stored_scores, study_with_scores, with_layer_times
 from asc_core.cli.verb import (
     BaseOption,
@@ -92,8 +92,7 @@ def compress(
         assert recipe is not None
         steps = asc_core.Recipe.load(recipe)
         steps = steps.transferred() if transfer else steps
-        task = task or steps.task
-    application = asc_core.load_task(task, split_seed=seed, split=split) if task else None
+    application = task_for(task, steps if recipe is not None else None, seed, split)
     state = steps_folder(out)
     made = steps.made(original, application, progress_line(), folder=state)
     smaller = made.encoder
@@ -106,11 +105,12 @@ def compress(
         format=format,
         packing=packing,
         overwrite=overwrite,
+        steps=made.done,
         progress=progress_line(),
     )
     shutil.rmtree(state, ignore_errors=True)
-    for step in steps.steps:
-        say(as_json, step.describe())
+    for done in made.done:
+        say(as_json, done)
     say(as_json, f"{out}: {smaller.parameters:,} parameters ({percent(smaller.parameters / original.parameters)})")
     say(as_json, checked(report))
     return {
@@ -223,7 +223,8 @@ def frontier(
             name=f"{point.keep:.2f} {method}, {repair or 'none'}",
         )
         if out is not None and within:
-            point.recipe.save(out if max_drop is not None else out / f"{point.keep:.2f}.json")
+            kept_in = out if max_drop is not None else out / f"{point.keep:.2f}.json"
+            point.recipe.for_task(application, task).save(kept_in)
         say(as_json, _point_line(point, bench))
     if max_drop is None and len(points) < len(asked):
         least = f"a cut by {method} keeps {percent(bench.smallest)} at least"

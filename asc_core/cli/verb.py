@@ -17,6 +17,7 @@ import typer
 from asc_core.errors import Cancelled, UserError
 from asc_core.export import FORMATS, PACKINGS
 from asc_core.progress import Progress
+from asc_core.values.shown import percent as percent
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder
@@ -154,7 +155,3 @@ def unmet(as_json: bool, sentence: str, result: dict[str, Any]) -> NoReturn:
         typer.echo(json.dumps(result))
     typer.echo(f"asc: {sentence}", err=True)
     raise typer.Exit(3)
-
-
-def percent(value: float) -> str:
-    return f"{100 * value:.1f} %"

@@ -27,7 +27,8 @@ class StepContext:
 
     teacher: the encoder as it was before the recipe's first change of its parts, None = the one in front of the step.
     folder: where a step that trains keeps its state and its result, so that a killed recipe goes on; None = nowhere.
-    calibrations: what encoders do on calibration texts, shared with whoever else makes models of them.
+    calibrations: what encoders do on calibration texts, shared with whoever else makes models of them. done: what the
+    step did, in words, set by one that may do otherwise than it was asked to (a training that ended early).
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class StepContext:
         self._task, self.teacher, self.folder = task, teacher, folder
         self.progress = progress or Progress()
         self.calibrations = calibrations if calibrations is not None else Calibrations()
+        self.done: str | None = None
 
     @property
     def task(self) -> Task:

@@ -7,6 +7,7 @@ import weakref
 from collections import OrderedDict
 from typing import Any
 
+from asc_core.size_in_memory import size_of
 from asc_core.tasks.base import Examples, Features, Reader, Task
 
 KEPT_PER_TASK = 8
@@ -35,3 +36,10 @@ def tokenised(
         while len(kept) > KEPT_PER_TASK:
             kept.popitem(last=False)
     return examples, features
+
+
+def tokenised_bytes(task: Task) -> int:
+    """Memory that what is kept of a task takes, its examples included."""
+    with _lock:
+        kept = [entry[1:] for entry in _kept.get(task, {}).values()]
+    return size_of(kept)

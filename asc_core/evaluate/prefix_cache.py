@@ -10,52 +10,32 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from asc_core.bounded_cache import BoundedCache, Shelf
 from asc_core.encoder import Encoder
 from asc_core.evaluate.fast_forward import FastForward
 
 MOST_BYTES = 512 << 20
+KIND = "hidden states"
 
 Key = tuple[str, str]
 
 
-class PrefixCache:
-    """Tensors by key, those used last, at most so many bytes. Safe for any number of threads."""
-
-    def __init__(self, most_bytes: int = MOST_BYTES):
-        self.most_bytes, self.bytes = most_bytes, 0
-        self._kept: OrderedDict[Key, torch.Tensor] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Key) -> torch.Tensor | None:
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
-
-    def put(self, key: Key, states: torch.Tensor) -> None:
-        size = states.nbytes
-        with self._lock:
-            if key in self._kept or size > self.most_bytes:
-                return
-            self._kept[key] = states
-            self.bytes += size
-            while self.bytes > self.most_bytes:
-                self.bytes -= self._kept.popitem(last=False)[1].nbytes
+def prefix_shelf(cache: BoundedCache) -> Shelf[torch.Tensor]:
+    """Where hidden states are kept among other things: no more than a half, they are made again in a second."""
+    return cache.shelf(KIND, min(MOST_BYTES, cache.most_bytes // 2))
 
 
 @dataclass(frozen=True)
 class PrefixReuse:
     """One model's use of a cache. keys: for each of its layers, see `prefix_keys`."""
 
-    cache: PrefixCache
+    cache: Shelf[torch.Tensor]
     keys: tuple[str, ...]
 
 
@@ -115,7 +95,7 @@ class CachedRunner:
         self._recorded = True
         for layer in range(start + 1, len(seen)):
             if layer % self._stride == 0:
-                cache.put((keys[layer], batch), seen[layer])
+                cache.put((keys[layer], batch), seen[layer], seen[layer].untyped_storage().nbytes())
         return output
 
 

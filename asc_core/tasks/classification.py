@@ -49,7 +49,7 @@ class TextTask(TableTask):
         raise NotImplementedError
 
     def features(self, examples: Examples, reader: Reader) -> Features:
-        limit = self._limit(reader)
+        limit = self.token_limit(reader)
         columns = [[row[c] for row in examples.rows] for c in self.setup.texts]
         targets, extra, note = self._targets_for(reader, examples) if self.labelled else (None, {}, "")
         ids, types, cut = tokens.tokenise(reader, columns[0], columns[1] if len(columns) > 1 else None, limit)
@@ -72,6 +72,8 @@ class TextTask(TableTask):
 class Classification(TextTask):
     """text-classification and pair-classification: one class an example."""
 
+    decides = "classes"
+
     @cached_property
     def _label_names(self) -> LabelSet:
         column = str(self.setup.label)
@@ -84,6 +86,12 @@ class Classification(TextTask):
     def _target(self, row: Row) -> int:
         column = str(self.setup.label)
         return check_label(self._label_names, row.get(column), column)
+
+    def _names_of(self, row: Row) -> Sequence[str]:
+        return (self.labels[self._target(row)],)
+
+    def _label_sets(self, reader: Reader) -> Sequence[tuple[LabelSet, Sequence[str], str]]:
+        return ((self._label_names, reader.labels, "label"),)
 
     def _targets_for(self, reader: Reader, examples: Examples) -> tuple[list[Any], dict[str, list[Any]], str]:
         values = [row.get(str(self.setup.label)) for row in examples.rows]
@@ -154,6 +162,8 @@ class MultiLabel(TextTask):
     `label` names several 0/1 columns, one a label.
     """
 
+    decides = "sets"
+
     @cached_property
     def _label_names(self) -> LabelSet:
         column = self.setup.label
@@ -220,6 +230,12 @@ class MultiLabel(TextTask):
                 target[check_label(self._label_names, name, str(self.setup.label))] = 1
         return target
 
+    def _names_of(self, row: Row) -> Sequence[str]:
+        return [name for name, there in zip(self.labels, self._target(row), strict=True) if there]
+
+    def _label_sets(self, reader: Reader) -> Sequence[tuple[LabelSet, Sequence[str], str]]:
+        return ((self._label_names, reader.labels, "label"),)
+
     def _targets_for(self, reader: Reader, examples: Examples) -> tuple[list[Any], dict[str, list[Any]], str]:
         match = self._match(self._label_names, reader.labels, reader)
         targets = []
@@ -280,14 +296,17 @@ class MultiLabel(TextTask):
 class Regression(TextTask):
     """A number for each text or pair."""
 
+    decides = "numbers"
+
     def _target(self, row: Row) -> float:
         return check_number(row, str(self.setup.label))
 
     def _targets_for(self, reader: Reader, examples: Examples) -> tuple[list[Any], dict[str, list[Any]], str]:
+        self._need_head(reader)
         if len(reader.labels) != 1:
             raise UserError(
                 f"The task {self.name} is a regression and needs a head with one output; {reader.name} has "
-                f"{len(reader.labels)}: {list(reader.labels)[:20]}."
+                f"{len(reader.labels)}, {list(reader.labels)[:20]}: fine-tune the encoder on the task (asc finetune)."
             )
         return [np.float32(self._target(row)) for row in examples.rows], {}, ""
 

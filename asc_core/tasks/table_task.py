@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +19,8 @@ from asc_core.tasks import tokens
 from asc_core.tasks.base import Examples, Features, Metric, Reader, Row, Targets, Task
 from asc_core.tasks.labels import HIDDEN, LabelSet, Match, as_text, is_hidden, is_scalar, match, show
 from asc_core.tasks.metrics import Measure, check_offered
-from asc_core.tasks.oddities import oddities, text_key
+from asc_core.tasks.oddities import Oddities, oddities, text_key
+from asc_core.tasks.own_metric import Decides, OwnMetric, measure_of, source_of
 from asc_core.tasks.sources import Table
 from asc_core.tasks.splits import Splits
 
@@ -54,6 +56,8 @@ class TableTask(Task):
     """A task over tables. Subclasses say how a row becomes tokens, loss and decision."""
 
     default_length = 512
+    decides: Decides = "one by one"
+    own_metric: OwnMetric | None = None
 
     def __init__(self, setup: Setup, splits: Splits):
         self.setup = setup
@@ -95,14 +99,51 @@ class TableTask(Task):
             rows.append(row)
             said.update(how)
         counted = [f"{table.origin}: {what} ({n} of {len(rows)} examples)." for what, n in said.items()]
-        odd = oddities(
+        odd = self._odd(rows, split, numbers)
+        return Examples(rows, split, numbers, (*table.notes, *counted, *odd.sentences))
+
+    def oddities(self, examples: Examples) -> Oddities:
+        """What `examples` says of duplicates and their like, in numbers."""
+        return self._odd(examples.rows, examples.split, examples.numbers)
+
+    def _odd(self, rows: Sequence[Row], split: str, numbers: np.ndarray) -> Oddities:
+        table = self._splits.table(split)
+        return oddities(
             rows,
             lambda i: table.where(int(numbers[i])),
             self.setup.texts,
             self._shown_labels(rows),
             self._train_keys(split),
         )
-        return Examples(rows, split, numbers, (*table.notes, *counted, *odd))
+
+    def label_counts(self, examples: Examples) -> dict[str, int] | None:
+        """How often each label occurs, the most frequent first; None where labels are numbers, or there are none."""
+        if not self.labelled or self.decides == "numbers":
+            return None
+        counts = Counter(name for row in examples.rows for name in self._names_of(row))
+        return dict(counts.most_common())
+
+    def _names_of(self, row: Row) -> Sequence[str]:
+        """The labels of a row."""
+        return ()
+
+    def label_numbers(self, examples: Examples) -> list[float] | None:
+        """The labels of a task whose labels are numbers."""
+        if not self.labelled or self.decides != "numbers":
+            return None
+        return [check_number(row, str(self.setup.label)) for row in examples.rows]
+
+    def matches(self, reader: Reader) -> dict[str, str]:
+        """Each of the task's labels -> the model's output for it. Raises: UserError where they do not match."""
+        found: dict[str, str] = {}
+        for labels, names, what in self._label_sets(reader) if self.labelled else ():
+            to_model = self._match(labels, names, reader, what).to_model
+            found |= {ours: names[int(output)] for ours, output in zip(labels.names, to_model, strict=True)}
+        return found
+
+    def _label_sets(self, reader: Reader) -> Sequence[tuple[LabelSet, Sequence[str], str]]:
+        """(the task's labels, the model's names of outputs, what they are called) of each set of labels there is."""
+        return ()
 
     def _refuse_without(self, table: Table, split: str, column: str) -> NoReturn:
         others = [name for name, other in self._splits.given().items() if column in other.columns]
@@ -143,7 +184,18 @@ class TableTask(Task):
         return row, ()
 
     def _reading(self) -> Any:
-        return asdict(replace(self.setup, name="", origin=""))
+        said = asdict(replace(self.setup, name="", origin=""))
+        return said if self.own_metric is None else said | {"own_metric": source_of(self.own_metric)}
+
+    def with_metric(self, metric: OwnMetric) -> TableTask:
+        """The same task under a metric of one's own, see `own_metric`. Raises: UserError where it has no labels."""
+        if not self.labelled:
+            raise UserError(f"{self.name} has no labels: its metric is agreement with the original, and no other.")
+        changed = copy.copy(self)
+        for computed in ("_measure", "metric", "_digests"):
+            vars(changed).pop(computed, None)
+        changed.own_metric = metric
+        return changed
 
     @property
     def _columns(self) -> tuple[str, ...]:
@@ -159,6 +211,8 @@ class TableTask(Task):
     def _measure(self) -> Measure:
         if not self.labelled:
             return self._agreement()
+        if self.own_metric is not None:
+            return measure_of(self.own_metric, self.decides, len(self.labels) if self.decides == "sets" else 1)
         offered = self._measures()
         return offered[self.setup.metric or next(iter(offered))]()
 
@@ -227,7 +281,8 @@ class TableTask(Task):
                 return table.where(line)
         return f"{self.name}, {str(row.get(self.setup.texts[0]))[:60]!r}"
 
-    def _limit(self, reader: Reader) -> int:
+    def token_limit(self, reader: Reader) -> int:
+        """Tokens of a text at most. Raises: UserError where the task asks for more than the encoder takes."""
         return tokens.length_limit(self.setup.max_length, self.default_length, reader, self.name)
 
     def _values(self, column: str) -> Iterable[Any]:
@@ -282,14 +337,17 @@ class TableTask(Task):
         values: Iterable[Any] = (),
     ) -> Match:
         """values: the labels as the rows have them."""
+        self._need_head(reader)
+        found = match(labels, model_names, self.name, reader.name, what)
+        said = (labels.note, labels.read_otherwise(values), found.note)
+        return replace(found, note=" ".join(note for note in said if note))
+
+    def _need_head(self, reader: Reader) -> None:
         if reader.head != self.head:
             raise UserError(
                 f"{reader.name} has no head for {self.head} ({_instead(reader.head)}): fine-tune it on the task "
                 f"{self.name} (asc finetune), or take a model that was fine-tuned for such a task."
             )
-        found = match(labels, model_names, self.name, reader.name, what)
-        said = (labels.note, labels.read_otherwise(values), found.note)
-        return replace(found, note=" ".join(note for note in said if note))
 
     def _need_labels(self, targets: Targets) -> None:
         if targets == "gold" and not self.labelled:

@@ -26,19 +26,26 @@ class Opened:
     cost_model: CostModel
 
 
-def open_job(models: LoadedModels, study: Study, application: Application) -> Callable[[Job], Opened]:
-    def work(job: Job) -> Opened:
-        job.progress.step(0, 3, f"loading the encoder {application.encoder}")
-        encoder = models.encoder(application)
-        kept.weights(study, application).set(encoder.weights)
-        job.progress.step(1, 3, "reading the texts")
-        task = models.task(application)
-        job.progress.step(2, 3, "counting tokens")
-        opened = Opened(encoder, task, models.cost_model(application))
-        job.progress.step(3, 3, "ready")
-        return opened
+def open_job(models: LoadedModels, study: Study, application: Application) -> Work:
+    """So that `models` have it; a job's result would keep the encoder longer than they do."""
+
+    def work(job: Job) -> None:
+        opened(models, study, application, job)
 
     return work
+
+
+def opened(models: LoadedModels, study: Study, application: Application, job: Job) -> Opened:
+    """For what goes on with it. Raises: UserError, Cancelled."""
+    job.progress.step(0, 3, f"loading the encoder {application.encoder}")
+    encoder = models.encoder(application)
+    kept.weights(study, application).set(encoder.weights)
+    job.progress.step(1, 3, "reading the texts")
+    task = models.task(application)
+    job.progress.step(2, 3, "counting tokens")
+    found = Opened(encoder, task, models.cost_model(application))
+    job.progress.step(3, 3, "ready")
+    return found
 
 
 def facts_job(models: LoadedModels, study: Study, applications: Sequence[Application]) -> Work:

@@ -4,7 +4,8 @@ A worker never touches streamlit: it gets a `Job`, reports through it, and its r
 waits in lanes, each with threads of its own, so that a click is not stuck behind ten minutes of scoring and a latency
 measurement has nothing of ours beside it in its own lane. Jobs belong to a browser session; nobody sees or ends
 another's, except that the same scoring of the same study is not done twice, and that a new window takes over what a
-closed one has left of the same study: a reloaded page is a new window.
+closed one has left of the same study: a reloaded page is a new window. What nobody takes over in time ends where only
+a window would have shown it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from queue import SimpleQueue
 from typing import Any, Literal
 
 from asc_core.errors import Cancelled, UserError
+from asc_core.machine_memory import give_back
 from asc_core.progress import Progress
 
 State = Literal["waiting", "running", "done", "cancelled", "failed"]
@@ -28,9 +30,12 @@ Work = Callable[["Job"], Any]
 
 LANES = {"score": 1, "evaluate": 2, "latency": 1, "load": 1, "export": 1, "calibrate": 1, "explore": 1, "background": 1}
 FOREGROUND = ("evaluate", "latency", "calibrate")  # someone looks at the place where the number will stand
+GOES_ON_WITHOUT_A_WINDOW = ("score", "export", "load")  # these leave behind what was asked for; the rest was to be seen
 KEPT_FINISHED_PER_SESSION = 12
 SECONDS_BETWEEN_POLLS = 0.05
 SECONDS_UNTIL_A_SESSION_IS_GONE = 90.0
+SECONDS_UNTIL_NOBODY_IS_HERE = 45.0  # no window, no work: then memory is given back
+SECONDS_BETWEEN_ROUNDS = 5.0
 
 
 @dataclass(eq=False)
@@ -126,10 +131,15 @@ class Job:
 
 
 class Jobs:
-    """All work of this process. One object, kept in `st.cache_resource`."""
+    """All work of this process. One object, kept in `st.cache_resource`.
 
-    def __init__(self) -> None:
+    nobody_here: called once whenever the last window has been closed for a while and no work is left.
+    """
+
+    def __init__(self, nobody_here: Callable[[], object] = lambda: None) -> None:
         self._lock = threading.Lock()
+        self._nobody_here, self._last_here, self._told = nobody_here, time.monotonic(), True
+        self._shut, self._worked = threading.Event(), False
         self._jobs: list[Job] = []
         self._seen: dict[str, float] = {}
         self._windows: dict[str, tuple[Path, Callable[[], bool]]] = {}
@@ -142,6 +152,7 @@ class Jobs:
         for thread in self._threads:
             thread.start()
         threading.Thread(target=self._end_with_the_process, name="asc-end", daemon=True).start()
+        threading.Thread(target=self._rounds, name="asc-rounds", daemon=True).start()
 
     def heartbeat(self, session: str) -> None:
         """A browser session has just been heard of."""
@@ -155,6 +166,7 @@ class Jobs:
         study = study.absolute()
         with self._lock:
             new = session not in self._windows
+            self._told = False
             self._windows[session] = study, connected
             if new:
                 closed = {
@@ -170,8 +182,44 @@ class Jobs:
         self.heartbeat(session)
 
     def stale(self, session: str) -> bool:
-        """Whether nothing has been heard of a session for long: its window is closed or reloaded."""
+        """Whether nothing has been heard of a session for long: nothing moves in its window, or it is closed."""
         return time.monotonic() - self._seen.get(session, -1e9) > SECONDS_UNTIL_A_SESSION_IS_GONE
+
+    def gone(self, session: str) -> bool:
+        """Whether a session's window was closed, and too long ago for a reload."""
+        _, there = self._windows.get(session, (None, None))
+        return self.stale(session) and (there is None or not there())
+
+    def tend(self) -> None:
+        """End what only a closed window would have shown, forget its results, and say when nobody is left.
+
+        Where nothing runs, what work has freed goes back to the system: between two moves it would be wanted again.
+        """
+        with self._lock:
+            sessions = {job.session for job in self._jobs} | self._windows.keys()
+            gone = {session for session in sessions if self.gone(session)}
+            left = [job for job in self._jobs if job.session in gone and job.active]
+            self._forget_old()
+            for session in gone:
+                self._windows.pop(session, None)
+            working = any(job.active for job in self._jobs)
+            rest, self._worked = self._worked and not working, self._worked and working
+            here = working or any(there() for _, there in self._windows.values())
+            if here:
+                self._last_here = time.monotonic()
+            tell = not here and not self._told and time.monotonic() - self._last_here > SECONDS_UNTIL_NOBODY_IS_HERE
+            self._told = self._told or tell
+        for job in left:
+            if job.lane not in GOES_ON_WITHOUT_A_WINDOW:
+                job.cancel()
+        if tell:
+            self._nobody_here()
+        if tell or rest:
+            give_back()
+
+    def _rounds(self) -> None:
+        while not self._shut.wait(SECONDS_BETWEEN_ROUNDS):
+            self.tend()
 
     def start(self, session: str, lane: str, key: str, title: str, work: Work, alone: bool = False) -> Job:
         """alone: cancel this session's other jobs of the lane first (a newer evaluation makes the older pointless)."""
@@ -180,6 +228,7 @@ class Jobs:
         job = Job(session, lane, key, title)
         with self._lock:
             self._jobs.append(job)
+            self._worked = True
             self._forget_old()
         self._lanes[lane].put(partial(job.run, work))
         return job
@@ -210,6 +259,11 @@ class Jobs:
                 (j for j in self._jobs if j.lane == lane and j.key == key and j.active and not j.cancelling), None
             )
 
+    def about(self, lane: str, what: str) -> list[Job]:
+        """Work of any session that has not ended and whose key begins with `what`, newest first."""
+        with self._lock:
+            return [j for j in reversed(self._jobs) if j.lane == lane and j.active and j.key.startswith(what)]
+
     def yield_to(self, job: Job, lanes: Iterable[str]) -> None:
         """Wait for as long as this session has work in these lanes. Called between two batches of less urgent work."""
         while not job.cancelling and any(one.active for lane in lanes for one in self.of(job.session, lane)):
@@ -217,6 +271,7 @@ class Jobs:
 
     def shutdown(self) -> None:
         """Cancel everything and wait until it has ended."""
+        self._shut.set()
         with self._lock:
             jobs = list(self._jobs)
         for job in jobs:
@@ -239,7 +294,7 @@ class Jobs:
         remaining: list[Job] = []
         for job in reversed(self._jobs):
             kept[job.session] = kept.get(job.session, 0) + (not job.active)
-            if job.active or (kept[job.session] <= KEPT_FINISHED_PER_SESSION and not self.stale(job.session)):
+            if job.active or (kept[job.session] <= KEPT_FINISHED_PER_SESSION and not self.gone(job.session)):
                 remaining.append(job)
         self._jobs = remaining[::-1]
 
@@ -248,6 +303,7 @@ def _work(waiting: SimpleQueue[Callable[[], None] | None]) -> None:
     """What a thread of a lane does, until it is told that there is no more."""
     while (run := waiting.get()) is not None:
         run()
+        del run  # while the thread waits, what the work held can go
 
 
 def active(jobs: Iterable[Job]) -> list[Job]:

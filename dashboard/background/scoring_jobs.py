@@ -25,7 +25,10 @@ def score_job(
     jobs: Jobs,
     stop_when_settled: float | None = None,
 ) -> Callable[[Job], dict[str, Scores]]:
-    """Resumes where an earlier run of the same methods and samples was stopped, or stopped by itself."""
+    """Resumes where an earlier run of the same methods and samples was stopped, or stopped by itself.
+
+    What it shows on the way is `Unsettled`.
+    """
 
     def work(job: Job) -> dict[str, Scores]:
         job.progress.step(0, samples, "loading")
@@ -42,9 +45,19 @@ def score_job(
             stop_when_settled=stop_when_settled,
             progress=yielding(job, jobs),
             study=study,
+            show=job.show,
         )
 
     return work
+
+
+def scores_prefix(study: Study, application: Application) -> str:
+    """How the keys of all scoring of an application begin."""
+    return f"{study.path.absolute()}|{application.name}|scores|"
+
+
+def scoring_key(study: Study, application: Application, methods: Sequence[str], samples: int) -> str:
+    return f"{scores_prefix(study, application)}{','.join(sorted(methods))}|{samples}"
 
 
 def head_shares_job(

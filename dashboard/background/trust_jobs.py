@@ -10,7 +10,7 @@ from asc_core.progress import ABLATING, Progress
 from asc_core.scores.faithfulness import faithfulness_in_study
 from asc_core.scores.faithfulness_report import FaithfulnessReport
 from asc_core.study import Study
-from dashboard.background.application_jobs import open_job
+from dashboard.background import application_jobs
 from dashboard.background.jobs import Job, Jobs
 from dashboard.background.scoring_jobs import calibration_split, yielding
 from dashboard.background.work_estimate import WorkEstimate
@@ -68,7 +68,7 @@ def pace_job(models: LoadedModels, study: Study, application: Application) -> Ca
     """Seconds that a text takes through the encoder on this machine: what longer work is predicted by."""
 
     def work(job: Job) -> float:
-        opened = open_job(models, study, application)(job)
+        opened = application_jobs.opened(models, study, application, job)
         task, encoder = opened.task, opened.encoder
         features = task.features(task.examples(calibration_split(task), PACED_TEXTS, 0), encoder)
         import torch

@@ -67,6 +67,17 @@ class Measurements:
         return SPLIT if SPLIT in splits else splits[0]
 
     @property
+    def remark(self) -> str:
+        """What is to be said of every number here: that its texts are those that the cut is chosen by; else ""."""
+        splits = self.models.task(self.application).splits
+        if "train" in splits or self.split != splits[0]:
+            return ""
+        return (
+            f"The same texts (the {self.split} split) choose what is cut and measure it: there is no train split. On "
+            "new texts expect less."
+        )
+
+    @property
     def full_plan(self) -> Plan:
         return Plan.full(self.cost_model.shape)
 
@@ -80,7 +91,7 @@ class Measurements:
 
     def stored(self, recipe: Recipe) -> Estimate | None:
         """Also one that was not measured to the end."""
-        return self.study.evaluation(self.weights, recipe.key, self.application.name, self.split)
+        return self.study.evaluation(self.weights, recipe.key, self.application.task_name, self.split)
 
     def original(self) -> Estimate | None:
         return self.stored(Recipe.of(self.full_plan))
@@ -92,7 +103,7 @@ class Measurements:
             if row["recipe_key"] != self.full_plan.key:
                 share = kept_of(row["cost"], self.cost_model.dense)
                 if share is not None:
-                    way = way_of(row["steps"] or [])
+                    way = way_of(row["steps"])
                     name, series = row["name"] or "a cut", self._series(row["recipe_key"])
                     found.append(MeasuredCut(row["recipe_key"], name, share, row["estimate"], way, series))
         return found
@@ -171,7 +182,8 @@ class Measurements:
     def _rows(self) -> Iterator[dict[str, Any]]:
         """What the study holds of this application's weights and split, if it says what the model costs."""
         for row in self.study.evaluations():
-            mine = (row["weights"], row["task"], row["split"]) == (self.weights, self.application.name, self.split)
+            of = (row["weights"], row["task"], row["split"])
+            mine = of == (self.weights, self.application.task_name, self.split)
             if mine and row["cost"] is not None:
                 yield row
 
@@ -181,7 +193,7 @@ class Measurements:
 
     def _known(self, recipe: Recipe) -> PerExampleResult | None:
         """What an evaluation that was stopped has measured."""
-        measured = self.study.statistics(self.weights, recipe.key, self.application.name, self.split)
+        measured = self.study.statistics(self.weights, recipe.key, self.application.task_name, self.split)
         stored = self.stored(recipe)
         if measured is None or stored is None:
             return None

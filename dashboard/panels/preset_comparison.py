@@ -8,7 +8,7 @@ import streamlit as st
 
 from asc_core.recipes.comparison import COMPARABLE, ComparedPreset
 from asc_core.recipes.presets import PRESETS, PresetOptions
-from dashboard.background.application_jobs import open_job
+from dashboard.background import application_jobs
 from dashboard.background.jobs import Job
 from dashboard.measuring.comparisons import LANE, contest_job
 from dashboard.measuring.measurements import Measurements
@@ -81,7 +81,7 @@ def start_contest(session: Session, titles: Mapping[str, Application]) -> None:
     options = PresetOptions(keep=state["contest-keep"], steps=int(state["contest-steps"] or 0))
 
     def work(job: Job) -> list[ComparedPreset]:
-        opened = open_job(models(), study, application)(job)
+        opened = application_jobs.opened(models(), study, application, job)
         measurements = Measurements(models(), study, application, opened.cost_model)
         return contest_job(measurements, options, names)(job)
 

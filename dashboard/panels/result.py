@@ -71,6 +71,8 @@ def result(session: Session, measurements: Measurements, recipe: Recipe, plan: P
         busy = running or preparing is not None
         doing = doing_now(preparing or job, steps=len(recipe.steps)) if busy else "not trained yet" if waits else ""
         st.html(headline(estimate, measurements.original(), busy, doing))
+        if measurements.remark:
+            st.caption(measurements.remark)
         st.html(
             costs(
                 measurements.cost(recipe),

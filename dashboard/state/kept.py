@@ -121,15 +121,24 @@ def pace(study: Study, application: Application) -> Setting[Pace]:
 def added(study: Study) -> list[Application]:
     """The user's own applications, in the order of adding. Raises: UserError if the list is damaged."""
     try:
-        return [Application(str(one["name"]), str(one["encoder"]), str(one["task"])) for one in study.get(_ADDED, [])]
-    except (TypeError, KeyError):
+        return [
+            Application(
+                str(one["name"]),
+                str(one["encoder"]),
+                str(one["task"]),
+                task_name=str(one.get("task_name", one["name"])),
+            )
+            for one in study.get(_ADDED, [])
+        ]
+    except (TypeError, KeyError, AttributeError):
         raise UserError(
             f"The list of applications in {study.path} is damaged; add the applications again in another study."
         ) from None
 
 
 def keep_added(study: Study, applications: Sequence[Application]) -> None:
-    study.set(_ADDED, [{"name": one.name, "encoder": one.encoder, "task": one.task} for one in applications])
+    fields = ("name", "encoder", "task", "task_name")
+    study.set(_ADDED, [{field: getattr(one, field) for field in fields} for one in applications])
 
 
 _ADDED = "applications"

@@ -1,62 +1,91 @@
 """What is loaded in this process, each thing once: encoders, tasks, cost models, facts.
 
 Keyed by where things come from, never by tensors. Loading takes seconds, so it happens in workers; a page only looks
-whether something is there already.
+whether something is there already. All of it is under one bound in bytes (`BoundedCache`), with the calibrations and
+hidden states that repairs and evaluations keep for each other.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+import time
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 
+from asc_core.bounded_cache import BoundedCache
 from asc_core.compress.calibration import Calibration
 from asc_core.compress.calibrations import Calibrations
 from asc_core.encoder import Encoder
-from asc_core.evaluate.prefix_cache import PrefixCache
+from asc_core.evaluate.features import tokenised_bytes
+from asc_core.evaluate.prefix_cache import prefix_shelf
 from asc_core.loading import load_encoder
+from asc_core.machine_memory import give_back
 from asc_core.plan import CostModel
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
+from asc_core.same_weights import share_equal
+from asc_core.size_in_memory import size_of
 from asc_core.tasks import Task, load_task
 from dashboard.state.application import Application, Facts, describe
 
 Value = TypeVar("Value")
-ENCODERS_IN_MEMORY, OTHERS_IN_MEMORY = 8, 256
 CALIBRATIONS_IN_MEMORY = 2
+WORTH_GIVING_BACK = 64 << 20
+SECONDS_BETWEEN_SIZES = 5.0
 
 
 class LoadedModels:
-    """Safe for any number of threads; two that want the same thing wait for one loading of it."""
+    """Safe for any number of threads; two that want the same thing wait for one loading of it.
 
-    def __init__(self, encoder: Callable[[str], Encoder] = load_encoder, task: Callable[[str], Task] = load_task):
+    kept: everything that is kept for speed, under one bound.
+    """
+
+    def __init__(
+        self,
+        encoder: Callable[[str], Encoder] = load_encoder,
+        task: Callable[[str], Task] = load_task,
+        kept: BoundedCache | None = None,
+    ):
         self._load_encoder, self._load_task = encoder, task
-        self._lock = threading.Lock()
-        self._locks: dict[Hashable, threading.Lock] = {}
-        self._encoders: OrderedDict[Hashable, Any] = OrderedDict()
-        self._others: OrderedDict[Hashable, Any] = OrderedDict()
+        self.kept = kept or BoundedCache(freed=_freed)
+        self._encoders, self._tasks = self.kept.shelf("encoders"), self.kept.shelf("texts")
+        self._others = self.kept.shelf("other")
+        self._last_encoder: tuple[Hashable, Encoder | None] = (None, None)
+        self._sized: dict[Hashable, float] = {}
+        self._sharing = threading.Lock()
         self.calibrations = Calibrations(CALIBRATIONS_IN_MEMORY)
-        self.states = PrefixCache()  # that evaluations of like cuts have in common
+        self.states = prefix_shelf(self.kept)  # that evaluations of like cuts have in common
 
     def encoder(self, application: Application) -> Encoder:
         """Raises: UserError."""
-        return self._once(
-            self._encoders, ("encoder", application.encoder), lambda: self._load_encoder(application.encoder)
-        )
+        found = self._encoders.once(application.encoder, lambda: self._loaded(application.encoder), size_of)
+        self._last_encoder = application.encoder, found
+        return found
+
+    def _loaded(self, source: str) -> Encoder:
+        loaded = self._load_encoder(source)
+        with self._sharing:
+            share_equal(loaded, self._encoders.values())
+        return loaded
 
     def task(self, application: Application) -> Task:
         """Raises: UserError."""
-        return self._once(self._others, ("task", application.task), lambda: self._load_task(application.task))
+        key = application.task
+        found = self._tasks.once(key, lambda: self._load_task(key), size_of)
+        if time.monotonic() - self._sized.get(key, -1e9) > SECONDS_BETWEEN_SIZES:  # it grows by what is read of it
+            self._sized[key] = time.monotonic()
+            self._tasks.resize(key, found, size_of(found) + tokenised_bytes(found))
+        return found
 
     def cost_model(self, application: Application) -> CostModel:
         """Tokenises up to 1,024 texts the first time. Raises: UserError."""
         key = ("cost", application.encoder, application.task)
-        return self._once(self._others, key, lambda: task_cost_model(self.encoder(application), self.task(application)))
+        return self.memo(key, lambda: task_cost_model(self.encoder(application), self.task(application)))
 
     def facts(self, application: Application) -> Facts:
         """Reads all splits the first time. Raises: UserError."""
-        return self._once(self._others, ("facts", application.task), lambda: describe(self.task(application)))
+        return self.memo(("facts", application.task), lambda: describe(self.task(application)))
 
     def calibration(self, application: Application, moments: bool, progress: Progress) -> Calibration:
         """What the original does on the texts that repairs are fitted to; one with moments serves all modes.
@@ -73,7 +102,7 @@ class LoadedModels:
 
     def memo(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """Anything else that should be made once for a key, then kept in memory."""
-        return self._once(self._others, key, make)
+        return self._others.once(key, make, partial(size_of, without=(Encoder, Task)))
 
     def cached_facts(self, application: Application) -> Facts | None:
         return self._others.get(("facts", application.task))
@@ -82,28 +111,27 @@ class LoadedModels:
         return self._others.get(("cost", application.encoder, application.task))
 
     def cached_encoder(self, application: Application) -> Encoder | None:
-        return self._encoders.get(("encoder", application.encoder))
+        """The one used last also where it is larger than the bound: a page would load it again and again."""
+        source, last = self._last_encoder
+        found = self._encoders.get(application.encoder)
+        return last if found is None and source == application.encoder else found
 
     def forget(self, application: Application) -> None:
         """Load it again next time: a file may have been corrected."""
-        with self._lock:
-            for kept in (self._encoders, self._others):
-                for key in [k for k in kept if {application.encoder, application.task} & set(k[1:])]:  # type: ignore[index]
-                    del kept[key]
+        mine = {application.encoder, application.task}
+        self._encoders.drop(lambda key: key in mine)
+        self._tasks.drop(lambda key: key in mine)
+        self._others.drop(lambda key: bool(mine & set(key[1:])))
+        if self._last_encoder[0] in mine:
+            self._last_encoder = None, None
 
-    def _once(self, kept: OrderedDict[Hashable, Any], key: Hashable, make: Callable[[], Value]) -> Value:
-        with self._lock:
-            if key in kept:
-                kept.move_to_end(key)
-                return kept[key]
-            lock = self._locks.setdefault(key, threading.Lock())
-        with lock:
-            with self._lock:
-                if key in kept:
-                    return kept[key]
-            made = make()
-            with self._lock:
-                kept[key] = made
-                while len(kept) > (ENCODERS_IN_MEMORY if kept is self._encoders else OTHERS_IN_MEMORY):
-                    kept.popitem(last=False)
-            return made
+    def free(self) -> int:
+        """Let go of everything that is kept for speed. Returns the bytes of it."""
+        self._last_encoder = None, None
+        self._sized.clear()
+        return self.kept.free()
+
+
+def _freed(size: int) -> None:
+    if size >= WORTH_GIVING_BACK:
+        give_back()

@@ -17,6 +17,7 @@ from typing import Any
 from asc_core.errors import UserError
 from asc_core.plan import Part
 from asc_core.study import DATABASE, Study
+from dashboard.state import stored_scores
 from dashboard.state.application import Application
 from dashboard.state.applications import applications_of
 from dashboard.state.cut_settings import REPAIR_NAMES, CutSettings
@@ -193,7 +194,7 @@ def application_in_view(session: Session, applications: list[Application]) -> Ap
         raise UserError("This study has no application yet; add one on the Overview page.")
     found = next((one for one in applications if one.name == session.application), None)
     if found is None:
-        scored = {entry["task"] for entry in session.study.score_index()}
+        scored = stored_scores.scored(session.study, applications)
         found = max(applications, key=lambda one: (one.name in scored, one.trained))  # the first of the best
         session.application = found.name
     return found

@@ -26,7 +26,7 @@ CHART_CONFIG = {"displayModeBar": False}
 
 @st.cache_resource(show_spinner=False)
 def all_jobs() -> Jobs:
-    return Jobs()
+    return Jobs(nobody_here=models().free)
 
 
 @st.cache_resource(show_spinner=False)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from asc_core.bounded_cache import BoundedCache
 from asc_core.compress import Cut
 from asc_core.encoder import Encoder
 from asc_core.evaluate import measure
-from asc_core.evaluate.prefix_cache import CachedRunner, PrefixCache, PrefixReuse, prefix_keys, unchanged
+from asc_core.evaluate.prefix_cache import CachedRunner, PrefixReuse, prefix_keys, prefix_shelf, unchanged
 from asc_core.probes import Probe, probing
 from asc_core.values import Plan
 from tests.evaluate.toy_tasks import KINDS, encoder_for, toy_task
@@ -37,7 +38,7 @@ def keys_of(encoder: Encoder, plan: Plan, repair: str | None = None) -> tuple[st
 def test_what_is_reused_changes_no_result(kind: str) -> None:
     task = toy_task(kind, validation=70)
     encoder = encoder_for(task)
-    cache = PrefixCache()
+    cache = prefix_shelf(BoundedCache(1 << 30))
     plan = Plan.full(encoder.shape).drop(0, head=1).drop(2, head=0)
     for again in (Plan.full(encoder.shape), plan, plan.drop(2, head=1), plan.drop(2, head=1).drop(1, head=0)):
         model = encoder.cut(again)
@@ -50,7 +51,7 @@ def test_what_is_reused_changes_no_result(kind: str) -> None:
 def test_only_what_is_new_is_computed() -> None:
     task = toy_task("text-classification", validation=200)
     encoder = encoder_for(task)
-    cache = PrefixCache()
+    cache = prefix_shelf(BoundedCache(1 << 30))
     first = Plan.full(encoder.shape).drop(0, head=1)
     second = first.drop(2, head=0)
     counts = []
@@ -104,15 +105,13 @@ def test_keys_fold_over_several_steps() -> None:
     assert first[1] != second[1], "what a layer was changed from counts"
 
 
-def test_no_more_is_kept_than_the_bound_allows() -> None:
-    cache = PrefixCache(most_bytes=1000)
+def test_hidden_states_take_a_half_at_most() -> None:
+    cache = BoundedCache(1000)
+    states = prefix_shelf(cache)
     for number in range(20):
-        cache.put(("x", str(number)), torch.zeros(50))
-        assert cache.bytes <= 1000
-    assert cache.get(("x", "0")) is None
-    assert cache.get(("x", "19")) is not None
-    cache.put(("x", "large"), torch.zeros(500))
-    assert cache.get(("x", "large")) is None
+        states.put(("x", str(number)), torch.zeros(50), 200)
+        assert states.bytes <= 500
+    assert states.keys() == [("x", "18"), ("x", "19")]
 
 
 def test_where_not_all_layers_fit_every_second_is_kept() -> None:
@@ -120,7 +119,7 @@ def test_where_not_all_layers_fit_every_second_is_kept() -> None:
     encoder = encoder_for(task)
     tokens = 1000
     every = tokens * encoder.shape.hidden * 4 * (encoder.shape.layers - 1)
-    cache = PrefixCache(most_bytes=every - 1)
+    cache = prefix_shelf(BoundedCache(2 * (every - 1)))
     model = CachedRunner(encoder, PrefixReuse(cache, keys_of(encoder, Plan.full(encoder.shape))), tokens)
     examples = task.examples("validation", 4, 0)
     batch = task.batch(task.features(examples, encoder), range(4), encoder)
@@ -128,10 +127,10 @@ def test_where_not_all_layers_fit_every_second_is_kept() -> None:
         expected = encoder.model(**batch.inputs)
         found = model(batch.inputs)
     torch.testing.assert_close(found.logits, expected.logits)
-    assert len(cache._kept) == len([layer for layer in range(1, encoder.shape.layers) if layer % 2 == 0])
+    assert len(cache) == len([layer for layer in range(1, encoder.shape.layers) if layer % 2 == 0])
 
 
 def test_a_wrong_number_of_keys_is_refused() -> None:
     encoder = encoder_for(toy_task("text-classification", validation=5))
     with pytest.raises(ValueError, match="prefix keys"):
-        CachedRunner(encoder, PrefixReuse(PrefixCache(), ("a",)), 10)
+        CachedRunner(encoder, PrefixReuse(prefix_shelf(BoundedCache(1 << 30)), ("a",)), 10)

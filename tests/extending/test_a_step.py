@@ -10,10 +10,11 @@ import pytest
 import torch
 from pydantic import Field
 
+from asc_core.bounded_cache import BoundedCache
 from asc_core.compress import Cut
 from asc_core.compress.step import Step, StepContext
 from asc_core.encoder import Encoder
-from asc_core.evaluate.prefix_cache import CachedRunner, PrefixCache, PrefixReuse, unchanged
+from asc_core.evaluate.prefix_cache import CachedRunner, PrefixReuse, prefix_shelf, unchanged
 from asc_core.loading import load_encoder
 from asc_core.recipes import Recipe, registry
 from asc_core.recipes.stored import pinned_recipes, stored_recipe
@@ -78,7 +79,7 @@ def test_it_is_kept_pinned_and_found_in_a_study(tmp_path: Path) -> None:
 
 @torch.inference_mode()
 def test_nothing_is_reused_of_a_step_that_says_nothing_of_its_layers() -> None:
-    states = PrefixCache()
+    states = prefix_shelf(BoundedCache(1 << 30))
     batch = TASK.batch(TASK.features(TASK.examples("validation", 8, 0), ENCODER), range(8), ENCODER)
 
     def right_with_reuse(recipe: Recipe) -> bool:

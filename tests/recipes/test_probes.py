@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from asc_core.bounded_cache import BoundedCache
 from asc_core.compress.cut import Cut
 from asc_core.compress.factor import Factor
 from asc_core.compress.pack import Pack
@@ -16,7 +17,7 @@ from asc_core.compress.step import Step, StepContext
 from asc_core.compress.vocabulary import Vocabulary
 from asc_core.errors import Cancelled, UserError
 from asc_core.evaluate import evaluate, measure
-from asc_core.evaluate.prefix_cache import PrefixCache, PrefixReuse
+from asc_core.evaluate.prefix_cache import PrefixReuse, prefix_shelf
 from asc_core.export import export
 from asc_core.loading import load_encoder
 from asc_core.plan.encoder_cost import task_cost
@@ -103,7 +104,7 @@ def test_a_repair_of_factored_readouts_is_refused_with_the_way_out() -> None:
 
 
 def test_nothing_is_reused_of_what_they_make_and_below_a_cut_it_is() -> None:
-    cache = PrefixCache()
+    cache = prefix_shelf(BoundedCache(1 << 30))
     for step in STEPS.values():
         recipe = Recipe((Cut(plan=PLAN), step))
         made = recipe.made(ENCODER, TASK)

@@ -13,6 +13,12 @@ from dashboard.background import jobs as jobs_module
 from dashboard.background.jobs import KEPT_FINISHED_PER_SESSION, Job, Jobs
 
 
+@pytest.fixture(autouse=True)
+def no_rounds_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests call `tend` themselves."""
+    monkeypatch.setattr(jobs_module, "SECONDS_BETWEEN_ROUNDS", 1e6)
+
+
 @pytest.fixture
 def jobs() -> Iterator[Jobs]:
     made = Jobs()
@@ -170,3 +176,94 @@ def test_a_reloaded_page_shows_and_ends_its_work(jobs: Jobs, tmp_path: Path) -> 
     jobs.cancel("after", "explore")
     assert job.wait(2)
     assert job.state == "cancelled"
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions are gone, and nobody is here, as soon as their windows are closed."""
+    monkeypatch.setattr(jobs_module, "SECONDS_UNTIL_A_SESSION_IS_GONE", -1.0)
+    monkeypatch.setattr(jobs_module, "SECONDS_UNTIL_NOBODY_IS_HERE", -1.0)
+
+
+def test_what_only_a_closed_window_would_have_shown_ends(jobs: Jobs, tmp_path: Path, at_once: None) -> None:
+    open_windows = {"closed", "open"}
+    for window in ("closed", "open"):
+        jobs.attach(window, tmp_path, lambda window=window: window in open_windows)  # type: ignore[misc]
+    lanes = ("evaluate", "latency", "calibrate", "explore", "background", "score", "export")
+    begun = {lane: jobs.start("closed", lane, "k", "t", until_cancelled) for lane in lanes}
+    other = jobs.start("open", "evaluate", "k", "t", until_cancelled)
+    jobs.tend()
+    assert not any(job.cancelling for job in begun.values()), "its window is there"
+    open_windows.remove("closed")
+    jobs.tend()
+    assert {lane for lane, job in begun.items() if not job.cancelling} == {"score", "export"}
+    assert not other.cancelling
+    jobs.attach("later", tmp_path, lambda: True)
+    assert jobs.running("score", "k") is begun["score"]
+
+
+def test_a_reload_finds_its_work_as_it_was(jobs: Jobs, tmp_path: Path) -> None:
+    jobs.attach("before", tmp_path, lambda: False)
+    job = jobs.start("before", "evaluate", "k", "t", until_cancelled)
+    jobs.tend()
+    assert not job.cancelling, "closed a moment ago"
+    jobs.attach("after", tmp_path, lambda: True)
+    assert jobs.last("after", "evaluate") is job
+
+
+def test_a_quiet_window_keeps_what_has_ended_in_it(jobs: Jobs, tmp_path: Path, at_once: None) -> None:
+    jobs.attach("quiet", tmp_path, lambda: True)
+    ended = jobs.start("quiet", "export", "k", "t", lambda job: "the result")
+    assert ended.wait(2)
+    jobs.tend()
+    assert jobs.of("quiet") == [ended]
+
+
+def test_it_is_said_once_that_nobody_is_here(tmp_path: Path, at_once: None) -> None:
+    said: list[int] = []
+    jobs = Jobs(nobody_here=lambda: said.append(1))
+    try:
+        here = [True]
+        jobs.tend()
+        assert not said, "nobody was here yet"
+        jobs.attach("a", tmp_path, lambda: here[0])
+        scoring = jobs.start("a", "score", "k", "t", until_cancelled)
+        jobs.tend()
+        here[0] = False
+        jobs.tend()
+        assert not said, "there is work left"
+        scoring.cancel()
+        assert scoring.wait(2)
+        jobs.tend()
+        jobs.tend()
+        assert said == [1]
+        jobs.attach("b", tmp_path, lambda: False)
+        jobs.tend()
+        assert said == [1, 1]
+    finally:
+        jobs.shutdown()
+
+
+def test_memory_goes_back_once_work_has_ended(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_back: list[int] = []
+    monkeypatch.setattr(jobs_module, "give_back", lambda: given_back.append(1))
+    jobs.tend()
+    assert not given_back, "nothing has run"
+    assert jobs.start("a", "load", "k", "t", lambda job: None).wait(2)
+    going_on = jobs.start("a", "score", "k", "t", until_cancelled)
+    jobs.tend()
+    assert not given_back, "something runs"
+    going_on.cancel()
+    assert going_on.wait(2)
+    jobs.tend()
+    jobs.tend()
+    assert given_back == [1]
+
+
+def test_rounds_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = threading.Event()
+    monkeypatch.setattr(jobs_module, "SECONDS_BETWEEN_ROUNDS", 0.01)
+    monkeypatch.setattr(Jobs, "tend", lambda self: rounds.set())
+    jobs = Jobs()
+    assert rounds.wait(5)
+    jobs.shutdown()

@@ -9,6 +9,8 @@ import pytest
 
 from asc_core.study import Study
 from dashboard.state.application import Application
+from dashboard.text import numbers
+from dashboard.widgets import page
 from tests.dashboard.conftest import html_of, settled
 from tests.dashboard.views.windows import Open
 from tests.tiny import save_checkpoint, tiny
@@ -87,3 +89,16 @@ def test_removing_an_application_keeps_its_scores(scored: Study, open_page: Open
     app.run()
     assert scored.get("applications") == []
     assert scored.score_index()
+
+
+def test_what_is_kept_for_speed_is_shown_and_freed(added: Application, open_page: Open) -> None:
+    kept = page.models().kept
+    page.models().encoder(added)
+    app = open_page("overview")
+    text = html_of(app)
+    assert f"Kept for speed: {numbers.size(kept.bytes)} of {numbers.size(kept.most_bytes)} (" in text
+    assert "encoders" in text
+    app.button(key="free-memory").click().run()
+    assert not app.exception
+    assert kept.shelf("encoders").bytes == 0
+    assert "Kept for speed: " in html_of(app)
