@@ -110,13 +110,13 @@ class BoundedCache:
         """Instead of what was there. Whether it is kept."""
         with self._lock:
             gone = self._put_locked(kind, key, value, size)
-            kept = self._shelves.get(kind, {}).get(key)
+            kept = self._shelves.get(kind, OrderedDict()).get(key)
         self._let_go(gone)
         return kept is not None and kept.value is value
 
     def _resize(self, kind: str, key: Hashable, value: Any, size: int) -> None:
         with self._lock:
-            kept = self._shelves.get(kind, {}).get(key)
+            kept = self._shelves.get(kind, OrderedDict()).get(key)
             gone = self._put_locked(kind, key, value, size) if kept is not None and kept.value is value else []
         self._let_go([entry for entry in gone if entry.value is not value])
 

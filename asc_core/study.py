@@ -177,7 +177,8 @@ class Study:
         recipe: KeptRecipe | None = None,
         name: str | None = None,
     ) -> None:
-        """Keep a measured metric; an estimate on fewer examples of the same set never replaces one on more.
+        """Keep a measured metric; an estimate on fewer examples of the same set never replaces one on more, and a
+        provisional one none of the final model.
 
         recipe_key: the key of the recipe (or plan) that made the model from the original with these weights. recipe:
         that recipe, to be kept with it, and its plan.
@@ -192,7 +193,7 @@ class Study:
         row = (
             *key,
             estimate.metric,
-            estimate.examples,
+            estimate.examples if not estimate.provisional else 0,
             estimate.total,
             json.dumps(estimate.to_json()),
             json.dumps(cost) if cost is not None else None,
@@ -208,7 +209,7 @@ class Study:
             written = connection.execute(_KEEP_EVALUATION, row)
             if not written.rowcount:
                 return
-            if statistics is None and before == (estimate.metric, estimate.examples, estimate.total):
+            if statistics is None and before == row[4:7]:
                 return  # the same again: what is known of each example still holds
             connection.execute(f"DELETE FROM statistics WHERE {_EVALUATION}", key)
             if statistics is not None and numbers is not None:

@@ -34,6 +34,7 @@ class Made:
     """What a recipe made of an original. before_cut: the encoder as it was before the first change of its parts.
 
     lineages: what each step said of the layers that it left, see `Step.lineage`. done: what each step did, in words.
+    provisional: in words, what was done instead of what the steps say since somebody waits; "" = nothing.
     """
 
     original: Encoder
@@ -41,6 +42,7 @@ class Made:
     encoder: Encoder
     lineages: tuple[tuple[str, ...] | None, ...]
     done: tuple[str, ...] = ()
+    provisional: str = ""
 
     def prefix_keys(self, task: Task | None) -> tuple[str, ...] | None:
         """One key for each layer of what evaluations have in common, see `prefix_cache`; None = nothing can be reused.
@@ -48,7 +50,7 @@ class Made:
         task: whose texts the steps were given.
         """
         shape = self.original.shape
-        if shape.shares_weights or None in self.lineages:
+        if shape.shares_weights or self.provisional or None in self.lineages:
             return None
         texts = task.data("train") if task is not None else None
         return prefix_keys(json.dumps([self.original.weights, texts]), shape.layers, self.lineages)
@@ -83,10 +85,18 @@ class Recipe:
         samples: int = SAMPLES,
         tokens: int = TOKENS,
         seed: int = 0,
+        until_settled: bool = False,
     ) -> Recipe:
-        """The cut, and the repair of what stays. Raises: UserError for an unknown repair."""
-        repair = check_repair(repair)
-        step = Cut(plan=plan, repair=repair, transfer=transfer, samples=samples, tokens=tokens, seed=seed)
+        """The cut, and the repair of what stays; see `Cut`. Raises: UserError for an unknown repair."""
+        step = Cut(
+            plan=plan,
+            repair=check_repair(repair),
+            transfer=transfer,
+            samples=samples,
+            tokens=tokens,
+            seed=seed,
+            until_settled=until_settled,
+        )
         return Recipe((step,), plan.provenance.model, plan.provenance.task)
 
     def transferred(self) -> Recipe:
@@ -136,6 +146,11 @@ class Recipe:
     def needs_task(self) -> bool:
         return any(step.needs_task for step in self.steps)
 
+    @property
+    def has_quick_form(self) -> bool:
+        """Whether there is something like it to look at while the model is made, see `made(provisional=True)`."""
+        return any(step.has_quick_form for step in self.steps) and not any(step.trains for step in self.steps)
+
     def apply(
         self,
         encoder: Encoder,
@@ -154,10 +169,12 @@ class Recipe:
         progress: Progress | None = None,
         folder: str | Path | None = None,
         calibrations: Calibrations | None = None,
+        provisional: bool = False,
     ) -> Made:
         """What the steps make of an encoder, and what came before.
 
-        calibrations: shared with whoever else repairs cuts of this encoder. folder: where steps that train keep their
+        calibrations: shared with whoever else repairs cuts of this encoder. provisional: whether quicker repairs do for
+        now. folder: where steps that train keep their
         state; a killed recipe, applied again, goes on from there and ends in the same model. Without it only the result
         is left.
 
@@ -168,6 +185,7 @@ class Recipe:
         calibrations = calibrations if calibrations is not None else Calibrations()
         lineages: list[tuple[str, ...] | None] = []
         done: list[str] = []
+        instead: list[str] = []
         came_from: list[Any] = [encoder.weights, task.name if task else None]
         if folder is not None and task is not None:
             came_from += [STATE_FORMAT, task.data("validation")]
@@ -180,13 +198,14 @@ class Recipe:
             if folder is not None and step.trains:
                 name = hashlib.sha256(json.dumps(came_from, sort_keys=True).encode()).hexdigest()[:12]
                 state = Path(folder) / f"{number + 1}-{step.kind}-{name}"
-            context = StepContext(task, teacher, state, progress, calibrations)
+            context = StepContext(task, teacher, state, progress, calibrations, provisional)
             lineages.append(step.lineage(encoder))
             before, encoder = encoder, step.apply(encoder, context)
             done.append(context.done or step.describe())
+            instead += [context.instead] * bool(context.instead)
             if before is teacher and step.trains:
                 teacher = encoder  # trained further, but not cut yet
-        return Made(original, teacher, encoder, tuple(lineages), tuple(done))
+        return Made(original, teacher, encoder, tuple(lineages), tuple(done), ", ".join(instead))
 
     def to_json(self) -> dict[str, Any]:
         return {

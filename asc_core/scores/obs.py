@@ -202,7 +202,7 @@ def _without_neurons(encoder: Encoder, moments: Moments, progress: Progress) -> 
 
 
 def _projected(output: Any, batch: Batch, generator: torch.Generator) -> torch.Tensor:
-    return random_projection(output, batch.mask, generator)
+    return random_projection(output, batch.mask, lambda _, shape: torch.randn(shape, generator=generator))
 
 
 class OutputGradients(Differentiable):

@@ -22,6 +22,7 @@ class Estimate:
     examples of total: how many examples of the split are behind it. valid: when the intervals hold; "single" = for one
     analysis of these examples, "anytime" = for any number of interim analyses, after each of which one may stop.
     notes: what a user should know of it, in sentences: what had to be guessed while reading, and what looks wrong.
+    provisional: of a model that is still being refined: what was done to it so far, in words; "" of the final one.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
@@ -37,10 +38,12 @@ class Estimate:
     truncated: int = 0
     valid: Literal["single", "anytime"] = "single"
     notes: tuple[str, ...] = ()
+    provisional: str = ""
 
     @property
     def complete(self) -> bool:
-        return self.examples == self.total
+        """Whether nothing is left to be measured of this model, and it is the final one."""
+        return self.examples == self.total and not self.provisional
 
     @property
     def half_width(self) -> float:
@@ -109,7 +112,7 @@ class Estimate:
             "truncated": self.truncated,
             "valid": self.valid,
             "notes": list(self.notes),
-        }
+        } | ({"provisional": self.provisional} if self.provisional else {})
 
     @staticmethod
     def from_json(data: Any) -> Estimate:

@@ -24,10 +24,11 @@ def score_job(
     samples: int,
     jobs: Jobs,
     stop_when_settled: float | None = None,
+    then: Callable[[], object] = lambda: None,
 ) -> Callable[[Job], dict[str, Scores]]:
     """Resumes where an earlier run of the same methods and samples was stopped, or stopped by itself.
 
-    What it shows on the way is `Unsettled`.
+    What it shows on the way is `Unsettled`. then: called when it is done.
     """
 
     def work(job: Job) -> dict[str, Scores]:
@@ -36,7 +37,7 @@ def score_job(
         kept.weights(study, application).set(encoder.weights)
         if stop_when_settled is not None:
             kept.scoring_run(study, application).set(kept.ScoringRun(list(methods), samples))
-        return sweep(
+        found = sweep(
             encoder,
             task,
             list(methods),
@@ -47,6 +48,8 @@ def score_job(
             study=study,
             show=job.show,
         )
+        then()
+        return found
 
     return work
 

@@ -57,7 +57,7 @@ def frontier_job(
 
     def work(job: Job) -> int:
         for done, keep in enumerate(budgets):
-            _measured(measurements, at_budget(settings, keep), plan_of, _within(job, done, len(budgets), keep))
+            measured_at(measurements, at_budget(settings, keep), plan_of, _within(job, done, len(budgets), keep))
         job.progress.step(len(budgets), len(budgets), "measured")
         return len(budgets)
 
@@ -85,7 +85,7 @@ def smallest_model_job(
         def tried(percent: int) -> tuple[CutSettings, Estimate] | None:
             cut, done = at_budget(settings, percent / 100), len(looked_at)
             report = _within(job, done, max(done + 1, MOST_STEPS), cut.keep)
-            found = _measured(measurements, cut, plan_of, report, lambda e: decided(e, most_lost, rule) is not None)
+            found = measured_at(measurements, cut, plan_of, report, lambda e: decided(e, most_lost, rule) is not None)
             looked_at.append((cut, found))
             return looked_at[-1] if decided(found, most_lost, rule) else None
 
@@ -100,13 +100,14 @@ def smallest_model_job(
     return work
 
 
-def _measured(
+def measured_at(
     measurements: Measurements,
     settings: CutSettings,
     plan_of: Planner,
     progress: Progress,
     enough: Callable[[Estimate], bool] = lambda _: False,
 ) -> Estimate:
+    """One cut, from the study where it was measured before. Raises: UserError, Cancelled."""
     plan = plan_of(settings)
     recipe = settings.recipe(plan)
     if recipe.key == measurements.full_plan.key:

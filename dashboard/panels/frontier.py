@@ -32,7 +32,6 @@ from dashboard.widgets.prediction import sentence, strip, unpredicted
 from dashboard.widgets.theme import colours
 
 SECONDS_BETWEEN_POINTS = 1.0
-RULE_NAMES = {"interval": "whole interval", "value": "measured value"}
 
 
 def predicted(settings: CutSettings, measurements: Measurements, plan: Plan, scores: Scores) -> None:
@@ -124,7 +123,7 @@ def explore(session: Session, measurements: Measurements, scores: Scores) -> Non
             ["interval", "value"],
             default="interval",
             required=True,
-            format_func=lambda one: RULE_NAMES[one],
+            format_func={"interval": "whole interval", "value": "measured value"}.__getitem__,
             key="tune-auto-rule",
             help="Whole interval: of the 95 % interval of the difference both ends are within the limit: sure, and "
             "strict, since an interval that holds whenever measuring stops is wider than a single measurement's. "

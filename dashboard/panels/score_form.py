@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -10,6 +11,7 @@ from asc_core.scores import METHODS
 from asc_core.scores.method import OwnPass
 from asc_core.scores.methods import offered
 from dashboard.background import scoring_jobs
+from dashboard.panels.work_ahead import prepare
 from dashboard.state import kept
 from dashboard.state.application import Application
 from dashboard.state.session import Session
@@ -80,7 +82,8 @@ def begin(
     for application in applications:
         key = scoring_jobs.scoring_key(session.study, application, methods, samples)
         if jobs.running("score", key) is None:
-            work = scoring_jobs.score_job(models(), session.study, application, methods, samples, jobs, stop_at)
+            then = partial(prepare, session, application)
+            work = scoring_jobs.score_job(models(), session.study, application, methods, samples, jobs, stop_at, then)
             jobs.start(session.id, "score", key, f"Scoring {application.title}", work)
         elif jobs.last(session.id, "score", key) is None:
             session.messages.append(f"{application.title} is being scored like this in another window already.")

@@ -215,8 +215,9 @@ def recipe_of(plan: Plan, repair: str, transfer: bool = False, then: tuple[Step,
 
     Raises: UserError where the steps make no sense in this order.
     """
-    nothing = plan == Plan.full(plan.shape) or repair == "none"
-    cut = Recipe.repaired(plan, None if nothing else repair, transfer)
+    name = None if plan == Plan.full(plan.shape) or repair == "none" else repair
+    # Whoever moves a slider repairs many cuts of one application: each with as many tokens as it needs, and no more.
+    cut = Recipe.repaired(plan, name, transfer, until_settled=name is not None and REPAIRS[name].quick is not None)
     return replace(cut, steps=(*cut.steps, *then))
 
 

@@ -14,9 +14,12 @@ from typing import Annotated, Any, Generic, TypeVar
 import numpy as np
 from pydantic import PlainSerializer, PlainValidator, TypeAdapter, ValidationError
 
+from asc_core.compress.calibration import SAMPLES
+from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.evaluate.loss_prediction import Prediction
 from asc_core.study import Study
+from asc_core.tasks import Task
 from dashboard.state.application import Application, Facts
 from dashboard.state.cut_settings import CutSettings
 from dashboard.state.speed import Speed
@@ -84,7 +87,7 @@ class PinnedSettings:
     move: SettingsForm
 
 
-_TEXT = TypeAdapter(str)
+_TEXT, _COUNT = TypeAdapter(str), TypeAdapter(int)
 _FACTS = TypeAdapter(Facts)
 _SCORING, _TRUST, _PACE, _SPEED = TypeAdapter(ScoringRun), TypeAdapter(TrustRun), TypeAdapter(Pace), TypeAdapter(Speed)
 _SETTINGS: TypeAdapter[CutSettings] = TypeAdapter(SettingsForm)
@@ -98,6 +101,11 @@ _PREDICTIONS = TypeAdapter(list[Prediction])
 def weights(study: Study, application: Application) -> Setting[str]:
     """The fingerprint of its encoder, as it was when it was last loaded."""
     return Setting(study, f"weights:{application.encoder}", _TEXT)
+
+
+def needed_tokens(study: Study, encoder: Encoder, task: Task) -> Setting[int]:
+    """How many calibration tokens were enough for repairs of this application."""
+    return Setting(study, f"needed tokens:{encoder.weights}:{task.digest('train', SAMPLES, 0)}", _COUNT)
 
 
 def facts(study: Study, application: Application) -> Setting[Facts]:

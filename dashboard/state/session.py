@@ -39,7 +39,8 @@ class Session:
     change without a widget being used, so that the widgets are made anew.
     consumed_jobs: the numbers of jobs whose result has become the settings.
     stop_at_half_width: an evaluation ends when its interval goes no further than this to either side; None = after all
-    examples. other_tasks: whether a cut is also measured on the other applications.
+    examples. other_tasks: whether a cut is also measured on the other applications. work_ahead: whether cuts that have
+    not been asked for are measured while nothing else runs.
     messages: sentences to show once, on the next page that is drawn.
     """
 
@@ -58,6 +59,7 @@ class Session:
     consumed_jobs: set[str] = field(default_factory=set)
     stop_at_half_width: float | None = None
     other_tasks: bool = True
+    work_ahead: bool = True
 
     @property
     def settings(self) -> CutSettings | None:

@@ -23,6 +23,7 @@ from dashboard.panels.frontier import explore, frontier, predicted, take_found
 from dashboard.panels.history import history
 from dashboard.panels.other_tasks import other_applications
 from dashboard.panels.result import result
+from dashboard.panels.work_ahead import work_ahead
 from dashboard.state import stored_scores
 from dashboard.state.application import Application
 from dashboard.state.applications import applications_of
@@ -113,6 +114,7 @@ def page() -> None:
     with history_column:
         history(session, plan)
         other_applications(session, measurements, recipe, plan)
+        work_ahead(session, measurements, scores)
     write_address(session)
 
 
