@@ -19,7 +19,11 @@ def panel() -> None:
     kept = models().kept
     with st.container(horizontal=True, vertical_alignment="center", key="memory"):
         st.caption(sentence(kept.bytes, kept.most_bytes, kept.by_kind(), machine_memory.resident()), help=HELP)
-        st.button("Free", key="free-memory", type="tertiary", on_click=models().free, disabled=not kept.bytes)
+        st.button("Free", key="free-memory", type="tertiary", on_click=free, disabled=not kept.bytes)
+
+
+def free() -> None:
+    models().free()
 
 
 def sentence(used: int, bound: int, kinds: dict[str, int], resident: int | None) -> str:
