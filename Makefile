@@ -18,7 +18,7 @@ help: ## show this list
 
 setup: .venv/installed .venv/installed-asc ## everything that the dashboard and the asc command need, into .venv
 
-setup-dev: setup .venv/installed-dev ## also what the tests and checks need
+setup-dev: setup .venv/installed-dev .venv/oldest/installed ## also what the tests and checks need
 
 run: setup ## the dashboard, with the embedded demo
 	$(BIN)/asc dashboard --port $(PORT)
@@ -36,9 +36,10 @@ format: setup-dev ## rewrite the code as `make check` wants it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: setup ## the generated parts of docs/ and the README's figures, from the registries and the results
+docs: setup-dev ## the generated parts of docs/ and the README's figures, from the registries, the tests and the results
 	$(BIN)/python -m asc_core.scores.describe docs/scores.md
 	$(BIN)/python -m asc_core.recipes.describe docs/recipes.md
+	$(BIN)/python -m tests.accepted.describe docs/accepted.md
 	$(BIN)/python -m benchmarks.report
 
 bench: setup ## every benchmark, one after the other; each prints ratios measured side by side
@@ -86,4 +87,10 @@ clean: ## remove the environment and the caches
 
 .venv/installed-dev: requirements-dev.txt .venv/installed
 	$(BIN)/pip install --quiet -r requirements-dev.txt
+	@touch $@
+
+# Beside .venv's own, not in it: the oldest transformers that exports are said to load with. Only tests look there.
+.venv/oldest/installed: requirements-oldest.txt .venv/installed
+	rm -rf .venv/oldest
+	$(BIN)/pip install --quiet --no-deps --target .venv/oldest -r requirements-oldest.txt
 	@touch $@

@@ -12,6 +12,7 @@ Importing this package also makes transformers load exported models without `tru
 """
 
 import asc_core.demo  # noqa: F401 (what it registers)
+from asc_core import arguments
 from asc_core.encoder import Encoder
 from asc_core.errors import Cancelled, UserError
 from asc_core.evaluate import evaluate, layer_times
@@ -19,9 +20,9 @@ from asc_core.export import export
 from asc_core.loading import load_encoder
 from asc_core.plan import asc_greedy, by_budget, by_share, by_threshold
 from asc_core.plan.encoder_cost import task_cost_model
-from asc_core.progress import Progress
+from asc_core.progress import Progress, bar
 from asc_core.recipes import Recipe, compress
-from asc_core.scores import sweep as score
+from asc_core.scores import sweep
 from asc_core.scores.ablation import ablate
 from asc_core.scores.faithfulness import faithfulness
 from asc_core.study import Study
@@ -30,6 +31,13 @@ from asc_core.train.distil import distil
 from asc_core.train.finetune import finetune
 from asc_core.values import Estimate, Plan, Scores
 
+ablate, asc_greedy, by_budget, by_share, by_threshold, compress, distil, evaluate, export = map(
+    arguments.checked, (ablate, asc_greedy, by_budget, by_share, by_threshold, compress, distil, evaluate, export)
+)
+faithfulness, finetune, layer_times, task_cost_model = map(
+    arguments.checked, (faithfulness, finetune, layer_times, task_cost_model)
+)
+score = arguments.checked(sweep, "score")
 trust = faithfulness  # its name before; for one version
 
 __all__ = [
@@ -44,6 +52,7 @@ __all__ = [
     "UserError",
     "ablate",
     "asc_greedy",
+    "bar",
     "by_budget",
     "by_share",
     "by_threshold",

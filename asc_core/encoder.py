@@ -6,6 +6,7 @@ import copy
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from asc_core import modeling, probes
+from asc_core.ancestry import Ancestor, Ancestry
 from asc_core.errors import UserError, first_line
 from asc_core.probes import Readout
 from asc_core.sentences import Sentences
@@ -35,6 +37,8 @@ CLASS_ENDINGS = {
     "ForQuestionAnswering": "question-answering",
     "ForIntentSlots": "intent-slots",
 }
+_SCHEME = re.compile(r"\w+:[\w.+-]+")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 modeling.register()
 
 
@@ -43,7 +47,9 @@ class Encoder:
 
     source: where it was loaded from. name: what people call it. head: one of `HEADS`. packing: how its weights lie, or
     will lie, in a file, one of `modeling.PACKINGS`. sentences: how an embedding model makes one vector of a text; None
-    where its folder does not say it. notes: sentences for the user on what was assumed when it was loaded.
+    where its folder does not say it. notes: sentences for the user on what was assumed when it was loaded. ancestry:
+    what it was made from, as far as its folder says. stored: whether the weights of its layers
+    are those that lie where `source` says.
     """
 
     def __init__(
@@ -55,10 +61,14 @@ class Encoder:
         packing: str = "float32",
         sentences: Sentences | None = None,
         notes: tuple[str, ...] = (),
+        ancestry: Ancestry = Ancestry(),
+        stored: bool = False,
     ):
         self.model = model.eval()
         self.sentences = sentences
         self.notes = notes
+        self.ancestry = ancestry
+        self.stored = stored
         self.tokenizer = tokenizer
         self.source = source
         self.name = name or Path(source).name
@@ -77,6 +87,9 @@ class Encoder:
                 module.chunk_size_feed_forward = 0  # chunks would call a readout several times a forward
         ffn_in = [modeling.feeding(table, row, "ffn")[0] for row in self._rows]
         probes.install(model.base_model, self._rows, self.readouts, ffn_in)
+
+    def __repr__(self) -> str:
+        return f"Encoder({self.name}: {self.shape}; head: {self.head}; {self.parameters:,} parameters)"
 
     @cached_property
     def shape(self) -> Shape:
@@ -190,6 +203,26 @@ class Encoder:
             bytes=whole.bytes,
         )
 
+    @property
+    def public_name(self) -> str:
+        """What to call it elsewhere: a hub id or a scheme's name as it is, of a folder its last name."""
+        scheme = _SCHEME.fullmatch(self.source) is not None and not Path(self.source).exists()
+        return self.source if scheme or is_hub_id(self.source) else self.name
+
+    def as_ancestor(self, flops: Mapping[str, float] | None = None) -> Ancestor:
+        """What is kept of it by what is made of it. flops: see `Ancestor`."""
+        place = Path(self.source)
+        folder = str(place.resolve()) if self.stored and place.is_dir() else ""
+        return Ancestor(
+            name=self.name,
+            weights=self.weights,
+            parameters=self.parameters,
+            bytes=modeling.count(self.model, self.packing).bytes,
+            source=self.source if self.stored and not folder else "",
+            folder=folder,
+            flops=dict(flops or {}),
+        )
+
     def cut(self, plan: Plan) -> Encoder:
         """A smaller encoder without the parts that a plan removes. This one stays as it is.
 
@@ -260,6 +293,7 @@ class Encoder:
             "packing": self.packing,
             "sentences": self.sentences,
             "notes": self.notes,
+            "ancestry": self.ancestry,
         }
         return Encoder(model, **(own | others))
 
@@ -271,6 +305,11 @@ class Encoder:
             reason = first_line(error)
             raise UserError(f"The device {device} cannot be used ({reason}): name another, such as cpu.") from None
         return self
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether it looks like one (owner/name), and is no folder here."""
+    return _HUB_ID.fullmatch(source) is not None and not Path(source).exists()
 
 
 def _copy_sharing(model: PreTrainedModel) -> PreTrainedModel:

@@ -11,9 +11,11 @@ import torch
 from transformers import PreTrainedModel
 
 from asc_core import modeling
+from asc_core.ancestry import Ancestry
 from asc_core.checkpoint import adapter as adapters
 from asc_core.checkpoint.folder import check_folder, load_tokenizer
 from asc_core.checkpoint.hub import hub_folder
+from asc_core.checkpoint.in_memory import in_memory
 from asc_core.checkpoint.reasons import json_object
 from asc_core.checkpoint.settings import Settings, settings_of, without_pruned_heads
 from asc_core.checkpoint.weights import load_model, require_finite
@@ -40,8 +42,10 @@ def best_device() -> str:
 
 
 def load_encoder(
-    source: str | Path,
+    source: str | Path | PreTrainedModel | Any,
     *,
+    tokenizer: Any = None,
+    name: str | None = None,
     device: str | None = None,
     head: str | None = None,
     labels: Sequence[str] | None = None,
@@ -51,46 +55,80 @@ def load_encoder(
     trust_remote_code: bool = False,
     base: str | Path | None = None,
 ) -> Encoder:
-    """Load a checkpoint folder, a PEFT adapter folder, a hub id, or `demo:NAME`.
+    """Load a checkpoint folder, a PEFT adapter folder, a hub id, or `demo:NAME`; or take a model in memory.
 
     head, labels, slot_labels, regression, multi_label: the head that is wanted, for an encoder to be fine-tuned;
     by default the checkpoint's own. Weights are computed in float32 whatever their stored type. base: for an adapter,
-    another base than it names.
+    another base than it names. tokenizer, name: of a model in memory, which is copied and stays as it is.
     Raises: UserError where there is no such checkpoint, no tokenizer, only pickled weights, broken weights, weights
     that are missing, left over or of other shapes, or an architecture that is not supported.
     """
+    wanted = _Head(head, labels, slot_labels, regression, multi_label)
+    if not isinstance(source, str | Path):
+        _refuse_base(base, "A model in memory")
+        return in_memory(source, tokenizer, name, lambda folder, own: _from_folder(folder, own, wanted, device, False))
     source = str(source)
-    scheme, colon, name = source.partition(":")
+    if tokenizer is not None or name is not None:
+        raise UserError(f"{source} brings its own tokenizer and name: those are for a model in memory.")
+    scheme, colon, rest = source.partition(":")
     if colon and scheme in SCHEMES:
         _refuse_base(base, source)
-        return SCHEMES[scheme].load(name, device)
+        return SCHEMES[scheme].load(rest, device)
     folder = Path(source) if Path(source).is_dir() else hub_folder(source)
     if (folder / "adapter_config.json").exists():
         check_folder(folder, source)
         return load_adapter(folder, base=base, device=device, source=source)
     _refuse_base(base, source)
+    return _from_folder(folder, source, wanted, device, trust_remote_code)
+
+
+@dataclass(frozen=True)
+class _Head:
+    """The head that is wanted; by default the checkpoint's own."""
+
+    head: str | None
+    labels: Sequence[str] | None
+    slot_labels: Sequence[str] | None
+    regression: bool
+    multi_label: bool
+
+    @property
+    def asked(self) -> bool:
+        return self != _Head(None, None, None, False, False)
+
+    def configure(self, config: Any) -> None:
+        if self.labels is not None:
+            config.id2label = dict(enumerate(self.labels))
+            config.label2id = {label: i for i, label in enumerate(self.labels)}
+        if self.slot_labels is not None:
+            config.slot_id2label = {str(i): label for i, label in enumerate(self.slot_labels)}
+        if self.regression:
+            config.num_labels = 1
+            config.problem_type = "regression"
+        if self.multi_label:
+            config.problem_type = "multi_label_classification"
+
+
+def _from_folder(folder: Path, source: str, wanted: _Head, device: str | None, trust_remote_code: bool) -> Encoder:
     inner = encoder_folder(folder)
     check_folder(inner, source if inner == folder else None)
     settings = _settings(inner, source)
-    config = settings.config
-    if labels is not None:
-        config.id2label = dict(enumerate(labels))
-        config.label2id = {label: i for i, label in enumerate(labels)}
-    if slot_labels is not None:
-        config.slot_id2label = {str(i): label for i, label in enumerate(slot_labels)}
-    if regression:
-        config.num_labels = 1
-        config.problem_type = "regression"
-    if multi_label:
-        config.problem_type = "multi_label_classification"
+    wanted.configure(settings.config)
     config = without_pruned_heads(settings, source)
-    model_class = _model_class(config, head)
-    asked = head is not None or labels is not None or slot_labels is not None or regression or multi_label
-    own_head = not asked and model_class.__name__.endswith(tuple(CLASS_ENDINGS))
+    model_class = _model_class(config, wanted.head)
+    own_head = not wanted.asked and model_class.__name__.endswith(tuple(CLASS_ENDINGS))
     model = load_model(model_class, inner, config, own_head, source, settings.quantised)
     tokenizer = load_tokenizer(inner, source, trust_remote_code)
     sentences = sentences_of(folder)
-    encoder = Encoder(model, tokenizer, source, packing=settings.packing, sentences=sentences)
+    encoder = Encoder(
+        model,
+        tokenizer,
+        source,
+        packing=settings.packing,
+        sentences=sentences,
+        ancestry=Ancestry.read(folder),
+        stored=True,
+    )
     encoder.notes = _notes(encoder)
     return encoder.to(device or best_device())
 
@@ -139,7 +177,8 @@ def load_adapter(
     require_finite(merged, str(folder))
     tokenizer = load_tokenizer(folder if (folder / "tokenizer_config.json").exists() else inner, str(folder), False)
     sentences = sentences_of(folder) or sentences_of(found)
-    encoder = Encoder(merged, tokenizer, source or str(folder), sentences=sentences)
+    past = Ancestry.read(folder)
+    encoder = Encoder(merged, tokenizer, source or str(folder), sentences=sentences, ancestry=past, stored=True)
     encoder.notes = _notes(encoder)
     return encoder.to(device or best_device())
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -35,6 +35,10 @@ from asc_core.stored_arrays import (
     write_arrays,
 )
 from asc_core.values import Estimate, Plan, Scores
+from asc_core.values.shown import html_table, html_titled, percent
+
+if TYPE_CHECKING:
+    import pandas
 
 Value = TypeVar("Value")
 
@@ -64,6 +68,8 @@ TABLES_OF_ALL_VERSIONS = {"scores", "evaluations", "statistics", "pins", "settin
 SECONDS_TO_WAIT_FOR_ANOTHER_WRITER = 30.0
 SECONDS_BETWEEN_SAVES = 10.0  # of what interrupted work goes on from
 SECONDS_AFTER_WHICH_A_TEMPORARY_FILE_IS_ABANDONED = 3600.0
+SHOWN = 20  # lines of each table in a notebook
+_NO_RESULTS = ("task", "split", "name", "steps", "metric", "value", "recipe_key", "weights", "created")
 
 
 class KeptRecipe(Protocol):
@@ -97,6 +103,8 @@ class Study:
     @staticmethod
     def open(path: str | Path) -> Study:
         """The study in this folder, or a new one. Raises: UserError if the folder holds other things."""
+        if not isinstance(path, str | Path):
+            raise UserError(f"A study is a folder: give its path, not {type(path).__name__}.")
         study = Study(Path(path))
         try:
             _refuse_foreign_folder(study.path)
@@ -169,7 +177,8 @@ class Study:
         recipe: KeptRecipe | None = None,
         name: str | None = None,
     ) -> None:
-        """Keep a measured metric; an estimate on fewer examples of the same set never replaces one on more.
+        """Keep a measured metric; an estimate on fewer examples of the same set never replaces one on more, and a
+        provisional one none of the final model.
 
         recipe_key: the key of the recipe (or plan) that made the model from the original with these weights. recipe:
         that recipe, to be kept with it, and its plan.
@@ -184,7 +193,7 @@ class Study:
         row = (
             *key,
             estimate.metric,
-            estimate.examples,
+            estimate.examples if not estimate.provisional else 0,
             estimate.total,
             json.dumps(estimate.to_json()),
             json.dumps(cost) if cost is not None else None,
@@ -200,7 +209,7 @@ class Study:
             written = connection.execute(_KEEP_EVALUATION, row)
             if not written.rowcount:
                 return
-            if statistics is None and before == (estimate.metric, estimate.examples, estimate.total):
+            if statistics is None and before == row[4:7]:
                 return  # the same again: what is known of each example still holds
             connection.execute(f"DELETE FROM statistics WHERE {_EVALUATION}", key)
             if statistics is not None and numbers is not None:
@@ -257,6 +266,45 @@ class Study:
             row["cost"] = self._from_json(row["cost"], dict) if row["cost"] is not None else None
             row["steps"] = self._from_json(row["steps"], _summary) if row["steps"] is not None else None
         return rows
+
+    def to_frame(self) -> pandas.DataFrame:
+        """The table of results as a pandas DataFrame, newest first: one row for each model, task and split.
+
+        Columns: task, split, name, steps (in words), what `Estimate.row` has, cost.NAME for each count that is known,
+        recipe_key (for `recipe`), weights, created.
+        """
+        import pandas
+
+        rows = []
+        for found in self.evaluations():
+            steps = None if found["steps"] is None else " + ".join(step["step"] for step in found["steps"])
+            cost = {f"cost.{name}": value for name, value in (found["cost"] or {}).items()}
+            first = {"task": found["task"], "split": found["split"], "name": found["name"], "steps": steps}
+            last = {name: found[name] for name in ("recipe_key", "weights", "created")}
+            rows.append(first | found["estimate"].row() | cost | last)
+        return pandas.DataFrame(rows, columns=None if rows else list(_NO_RESULTS))
+
+    def _repr_html_(self) -> str:
+        index, results = self.score_index(), self.evaluations()
+        scored = html_table(
+            ("scores", "task", "examples", "split"),
+            [(row["method"], row["task"], row["examples"], row["split"]) for row in index[:SHOWN]],
+        )
+        measured = html_table(
+            ("measured", "task", "split", "value", "examples"),
+            [
+                (
+                    r["name"] or r["recipe_key"],
+                    r["task"],
+                    r["split"],
+                    percent(r["estimate"].value),
+                    r["estimate"].examples,
+                )
+                for r in results[:SHOWN]
+            ],
+        )
+        title = f"{self.path}: {len(index)} scores, {len(results)} results"
+        return html_titled(title, *([scored] if index else []), *([measured] if results else []))
 
     # Plans
 

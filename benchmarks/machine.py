@@ -16,17 +16,22 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def machine() -> dict[str, Any]:
-    """CPU model, cores, threads that torch uses, load when asked, and versions."""
+    """CPU model, cores, what `arithmetic` says, load when asked, and versions."""
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
+        **arithmetic(),
         "load_average": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "date": datetime.now(UTC).date().isoformat(),
     }
+
+
+def arithmetic() -> dict[str, Any]:
+    """What the last bits of a sum depend on, the version of torch apart: instructions that it uses, and threads."""
+    return {"instructions": torch.backends.cpu.get_cpu_capability(), "torch_threads": torch.get_num_threads()}
 
 
 def _cpu_model() -> str:

@@ -24,7 +24,7 @@ import json
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -34,6 +34,7 @@ import numpy as np
 
 import asc_core
 from asc_core.compress import PUBLISHED, Calibrations, Cut, StepContext, calibrate, refit
+from asc_core.compress.calibration import TOKENS
 from asc_core.compress.published import MethodInputs
 from asc_core.encoder import Encoder
 from asc_core.evaluate import PerExampleResult, measure_latency
@@ -64,20 +65,35 @@ WORK = Path("build/quality")
 OUTCOMES = RESULTS / "quality-outcomes.npz"
 
 
+@cache
+def _encoder(name: str) -> Encoder:
+    return asc_core.load_encoder(sources(name, WORK)[0])
+
+
+@cache
+def _task(name: str) -> Task:
+    return asc_core.load_task(sources(name, WORK)[1])
+
+
 @dataclass
 class Checkpoint:
-    """name: a folder of ../shared/models. seed: draws the calibration examples."""
+    """name: a folder of ../shared/models. seed: draws the calibration examples.
+
+    samples: how many of them. tokens: of the texts that repairs, published ones too, see at most.
+    """
 
     name: str
     seed: int
+    samples: int = SAMPLES
+    tokens: int = TOKENS
 
-    @cached_property
+    @property
     def encoder(self) -> Encoder:
-        return asc_core.load_encoder(sources(self.name, WORK)[0])
+        return _encoder(self.name)
 
-    @cached_property
+    @property
     def task(self) -> Task:
-        return asc_core.load_task(sources(self.name, WORK)[1])
+        return _task(self.name)
 
     @cached_property
     def cost_model(self) -> Any:
@@ -86,11 +102,11 @@ class Checkpoint:
     @cached_property
     def scores(self) -> dict[str, Scores]:
         """Of every method but ours, from one sweep."""
-        return asc_core.score(self.encoder, self.task, [*SCORED, *LAYERS], samples=SAMPLES, seed=self.seed)
+        return asc_core.score(self.encoder, self.task, [*SCORED, *LAYERS], samples=self.samples, seed=self.seed)
 
     @cached_property
     def obs(self) -> Scores:
-        return asc_core.score(self.encoder, self.task, ["obs"], samples=SAMPLES, seed=self.seed)["obs"]
+        return asc_core.score(self.encoder, self.task, ["obs"], samples=self.samples, seed=self.seed)["obs"]
 
     @cached_property
     def calibrations(self) -> Calibrations:
@@ -98,11 +114,20 @@ class Checkpoint:
 
     @cached_property
     def calibration(self) -> Any:
-        return self.calibrations.get(self.encoder, self.task, samples=SAMPLES, seed=self.seed, moments=True)
+        return self.calibrations.get(
+            self.encoder, self.task, samples=self.samples, tokens=self.tokens, seed=self.seed, moments=True
+        )
 
     @cached_property
     def given(self) -> MethodInputs:
-        return MethodInputs(self.encoder, self.task, samples=SAMPLES, seed=self.seed, calibrations=self.calibrations)
+        return MethodInputs(
+            self.encoder,
+            self.task,
+            samples=self.samples,
+            tokens=self.tokens,
+            seed=self.seed,
+            calibrations=self.calibrations,
+        )
 
     @cached_property
     def on_the_way(self) -> dict[str, Iterator[Plan]]:
@@ -127,7 +152,7 @@ class Checkpoint:
             plan = found[KEPT.index(kept)]
         else:
             plan = next(PUBLISHED[method].plans(self.given, [kept]))
-        step = Cut(plan=plan, repair=PUBLISHED[method].repair, samples=SAMPLES, seed=self.seed)
+        step = Cut(plan=plan, repair=PUBLISHED[method].repair, samples=self.samples, tokens=self.tokens, seed=self.seed)
         return step.apply(self.encoder, StepContext(self.task, calibrations=self.calibrations))
 
     def plan(self, method: str, kept: float) -> Plan:
@@ -168,7 +193,8 @@ class Checkpoint:
         }
 
     def file(self, method: str, kept: float | None) -> Path:
-        return WORK / f"{self.name}-{self.seed}-{method.replace(', ', '-').replace(' ', '-')}-{kept}.npz"
+        size = "" if (self.samples, self.tokens) == (SAMPLES, TOKENS) else f"-{self.samples}-{self.tokens}"
+        return WORK / f"{self.name}-{self.seed}-{method.replace(', ', '-').replace(' ', '-')}-{kept}{size}.npz"
 
     def measured(self, method: str, kept: float, anew: bool) -> list[PerExampleResult]:
         """On the test split; read where it was measured before, empty where it was not and may not be now."""

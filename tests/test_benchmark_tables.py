@@ -11,9 +11,12 @@ import pytest
 from asc_core.evaluate import PerExampleResult
 from asc_core.tasks import Task
 from asc_core.tasks.base import Metric
+from benchmarks import sample_sizes
 from benchmarks.asc import of_most_seeds, with_committed
-from benchmarks.outcomes import outcomes, pack, store, unpack
-from benchmarks.quality import OURS, compared
+from benchmarks.machine import arithmetic
+from benchmarks.outcomes import made_with, outcomes, pack, store, unpack
+from benchmarks.quality import OURS, SAMPLES, Checkpoint, compared
+from benchmarks.sample_sizes import Point
 from tests.scores.toy import ToyTask
 
 
@@ -32,6 +35,18 @@ def test_packed_outcomes_come_back_as_they_were(tmp_path: Path) -> None:
         assert np.array_equal(after.statistics, before)
         assert after.statistics.dtype == before.dtype
         assert (after.total, after.truncated, after.mean_length, after.complete) == (50, 3, 17.25, True)
+
+
+def test_outcomes_keep_with_which_arithmetic_they_were_made(tmp_path: Path) -> None:
+    """Packed on one machine and unpacked on another, and of a time when it was not written down."""
+    other = {"instructions": "AVX2", "torch_threads": 7}
+    folder = _in(tmp_path / "a")
+    for name, made in (("here", None), ("there", other), ("before", {})):
+        store(folder / f"{name}.npz", [measured(right(0.5))], made)
+    pack(folder, tmp_path / "packed.npz")
+    unpack(tmp_path / "packed.npz", tmp_path / "b")
+    found = [made_with(tmp_path / f"b/{name}.npz") for name in ("here", "there", "before")]
+    assert found == [arithmetic(), other, {}]
 
 
 def test_what_lies_there_already_is_not_replaced(tmp_path: Path) -> None:
@@ -114,3 +129,37 @@ def test_a_matrix_stays_as_it_was_measured_over_the_most_seeds() -> None:
     assert of_most_seeds([three], [one]) == [three]
     again = {**one, "cells": {}}
     assert of_most_seeds([small, again], [one]) == [again, small], "of as many seeds, the newer one"
+
+
+def test_each_number_of_texts_and_tokens_has_outcomes_of_its_own_but_for_the_tables() -> None:
+    files = [
+        Checkpoint("toy", seed, *size).file("kprune", 0.5)
+        for seed in (0, 1)
+        for size in ((), (64,), (2048,), (2048, 100_000))
+    ]
+    assert len(set(files)) == len(files)
+    assert Checkpoint("toy", 0, SAMPLES).file("kprune", 0.5) == files[0]
+
+
+def test_a_point_of_the_curve_is_the_mean_of_the_seeds_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours over two seeds, K-prune over one, Kwon not yet."""
+    shares = {(OURS, 0): 0.88, (OURS, 1): 0.86, ("kprune", 0): 0.8}
+
+    def read(one: Checkpoint, method: str, kept: float, anew: bool) -> list[PerExampleResult]:
+        assert not anew
+        assert (one.samples, one.tokens, kept) == (64, 100, 0.5)
+        share = shares.get((method, one.seed))
+        return [] if share is None else [measured(right(share))]
+
+    monkeypatch.setattr(Checkpoint, "measured", read)
+    monkeypatch.setattr(Checkpoint, "encoder", None)
+    monkeypatch.setattr(Checkpoint, "task", _accuracy())
+    monkeypatch.setattr(sample_sizes, "outcomes", lambda *_: [measured(right(0.9))])
+    point = Point("curve", "toy", 0.5, 64, 100, (OURS, "kwon", "kprune"))
+    made = sample_sizes.cell(point) or {}
+    assert made["lost"] == {OURS: 3.0, "kprune": 10.0}
+    assert made["by_seed"] == {OURS: [2.0, 4.0], "kprune": [10.0]}
+    assert made["seeds"] == {OURS: 2, "kprune": 1}
+    assert made["ahead"]["kprune"][1] < 0, "ours loses less"
+    del shares["kprune", 0]
+    assert sample_sizes.cell(point) is None, "nothing to compare with"

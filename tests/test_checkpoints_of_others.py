@@ -20,30 +20,14 @@ from asc_core.checkpoint.names import unwrapped
 from asc_core.checkpoint.reasons import reason
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
+from asc_core.export import export
 from asc_core.loading import load_encoder
 from asc_core.tasks import load_task
 from asc_core.train.heads import encoder_for_task
+from asc_core.values import Plan
+from tests.accepted.checkpoints import BESIDE_A_MODEL, WRAPPERS
+from tests.export.conftest import checked_in_process
 from tests.tiny import WORDS, logits, padded_batch, randomise, save_checkpoint, tiny, tokenizer
-
-LEFT_BY_TRAINING: dict[str, Any] = {
-    "return_dict": False,
-    "output_hidden_states": True,
-    "output_attentions": True,
-    "use_cache": True,
-    "torchscript": True,
-    "attn_implementation": "flash_attention_2",
-    "_attn_implementation": "flash_attention_2",
-    "dtype": "bfloat16",
-    "torch_dtype": "float8_of_tomorrow",
-    "quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True},
-    "pruned_heads": {},
-    "chunk_size_feed_forward": 3,
-    "gradient_checkpointing": True,
-    "transformers_version": "99.0",
-    "device_map": {"": 7},
-    "_name_or_path": "/home/of/somebody/else",
-    "auto_map": {"AutoConfig": "somewhere_else.Config"},
-}
 
 
 def edit(folder: Path, **values: Any) -> Path:
@@ -63,38 +47,9 @@ def same(folder: Path, encoder: Encoder) -> None:
     torch.testing.assert_close(logits(again, padded_batch()), logits(encoder, padded_batch()), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("name", LEFT_BY_TRAINING)
-def test_what_the_training_machine_left_in_the_configuration_makes_no_difference(name: str, tmp_path: Path) -> None:
-    encoder = tiny()
-    folder = edit(save_checkpoint(encoder, tmp_path / "model"), **{name: LEFT_BY_TRAINING[name]})
-    same(folder, encoder)
-
-
-@pytest.mark.parametrize("name", ["is_decoder", "add_cross_attention"])
-def test_a_decoder_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"{name} = true, so it is a decoder.*set {name} to false"):
-        load_encoder(edit(save_checkpoint(tiny(), tmp_path / "model"), **{name: True}), device="cpu")
-
-
-WRAPPERS: dict[str, Callable[[str], str]] = {
-    "torch.compile": lambda name: f"_orig_mod.{name}",
-    "DataParallel": lambda name: f"module.{name}",
-    "both": lambda name: f"module._orig_mod.{name}",
-    "a trainer's class": lambda name: f"model.{name}",
-    "an own class": lambda name: f"net.backbone.{name}",
-    "a compiled part": lambda name: name.replace("encoder.", "encoder._orig_mod.", 1),
-    "names of TensorFlow": lambda name: (
-        "module." + name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
-    ),
-}
-
-
 @pytest.mark.parametrize("wrapper", WRAPPERS)
-@pytest.mark.parametrize("architecture", ["bert", "distilbert"])
-def test_weights_under_a_wrappers_prefix_are_read(wrapper: str, architecture: str, tmp_path: Path) -> None:
-    if architecture == "distilbert" and wrapper == "a compiled part":
-        pytest.skip("its layers are called transformer")
-    encoder = tiny(architecture)
+def test_weights_under_a_wrappers_prefix_are_read_of_other_architectures(wrapper: str, tmp_path: Path) -> None:
+    encoder = tiny("distilbert")
     folder = save_checkpoint(encoder, tmp_path / "model")
     extra = {"criterion.weight": torch.ones(3)}  # what else the wrapper held
     same(edit_weights(folder, lambda w: {WRAPPERS[wrapper](n): t for n, t in w.items()} | extra), encoder)
@@ -136,12 +91,7 @@ def test_weights_that_the_class_has_no_place_for_are_named(what: str, tmp_path: 
 def test_heads_of_other_tasks_and_what_a_class_computes_itself_are_no_loss(tmp_path: Path) -> None:
     encoder = tiny()
     folder = save_checkpoint(encoder, tmp_path / "model")
-    extra = {
-        "cls.predictions.bias": torch.zeros(3),
-        "lm_head.weight": torch.zeros(3, 3),
-        "bert.embeddings.position_ids": torch.arange(80)[None],
-    }
-    same(edit_weights(folder, lambda w: w | extra), encoder)
+    same(edit_weights(folder, lambda w: w | BESIDE_A_MODEL), encoder)
     tags = save_checkpoint(tiny(head="token-classification"), tmp_path / "tags")
     edit_weights(tags, lambda w: w | {"bert.pooler.dense.weight": torch.zeros(24, 24)})
     assert load_encoder(tags, device="cpu").head == "token-classification"
@@ -190,7 +140,56 @@ def test_heads_that_transformers_4_pruned_are_a_cut(architecture: str, tmp_path:
     assert found.head == "sequence-classification"
 
 
+ALBERTS: dict[str, tuple[dict[str, int], dict[int, list[int]]]] = {
+    "one group": ({}, {0: [1, 3]}),
+    "two groups": ({"num_hidden_layers": 4, "num_hidden_groups": 2}, {0: [1], 1: [0, 2]}),
+    "two inner layers": ({"inner_group_num": 2}, {0: [1, 3]}),
+    "both": ({"num_hidden_layers": 4, "num_hidden_groups": 2, "inner_group_num": 2}, {1: [0], 2: [1, 2, 3]}),
+}
+
+
+@pytest.mark.parametrize("case", ALBERTS)
+def test_heads_of_shared_layers_that_transformers_4_pruned_are_numbered_by_their_weights(
+    case: str, tmp_path: Path
+) -> None:
+    own, gone = ALBERTS[case]
+    whole = tiny("albert", **own)
+    expected, width = whole.copy(), modeling.head_width(whole.model.config)
+    weights = load_file(save_checkpoint(whole, tmp_path / "model") / "model.safetensors")
+    inner = own.get("inner_group_num", 1)
+    for row, heads in gone.items():  # as transformers 4 flattens them: the layers of group 0, then those of group 1
+        path = f"albert.encoder.albert_layer_groups.{row // inner}.albert_layers.{row % inner}.attention"
+        columns = modeling.blocks([head for head in range(4) if head not in heads], width)
+        for name in ("query", "key", "value"):
+            for part in ("weight", "bias"):
+                weights[f"{path}.{name}.{part}"] = weights[f"{path}.{name}.{part}"][columns]
+        weights[f"{path}.dense.weight"] = weights[f"{path}.dense.weight"][:, columns]
+        with torch.no_grad():
+            expected.model.get_submodule(f"{path}.dense").weight[:, modeling.blocks(heads, width)] = 0  # type: ignore[index]
+    edit_weights(tmp_path / "model", lambda w: weights)
+    edit(tmp_path / "model", pruned_heads={str(row): heads for row, heads in gone.items()})
+    found = load_encoder(tmp_path / "model", device="cpu")
+    torch.testing.assert_close(logits(found, padded_batch()), logits(expected, padded_batch()), atol=1e-5, rtol=0)
+    rows = len(whole.shape.heads)
+    assert found.shape.heads == tuple(4 - len(gone.get(row, ())) for row in range(rows))
+    with checked_in_process():
+        export(found, tmp_path / "again")
+    again = load_encoder(tmp_path / "again", device="cpu")
+    torch.testing.assert_close(logits(again, padded_batch()), logits(expected, padded_batch()), atol=1e-5, rtol=0)
+
+
+def test_pruned_heads_of_a_compact_export_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    with checked_in_process():
+        export(tiny().cut(Plan.full(tiny().shape).drop(0, head=1)), tmp_path / "model")
+    folder = edit(tmp_path / "model", pruned_heads={"0": [0]})
+    with pytest.raises(UserError, match=r"compact export, .* remove that entry"):
+        load_encoder(folder, device="cpu")
+
+
 def test_pruned_heads_that_there_are_not_are_refused(tmp_path: Path) -> None:
+    folder = edit(save_checkpoint(tiny("albert"), tmp_path / "albert"), pruned_heads={"1": [0]})
+    with pytest.raises(UserError, match="pruned_heads names layers or heads"):
+        load_encoder(folder, device="cpu")
     folder = edit(save_checkpoint(tiny(), tmp_path / "model"), pruned_heads={"9": [0]})
     with pytest.raises(UserError, match="pruned_heads names layers or heads that its configuration does not have"):
         load_encoder(folder, device="cpu")
@@ -285,11 +284,13 @@ def test_token_types_beyond_the_models_are_named(tmp_path: Path) -> None:
     assert "token type 2" in found[1]
 
 
+@pytest.mark.parametrize("kind", ["text-classification", "regression"])
 @pytest.mark.parametrize("head", ["embedding", "token-classification"])
-def test_a_missing_head_is_to_be_fine_tuned(head: str, tmp_path: Path) -> None:
+def test_a_missing_head_is_to_be_fine_tuned(head: str, kind: str, tmp_path: Path) -> None:
     encoder = load_encoder(save_checkpoint(tiny(head=head), tmp_path / "model"), device="cpu")
-    rows = [{"text": t, "label": "ab"[i % 2]} for i, t in enumerate(["a cat", "the dog"] * 4)]
-    task = load_task(str(task_file(tmp_path, "text-classification", rows, ["text"], "label")))
+    labels: list[Any] = ["a", "b"] if kind == "text-classification" else [0.5, 2]
+    rows = [{"text": t, "label": labels[i % 2]} for i, t in enumerate(["a cat", "the dog"] * 4)]
+    task = load_task(str(task_file(tmp_path, kind, rows, ["text"], "label")))
     with pytest.raises(UserError, match=r"no head for sequence-classification.*fine-tune it"):
         task.features(task.examples("train"), encoder)
     assert encoder_for_task(encoder.source, task, device="cpu").head == "sequence-classification"
@@ -402,7 +403,10 @@ def test_advice_to_programmers_does_not_reach_a_user() -> None:
         "For details look at the above report!"
     )
     assert reason(RuntimeError(said)) == "Weights do not fit"
-    assert reason(ImportError("Please pip install bitsandbytes.")) == "ImportError"
+    assert reason(RuntimeError("For details look at the above report!")) == "the library says no more than RuntimeError"
+    assert reason(ImportError("Please pip install bitsandbytes.")) == "the library says no more than ImportError"
+    listed = RuntimeError("Error(s) in loading state_dict for X:\n\tsize mismatch for a.weight.")
+    assert reason(listed) == "Error(s) in loading state_dict for X: size mismatch for a.weight"
 
 
 @pytest.mark.parametrize("architecture", ["albert", "bert"])
@@ -421,3 +425,34 @@ def test_tiny_models_have_what_is_taken_from_them() -> None:
     names = set(tiny().model.state_dict())
     assert {"bert.encoder.layer.1.output.dense.bias", "classifier.weight"} <= names
     assert isinstance(tiny().model.get_input_embeddings(), nn.Embedding)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "values", "says"),
+    {
+        "inner layers": ("albert", {"inner_group_num": 10**18}, "inner_group_num .* is a number of 19 digits"),
+        "groups": ("albert", {"num_hidden_groups": 10**12}, "num_hidden_groups"),
+        "layers": ("bert", {"num_hidden_layers": 10**9}, "num_hidden_layers .* is 1,000,000,000, more than the 1,024"),
+        "DistilBERT's layers": ("distilbert", {"n_layers": 10**9}, "n_layers"),
+        "layers times inner ones": ("albert", {"num_hidden_layers": 999, "inner_group_num": 9}, "is 8,991, more than"),
+        "classes": ("bert", {"num_labels": 10**12}, "num_labels"),
+        "positions": ("bert", {"max_position_embeddings": 10**13}, "max_position_embeddings"),
+        "a width without end": ("bert", {"intermediate_size": 10**400}, "is a number of 401 digits"),
+        "a float": ("bert", {"intermediate_size": 1e30}, "is a number of 31 digits"),
+        "a width beyond the file": ("bert", {"intermediate_size": 10**7}, r"files hold \d.*correct its config\.json"),
+        "tokens beyond the file": ("bert", {"vocab_size": 10**7}, r"word_embeddings\.weight alone would have"),
+    }.values(),
+)
+def test_sizes_that_no_encoder_has_are_refused_before_anything_is_built(
+    architecture: str, values: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    folder = edit(save_checkpoint(tiny(architecture), tmp_path / "model"), **values)
+    with pytest.raises(UserError, match=says) as caught:
+        load_encoder(folder, device="cpu")
+    assert len(str(caught.value)) < 500
+
+
+def test_numbers_that_are_no_sizes_may_be_large(tmp_path: Path) -> None:
+    encoder = tiny()
+    folder = save_checkpoint(encoder, tmp_path / "model")
+    same(edit(folder, seed=10**18, max_length=10**30, task_specific_params={"num_labels": 10**12}), encoder)

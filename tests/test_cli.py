@@ -279,7 +279,33 @@ def test_the_smallest_model_within_a_loss_is_found_or_said_to_be_out_of_reach(pr
     assert point["kept_flops"] <= 0.95
     assert point["kept_parameters"] <= point["keep"]
     assert json.loads((tmp_path / "recipe.json").read_text())["steps"][0]["repair"] == "one-shot"
-    assert "allow more" in run("frontier", *common, "--repair", "none", "--max-drop", 0, exit_code=2)
+    assert (found["max_drop"], found["max_drop_by"], found["within"]) == (60, "interval", True)
+    by_value = run("frontier", *common, *more, "--repair", "one-shot", "--max-drop", 60, "--max-drop-by", "value")
+    assert by_value["points"][0]["keep"] <= point["keep"]
+    never = ("frontier", *common, "--repair", "none", "--max-drop", 0, "-o", tmp_path / "none.json", "--json")
+    result = CliRunner().invoke(app, [*map(str, never)])
+    assert result.exit_code == 3
+    assert not json.loads(result.stdout)["within"]
+    assert "nearest" in result.stderr
+    assert "by the whole 95 % interval" in result.stderr
+    assert "--max-drop-by value" in result.stderr
+    assert not (tmp_path / "none.json").exists(), "nobody takes it for what was asked for"
+    assert "one of interval, value" in run("frontier", *common, "--max-drop-by", "mean", exit_code=2)
+
+
+@pytest.mark.slow
+def test_frontier_repairs_layers_that_share_weights_by_their_own_repair_and_says_so(
+    project: Path, tmp_path: Path
+) -> None:
+    save_checkpoint(tiny("albert", labels=LABELS, num_labels=2), tmp_path / "albert")
+    common = (tmp_path / "albert", "--task", project / "mood.toml", "--study", tmp_path / "study")
+    run("score", *common, "-m", "obs", "--samples", 64)
+    result = CliRunner().invoke(app, ["frontier", *map(str, common), "--keep", "0.6", "-o", str(tmp_path / "recipes")])
+    assert result.exit_code == 0
+    assert "repair: shared-weights, as layers of albert share their weights" in result.stdout
+    assert json.loads((tmp_path / "recipes/0.60.json").read_text())["steps"][0]["repair"] == "shared-weights"
+    said = run("frontier", *common, "--keep", 0.6, "--repair", "sequential", exit_code=2)
+    assert "shared-weights" in said
 
 
 def test_repair_needs_the_task(project: Path, plan: Path, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_everything_that_an_old_study_held_is_found(folder: Path) -> None:
 def test_what_is_made_now_is_found_under_what_was_measured_then(folder: Path) -> None:
     study = Study.open(folder)
     (plan,) = [plan for plan in study.plans() if plan.key == study.evaluations()[-2]["recipe_key"]]
-    for repair in (None, *REPAIRS):
+    for repair in (None, *(name for name in REPAIRS if name != "shared-weights")):  # which there was not yet
         recipe = Recipe.repaired(plan, repair)
         assert study.evaluation("w0", recipe.key, "nli", "validation") is not None
         kept = stored_recipe(study, recipe.key)

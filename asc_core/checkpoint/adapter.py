@@ -58,6 +58,8 @@ def _is_known(kind: str) -> bool:
 def base_of(folder: Path, named: str) -> str:
     """Where the base that an adapter names lies: as it says from here, else beside the adapter itself."""
     path = Path(named)
+    if path.is_absolute() and not path.is_dir() and (folder / path.name / "config.json").is_file():
+        return str(folder / path.name)  # written into the adapter's own folder, which was moved
     if not path.is_absolute() and not path.is_dir():
         for near in (folder.parent / path, folder / path):
             if near.is_dir():

@@ -8,6 +8,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from transformers import AutoTokenizer
 
+from asc_core.checkpoint.other_forms import instead
 from asc_core.checkpoint.reasons import json_object, reason
 from asc_core.errors import UserError
 
@@ -17,7 +18,9 @@ def check_folder(folder: Path, source: str | None = None) -> None:
     name_of = source or str(folder)
     adapter = (folder / "adapter_config.json").exists()
     if not adapter and not (folder / "config.json").exists():
-        raise UserError(f"{name_of} has no config.json: it is not a checkpoint folder of transformers.")
+        raise UserError(
+            f"{name_of} has no config.json: it is not a checkpoint folder of transformers{instead(folder)}."
+        )
     for name in ("config.json", "adapter_config.json"):
         if (folder / name).exists():
             json_object(folder / name)
@@ -28,7 +31,7 @@ def check_folder(folder: Path, source: str | None = None) -> None:
                 f"{name_of} has only pickled weights, which can run code when they are read: "
                 f"`asc convert {folder}` makes safetensors of them."
             )
-        raise UserError(f"{name_of} has no weights (*.safetensors).")
+        raise UserError(f"{name_of} has no weights (*.safetensors){instead(folder)}.")
     for path in safe:
         try:
             with safe_open(str(path), framework="np"):

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from huggingface_hub import constants, snapshot_download
 
+from asc_core.checkpoint.other_forms import instead_of_a_file
 from asc_core.checkpoint.reasons import reason
 from asc_core.errors import UserError
 
@@ -32,6 +33,8 @@ _NOT_WANTED = ("onnx/*", "openvino/*", "coreml/*", "runs/*", "checkpoint-*/*", "
 
 def hub_folder(source: str) -> Path:
     """Raises: UserError where `source` is no id, where there is no such model, or where the hub cannot be reached."""
+    if Path(source).expanduser().is_file():
+        raise UserError(instead_of_a_file(Path(source).expanduser()))
     near = _near(source)
     if looks_like_a_path(source):
         raise UserError(f"{source} is not a folder with a checkpoint: give a folder, a hub id or demo:NAME.{near}")

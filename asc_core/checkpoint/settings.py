@@ -15,6 +15,7 @@ from transformers import PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from asc_core import modeling
+from asc_core.checkpoint.bounds import check_sizes
 from asc_core.checkpoint.reasons import reason
 from asc_core.errors import UserError
 
@@ -71,7 +72,8 @@ _HALF = ("float16", "half", "fp16")
 @dataclass(frozen=True)
 class Settings:
     """config: what the model is. packing: how its weights lie in the file. quantised: how somebody quantised them,
-    None where nobody says so. pruned_heads: layer -> the heads that transformers 4 took out of it.
+    None where nobody says so. pruned_heads: layer (of ALBERT: set of layer weights) -> the heads that transformers 4
+    took out of it.
     """
 
     config: PreTrainedConfig
@@ -96,6 +98,7 @@ def settings_of(source: str, data: dict[str, Any]) -> Settings:
     for name, value in data.items():
         if name.endswith(("_eps", "_epsilon")) and isinstance(value, int | float) and value < 0:
             raise UserError(f"{source}: {name} in its config.json is {value}, less than 0: correct it.")
+    check_sizes(source, data)
     plain = {name: value for name, value in data.items() if name not in _OF_THE_MACHINE}
     model_type = plain.get("model_type")
     if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
@@ -158,19 +161,23 @@ def without_pruned_heads(settings: Settings, source: str) -> PreTrainedConfig:
     if not settings.pruned_heads:
         return config
     name, total = modeling.architecture_name(config), modeling.head_count(config)
-    layers = int(config.num_hidden_layers)
-    if modeling.ARCHITECTURES[name].inner is not None or config.model_type.startswith(modeling.COMPACT):
-        raise UserError(f"{source}: its heads were pruned by transformers 4 (pruned_heads), which is not read here.")
-    if not all(
-        0 <= layer < layers and min(gone) >= 0 and max(gone) < total for layer, gone in settings.pruned_heads.items()
-    ):
+    if config.model_type.startswith(modeling.COMPACT):
+        raise UserError(
+            f"{source}: it is a compact export, and its config.json has pruned_heads of transformers 4, too, which "
+            "did not prune it: remove that entry."
+        )
+    layers = rows = int(config.num_hidden_layers)
+    if modeling.ARCHITECTURES[name].inner is not None:  # ALBERT: a "layer" is one set of weights, by group and place
+        inner = int(config.inner_group_num)
+        layers, rows = layers * inner, int(config.num_hidden_groups) * inner
+    if not all(0 <= row < rows and min(gone) >= 0 and max(gone) < total for row, gone in settings.pruned_heads.items()):
         raise UserError(f"{source}: pruned_heads names layers or heads that its configuration does not have.")
-    kept = [[h for h in range(total) if h not in settings.pruned_heads.get(layer, ())] for layer in range(layers)]
+    kept = [[h for h in range(total) if h not in settings.pruned_heads.get(row, ())] for row in range(rows)]
     entry = {
         "kind": "cut",
         "layers": list(range(layers)),
         "heads": kept,
-        "neurons": [modeling.ffn_width(config)] * layers,
+        "neurons": [modeling.ffn_width(config)] * rows,
     }
     compact: Any = modeling.compact_class(name, "AutoConfig")
     made = compact.from_dict(config.to_dict() | {"model_type": modeling.COMPACT + name})

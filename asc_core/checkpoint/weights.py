@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from asc_core import modeling
+from asc_core.checkpoint.bounds import check_memory
 from asc_core.checkpoint.names import unwrapped
 from asc_core.checkpoint.reasons import json_object, reason
 from asc_core.errors import UserError
@@ -41,9 +43,15 @@ def load_model(
 
     Raises: UserError as said above.
     """
-    types = _types(folder)
+    types, sizes = _stored(folder)
     _refuse_quantised(source, quantised, types)
-    model, loading = _from_pretrained(model_class, source, config, folder)
+    check_memory(model_class, config, sizes, source)
+    if _readable_by_transformers(folder):
+        model, loading = _from_pretrained(model_class, source, config, folder)
+    else:
+        model, loading = _from_pretrained(
+            model_class, source, config, None, _state(folder, {name: name for name in types})
+        )
     missing = _missing(model, loading, own_head)
     if missing:
         base = model.base_model_prefix if model.base_model is not model else type(model).base_model_prefix
@@ -74,14 +82,21 @@ def load_model(
     return model
 
 
-def _types(folder: Path) -> dict[str, str]:
-    """Name -> the stored type of each weight."""
-    found = {}
+def _stored(folder: Path) -> tuple[dict[str, str], dict[str, int]]:
+    """Name -> the stored type of each weight, and of how many numbers it is."""
+    types, sizes = {}, {}
     for path in files_of(folder):
         with safe_open(str(path), framework="np") as file:
             for name in file.keys():  # noqa: SIM118 (not a dict)
-                found[name] = file.get_slice(name).get_dtype()
-    return found
+                part = file.get_slice(name)
+                types[name], sizes[name] = part.get_dtype(), math.prod(part.get_shape())
+    return types, sizes
+
+
+def _readable_by_transformers(folder: Path) -> bool:
+    """It wants what an index of several files says of their size, though nothing comes of it."""
+    index = folder / "model.safetensors.index.json"
+    return (folder / "model.safetensors").exists() or isinstance(json_object(index).get("metadata"), dict)
 
 
 def _state(folder: Path, names: dict[str, str]) -> dict[str, torch.Tensor]:

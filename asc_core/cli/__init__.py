@@ -1,7 +1,8 @@
 """The `asc` command: the engine's verbs, one function each.
 
 Results go to standard output (with --json as one object), progress and remarks to standard error. Exit codes: 0 done,
-2 the input cannot be used (one sentence says why), 130 interrupted; anything else is our mistake.
+2 the input cannot be used (one sentence says why), 3 nothing is as it was asked for (the nearest is given), 130
+interrupted; anything else is our mistake.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from typing import Annotated, Any
 import typer
 
 from asc_core.cli.cutting import compress, frontier
+from asc_core.cli.data import check, task
 from asc_core.cli.models import convert, evaluate, export
 from asc_core.cli.planning import latency, plan
 from asc_core.cli.renamed import Command
 from asc_core.cli.scoring import faithfulness, score
 from asc_core.cli.several import matrix, shared
+from asc_core.cli.stored import scores
 from asc_core.cli.training import distil, finetune, recipe
 from asc_core.cli.verb import JsonOption, StudyOption, percent, verb
 from asc_core.errors import UserError
@@ -88,7 +91,10 @@ app = typer.Typer(
 )
 for _verb in (
     demo,
+    task,
+    check,
     score,
+    scores,
     latency,
     plan,
     faithfulness,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from asc_core.cli.models import checked, steps_folder
+from asc_core.cli.models import checked, steps_folder, task_for
 from asc_core.cli.planning import budgets_of, stored_scores, study_with_scores, with_layer_times
 from asc_core.cli.verb import (
     BaseOption,
@@ -33,8 +33,10 @@ from asc_core.cli.verb import (
     load,
     percent,
     progress_line,
+    repair_for,
     repair_named,
     say,
+    unmet,
     verb,
 )
 from asc_core.errors import UserError
@@ -51,7 +53,8 @@ def compress(
         str,
         typer.Option(
             help="Re-fit the remaining weights by least squares on training texts: `sequential`, bottom-up, or "
-            "`one-shot`; as published: `mask-tuning` (Kwon), `reconstruction` (K-prune), `bias` (FLAP). Needs --task.",
+            "`one-shot`; where layers share weights (ALBERT): `shared-weights`; as published: `mask-tuning` (Kwon), "
+            "`reconstruction` (K-prune), `bias` (FLAP). Needs --task.",
         ),
     ] = "none",
     format: FormatOption = "compact",
@@ -89,8 +92,7 @@ def compress(
         assert recipe is not None
         steps = asc_core.Recipe.load(recipe)
         steps = steps.transferred() if transfer else steps
-        task = task or steps.task
-    application = asc_core.load_task(task, split_seed=seed, split=split) if task else None
+    application = task_for(task, steps if recipe is not None else None, seed, split)
     state = steps_folder(out)
     made = steps.made(original, application, progress_line(), folder=state)
     smaller = made.encoder
@@ -103,11 +105,12 @@ def compress(
         format=format,
         packing=packing,
         overwrite=overwrite,
+        steps=made.done,
         progress=progress_line(),
     )
     shutil.rmtree(state, ignore_errors=True)
-    for step in steps.steps:
-        say(as_json, step.describe())
+    for done in made.done:
+        say(as_json, done)
     say(as_json, f"{out}: {smaller.parameters:,} parameters ({percent(smaller.parameters / original.parameters)})")
     say(as_json, checked(report))
     return {
@@ -125,7 +128,7 @@ def frontier(
     task: TaskOption,
     study: StudyOption,
     method: Annotated[str, typer.Option("--method", "-m", help="Which scores to use.")] = "obs",
-    repair: RepairOption = "sequential",
+    repair: RepairOption = None,
     keep: Annotated[
         list[float] | None, typer.Option("--keep", min=0, max=1, help="A share to keep; may be repeated.")
     ] = None,
@@ -140,8 +143,20 @@ def frontier(
     latency_batch: BatchOption = 32,
     max_drop: Annotated[
         float | None,
-        typer.Option(min=0, help="Instead: the smallest model whose metric drops by at most so many points."),
+        typer.Option(
+            min=0,
+            help="Instead: the smallest model whose metric drops by at most so many points, by --max-drop-by; where "
+            "there is none, the nearest one, and exit code 3.",
+        ),
     ] = None,
+    max_drop_by: Annotated[
+        str,
+        typer.Option(
+            help="What has to be within --max-drop: `interval`, the whole 95 % interval of the difference (of a search "
+            "that may stop at any number of examples, so wider than a single measurement's): sure, and strict; or "
+            "`value`, the measured difference alone."
+        ),
+    ] = "interval",
     split: SplitOption = "validation",
     out: Annotated[
         Path | None,
@@ -158,39 +173,43 @@ def frontier(
     """
     from asc_core.plan import Budget
     from asc_core.plan.encoder_cost import task_cost_model
-    from asc_core.recipes.frontier import Workbench, smallest_within
+    from asc_core.recipes.frontier import DropRule, Workbench, rule_in_words, smallest_within
     from asc_core.recipes.frontier import frontier as points_of
 
     if max_drop is not None and keep:
         raise UserError("Say either --keep, the shares of a curve, or --max-drop, for which the share is searched.")
+    rule = as_choice("--max-drop-by", max_drop_by, DropRule)
     loaded, application = load(encoder, task, seed, device, split=split, base=base)
+    repair = repair_for(repair, loaded, as_json)
     kept = study_with_scores(study, encoder, task, method)
     kept.set_aside_other_data(application.name, split, application.data(split))
     scores = stored_scores(kept, loaded, application, method, encoder, task, study)
     along = [text for text in budget or [] if "=" not in text] or ["flops"]
-    within = budgets_of([text for text in budget or [] if "=" in text])
-    if len(along) > 1 or along[0] in within:
+    fixed = budgets_of([text for text in budget or [] if "=" in text])
+    if len(along) > 1 or along[0] in fixed:
         raise UserError(
-            f"--budget names {' and '.join([*along, *within])}: name one for the curve to go along, and give each "
+            f"--budget names {' and '.join([*along, *fixed])}: name one for the curve to go along, and give each "
             "other one its share, as in --budget flops --budget latency=0.6."
         )
-    timed = with_layer_times(task_cost_model(loaded, application), {*along, *within}, loaded, kept, latency_batch)
+    timed = with_layer_times(task_cost_model(loaded, application), {*along, *fixed}, loaded, kept, latency_batch)
     bench = Workbench(
         loaded,
         application,
         scores,
-        repair_named(repair),
+        repair,
         as_choice("--budget", along[0], Budget),
         split,
         seed=seed,
-        within=within,
+        within=fixed,
         round_to=round_to,
         latency=timed.latency,
         progress=progress_line(),
     )
     asked = sorted(keep or [step / 10 for step in range(1, 10)] + [0.95])
     points = []
-    for point in points_of(bench, asked) if max_drop is None else [smallest_within(bench, max_drop / 100)]:
+    smallest = None if max_drop is None else smallest_within(bench, max_drop / 100, rule)
+    within = smallest is None or smallest.within
+    for point in points_of(bench, asked) if smallest is None else [smallest.point]:
         points.append(point)
         kept.save_evaluation(
             loaded.weights,
@@ -201,15 +220,33 @@ def frontier(
             # The predicted latency belongs to this table and this batch size, and a share of it to no other.
             cost={name: value for name, value in asdict(point.cost).items() if name != "latency"},
             recipe=point.recipe,
-            name=f"{point.keep:.2f} {method}, {repair}",
+            name=f"{point.keep:.2f} {method}, {repair or 'none'}",
         )
-        if out is not None:
-            point.recipe.save(out if max_drop is not None else out / f"{point.keep:.2f}.json")
+        if out is not None and within:
+            kept_in = out if max_drop is not None else out / f"{point.keep:.2f}.json"
+            point.recipe.for_task(application, task).save(kept_in)
         say(as_json, _point_line(point, bench))
     if max_drop is None and len(points) < len(asked):
         least = f"a cut by {method} keeps {percent(bench.smallest)} at least"
         say(as_json, f"left out: {', '.join(f'{keep:g}' for keep in asked if keep < bench.smallest)}; {least}")
-    return {"split": split, "method": method, "repair": repair, "points": [_point_json(p, bench) for p in points]}
+    result: dict[str, Any] = {"split": split, "method": method, "repair": repair or "none"}
+    result["points"] = [_point_json(p, bench) for p in points]
+    if smallest is not None:
+        result |= {"max_drop": max_drop, "max_drop_by": rule, "within": smallest.within}
+        limit = f"{max_drop:g} points ({rule_in_words(rule)})"
+        if not smallest.within:
+            unmet(as_json, _none_within(smallest.point, bench, limit, rule), result)
+        say(as_json, f"the smallest cut by {method} whose drop is at most {limit}")
+    return result
+
+
+def _none_within(point: Any, bench: Any, limit: str, rule: str) -> str:
+    other = ", allow more by --max-drop-by value" if rule == "interval" else ""
+    return (
+        f"No cut by {bench.scores.method} drops by at most {limit} on the {bench.split} split. The nearest keeps "
+        f"{percent(point.keep)} of the {bench.budget} and is not written (--keep {point.keep:g} would): allow a larger "
+        f"drop{other}, or score and measure on more examples."
+    )
 
 
 def _point_line(point: Any, bench: Any) -> str:

@@ -36,6 +36,23 @@ def steps_folder(out: Path) -> Path:
     return out.parent / f".{out.name}.steps"
 
 
+def task_for(named: str | None, recipe: Any, seed: int, split: str | None) -> Any:
+    """The task of a name, else the one that a recipe was made for. Raises: UserError where that is another one here."""
+    from asc_core import load_task
+
+    if named:
+        return load_task(named, split_seed=seed, split=split)
+    if recipe is None or not recipe.task:
+        return None
+    try:
+        found = load_task(recipe.task, split_seed=seed, split=split)
+    except UserError as error:
+        raise UserError(f"The recipe is for the task {recipe.task}; name it with --task. {error}") from None
+    recipe.check_task(found)
+    typer.echo(f"task: {recipe.task}, as the recipe names it", err=True)
+    return found
+
+
 def checked(report: Any) -> str:
     return (
         f"reloaded in a {report.checked_in} and compared on {report.checked_texts} texts: "
@@ -66,14 +83,14 @@ def evaluate(
     import asc_core
     from asc_core.evaluate import evaluating
     from asc_core.plan.encoder_cost import task_cost
-    from asc_core.tasks.heads import head_fits
+    from asc_core.tasks.heads import can_answer
 
     loaded, application = load(encoder, task, seed, device, split=split, base=base)
     split = split or "validation"
     original = asc_core.load_encoder(against, device=device) if against else None
     if recipe is not None:
         made = asc_core.Recipe.load(recipe).made(loaded, application, progress_line())
-        if original is None and head_fits(made.before_cut, application):
+        if original is None and can_answer(made.before_cut, application):
             original, against = made.before_cut, encoder
         loaded = made.encoder
     options: dict[str, Any] = {"against": original, "limit": limit, "seed": seed, "progress": progress_line()}
@@ -136,12 +153,12 @@ def export(
     if recipe is not None:
         steps = asc_core.Recipe.load(recipe)
         steps = steps.transferred() if transfer else steps
-        task = task or steps.task
-    application = asc_core.load_task(task, split_seed=seed, split=split) if task else None
+    application = task_for(task, steps if recipe is not None else None, seed, split)
     smaller, state = original, steps_folder(out)
+    done: tuple[str, ...] = ()
     if steps is not None:
         made = steps.made(original, application, progress_line(), folder=state)
-        original, smaller = made.before_cut, made.encoder
+        original, smaller, done = made.before_cut, made.encoder, made.done
     report = export_with_card(
         smaller,
         original,
@@ -151,6 +168,7 @@ def export(
         format=format,
         packing=packing or dtype,
         overwrite=overwrite,
+        steps=done,
         progress=progress_line(),
     )
     shutil.rmtree(state, ignore_errors=True)

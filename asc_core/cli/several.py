@@ -19,7 +19,7 @@ from asc_core.cli.verb import (
     load,
     percent,
     progress_line,
-    repair_named,
+    repair_for,
     say,
     verb,
 )
@@ -52,7 +52,7 @@ def matrix(
     method: Annotated[str, typer.Option("--method", "-m", help="Which scores; without labels for general text.")] = (
         "obs"
     ),
-    repair: RepairOption = "sequential",
+    repair: RepairOption = None,
     general: Annotated[
         str | None, typer.Option("--general", help="A task whose texts stand for general text (labels are not used).")
     ] = None,
@@ -76,9 +76,11 @@ def matrix(
     from asc_core.recipes.transfer_matrix_store import cells_in_study, keep_report, report
     from asc_core.train.steps import Finetune
 
-    asked = Settings(keep, as_choice("--budget", budget, Share), method, repair_named(repair), samples, seed, split)
+    share = as_choice("--budget", budget, Share)
+    made = _applications(applications, seed, device, split)
+    asked = Settings(keep, share, method, repair_for(repair, made[0].encoder, as_json), samples, seed, split)
     whole = TransferMatrix(
-        _applications(applications, seed, device, split),
+        made,
         asked,
         asc_core.load_task(general) if general else None,
         asc_core.load_encoder(base, device=device) if base else None,
@@ -117,7 +119,7 @@ def shared(
     ] = "sum",
     points: Annotated[int, typer.Option(min=2, help="Of the trade-off from one application to the others.")] = 5,
     method: Annotated[str, typer.Option("--method", "-m", help="Which scores.")] = "obs",
-    repair: RepairOption = "sequential",
+    repair: RepairOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A folder for the plans, named by their weights.")
     ] = None,
@@ -136,8 +138,9 @@ def shared(
     from asc_core.recipes.joint_plan import pareto_between_tasks
     from asc_core.recipes.transfer_matrix import Settings, TransferMatrix
 
-    asked = Settings(keep, as_choice("--budget", budget, Share), method, repair_named(repair), samples, seed, split)
+    share = as_choice("--budget", budget, Share)
     made = _applications(applications, seed, device, split)
+    asked = Settings(keep, share, method, repair_for(repair, made[0].encoder, as_json), samples, seed, split)
     whole = TransferMatrix(made, asked, progress=progress_line())
     found = []
     for point in pareto_between_tasks(whole, points, as_choice("--reduce", reduce, Reduction)):

@@ -46,6 +46,7 @@ def finetune(
     Killed and repeated, it resumes. Example: asc finetune demo:encoder --task demo:nli --lora-rank 16 -o my-nli
     """
     import asc_core
+    from asc_core.train.adapters import BASE
     from asc_core.train.heads import encoder_for_task
 
     application = asc_core.load_task(task, split_seed=seed)
@@ -67,7 +68,9 @@ def finetune(
     )
     for epoch in result.history:
         say(as_json, f"epoch {epoch.epoch}: loss {epoch.loss or 0:.4f}, validation {percent(epoch.metric)}")
-    say(as_json, f"{out}: {application.metric.name} {percent(result.best_metric)} on validation, {result.steps} steps")
+    say(as_json, f"{out}: {application.metric.name} {percent(result.best_metric)} on validation, {result.account}")
+    if (out / BASE).is_dir():
+        say(as_json, f"{out / BASE}: the base, since peft cannot load {encoder} itself; --merge writes one checkpoint")
     return {
         "path": str(out),
         "metric": application.metric.name,

@@ -10,13 +10,14 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_args
 
 import typer
 
 from asc_core.errors import Cancelled, UserError
 from asc_core.export import FORMATS, PACKINGS
 from asc_core.progress import Progress
+from asc_core.values.shown import percent as percent
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder
@@ -59,7 +60,13 @@ TransferOption = Annotated[
 ]
 
 
-RepairOption = Annotated[str, typer.Option("--repair", help="As for `asc compress`.")]
+RepairOption = Annotated[
+    str | None,
+    typer.Option(
+        "--repair",
+        help="As for `asc compress`; by default sequential, or shared-weights where layers share their weights.",
+    ),
+]
 
 
 def verb(function: Callable[..., Any]) -> Callable[..., None]:
@@ -126,5 +133,25 @@ def repair_named(name: str) -> str | None:
     return None if name == "none" else check_repair(name)
 
 
-def percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
+def repair_for(name: str | None, encoder: Encoder, as_json: bool) -> str | None:
+    """As `Cut` takes it; the encoder's default where none is named, said where it is not the usual one.
+
+    Raises: UserError for an unknown one, or one that the encoder cannot have.
+    """
+    from asc_core.compress.bottom_up import check_repairable
+    from asc_core.compress.repairs import REPAIRS, default_repair
+
+    chosen = repair_named(name or default_repair(encoder.shape))
+    if chosen is not None:
+        check_repairable(encoder, REPAIRS[chosen].shared)
+    if name is None and encoder.shape.shares_weights:
+        say(as_json, f"repair: {chosen}, as layers of {encoder.name} share their weights")
+    return chosen
+
+
+def unmet(as_json: bool, sentence: str, result: dict[str, Any]) -> NoReturn:
+    """End a verb that did what it could, and found nothing as it was asked for: the result, the sentence, code 3."""
+    if as_json:
+        typer.echo(json.dumps(result))
+    typer.echo(f"asc: {sentence}", err=True)
+    raise typer.Exit(3)

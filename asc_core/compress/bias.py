@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import torch
 
-from asc_core.compress.bottom_up import check_fits, set_weight, solution_of
+from asc_core.compress.bottom_up import check_fits
 from asc_core.compress.calibration import Calibration
 from asc_core.compress.prune import prune
 from asc_core.compress.repair import Repair, RepairOptions
+from asc_core.compress.solutions import set_weight, solution_of
 from asc_core.encoder import Encoder
 from asc_core.probes import Probe, Readout, ReadoutKey, probing
 from asc_core.progress import Progress

@@ -14,7 +14,9 @@ import torch
 from torch import nn
 
 from asc_core import modeling
-from asc_core.compress.calibration import Calibration, CalibrationBatch, Reached, ResidualSums
+from asc_core.compress.calibration import Calibration, CalibrationBatch
+from asc_core.compress.residual_sums import Reached, ResidualSums
+from asc_core.compress.solutions import set_weight
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.probes import Probe, Readout, ReadoutKey
@@ -148,31 +150,24 @@ def next_input(
     return probe.hidden
 
 
-def check_repairable(original: Encoder) -> None:
-    """Better before long work. Raises: UserError where layers share their weights, or readouts are factored."""
-    if original.shape.shares_weights:
-        raise UserError("A repair needs weights of its own for each layer; in this encoder layers share them.")
+def check_repairable(original: Encoder, shared: bool = False) -> None:
+    """Better before long work. shared: whether the repair takes layers that share their weights.
+
+    Raises: UserError where it does not and they do, or where readouts are factored.
+    """
+    if original.shape.shares_weights and not shared:
+        raise UserError(
+            "A repair needs weights of its own for each layer; in this encoder layers share them: choose the repair "
+            "shared-weights, which fits each readout to all of its layers, or none."
+        )
     if not all(modeling.takes_any_values(readout.linear) for readout in original.readouts):
         raise UserError(
             "A repair gives readouts new values, which factored ones cannot hold: cut and repair first, then factor."
         )
 
 
-def check_fits(original: Encoder, calibration: Calibration) -> None:
+def check_fits(original: Encoder, calibration: Calibration, shared: bool = False) -> None:
     """Raises: UserError where the encoder cannot be repaired, or the calibration is another's."""
-    check_repairable(original)
+    check_repairable(original, shared)
     if calibration.weights != original.weights:
         raise UserError("The calibration is of other weights than this encoder's: calibrate again.")
-
-
-def solution_of(linear: nn.Module) -> torch.Tensor:
-    """(columns, d), or (columns + 1, d): the weight and, where there is one, the bias of a readout."""
-    weight, bias = modeling.matrix(linear).detach().T, modeling.bias(linear)
-    return weight if bias is None else torch.cat([weight, bias.detach()[None]])
-
-
-def set_weight(linear: nn.Module, solution: torch.Tensor) -> None:
-    """The opposite of `solution_of`; without a last row for it the bias stays as it is."""
-    columns = modeling.columns_of(linear)
-    bias = solution[columns].clone() if modeling.bias(linear) is not None and len(solution) > columns else None
-    modeling.put(linear, solution[:columns].T, bias)

@@ -15,6 +15,7 @@ from asc_core.compress.calibration import SAMPLES, TOKENS
 from asc_core.compress.calibrations import Calibrations
 from asc_core.compress.cut import Cut, RepairName, repair_key
 from asc_core.compress.published import PUBLISHED, published_plan
+from asc_core.compress.repairs import REPAIRS
 from asc_core.compress.step import Step, StepContext
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
@@ -121,7 +122,7 @@ class CutToBudget(Step):
 
     def apply(self, encoder: Encoder, context: StepContext) -> Encoder:
         if self.repair is not None:
-            check_repairable(encoder)
+            check_repairable(encoder, REPAIRS[self.repair].shared)
         task = readable(encoder, context.task)
         plan = self.plan(encoder, task, context.progress, context.calibrations)
         step = Cut(plan=plan, repair=self.repair, samples=self.samples, tokens=self.tokens, seed=self.seed)

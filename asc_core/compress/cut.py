@@ -9,7 +9,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator
 
 from asc_core.compress.bottom_up import check_repairable
-from asc_core.compress.calibration import SAMPLES, TOKENS
+from asc_core.compress.calibration import SAMPLES, TOKENS, moments_fit
+from asc_core.compress.calibrations import Asked
 from asc_core.compress.prune import prune
 from asc_core.compress.repair import RepairOptions
 from asc_core.compress.repairs import REPAIRS, check_repair
@@ -38,8 +39,9 @@ def _parsed(value: Any) -> Plan:
 class Cut(Step):
     """Cut a plan, then repair what stays.
 
-    repair: one of `REPAIRS`, None = only cut. samples, tokens, seed: of the texts for it, see `calibrate`. transfer:
-    see `prune`. norms: see `refit`.
+    repair: one of `REPAIRS`, None = only cut. samples, tokens, seed: of the texts for it, see `calibrate`.
+    until_settled: with fewer tokens where more are of no use, see `settling`. transfer: see `prune`. norms: see
+    `refit`.
     """
 
     kind: ClassVar[str] = "cut"
@@ -49,6 +51,7 @@ class Cut(Step):
     samples: int = Field(default=SAMPLES, ge=8)
     tokens: int = Field(default=TOKENS, ge=64)
     seed: int = Field(default=0, ge=0)
+    until_settled: bool = False
     transfer: bool = False
     norms: bool = True
 
@@ -56,22 +59,38 @@ class Cut(Step):
     def needs_task(self) -> bool:
         return self.repair is not None
 
+    @property
+    def has_quick_form(self) -> bool:
+        return self.repair is not None and REPAIRS[self.repair].quick is not None
+
     def apply(self, encoder: Encoder, context: StepContext) -> Encoder:
         if self.repair is None:
             return prune(encoder, self.plan, self.transfer)
-        check_repairable(encoder)
+        repair, progress = REPAIRS[self.repair], context.progress
+        check_repairable(encoder, repair.shared)
+        options = RepairOptions(self.transfer, self.norms)
+        if context.provisional and repair.quick is not None:
+            calibration = context.calibrations.first(encoder, context.task, progress, **self.calibrating(encoder))
+            found, context.instead = repair.quick(encoder, self.plan, calibration, options, progress)
+            return found
+        asked = self.calibrating()
+        calibration = context.calibrations.get(encoder, context.task, progress, **asked)
+        context.done = f"{self.describe()} on {calibration.tokens:,} tokens"
+        return repair.apply(encoder, self.plan, calibration, options, progress)
+
+    def calibrating(self, quickly_for: Encoder | None = None) -> Asked:
+        """The calibration that the repair needs. quickly_for: the encoder, where the repair's quick form is to work on
+        it, too."""
+        assert self.repair is not None
         repair = REPAIRS[self.repair]
-        calibration = context.calibrations.get(
-            encoder,
-            context.task,
+        quick = quickly_for is not None and repair.quick is not None and moments_fit(quickly_for)
+        return Asked(
             samples=self.samples,
             tokens=self.tokens,
             seed=self.seed,
-            moments=repair.moments,
-            progress=context.progress,
+            until_settled=self.until_settled,
+            moments=repair.moments or quick,
         )
-        options = RepairOptions(self.transfer, self.norms)
-        return repair.apply(encoder, self.plan, calibration, options, context.progress)
 
     def describe(self) -> str:
         plan, shape = self.plan, self.plan.shape
@@ -85,7 +104,8 @@ class Cut(Step):
         kind = _KEY_KINDS.get(self.repair, f"plan and {self.repair}")
         if self.repair is None:
             return [kind, self.plan.key]
-        decides = [self.plan.key, self.repair, self.samples, self.tokens, self.seed]
+        decides: list[Any] = [self.plan.key, self.repair, self.samples, self.tokens, self.seed]
+        decides += ["until settled"] * self.until_settled
         if kind == "plan and refit":
             decides.append(self.norms and REPAIRS[self.repair].norms)
         return [kind, decides]
@@ -111,7 +131,8 @@ class Cut(Step):
             else:
                 decides = [place, below] if repair.upward else [place, plan.key]
                 norms = self.norms and repair.norms
-                keys.append(_hashed([decides, repair.name, self.samples, self.tokens, self.seed, norms]))
+                texts = [self.samples, self.tokens, self.seed] + ["until settled"] * self.until_settled
+                keys.append(_hashed([decides, repair.name, *texts, norms]))
         return tuple(keys)
 
     def summary(self) -> dict[str, Any]:

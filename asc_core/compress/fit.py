@@ -27,10 +27,10 @@ class Fit:
         self.rows += len(inputs)
 
     @staticmethod
-    def from_moments(moments: torch.Tensor, whole: torch.Tensor, kept: torch.Tensor) -> Fit:
-        """Of the kept columns towards what all of them write. moments: (all, all). whole: (all, d)."""
-        fit, cross = Fit(), moments @ whole
-        fit.moments, fit.cross = moments[kept][:, kept], cross[kept]
+    def of_columns(moments: torch.Tensor, cross: torch.Tensor, whole: torch.Tensor, kept: torch.Tensor) -> Fit:
+        """Of the kept columns towards what all of them write. moments: (all, all). cross: (all, d) moments @ whole."""
+        fit = Fit()
+        fit.moments, fit.cross = moments[kept[:, None], kept], cross[kept]
         fit.square, fit.rows = float((whole * cross).sum(dtype=torch.float64)), 1
         return fit
 

@@ -21,9 +21,10 @@ from torch.nn import functional
 
 from asc_core import modeling
 from asc_core.compress.bottom_up import check_fits, next_input, set_weight
-from asc_core.compress.calibration import Calibration, CalibrationBatch, ResidualSums
+from asc_core.compress.calibration import Calibration, CalibrationBatch
 from asc_core.compress.fit import Fit
 from asc_core.compress.reconstruct import least_squares
+from asc_core.compress.residual_sums import ResidualSums
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.plan import CostModel

@@ -7,7 +7,8 @@ discarded and the tuning ends. Solved here in closed form from the second moment
 authors run LSMR; the numbers are folded into the readout's columns, so what comes out is an ordinary cut model. As in
 the authors' code, the last FFN is fitted to the first token alone where nothing else of it is read. Their code puts
 a model pruned half as far in the original's place, leaves the first attention as it is, and fits an intercept beside
-the other attentions' masks that it then drops; the paper, followed here, does none of this.
+the other attentions' masks that it then drops; the paper, followed here, does none of this. Their damping is another
+one, too, of the normal equations: ||A^T A r - A^T (b - A 1)||^2 + ||r||^2.
 """
 
 from __future__ import annotations

@@ -19,12 +19,13 @@ from typing import Literal, get_args
 import torch
 
 from asc_core import modeling
-from asc_core.compress.bottom_up import ReadoutBatch, RefitSite, bottom_up, check_fits, set_weight, solution_of
+from asc_core.compress.bottom_up import ReadoutBatch, RefitSite, bottom_up, check_fits
 from asc_core.compress.calibration import Calibration
 from asc_core.compress.fit import Fit
 from asc_core.compress.norms import TOKENS, NormFit
 from asc_core.compress.prune import prune
 from asc_core.compress.repair import Repair, RepairOptions
+from asc_core.compress.solutions import set_weight, solution_of
 from asc_core.encoder import Encoder
 from asc_core.probes import Readout
 from asc_core.progress import REPAIRING, Progress
@@ -122,6 +123,7 @@ def _renormed(site: RefitSite, original: Encoder, sample: Sequence[ReadoutBatch]
 def _one_shot(
     smaller: Encoder, original: Encoder, plan: Plan, calibration: Calibration, progress: Progress
 ) -> list[ReadoutRepair]:
+    assert calibration.moments is not None, "a one-shot refit needs a calibration with moments"
     whole = {(readout.kind, readout.row): readout for readout in original.readouts}
     repairs = []
     for number, readout in enumerate(smaller.readouts):
@@ -130,13 +132,9 @@ def _one_shot(
         blocks = plan.heads[row] if readout.kind == "attention" else plan.neurons[row]
         dense = whole[readout.kind, row].linear
         columns = torch.tensor(blocks, dtype=torch.long)[:, None] * readout.width + torch.arange(readout.width)
-        constant = [] if dense.bias is None else [dense.in_features]
+        constant = [] if modeling.bias(dense) is None else [modeling.columns_of(dense)]
         kept = torch.cat([columns.flatten(), torch.tensor(constant, dtype=torch.long)])
-        before = solution_of(dense)
-        fitted, held_out = (
-            Fit.from_moments(moments[: len(before), : len(before)], before, kept)
-            for moments in calibration.moments[readout.kind, row]
-        )
+        fitted, held_out = calibration.moments.fits((readout.kind, row), kept)
         solution, done = best_solution(readout, fitted, held_out, number // 2)
         set_weight(readout.linear, solution)
         repairs.append(done)
@@ -176,6 +174,14 @@ def _repaired(
     return refit(original, plan, calibration, mode, options.transfer, progress, options.norms)[0]
 
 
+def _quickly(
+    original: Encoder, plan: Plan, calibration: Calibration, options: RepairOptions, progress: Progress
+) -> tuple[Encoder, str]:
+    mode: Mode = "sequential" if calibration.moments is None else "one-shot"
+    found = _repaired(mode, original, plan, calibration, options, progress)
+    return found, f"repaired ({mode}) on {calibration.tokens:,} tokens"
+
+
 SEQUENTIAL = Repair(
     "sequential",
     "readouts refitted (sequential)",
@@ -183,6 +189,7 @@ SEQUENTIAL = Repair(
     partial(_repaired, "sequential"),
     norms=True,
     upward=True,
+    quick=_quickly,
 )
 ONE_SHOT = Repair(
     "one-shot",

@@ -19,13 +19,17 @@ class RepairOptions:
     norms: bool = True
 
 
+Quick = Callable[[Encoder, Plan, Calibration, RepairOptions, Progress], tuple[Encoder, str]]
+
+
 @dataclass(frozen=True)
 class Repair:
     """apply: (original, plan, calibration, options, progress) -> the original after the plan and the repair.
 
     done: what was done, for `describe`. about: one sentence for help. source: the paper, None = ours. moments: whether
     the calibration must hold them. norms: whether the option of that name counts. upward: whether a layer's repair
-    depends on nothing above it, and leaves layers below the first cut as they are.
+    depends on nothing above it, and leaves layers below the first cut as they are. shared: whether it takes encoders
+    whose layers share weights. quick: what stands for it while somebody waits, and in words what that is.
     """
 
     name: str
@@ -36,3 +40,5 @@ class Repair:
     moments: bool = False
     norms: bool = False
     upward: bool = False
+    shared: bool = False
+    quick: Quick | None = None

@@ -1,12 +1,20 @@
 """All repairs of a cut, by name: ours, and those of published methods. Each file owns its entries."""
 
-from asc_core.compress import bias, mask_tuning, reconstruct, refit
+from asc_core.compress import bias, mask_tuning, reconstruct, refit, shared_weights
 from asc_core.compress.repair import Repair
 from asc_core.errors import UserError
+from asc_core.values import Shape
 
 REPAIRS: dict[str, Repair] = {
     repair.name: repair
-    for repair in (refit.SEQUENTIAL, refit.ONE_SHOT, mask_tuning.REPAIR, reconstruct.REPAIR, bias.REPAIR)
+    for repair in (
+        refit.SEQUENTIAL,
+        refit.ONE_SHOT,
+        shared_weights.REPAIR,
+        mask_tuning.REPAIR,
+        reconstruct.REPAIR,
+        bias.REPAIR,
+    )
 }
 
 
@@ -15,3 +23,8 @@ def check_repair(name: str | None) -> str | None:
     if name is not None and name not in REPAIRS:
         raise UserError(f"There is no repair {name!r}; choose one of {', '.join(REPAIRS)}.")
     return name
+
+
+def default_repair(shape: Shape) -> str:
+    """What is chosen where nobody says which repair."""
+    return (shared_weights.REPAIR if shape.shares_weights else refit.SEQUENTIAL).name

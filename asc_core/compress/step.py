@@ -8,6 +8,7 @@ A new kind of step is a subclass with a `kind`, its parameters as fields, `apply
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,7 +28,10 @@ class StepContext:
 
     teacher: the encoder as it was before the recipe's first change of its parts, None = the one in front of the step.
     folder: where a step that trains keeps its state and its result, so that a killed recipe goes on; None = nowhere.
-    calibrations: what encoders do on calibration texts, shared with whoever else makes models of them.
+    calibrations: what encoders do on calibration texts, shared with whoever else makes models of them. provisional:
+    whether somebody waits, so that a step may do something like it that is quicker; `instead` then says what.
+    done: what the step did, in words, set by one that may do otherwise than it was asked to (a training that ended
+    early).
     """
 
     def __init__(
@@ -37,10 +41,13 @@ class StepContext:
         folder: Path | None = None,
         progress: Progress | None = None,
         calibrations: Calibrations | None = None,
+        provisional: bool = False,
     ):
         self._task, self.teacher, self.folder = task, teacher, folder
         self.progress = progress or Progress()
         self.calibrations = calibrations if calibrations is not None else Calibrations()
+        self.provisional, self.instead = provisional, ""
+        self.done: str | None = None
 
     @property
     def task(self) -> Task:
@@ -51,7 +58,9 @@ class StepContext:
 
     def on(self, task: Task) -> StepContext:
         """The same with another task."""
-        return StepContext(task, self.teacher, self.folder, self.progress, self.calibrations)
+        other = copy(self)
+        other._task = task
+        return other
 
 
 class Step(BaseModel, ABC):
@@ -73,6 +82,11 @@ class Step(BaseModel, ABC):
     @abstractmethod
     def describe(self) -> str:
         """A few words for people: "cut to 48 of 72 heads"."""
+
+    @property
+    def has_quick_form(self) -> bool:
+        """Whether `apply` can do something like it that is quicker, where the context is provisional."""
+        return False
 
     @property
     def needs_task(self) -> bool:

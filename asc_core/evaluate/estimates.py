@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from asc_core.batches import BatchLimits
@@ -108,6 +109,10 @@ def estimate(measured: PerExampleResult, metric: Metric, against: PerExampleResu
     statistics = measured.statistics
     difference = difference_ends = None
     value = metric.value(statistics)
+    if not math.isfinite(value):
+        raise UserError(
+            f"The metric {metric.name} gives {value} on {len(measured)} {measured.split} examples: take more."
+        )
     if against is not None:
         original = against.statistics[against.positions(measured.numbers)]
         difference = value - metric.value(original)

@@ -91,7 +91,11 @@ def least_half_width(n: int, alpha: float = ALPHA) -> float:
 
 
 def ends(value: float, replicates: np.ndarray, n: int, alpha: float, bounds: Interval) -> Interval:
-    """Of a value over n examples, from its bootstrap replicates. bounds: beyond which it cannot be."""
+    """Of a value over n examples, from its bootstrap replicates. bounds: beyond which it cannot be.
+
+    Draws on which the metric is not defined say nothing of it.
+    """
+    replicates = replicates[np.isfinite(replicates)] if np.isfinite(replicates).any() else np.asarray([value])
     if n < 2:
         low, high = np.quantile(replicates, [0.0, 1.0])
     else:

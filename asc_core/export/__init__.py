@@ -3,7 +3,7 @@
 from asc_core.export.card import Card
 from asc_core.export.convert import convert
 from asc_core.export.formats import FORMATS, Format, Written
-from asc_core.export.package import ExportReport, check_possible, export
+from asc_core.export.package import ExportReport, ancestry_of, check_possible, commands_of, export
 from asc_core.modeling import PACKINGS, Packing
 
 __all__ = [
@@ -14,7 +14,9 @@ __all__ = [
     "Format",
     "Packing",
     "Written",
+    "ancestry_of",
     "check_possible",
+    "commands_of",
     "convert",
     "export",
 ]

@@ -9,19 +9,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 import transformers
 
 from asc_core import modeling
+from asc_core.ancestry import Ancestor
+from asc_core.encoder import Encoder, is_hub_id
 from asc_core.export.comparison import Comparison
 from asc_core.export.formats.format import Written
 from asc_core.modeling import Packing
 from asc_core.values import Cost, Estimate, Plan
-
-if TYPE_CHECKING:
-    from asc_core.encoder import Encoder
 
 _PIPELINES = {
     "sequence-classification": "text-classification",
@@ -29,7 +27,6 @@ _PIPELINES = {
     "question-answering": "question-answering",
     "embedding": "feature-extraction",
 }
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _PATH = re.compile(r"(?<![\w:/.<])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\"`]+[/\\])*([^\s/\\'\"`]+)[/\\]?")
 
 
@@ -38,7 +35,9 @@ class Card:
     """What a card can say beyond what the encoder itself knows. What is None is left out.
 
     estimate, original_estimate: of the exported model and of the uncut one, on the same split. cost, original_cost:
-    at the task's lengths. steps: how it was made, one sentence each. command: the line that makes it again.
+    at the task's lengths; of an original that cannot be loaded, FLOPs alone may be known (`original_flops`). steps: how
+    it was made, one sentence each. commands: the lines that make it again. unmeasured: why there is no difference to
+    the original, a sentence. one_split: whether the task has one split for everything.
     """
 
     task: str | None = None
@@ -46,8 +45,11 @@ class Card:
     original_estimate: Estimate | None = None
     cost: Cost | None = None
     original_cost: Cost | None = None
+    original_flops: float | None = None
     steps: Sequence[str] = ()
-    command: str | None = None
+    commands: Sequence[str] = ()
+    unmeasured: str = ""
+    one_split: bool = False
 
 
 def model_card(
@@ -60,17 +62,18 @@ def model_card(
     packing: Packing,
     tolerance: float,
     plan: Plan | None,
-    original: Encoder | None,
+    original: Ancestor | None,
+    base: str,
     comparison: Comparison,
 ) -> str:
     """The whole text. Paths of this machine do not get into it: of each only the last name stays.
 
-    loading: the format's own section. tolerance: what `comparison` had to stay below.
+    loading: the format's own section. tolerance: what `comparison` had to stay below. original: the model before its
+    parts were changed. base: what was loaded first, of which that may have been trained.
     """
-    base = _base_name(original or encoder)
     sections = [
-        _front_matter(card, encoder, name, base, written),
-        f"# {_plain(name)}\n\n{_summary(card, encoder, base, original, written)}",
+        _front_matter(card, encoder, name, _named(original, encoder), base, written),
+        f"# {_plain(name)}\n\n{_summary(card, encoder, original, written)}",
         _section("Quality", _quality(card)),
         _section("Cost", _cost(card, encoder, original, written, packing)),
         _section("What is left", _parts(encoder)),
@@ -99,18 +102,16 @@ def _quoted(text: object) -> str:
     )  # JSON strings are YAML strings
 
 
-def _base_name(encoder: Encoder) -> str:
-    return encoder.source if _is_hub_id(encoder.source) else Path(encoder.name).name
+def _named(original: Ancestor | None, encoder: Encoder) -> str:
+    source, name = (original.source, original.name) if original is not None else (encoder.source, encoder.name)
+    return source if is_hub_id(source) else Path(name).name
 
 
-def _is_hub_id(source: str) -> bool:
-    return _HUB_ID.fullmatch(source) is not None and not Path(source).exists()
-
-
-def _front_matter(card: Card, encoder: Encoder, name: str, base: str, written: Written) -> str:
+def _front_matter(card: Card, encoder: Encoder, name: str, original: str, base: str, written: Written) -> str:
     lines = ["---", f"library_name: {written.library}"]
-    if _is_hub_id(base):
-        lines.append(f"base_model: {_quoted(base)}")
+    of = next((one for one in (original, base) if is_hub_id(one)), None)
+    if of is not None:
+        lines.append(f"base_model: {_quoted(of)}")
     if encoder.head in _PIPELINES:
         lines.append(f"pipeline_tag: {_PIPELINES[encoder.head]}")
     lines += ["tags:", *(f"- {tag}" for tag in ("application-specific-compression", "pruned", *written.tags))]
@@ -128,12 +129,12 @@ def _front_matter(card: Card, encoder: Encoder, name: str, base: str, written: W
     return "\n".join([*lines, "---"])
 
 
-def _summary(card: Card, encoder: Encoder, base: str, original: Encoder | None, written: Written) -> str:
-    less = ""
-    if original is not None and encoder.parameters < original.parameters:
-        less = f" with {encoder.parameters / original.parameters:.0%} of its parameters"
+def _summary(card: Card, encoder: Encoder, original: Ancestor | None, written: Written) -> str:
+    less, count = "", written.parameters or encoder.parameters
+    if original is not None and count < original.parameters:
+        less = f" with {count / original.parameters:.0%} of its parameters"
     task = f" for the application `{_plain(card.task)}`" if card.task else ""
-    return f"`{_plain(base)}`{less}, compressed{task} with ASC Studio. {written.needs}".rstrip()
+    return f"`{_plain(_named(original, encoder))}`{less}, compressed{task} with ASC Studio. {written.needs}".rstrip()
 
 
 def _quality(card: Card) -> Iterator[str]:
@@ -149,6 +150,8 @@ def _quality(card: Card) -> Iterator[str]:
     if estimate.difference is not None:
         interval = f" {_interval(estimate.difference_interval)}" if estimate.difference_interval else ""
         yield f"\nDifference to the original on the same examples: {estimate.difference:+.4f}{interval}."
+    if card.unmeasured:
+        yield f"\n{_plain(card.unmeasured)}"
     if estimate.truncated:
         yield f"\n{estimate.truncated:,} texts were longer than the model's limit and cut off."
     if estimate.notes:
@@ -161,20 +164,20 @@ def _interval(interval: tuple[float, float]) -> str:
     return f"[{interval[0]:.4f}, {interval[1]:.4f}]"
 
 
-def _cost(card: Card, encoder: Encoder, original: Encoder | None, written: Written, packing: Packing) -> Iterator[str]:
+def _cost(card: Card, encoder: Encoder, original: Ancestor | None, written: Written, packing: Packing) -> Iterator[str]:
     parameters = bytes_ = None
     if original is not None:
-        parameters, bytes_ = original.parameters, modeling.count(original.model, original.packing).bytes
+        parameters, bytes_ = original.parameters, original.bytes
     elif card.original_cost is not None:
         parameters, bytes_ = card.original_cost.parameters, card.original_cost.bytes
     yield "| | this model | original | ratio |"
     yield "|---|---|---|---|"
     rows: list[tuple[str, float, float | None, str]] = [
-        ("parameters", encoder.parameters, parameters, ",.0f"),
+        ("parameters", written.parameters or encoder.parameters, parameters, ",.0f"),
         (f"weights, bytes ({packing.name})", written.tensor_bytes, bytes_, ",.0f"),
     ]
     if card.cost is not None:
-        dense = card.original_cost.flops if card.original_cost else None
+        dense = card.original_cost.flops if card.original_cost else card.original_flops
         rows.append(("FLOPs of the layers, one text of average length", card.cost.flops, dense, ".3g"))
     for what, here, there, style in rows:
         known = f"{there:{style}} | {here / there:.3f}" if there else "- | -"
@@ -202,8 +205,9 @@ def _origin(card: Card, plan: Plan | None) -> Iterator[str]:
         known = {k: v for k, v in plan.provenance.__dict__.items() if v is not None}
         if known:
             yield "\nThe plan (`plan.json`): " + ", ".join(f"{k} `{_plain(v)}`" for k, v in known.items()) + "."
-    if card.command:
-        yield f"\nThe same again:\n```\n{_PATH.sub(_last_name, card.command).replace('```', '')}\n```"
+    if card.commands:
+        lines = "\n".join(_PATH.sub(_last_name, command).replace("```", "") for command in card.commands)
+        yield f"\nThe same again:\n```\n{lines}\n```"
 
 
 def _last_name(path: re.Match[str]) -> str:
@@ -214,12 +218,22 @@ def _limitations(card: Card, written: Written, packing: Packing) -> Iterator[str
     if card.estimate is not None:
         where = f"the {_plain(card.estimate.split)} split" + (f" of `{_plain(card.task)}`" if card.task else "")
         yield f"- Quality was measured on {where} and says nothing about other texts or other applications."
+        if card.one_split:
+            yield f"- {one_split_says(card.task or 'The task', card.estimate.split)}"
     else:
         yield "- No quality was measured for this export."
     yield "- What was cut away was chosen for one application; another one may need it. It cannot be put back."
     for limitation in (*written.limitations, packing.note):
         if limitation:
             yield f"- {limitation}"
+
+
+def one_split_says(task: str, split: str) -> str:
+    """What a figure of a task with one split is worth, in a sentence."""
+    return (
+        f"`{_plain(task)}` has one split, {_plain(split)}: the same texts chose what was cut, repaired it and measured "
+        "it, so on new texts expect less."
+    )
 
 
 def _checked(comparison: Comparison, tolerance: float, written: Written) -> Iterator[str]:

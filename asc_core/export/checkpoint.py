@@ -35,14 +35,23 @@ class Payload:
     ties: Mapping[str, str] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def stored(self) -> dict[str, Tensor]:
+        """What is written, each tensor once."""
+        return {name: tensor for name, tensor in self.state.items() if name not in self.ties}
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in the file, whole numbers (positions) left out."""
+        return sum(tensor.numel() for tensor in self.stored.values() if tensor.is_floating_point())
+
     def write(self, folder: Path, packing: Packing) -> int:
         """The bytes of all tensors written. Raises: UserError, see `write_weights`."""
         self.config.dtype = packing.dtype
         (folder / "config.json").write_text(self.config.to_json_string(), encoding="utf-8")
         for name, source in self.code.items():
             (folder / name).write_text(source, encoding="utf-8")
-        stored = {name: tensor for name, tensor in self.state.items() if name not in self.ties}
-        return write_weights(stored, folder / WEIGHTS_FILE, packing)
+        return write_weights(self.stored, folder / WEIGHTS_FILE, packing)
 
 
 def plain_config(encoder: Encoder, **values: Any) -> Any:

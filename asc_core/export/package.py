@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asc_core.ancestry import RECIPE_PLACE, Ancestor, Ancestry, Stage
 from asc_core.atomic_folder import new_folder
-from asc_core.encoder import packing_named
+from asc_core.encoder import Encoder, packing_named
 from asc_core.errors import UserError
 from asc_core.export.card import Card, model_card
 from asc_core.export.comparison import compare_folder
@@ -21,10 +23,10 @@ from asc_core.progress import Progress
 from asc_core.values import Plan
 
 if TYPE_CHECKING:
-    from asc_core.encoder import Encoder
     from asc_core.recipes import Recipe
 
 RECIPE_FILE, PLAN_FILE = "recipe.json", "plan.json"
+_COMMAND = re.compile(r"asc [^;|&`$<>\n\r]+")
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ def export(
     plan: Plan | None = None,
     recipe: Recipe | None = None,
     card: Card | None = None,
-    original: Encoder | None = None,
+    original: Encoder | Ancestor | None = None,
+    ancestry: Ancestry | None = None,
     texts: Sequence[str | Sequence[str]] | None = None,
     packing: str | None = None,
     dtype: str | None = None,
@@ -66,10 +69,11 @@ def export(
     """Write an encoder, compressed or not, as a directory that others load.
 
     format: a name in `FORMATS`. plan, recipe: what made this encoder, written beside it. original: the uncompressed
-    encoder, for the comparisons on the card. texts: single texts or pairs of the application, on which the reloaded
-    model is compared (the first 64, at most 256 tokens each); own sentences by default. packing: how weights are
-    stored, a name in `PACKINGS`; by default what the encoder asks for. dtype: the old name of packing. overwrite:
-    whether a model directory at `out` may be replaced.
+    encoder, or what is known of it, for the comparisons on the card; by default what the encoder's own folder says.
+    ancestry: what was done to it, written beside it; by default `ancestry_of` these.
+    texts: single texts or pairs of the application, on which the reloaded model is compared (the first 64, at most 256
+    tokens each); own sentences by default. packing: how weights are stored, a name in `PACKINGS`; by default what the
+    encoder asks for. dtype: the old name of packing. overwrite: whether a model directory at `out` may be replaced.
 
     The directory appears at `out` only after it was reloaded in a fresh process by the format's own route, and its
     outputs were found within the format's tolerance of those in memory (of those with weights as packed).
@@ -80,15 +84,21 @@ def export(
     if plan is not None:
         _check_plan_is_the_cut(plan, encoder)
     progress = progress or Progress()
+    ancestry = ancestry if ancestry is not None else ancestry_of(encoder, original, recipe, plan)
+    before = original.as_ancestor() if isinstance(original, Encoder) else original or ancestry.original
     with new_folder(out, overwrite=overwrite) as folder:
         progress.step(0, 3, "exporting: writing the weights")
         written = form.write(encoder, folder, packed)
-        write_tokenizer(encoder.tokenizer, folder)
+        write_tokenizer(encoder.tokenizer, folder, encoder.type_vocab_size > 1)
         if encoder.head == "embedding" and encoder.sentences is not None:
             encoder.sentences.write(folder)
         for name, made_by in ((PLAN_FILE, plan), (RECIPE_FILE, recipe)):
             if made_by is not None:
                 write_json(folder / name, without_paths(made_by.to_json()))
+        for name, stage in recipe_files(ancestry).items():
+            if not (folder / name).exists():
+                write_json(folder / name, stage.recipe)
+        ancestry.write(folder, Path(out))
         progress.step(1, 3, "exporting: checking in a fresh process")
         comparison = compare_folder(
             folder,
@@ -110,7 +120,8 @@ def export(
             packing=packed,
             tolerance=form.tolerance,
             plan=plan,
-            original=original,
+            original=before,
+            base=ancestry.base,
             comparison=comparison,
         )
         (folder / "README.md").write_text(text, encoding="utf-8")
@@ -125,6 +136,50 @@ def export(
         max_difference=comparison.max_difference,
         checked_texts=comparison.texts,
     )
+
+
+def ancestry_of(
+    encoder: Encoder,
+    original: Encoder | Ancestor | None = None,
+    recipe: Recipe | None = None,
+    plan: Plan | None = None,
+    *,
+    steps: Sequence[str] = (),
+    command: str = "",
+    base: str = "",
+) -> Ancestry:
+    """The past of what is exported: of what was loaded, and what was done since, if anything was.
+
+    original: the model before its parts were changed. steps, command: see `Stage`; by default the recipe's own words.
+    base: what was loaded, by default the original's name.
+    """
+    if recipe is None and plan is None and (original is None or original is encoder):
+        return encoder.ancestry
+    said = steps or ([step.describe() for step in recipe.steps] if recipe is not None else ["cut by a plan"])
+    stage = Stage(tuple(said), command, without_paths(recipe.to_json()) if recipe is not None else None)
+    if isinstance(original, Encoder):
+        ancestor = original.as_ancestor() if original is not encoder else None
+    else:
+        ancestor = original
+    return encoder.ancestry.then(stage, base or (original or encoder).public_name, ancestor)
+
+
+def recipe_files(ancestry: Ancestry) -> dict[str, Stage]:
+    """File name -> stage: the last recipe has the plain name, those before it have numbers."""
+    stages = [stage for stage in ancestry.stages if stage.recipe is not None]
+    stem, ending = Path(RECIPE_FILE).stem, Path(RECIPE_FILE).suffix
+    numbered = {f"{stem}-{number}{ending}": stage for number, stage in enumerate(stages[:-1], start=1)}
+    return numbered | ({RECIPE_FILE: stages[-1]} if stages else {})
+
+
+def commands_of(ancestry: Ancestry) -> list[str]:
+    """The lines that make it again, each with its recipe's file; a folder may come from anyone, so nothing else."""
+    files = {id(stage): name for name, stage in recipe_files(ancestry).items()}
+    return [
+        stage.command.replace(RECIPE_PLACE, files.get(id(stage), RECIPE_FILE))
+        for stage in ancestry.stages
+        if _COMMAND.fullmatch(stage.command)
+    ]
 
 
 def check_possible(encoder: Encoder, format: str, packing: str | None = None) -> tuple[Format, Packing]:

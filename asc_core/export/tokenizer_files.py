@@ -18,9 +18,16 @@ _OF_THIS_MACHINE = (
     "_commit_hash",
 )
 
+FIRST_INPUT = "input_ids"
+TOKEN_TYPES = "token_type_ids"
 
-def write_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """The tokenizer without what single calls left in it (fast ones keep truncation and padding), nor its old path."""
+
+def write_tokenizer(tokenizer: Any, folder: Path, token_types: bool) -> None:
+    """The tokenizer without what single calls left in it (fast ones keep truncation and padding), nor its old path.
+
+    token_types: whether the model tells texts apart by them. Left unsaid, versions of transformers differ in whether a
+    tokenizer gives them, and a model that does not take them (DistilBERT) fails on them.
+    """
     clean = copy.deepcopy(tokenizer)
     backend = getattr(clean, "backend_tokenizer", None)
     if backend is not None:
@@ -33,6 +40,8 @@ def write_tokenizer(tokenizer: Any, folder: Path) -> None:
     for name in _OF_THIS_MACHINE:
         settings.pop(name, None)
     _as_every_version_reads_it(settings)
+    others = [name for name in tokenizer.model_input_names if name not in (FIRST_INPUT, TOKEN_TYPES)]
+    settings["model_input_names"] = [FIRST_INPUT, *[TOKEN_TYPES] * token_types, *others]
     path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

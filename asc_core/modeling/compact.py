@@ -133,6 +133,9 @@ def _class_names() -> dict[str, tuple[str, str]]:
 def __getattr__(name: str) -> Any:
     """`AscBertForSequenceClassification` and its like, made when first asked for (PEP 562)."""
     if name not in _class_names():
+        if name.startswith("Asc"):
+            missing = f"has no {name.removeprefix('Asc')}, which this model is built on: install a newer one"
+            raise AttributeError(f"transformers {transformers.__version__} {missing}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return compact_class(*_class_names()[name])
 

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from asc_core.ancestry import RECIPE_PLACE, Ancestor, Ancestry
 from asc_core.atomic_folder import check_free
 from asc_core.encoder import Encoder
 from asc_core.evaluate import evaluate
-from asc_core.export import Card, ExportReport, check_possible, export
+from asc_core.export import Card, ExportReport, ancestry_of, check_possible, commands_of, export
 from asc_core.export.package import RECIPE_FILE
 from asc_core.plan.encoder_cost import task_cost
 from asc_core.progress import Progress
+from asc_core.recipes.original import UNKNOWN, found_again
 from asc_core.recipes.recipe import Recipe
 from asc_core.tasks.base import Task
-from asc_core.tasks.heads import head_fits
+from asc_core.tasks.heads import can_answer
 from asc_core.tasks.texts import readable
+from asc_core.values import Plan
 
 TEXTS_TO_COMPARE = 64
+
+
+@dataclass(frozen=True)
+class Original:
+    """What a model is compared with. encoder: None where it cannot be had, `missing` says why. known: what is known of
+    it all the same; None where nothing is, or where there is no other model than the exported one.
+    """
+
+    encoder: Encoder | None
+    known: Ancestor | None
+    missing: str = ""
 
 
 def export_with_card(
@@ -30,40 +46,33 @@ def export_with_card(
     format: str = "compact",
     packing: str | None = None,
     overwrite: bool = False,
+    steps: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> ExportReport:
     """Measure what a recipe made of the original (the two may be the same) on the task's `split`, and export it.
 
-    original: the model before the recipe's first cut; a pre-trained one without the task's head is not measured.
+    original: the model before the recipe's first cut; where its folder says that it was cut before, it is compared with
+    what it was cut from. One without the task's head is not measured.
     task: None leaves quality and FLOPs off the card. split: falls back to validation where the task lacks it; this is
-    the one place where test is touched. Raises: UserError as `evaluate` and `export` do.
+    the one place where test is touched. steps: what the recipe did, see `Made.done`; by default what it says.
+    Raises: UserError as `evaluate` and `export` do.
     """
     check_free(out, overwrite=overwrite)
     check_possible(smaller, format, packing)
     progress = progress or Progress()
-    steps = [step.describe() for step in recipe.steps] if recipe is not None else []
-    source = original.source if original.source.startswith("demo:") else original.name
-    command = None
     if recipe is not None:
-        command = command_for(recipe, source, task, Path(out).name, format=format, packing=packing)
-    if task is None:
-        card, texts = Card(steps=steps, command=command), None
-    else:
+        recipe = recipe.for_task(task) if task is not None else without_ambiguous_task(recipe)
+    true = original_of(smaller, original)
+    ancestry = past_of(smaller, original, true, recipe, task, steps, Path(out).name, format, packing)
+    card = Card(
+        steps=[step for stage in ancestry.stages for step in stage.steps],
+        commands=commands_of(ancestry),
+        unmeasured=true.missing,
+    )
+    texts = None
+    if task is not None:
         split = split if split in task.splits else "validation" if "validation" in task.splits else task.splits[0]
-        before = None
-        if smaller is original or head_fits(original, task):
-            before = evaluate(original, task, split, against=None if task.labelled else original, progress=progress)
-        against = original if before is not None else None
-        after = before if smaller is original else evaluate(smaller, task, split, against=against, progress=progress)
-        card = Card(
-            task=task.name,
-            estimate=after,
-            original_estimate=before,
-            cost=task_cost(smaller, task),
-            original_cost=task_cost(original, readable(original, task)),
-            steps=steps,
-            command=command,
-        )
+        card = measured(card, smaller, true, task, split, progress)
         examples = task.examples(split, limit=TEXTS_TO_COMPARE, seed=0)
         ids = task.features(examples, smaller).input_ids[:TEXTS_TO_COMPARE]
         texts = [smaller.tokenizer.decode(row, skip_special_tokens=True) for row in ids]
@@ -71,15 +80,108 @@ def export_with_card(
         smaller,
         out,
         format,
-        plan=recipe.cut if recipe is not None else None,
+        plan=recipe.cut if recipe is not None else plan_in(ancestry, smaller),
         recipe=recipe,
         card=card,
-        original=original,
+        original=true.known,
+        ancestry=ancestry,
         texts=texts,
         packing=packing,
         overwrite=overwrite,
         progress=progress,
     )
+
+
+def original_of(smaller: Encoder, original: Encoder) -> Original:
+    """original: as it was loaded, or trained before the first cut."""
+    recorded = original.ancestry.original
+    if recorded is not None:
+        found, missing = found_again(recorded, str(original.device))
+        return Original(found, recorded, missing)
+    if original.structures:
+        return Original(None, None, UNKNOWN)
+    return Original(original, original.as_ancestor())
+
+
+def measured(card: Card, smaller: Encoder, original: Original, task: Task, split: str, progress: Progress) -> Card:
+    """The card with what both models are worth, and what they cost on the task's texts."""
+    before, missing = None, original.missing
+    if original.encoder is not None:
+        if smaller is original.encoder or can_answer(original.encoder, task):
+            against = None if task.labelled else original.encoder
+            before = evaluate(original.encoder, task, split, against=against, progress=progress)
+        else:
+            missing = f"The original, `{original.encoder.public_name}`, has no head that answers this task."
+    if smaller is original.encoder:
+        after = before
+    else:
+        after = evaluate(smaller, task, split, against=original.encoder if before else None, progress=progress)
+    whole = task_cost(original.encoder, readable(original.encoder, task)) if original.encoder is not None else None
+    flops = original.known.flops.get(texts_of(task)) if original.known is not None else None
+    return replace(
+        card,
+        task=task.name,
+        estimate=after,
+        original_estimate=before,
+        cost=task_cost(smaller, task),
+        original_cost=whole,
+        original_flops=flops,
+        unmeasured=missing,
+        one_split=len(task.splits) == 1,
+    )
+
+
+def past_of(
+    smaller: Encoder,
+    original: Encoder,
+    true: Original,
+    recipe: Recipe | None,
+    task: Task | None,
+    steps: Sequence[str],
+    out: str,
+    format: str,
+    packing: str | None,
+) -> Ancestry:
+    """What the folder will remember: what the encoder's own does, and this recipe."""
+    if recipe is None:
+        return smaller.ancestry
+    known = true.known
+    if known is not None and task is not None and true.encoder is not None:
+        cost = task_cost(true.encoder, readable(true.encoder, task))
+        known = replace(known, flops={**known.flops, texts_of(task): cost.flops})
+    command = command_for(
+        recipe, original.public_name, task, out, format=format, packing=packing, recipe_file=RECIPE_PLACE
+    )
+    return ancestry_of(
+        smaller,
+        known if smaller is not original else None,
+        recipe,
+        steps=steps,
+        command=command,
+        base=original.public_name,
+    )
+
+
+def texts_of(task: Task) -> str:
+    """The fingerprint of the texts that FLOPs are counted on."""
+    return task.digest("train" if "train" in task.splits else task.splits[0])
+
+
+def plan_in(ancestry: Ancestry, encoder: Encoder) -> Plan | None:
+    """The plan that the last recipe cut by, where that cut made this encoder's shape."""
+    recipes = [stage.recipe for stage in ancestry.stages if stage.recipe is not None]
+    plan = Recipe.from_json(recipes[-1], "the recipe that the folder remembers").cut if recipes else None
+    if plan is None or plan.shape.shares_weights:
+        return None
+    kept = [(len(plan.heads[row]), len(plan.neurons[row])) for row in (plan.shape.rows[i] for i in plan.layers)]
+    same = kept == list(zip(encoder.shape.heads, encoder.shape.neurons, strict=True))
+    return plan if same and plan.shape.architecture == encoder.architecture else None
+
+
+def without_ambiguous_task(recipe: Recipe) -> Recipe:
+    """A plan names its task by the name that a study has; only a file's or a scheme's says which one that is."""
+    said = recipe.task or ""
+    return recipe if ":" in said or said.endswith(".toml") or recipe.needs_task else replace(recipe, task=None)
 
 
 def command_for(
@@ -91,10 +193,12 @@ def command_for(
     format: str = "compact",
     packing: str | None = None,
     folder: str = "",
+    recipe_file: str | None = None,
 ) -> str:
     """The line that makes the same directory again, beside the `recipe.json` in it.
 
-    source: of the original. task: what it was applied to. folder: where recipe.json lies, "" = here.
+    source: of the original. task: what it was applied to. folder: where recipe.json lies, "" = here. recipe_file: what
+    stands for it instead.
     """
     if task is None or isinstance(task, str):
         named = f" --task {task or recipe.task}" if task or recipe.task else ""
@@ -102,5 +206,5 @@ def command_for(
     else:
         named = f" --task {task.source}" + (f" --split {task.splits[0]}" if len(task.splits) == 1 else "")
     stored = (f" --format {format}" if format != "compact" else "") + (f" --packing {packing}" if packing else "")
-    recipe_file = str(Path(folder) / RECIPE_FILE)
-    return f"asc compress {source} --recipe {recipe_file}{named}{stored} -o {out}"
+    place = recipe_file or str(Path(folder) / RECIPE_FILE)
+    return f"asc compress {source} --recipe {place}{named}{stored} -o {out}"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from asc_core.compress.calibration import SAMPLES, TOKENS
 from asc_core.compress.calibrations import Calibrations
@@ -21,6 +21,16 @@ from asc_core.tasks.base import Task
 from asc_core.values import Estimate, Plan, Scores
 
 Found = TypeVar("Found")
+ROUNDING = 1e-12
+DropRule = Literal["interval", "value"]
+"""What has to be within a maximal drop: the whole 95 % interval of the difference, or the measured difference alone."""
+
+
+def rule_in_words(rule: DropRule) -> str:
+    return {
+        "interval": "by the whole 95 % interval of the difference",
+        "value": "by the measured difference, whatever its interval",
+    }[rule]
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,14 @@ class Point:
     recipe: Recipe
     cost: Cost
     estimate: Estimate
+
+
+@dataclass(frozen=True)
+class Smallest:
+    """point: the smallest model within a maximal drop; where no model is, within = False, the one that came nearest."""
+
+    point: Point
+    within: bool
 
 
 @dataclass
@@ -77,10 +95,10 @@ class Workbench:
     def recipe(self, plan: Plan) -> Recipe:
         return Recipe.repaired(plan, self.repair, samples=self.samples, tokens=self.tokens, seed=self.seed)
 
-    def point(self, keep: float, most_lost: float | None = None) -> Point:
+    def point(self, keep: float, most_lost: float | None = None, rule: DropRule = "interval") -> Point:
         """The model for one budget, measured on the whole split; with `most_lost` only until that is decided.
 
-        most_lost: in units of the metric, see `decided`.
+        most_lost, rule: see `decided`.
         """
         shares = {**self.within, self.budget: keep}
         plan = by_budget(self.scores, self.cost_model, shares, round_to=self.round_to)
@@ -96,7 +114,7 @@ class Workbench:
             slices=most_lost is not None,
         ):
             found = estimate(outcome, self.task.metric, self.original)
-            if most_lost is not None and decided(found, most_lost) is not None:
+            if most_lost is not None and decided(found, most_lost, rule) is not None:
                 break
         assert found is not None
         return Point(keep, self.recipe(plan), self.cost_model.cost(plan), found)
@@ -109,13 +127,23 @@ def frontier(bench: Workbench, budgets: Sequence[float]) -> Iterator[Point]:
             yield bench.point(keep)
 
 
-def decided(estimate: Estimate, most_lost: float) -> bool | None:
-    """Whether a model is sure to lose at most `most_lost`; None while that is open and examples are left."""
-    interval = estimate.difference_interval
-    if interval is not None and interval[0] >= -most_lost - 1e-12:
+def decided(estimate: Estimate, most_lost: float, rule: DropRule = "interval") -> bool | None:
+    """Whether a model loses at most `most_lost`, in units of the metric; None while examples are left to decide it."""
+    low, high = estimate.difference_interval or (-math.inf, math.inf)
+    if low >= -most_lost - ROUNDING:
         return True
-    sure_to_lose_more = interval is not None and interval[1] < -most_lost
-    return False if sure_to_lose_more or estimate.complete else None
+    if high < -most_lost:
+        return False
+    if not estimate.complete:
+        return None
+    return rule == "value" and estimate.difference is not None and estimate.difference >= -most_lost - ROUNDING
+
+
+def nearest(estimate: Estimate, rule: DropRule) -> float:
+    """How near a model that loses too much came: greater is nearer."""
+    if rule == "value" or estimate.difference_interval is None:
+        return -math.inf if estimate.difference is None else estimate.difference
+    return estimate.difference_interval[0]
 
 
 def smallest_percent(least: float, tried: Callable[[int], Found | None]) -> Found | None:
@@ -134,22 +162,21 @@ def smallest_percent(least: float, tried: Callable[[int], Found | None]) -> Foun
     return best
 
 
-def smallest_within(bench: Workbench, most_lost: float) -> Point:
+def smallest_within(bench: Workbench, most_lost: float, rule: DropRule = "interval") -> Smallest:
     """The smallest model that loses at most `most_lost` of the metric, by bisecting over budgets.
 
-    A model counts when the lower end of its paired 95 % interval says so, at whichever look. That interval is for one
-    model: of several near the limit the best-looking one is chosen, so confirm it on the test split.
-    Raises: UserError where not even the largest cut model does.
+    rule: see `DropRule`; the interval is the paired one at whichever look. It is for one model: of several near the
+    limit the best-looking one is chosen, so confirm it on the test split. Raises: UserError where nothing can be cut.
     """
+    tried: list[Point] = []
 
-    def tried(percent: int) -> Point | None:
-        point = bench.point(percent / 100, most_lost)
-        return point if decided(point.estimate, most_lost) else None
+    def try_at(percent: int) -> Point | None:
+        tried.append(bench.point(percent / 100, most_lost, rule))
+        return tried[-1] if decided(tried[-1].estimate, most_lost, rule) else None
 
-    best = smallest_percent(bench.smallest, tried)
-    if best is None:
-        raise UserError(
-            f"No cut by {bench.scores.method} is sure to lose at most {100 * most_lost:g} points on the "
-            f"{bench.split} split: allow more, or score and measure on more examples."
-        )
-    return best
+    best = smallest_percent(bench.smallest, try_at)
+    if best is not None:
+        return Smallest(best, True)
+    if not tried:
+        raise UserError(f"No cut by {bench.scores.method} keeps less than everything: choose another method or budget.")
+    return Smallest(max(tried, key=lambda point: nearest(point.estimate, rule)), False)

@@ -7,7 +7,7 @@ returns scores. A file of scores ends with `METHODS = (...)`; docs/scores.md is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -191,11 +191,19 @@ class Request:
         )
 
 
+Growing = Generator[Mapping[str, Scores], None, Mapping[str, Scores]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class OwnPass(Method):
-    """run(encoder, task, request): {method id: scores}; methods with the same one share the pass."""
+    """run(encoder, task, request): {method id: scores}; methods with the same one share the pass.
+
+    grow: the same pass for somebody who looks on: yields what there is after the first examples, nothing where there
+    is nothing to be seen yet but at least once before most of its work, and returns exactly what `run` does.
+    """
 
     run: Callable[[Encoder, Task, Request], Mapping[str, Scores]]
+    grow: Callable[[Encoder, Task, Request], Growing] | None = None
 
 
 def part_of(statistic: str) -> str:

@@ -39,11 +39,13 @@ for _module in MODULES:
     register(*_module.METHODS)
 
 
-def chosen_methods(ids: Sequence[str] | None) -> list[Method]:
+def chosen_methods(ids: Sequence[str] | str | None) -> list[Method]:
     """Those named, each once; None: those asked for by default; "all" among the names: also what is dearer.
 
-    Raises: UserError for an unknown id.
+    A single id may stand for itself. Raises: UserError for an unknown id.
     """
+    if isinstance(ids, str) or not isinstance(ids, Iterable | None):
+        ids = [ids]
     for name in ids or ():
         if name not in METHODS and name != "all":
             raise UserError(f"There is no scoring method {name!r}; there are: {', '.join(METHODS)}.")

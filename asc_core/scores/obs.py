@@ -10,7 +10,7 @@ a token's input counts in H by its gradient at the readout, so that what only [C
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,9 @@ from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.parts import BLOCKS, BLOCKS_OF, SUBLAYERS
 from asc_core.progress import SCORING, Progress
 from asc_core.scores.collector import Differentiable
-from asc_core.scores.data_fingerprint import data_fingerprint
+from asc_core.scores.first_look import Kept, examples_of, looks
 from asc_core.scores.grams import GramSums
-from asc_core.scores.method import OwnPass, Request
+from asc_core.scores.method import Growing, OwnPass, Request
 from asc_core.scores.sensitivity import random_projection
 from asc_core.scores.sweep_pass import SweepPass
 from asc_core.values import PartValues, Scores, Shape
@@ -66,48 +66,143 @@ def obs_scores(
     tokens: about how many are looked at, spread over all texts (at least 2 of each).
     Raises: UserError, Cancelled.
     """
-    progress = progress or Progress()
-    work = SweepPass(encoder, task, task.examples(split, samples, seed), [OutputGradients], "argmax", seed)
-    lengths = work.features.lengths
+    request = Request(split, samples, seed, "argmax", batch_tokens, progress or Progress(), None)
+    growing = _growing(encoder, task, request, tokens, looking=False)
+    while True:
+        try:
+            next(growing)
+        except StopIteration as end:
+            return end.value
+
+
+def _growing(
+    encoder: Encoder, task: Task, request: Request, tokens: int, looking: bool
+) -> Generator[Scores | None, None, Scores]:
+    """looking: whether to yield what is known before the end: of heads and sublayers on the first examples (None where
+    these are too few), then on all, before the order of the neurons, which takes longest."""
+    progress = request.progress
+    examples = task.examples(request.split, request.samples, request.seed)
+    work = SweepPass(encoder, task, examples, [OutputGradients], "argmax", request.seed)
+    lengths, example = work.features.lengths, work.features.example
     work.token_share = min(1.0, tokens / max(1, int(lengths.sum())))
-    inputs, gradients, done = GramSums(), GramSums(), 0
-    for batch in batches_by_length(lengths, batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048)):
-        progress.step(done, len(lengths), f"scoring {task.name}", SCORING)
-        (seen,) = work.observe(batch)[1]
-        assert isinstance(seen, OutputGradients)
-        inputs.add(seen.inputs)
-        gradients.add(seen.gradients)
-        done += len(batch)
-    second_moments, output_moments = inputs.totals(), gradients.totals()
+    batches = batches_by_length(lengths, request.batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048))
+    notes = work.features.remarks(len(examples))
+    kept: Kept[_Seen] = Kept()
+
+    def report(done: int) -> None:
+        finished = sum(map(len, batches[:done])) + sum(len(batches[index]) for index in kept)
+        progress.step(finished, len(lengths), f"scoring {task.name}", SCORING)
+
+    if looking:
+        first = next(iter(looks(batches, example)), [])
+        sums = _Moments()
+        for index in first:
+            report(0)
+            seen = _Seen.of(work, batches[index])
+            sums.add(seen)
+            kept.keep(index, seen, seen.bytes)
+        rows = [batches[index] for index in first]
+        yield (
+            request.scores(
+                OBS,
+                encoder,
+                task,
+                _without_neurons(encoder, sums.totals(sum(map(len, rows))), progress),
+                examples_of(rows, example),
+                notes=notes,
+            )
+            if first
+            else None
+        )
+    sums = _Moments()
+    for index, batch in enumerate(batches):
+        report(index)
+        sums.add(kept.take(index) or _Seen.of(work, batch))
+    moments = sums.totals(len(lengths))
+    if looking:
+        yield request.scores(
+            OBS, encoder, task, _without_neurons(encoder, moments, progress), len(examples), notes=notes
+        )
     removals = {}
     for number, readout in enumerate(encoder.readouts):
         progress.step(number, len(encoder.readouts), f"removing in order, {task.name}", SCORING)
-        key = (readout.kind, readout.row)
-        gram = torch.from_numpy(second_moments[key])
-        removals[key] = removal_order(
-            readout.weight.detach().cpu(),
-            (gram / gram[-1, -1].clamp_min(1e-30)).float(),
-            torch.from_numpy(output_moments[key] / len(lengths)).float(),
-            readout.width,
-        )
+        removals[readout.kind, readout.row] = moments.removal_order(readout)
     progress.step(len(encoder.readouts), len(encoder.readouts), f"removing in order, {task.name}", SCORING)
-    return Scores(
-        method=OBS,
-        values=_values(removals, encoder.shape),
-        shape=encoder.shape,
-        weights=encoder.weights,
-        task=task.name,
-        split=split,
-        examples=len(work.examples),
-        seed=seed,
-        labels="none",
-        notes=work.features.remarks(len(work.examples)),
-        texts=data_fingerprint(task, split, samples, seed),
-    )
+    return request.scores(OBS, encoder, task, _values(removals, encoder.shape), len(examples), notes=notes)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a batch says: of each readout rows as `OutputGradients` has them."""
+
+    inputs: Mapping[ReadoutKey, list[torch.Tensor]]
+    gradients: Mapping[ReadoutKey, list[torch.Tensor]]
+
+    @staticmethod
+    def of(work: SweepPass, batch: np.ndarray) -> _Seen:
+        (seen,) = work.observe(batch)[1]
+        assert isinstance(seen, OutputGradients)
+        return _Seen(seen.inputs, seen.gradients)
+
+    @property
+    def bytes(self) -> int:
+        found = [*self.inputs.values(), *self.gradients.values()]
+        return sum(rows.nbytes for each in found for rows in each)
+
+
+class _Moments:
+    """Sums of what batches say."""
+
+    def __init__(self) -> None:
+        self._inputs, self._gradients = GramSums(), GramSums()
+
+    def add(self, seen: _Seen) -> None:
+        self._inputs.add(seen.inputs)
+        self._gradients.add(seen.gradients)
+
+    def totals(self, features: int) -> Moments:
+        return Moments(self._inputs.totals(), self._gradients.totals(), features)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of each readout: sums over features of second moments of its input and of the gradient at its output."""
+
+    inputs: Mapping[ReadoutKey, np.ndarray]
+    gradients: Mapping[ReadoutKey, np.ndarray]
+    features: int
+
+    def removal_order(self, readout: Readout) -> RemovalOrder:
+        return removal_order(readout.weight.detach().cpu(), *self._of(readout), readout.width)
+
+    def lost_in_all(self, readout: Readout) -> float:
+        return lost_in_all(readout.weight.detach().cpu(), *self._of(readout))
+
+    def _of(self, readout: Readout) -> tuple[torch.Tensor, torch.Tensor]:
+        key = (readout.kind, readout.row)
+        gram = torch.from_numpy(self.inputs[key])
+        return (
+            (gram / gram[-1, -1].clamp_min(1e-30)).float(),
+            torch.from_numpy(self.gradients[key] / self.features).float(),
+        )
+
+
+def _without_neurons(encoder: Encoder, moments: Moments, progress: Progress) -> PartValues:
+    """{heads, attention, ffn}: what a sublayer is worth in all needs no order of its neurons."""
+    heads, attention, ffn = [], [], []
+    for readout in sorted(encoder.readouts, key=lambda readout: readout.row):
+        progress.check()
+        if readout.kind == "attention":
+            removal = moments.removal_order(readout)
+            heads.append(isotonic_values(removal))
+            attention.append(removal.lost[-1])
+        else:
+            ffn.append(moments.lost_in_all(readout))
+    return PartValues(heads=tuple(heads), attention=np.array(attention), ffn=np.array(ffn))
 
 
 def _projected(output: Any, batch: Batch, generator: torch.Generator) -> torch.Tensor:
-    return random_projection(output, batch.mask, generator)
+    return random_projection(output, batch.mask, lambda _, shape: torch.randn(shape, generator=generator))
 
 
 class OutputGradients(Differentiable):
@@ -173,8 +268,7 @@ def removal_order(
     """
     root = _root(output_moments)
     rest = torch.cat([root @ weight, weight.new_zeros(len(weight), 1)], 1)  # (d, columns + 1), in units of the loss
-    damped = moments + DAMPING * moments.diagonal()[:-1].mean().clamp_min(1e-12) * torch.eye(len(moments))
-    inverse = torch.linalg.inv(damped.double()).float()
+    inverse = torch.linalg.inv(_damped(moments).double()).float()
     left = torch.arange(weight.shape[1] // width)
     order: list[int] = []
     steps: list[float] = []
@@ -199,6 +293,19 @@ def removal_order(
         stays[first] = False
         left = left[stays]
     return RemovalOrder(np.array(order, dtype=np.int64), np.concatenate([[0.0], np.cumsum(np.maximum(steps, 0))]))
+
+
+@torch.no_grad()
+def lost_in_all(weight: torch.Tensor, moments: torch.Tensor, output_moments: torch.Tensor) -> float:
+    """What is lost when all blocks are gone, whatever their order: the last of `removal_order(...).lost`."""
+    damped, rest = _damped(moments), _root(output_moments) @ weight
+    with_bias = damped[:-1, -1:]
+    left_by_bias = damped[:-1, :-1] - with_bias @ with_bias.T / damped[-1, -1]
+    return float(((rest @ left_by_bias) * rest).sum())
+
+
+def _damped(moments: torch.Tensor) -> torch.Tensor:
+    return moments + DAMPING * moments.diagonal()[:-1].mean().clamp_min(1e-12) * torch.eye(len(moments))
 
 
 def _lost(rest: torch.Tensor, inverse: torch.Tensor, columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -256,6 +363,16 @@ def _run(encoder: Encoder, task: Task, request: Request) -> dict[str, Scores]:
     return {OBS: found}
 
 
+def _grow(encoder: Encoder, task: Task, request: Request) -> Growing:
+    growing = _growing(encoder, task, request, TOKENS, looking=True)
+    while True:
+        try:
+            look = next(growing)
+        except StopIteration as end:
+            return {OBS: end.value}
+        yield {OBS: look} if look is not None else {}
+
+
 METHODS = (
     OwnPass(
         id=OBS,
@@ -268,5 +385,6 @@ METHODS = (
         one_scale=True,
         offered=1,  # the first with a repair: benchmarks/results/quality.json
         run=_run,
+        grow=_grow,
     ),
 )

@@ -96,9 +96,13 @@ class EarlyStop:
         self.total = examples[-1]
         self.curve: list[dict[str, Any]] = []
 
+    def is_stop(self, batches: int) -> bool:
+        """Whether a slice ends after so many batches."""
+        return batches in self.examples_after
+
     def should_stop(self, batches: int, sums: Sums) -> bool:
         """Whether to stop after so many batches. Where a slice ends, the curve gets a point."""
-        if batches not in self.examples_after:
+        if not self.is_stop(batches):
             return False
         examples = self.examples_after[batches]
         found = {m.id: stability(m, sums, self.shape) for m in self.methods}

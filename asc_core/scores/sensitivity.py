@@ -7,6 +7,7 @@ over examples, no gradient of a weight.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,17 +21,17 @@ from asc_core.scores.streaming import Statistic
 from asc_core.values import Shape
 
 
-def random_projection(output: Any, mask: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def random_projection(output: Any, mask: torch.Tensor, draw: Callable[[int, torch.Size], torch.Tensor]) -> torch.Tensor:
     """Inner product of the model's outputs with random numbers, as a loss: its gradient's second moments are J^T J.
 
     output: what the model returned; its logits count, less their mean, or where there are none the last hidden states.
-    mask: (B, T); outputs of padding do not count. It needs no labels, and unlike in the gradient of a loss, texts that
-    the model is sure of matter as well.
+    mask: (B, T); outputs of padding do not count. draw: (number of the output, its shape) -> standard normal numbers.
+    It needs no labels, and unlike in the gradient of a loss, texts that the model is sure of matter as well.
     """
     named = {name: value for name, value in output.items() if "logits" in name}
     total = mask.new_zeros((), dtype=torch.float32)
-    for name, value in (named or {"states": output.last_hidden_state}).items():
-        noise = torch.randn(value.shape, generator=generator).to(value.device) / value.shape[-1] ** 0.5
+    for number, (name, value) in enumerate((named or {"states": output.last_hidden_state}).items()):
+        noise = draw(number, value.shape).to(value.device) / value.shape[-1] ** 0.5
         if value.shape[-1] > 1:  # what moves all logits alike decides nothing
             noise = noise - noise.mean(-1, keepdim=True)
         if value.dim() == 3:

@@ -50,30 +50,13 @@ class Sums:
 
     def add(self, statistics: Mapping[str, Statistic], units: Mapping[str, np.ndarray], weights: np.ndarray) -> None:
         """units: (features,) counts of each unit. weights: (replicates, features) of `replicate_weights`."""
-        # All products by torch: numpy's own threads spin for a while after each, on the cores of the next forward pass.
-        weighted = torch.from_numpy(weights).double()
+        self.increase(_addends(statistics, units, weights))
+
+    def increase(self, addends: Mapping[str, np.ndarray]) -> None:
+        """By what one batch adds."""
         arrays = dict(self.arrays)
-
-        def increase(name: str, value: np.ndarray) -> None:
-            arrays[name] = arrays[name] + value if name in arrays else np.asarray(value, dtype=np.float64)
-
-        for unit, counts in units.items():
-            counts = counts.astype(np.float64)
-            increase(f"unit.{unit}/sum", counts.sum())
-            increase(f"unit.{unit}/square", np.square(counts).sum())
-            increase(f"unit.{unit}/replicates", (weighted @ torch.from_numpy(counts)).numpy())
-        for name, statistic in statistics.items():
-            values = statistic.values.detach().cpu().double()
-            if statistic.whole:
-                increase(f"{name}/sum", values.numpy())
-                continue
-            increase(f"{name}/sum", values.sum(0).numpy())
-            if statistic.replicated:
-                increase(f"{name}/replicates", (weighted @ values).numpy())
-            else:
-                per = torch.from_numpy(units[statistic.unit]).double()
-                increase(f"{name}/square", values.square().sum(0).numpy())
-                increase(f"{name}/product", (per @ values).numpy())
+        for name, value in addends.items():
+            arrays[name] = arrays[name] + value if name in arrays else value
         self.arrays = arrays
 
     def names(self, prefix: str) -> list[str]:
@@ -102,3 +85,41 @@ class Sums:
             + ratio**2 * self.arrays[f"unit.{unit}/square"]
         )
         return NORMAL_QUANTILE * np.sqrt(np.maximum(squares, 0)) / total
+
+
+class RememberedSums(Sums):
+    """Sums that know what was added to them, one by one, so that it can be added to others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addends: list[Mapping[str, np.ndarray]] = []
+
+    def increase(self, addends: Mapping[str, np.ndarray]) -> None:
+        super().increase(addends)
+        self.addends.append(addends)
+
+
+def _addends(
+    statistics: Mapping[str, Statistic], units: Mapping[str, np.ndarray], weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    # All products by torch: numpy's own threads spin for a while after each, on the cores of the next forward pass.
+    weighted = torch.from_numpy(weights).double()
+    found: dict[str, np.ndarray] = {}
+    for unit, whole in units.items():
+        counts = whole.astype(np.float64)
+        found[f"unit.{unit}/sum"] = counts.sum()
+        found[f"unit.{unit}/square"] = np.square(counts).sum()
+        found[f"unit.{unit}/replicates"] = (weighted @ torch.from_numpy(counts)).numpy()
+    for name, statistic in statistics.items():
+        values = statistic.values.detach().cpu().double()
+        if statistic.whole:
+            found[f"{name}/sum"] = values.numpy()
+            continue
+        found[f"{name}/sum"] = values.sum(0).numpy()
+        if statistic.replicated:
+            found[f"{name}/replicates"] = (weighted @ values).numpy()
+        else:
+            per = torch.from_numpy(units[statistic.unit]).double()
+            found[f"{name}/square"] = values.square().sum(0).numpy()
+            found[f"{name}/product"] = (per @ values).numpy()
+    return {name: np.asarray(value, dtype=np.float64) for name, value in found.items()}

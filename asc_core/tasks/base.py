@@ -202,6 +202,7 @@ class Task(ABC):
     labels: class names in the order of the model's outputs, () where there are none (regression, QA). slot_labels:
     the BIO tags of intent-slots.
     labelled: whether examples carry gold labels; where not, the metric is agreement with the original model.
+    definition: the content of the task file or preset that it was made of; None where there is none.
     """
 
     name: str
@@ -212,6 +213,11 @@ class Task(ABC):
     labelled: bool = True
     max_length: int
     metric: Metric
+    definition: Mapping[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        labelled = "" if self.labelled else ", without labels"
+        return f"Task({self.name}: {self.kind}{labelled}; splits: {', '.join(self.splits)})"
 
     @property
     def source(self) -> str:

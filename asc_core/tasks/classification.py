@@ -15,7 +15,7 @@ from asc_core.tasks import metrics, tokens
 from asc_core.tasks.base import Batch, Examples, Features, Reader, Row, Targets
 from asc_core.tasks.cells import unpacked
 from asc_core.tasks.doubts import doubts_of_classes, doubts_of_flags, doubts_of_numbers
-from asc_core.tasks.labels import LabelSet, as_flag, as_key, as_text, is_scalar, show
+from asc_core.tasks.labels import LabelSet, as_flag, as_key, as_text, flags_read_otherwise, is_scalar, show
 from asc_core.tasks.metrics import Measure
 from asc_core.tasks.table_task import (
     TableTask,
@@ -49,7 +49,7 @@ class TextTask(TableTask):
         raise NotImplementedError
 
     def features(self, examples: Examples, reader: Reader) -> Features:
-        limit = self._limit(reader)
+        limit = self.token_limit(reader)
         columns = [[row[c] for row in examples.rows] for c in self.setup.texts]
         targets, extra, note = self._targets_for(reader, examples) if self.labelled else (None, {}, "")
         ids, types, cut = tokens.tokenise(reader, columns[0], columns[1] if len(columns) > 1 else None, limit)
@@ -72,6 +72,8 @@ class TextTask(TableTask):
 class Classification(TextTask):
     """text-classification and pair-classification: one class an example."""
 
+    decides = "classes"
+
     @cached_property
     def _label_names(self) -> LabelSet:
         column = str(self.setup.label)
@@ -85,8 +87,15 @@ class Classification(TextTask):
         column = str(self.setup.label)
         return check_label(self._label_names, row.get(column), column)
 
+    def _names_of(self, row: Row) -> Sequence[str]:
+        return (self.labels[self._target(row)],)
+
+    def _label_sets(self, reader: Reader) -> Sequence[tuple[LabelSet, Sequence[str], str]]:
+        return ((self._label_names, reader.labels, "label"),)
+
     def _targets_for(self, reader: Reader, examples: Examples) -> tuple[list[Any], dict[str, list[Any]], str]:
-        match = self._match(self._label_names, reader.labels, reader)
+        values = [row.get(str(self.setup.label)) for row in examples.rows]
+        match = self._match(self._label_names, reader.labels, reader, values=values)
         targets = [int(match.to_model[self._target(row)]) for row in examples.rows]
         return targets, {"to_task": [match.to_task] * len(targets)}, match.note
 
@@ -152,6 +161,8 @@ class MultiLabel(TextTask):
     The label field holds a list of names, text with a separator between names, or a 0/1 flag for each label; or
     `label` names several 0/1 columns, one a label.
     """
+
+    decides = "sets"
 
     @cached_property
     def _label_names(self) -> LabelSet:
@@ -219,6 +230,12 @@ class MultiLabel(TextTask):
                 target[check_label(self._label_names, name, str(self.setup.label))] = 1
         return target
 
+    def _names_of(self, row: Row) -> Sequence[str]:
+        return [name for name, there in zip(self.labels, self._target(row), strict=True) if there]
+
+    def _label_sets(self, reader: Reader) -> Sequence[tuple[LabelSet, Sequence[str], str]]:
+        return ((self._label_names, reader.labels, "label"),)
+
     def _targets_for(self, reader: Reader, examples: Examples) -> tuple[list[Any], dict[str, list[Any]], str]:
         match = self._match(self._label_names, reader.labels, reader)
         targets = []
@@ -227,6 +244,9 @@ class MultiLabel(TextTask):
             target[match.to_model] = self._target(row)
             targets.append(target)
         note = match.note
+        if isinstance(self.setup.label, tuple):
+            read = flags_read_otherwise(row.get(column) for row in examples.rows for column in self.setup.label)
+            note = f"{read} {note}".strip()
         if self._flags:
             names = f", in the order {show(self.labels)}" if self.setup.labels is not None else ""
             note = f"The lists in {self.setup.label!r} were read as a 0 or 1 for each label{names}. {note}".strip()
@@ -276,14 +296,17 @@ class MultiLabel(TextTask):
 class Regression(TextTask):
     """A number for each text or pair."""
 
+    decides = "numbers"
+
     def _target(self, row: Row) -> float:
         return check_number(row, str(self.setup.label))
 
     def _targets_for(self, reader: Reader, examples: Examples) -> tuple[list[Any], dict[str, list[Any]], str]:
+        self._need_head(reader)
         if len(reader.labels) != 1:
             raise UserError(
                 f"The task {self.name} is a regression and needs a head with one output; {reader.name} has "
-                f"{len(reader.labels)}: {list(reader.labels)[:20]}."
+                f"{len(reader.labels)}, {list(reader.labels)[:20]}: fine-tune the encoder on the task (asc finetune)."
             )
         return [np.float32(self._target(row)) for row in examples.rows], {}, ""
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from asc_core.errors import UserError
 
+HIDDEN = "-1"
 _GENERIC = re.compile(r"(LABEL_)?\d+")
 _SHOWN = 20
 _WHOLE = re.compile(r"([+-]?\d{1,15})\.0+")
@@ -24,13 +25,15 @@ class LabelSet:
 
     names: in the task's order. declared: the user or the dataset listed them, in the order of class indices;
     otherwise they were found in the data. indices: the data holds bare class indices (or true and false), so names
-    are only "0", "1", ... renamed: the name for each value of the file, where the task file maps them.
+    are only "0", "1", ... renamed: the name for each value of the file, where the task file maps them. note: what had
+    to be guessed to find them.
     """
 
     names: tuple[str, ...]
     declared: bool = False
     indices: bool = False
     renamed: Mapping[str, str] | None = None
+    note: str = ""
     _known: dict[str, int | None] = field(default_factory=dict, repr=False, compare=False)
 
     @staticmethod
@@ -77,10 +80,46 @@ class LabelSet:
             if text and names.count(alike(text)) == 1:
                 return names.index(alike(text))
         key = as_key(text)
+        flag = _FLAG_WORDS.get(text.casefold())
+        flags = [_FLAG_WORDS.get(name.casefold()) for name in self.names]
+        if flag is not None and len(flags) == 2 and set(flags) == {"0", "1"}:
+            return flags.index(flag)  # true is yes, wherever it stands in the list
         listed = self.declared and self.renamed is None
         if listed and key.isdecimal() and len(key) < 10 and int(key) < len(self.names):
             return int(key)
         return None
+
+    def read_otherwise(self, values: Iterable[Any]) -> str:
+        """How truth values and decimals were matched with names or values that are written otherwise, "" where none."""
+        found: dict[str, str] = {}
+        for value in values:
+            written = _written(value)
+            index = self.index(value) if written and written not in found else None
+            if index is None or _fold(written) in (_fold(self.names[index]), *map(_fold, self.renamed or ())):
+                continue
+            found[written] = self.names[index]
+        return _said(found)
+
+
+def flags_read_otherwise(values: Iterable[Any]) -> str:
+    """How 0 and 1 in columns were read where they are written otherwise, "" where they are not."""
+    written = {_written(value) for value in values} - {""}
+    return _said({text: str(as_flag(text)) for text in written if as_flag(text) is not None})
+
+
+def _said(found: Mapping[str, str]) -> str:
+    pairs = ", ".join(f"{written} = {read}" for written, read in sorted(found.items()))
+    return f"Labels of the data were read as {pairs}." if pairs else ""
+
+
+def _written(value: Any) -> str:
+    """A truth value or a whole number with decimals as a file has it, "" for anything else."""
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value)).lower()
+    if isinstance(value, float | np.floating):
+        return str(float(value)) if float(value).is_integer() else ""
+    text = value.strip() if isinstance(value, str) else ""
+    return text if _WHOLE.fullmatch(text) or text.casefold() in _FLAG_WORDS else ""
 
 
 @dataclass(frozen=True)
@@ -115,6 +154,12 @@ def match(labels: LabelSet, model_names: Sequence[str], task: str, model: str, w
     keys = [as_key(name) for name in labels.names]
     if same_count and labels.indices and set(keys) == {as_key(name) for name in model_names}:  # "true" is "True" is 1
         return Match(np.asarray([[as_key(name) for name in model_names].index(key) for key in keys]))
+    meant = [_FLAG_WORDS.get(name.casefold()) for name in labels.names]
+    means = [_FLAG_WORDS.get(name.casefold()) for name in model_names]
+    if all(len(side) == 2 and set(side) == {"0", "1"} for side in (meant, means)):  # "true" is "yes"
+        places = [means.index(flag) for flag in meant]
+        names = ", ".join(f"{name} = {model_names[place]}" for name, place in zip(labels.names, places, strict=True))
+        return Match(np.asarray(places), f"The {what}s in the data were matched with the model's by meaning: {names}.")
     if same_count and labels.indices:
         names = ", ".join(
             f"{ours} = {theirs}" for ours, theirs in zip(labels.names, model_names[:_SHOWN], strict=False)
@@ -181,6 +226,11 @@ def as_flag(value: Any) -> int | None:
 def is_scalar(value: Any) -> bool:
     """Whether a value can be a label: a text, a number or a truth value."""
     return value is None or isinstance(value, str | int | float | np.generic)
+
+
+def is_hidden(value: Any) -> bool:
+    """Whether it is what public test sets have in place of labels."""
+    return is_scalar(value) and as_text(value) == HIDDEN
 
 
 def show(names: Sequence[str]) -> str:

@@ -81,6 +81,9 @@ class QuestionAnswering(TableTask):
     def _shown_labels(self, rows: Sequence[Row]) -> None:
         """A question may be answered in several ways."""
 
+    def _names_of(self, row: Row) -> Sequence[str]:
+        return ("with an answer" if row[str(self.setup.label)]["text"] else "without an answer",)
+
     def _span(self, row: Row) -> tuple[int, int] | None:
         """(first, one past the last) character of the first answer, None where there is none. Raises: _BadRow."""
         column = str(self.setup.label)
@@ -94,7 +97,7 @@ class QuestionAnswering(TableTask):
 
     def features(self, examples: Examples, reader: Reader) -> Features:
         tokenizer = tokens.tokenizer_of(reader, fast=True)
-        limit = self._limit(reader)
+        limit = self.token_limit(reader)
         questions = [row[self.setup.texts[0]].strip() for row in examples.rows]
         contexts = [row[self.setup.texts[1]] for row in examples.rows]
         space = limit - tokenizer.num_special_tokens_to_add(pair=True)

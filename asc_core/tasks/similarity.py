@@ -28,6 +28,8 @@ class SentenceSimilarity(TableTask):
     (`rows_per_feature` 2), and an embedding is made of a row's tokens as the model's folder says, else their mean.
     """
 
+    decides = "numbers"
+
     head = "embedding"
 
     def _check(self, row: Row) -> None:
@@ -46,7 +48,7 @@ class SentenceSimilarity(TableTask):
             raise UserError(f"{self.setup.origin}: all scores in {column!r} are {low:g}; there is nothing to rank.")
         return low, high
 
-    def _limit(self, reader: Reader) -> int:
+    def token_limit(self, reader: Reader) -> int:
         """As the task says, else as the model's folder says."""
         own = reader.sentences.max_tokens if reader.sentences is not None else None
         wanted = self.setup.max_length
@@ -54,7 +56,7 @@ class SentenceSimilarity(TableTask):
 
     def features(self, examples: Examples, reader: Reader) -> Features:
         sentences = reader.sentences or MEAN
-        limit = self._limit(reader)
+        limit = self.token_limit(reader)
         first, second = ([sentences.text(row[c]) for row in examples.rows] for c in self.setup.texts)
         a, _, a_cut = tokens.tokenise(reader, first, None, limit)
         b, _, b_cut = tokens.tokenise(reader, second, None, limit)

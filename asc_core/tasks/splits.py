@@ -37,13 +37,14 @@ class Splits:
             raise UserError(f"The task {name} has no data: give train, validation or test under [data].")
         self._name, self._loaders, self._together, self._seed = name, dict(loaders), together, seed
         self._tables: dict[str, Table] = {}
+        if len(self.names) == 1 and only not in self.names:
+            lacks = "" if only is None else f", and no {only} split"
+            raise UserError(
+                f"The task {name} has only one split, {self.names[0]!r}{lacks}: say `--split {self.names[0]}` to use "
+                "it for everything, or add a train split under [data]."
+            )
         if only is not None and only not in self.names:
             raise UserError(f"The task {name} has no split {only!r}; it has {', '.join(self.names)}.")
-        if len(self.names) == 1 and only is None:
-            raise UserError(
-                f"The task {name} has only one split, {self.names[0]!r}: say `--split {self.names[0]}` to use it for "
-                "everything, or add a train split under [data]."
-            )
         self._only = only if len(self.names) == 1 else None
 
     @property
@@ -78,9 +79,12 @@ class Splits:
         """Whether a split was given, rather than cut from train."""
         return split in self._loaders
 
-    def given_tables(self) -> list[Table]:
+    def given(self) -> dict[str, Table]:
         """All splits as they were given, before anything is cut: for what is the same in all (names of classes)."""
-        return [self._loaded(split) for split in self._loaders]
+        return {split: self._loaded(split) for split in self._loaders}
+
+    def given_tables(self) -> list[Table]:
+        return list(self.given().values())
 
     def _loaded(self, split: str) -> Table:
         if split not in self._tables:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -16,9 +17,11 @@ import torch
 from asc_core.errors import UserError
 from asc_core.tasks import tokens
 from asc_core.tasks.base import Examples, Features, Metric, Reader, Row, Targets, Task
-from asc_core.tasks.labels import LabelSet, Match, as_text, is_scalar, match, show
+from asc_core.tasks.labels import HIDDEN, LabelSet, Match, as_text, is_hidden, is_scalar, match, show
 from asc_core.tasks.metrics import Measure, check_offered
-from asc_core.tasks.oddities import oddities, text_key
+from asc_core.tasks.oddities import Oddities, oddities, text_key
+from asc_core.tasks.own_metric import Decides, OwnMetric, measure_of, source_of
+from asc_core.tasks.sources import Table
 from asc_core.tasks.splits import Splits
 
 Labels = Mapping[str, str] | Sequence[str]
@@ -53,6 +56,8 @@ class TableTask(Task):
     """A task over tables. Subclasses say how a row becomes tokens, loss and decision."""
 
     default_length = 512
+    decides: Decides = "one by one"
+    own_metric: OwnMetric | None = None
 
     def __init__(self, setup: Setup, splits: Splits):
         self.setup = setup
@@ -82,7 +87,7 @@ class TableTask(Task):
             numbers = np.random.default_rng(seed).permutation(len(table))[:limit]
         missing = [c for c in self._columns if c not in table.columns]
         if missing:
-            table.column(missing[0])
+            self._refuse_without(table, split, missing[0])
         rows: list[Row] = []
         said: Counter[str] = Counter()
         for number in numbers:
@@ -94,14 +99,61 @@ class TableTask(Task):
             rows.append(row)
             said.update(how)
         counted = [f"{table.origin}: {what} ({n} of {len(rows)} examples)." for what, n in said.items()]
-        odd = oddities(
+        odd = self._odd(rows, split, numbers)
+        return Examples(rows, split, numbers, (*table.notes, *counted, *odd.sentences))
+
+    def oddities(self, examples: Examples) -> Oddities:
+        """What `examples` says of duplicates and their like, in numbers."""
+        return self._odd(examples.rows, examples.split, examples.numbers)
+
+    def _odd(self, rows: Sequence[Row], split: str, numbers: np.ndarray) -> Oddities:
+        table = self._splits.table(split)
+        return oddities(
             rows,
             lambda i: table.where(int(numbers[i])),
             self.setup.texts,
             self._shown_labels(rows),
             self._train_keys(split),
         )
-        return Examples(rows, split, numbers, (*table.notes, *counted, *odd))
+
+    def label_counts(self, examples: Examples) -> dict[str, int] | None:
+        """How often each label occurs, the most frequent first; None where labels are numbers, or there are none."""
+        if not self.labelled or self.decides == "numbers":
+            return None
+        counts = Counter(name for row in examples.rows for name in self._names_of(row))
+        return dict(counts.most_common())
+
+    def _names_of(self, row: Row) -> Sequence[str]:
+        """The labels of a row."""
+        return ()
+
+    def label_numbers(self, examples: Examples) -> list[float] | None:
+        """The labels of a task whose labels are numbers."""
+        if not self.labelled or self.decides != "numbers":
+            return None
+        return [check_number(row, str(self.setup.label)) for row in examples.rows]
+
+    def matches(self, reader: Reader) -> dict[str, str]:
+        """Each of the task's labels -> the model's output for it. Raises: UserError where they do not match."""
+        found: dict[str, str] = {}
+        for labels, names, what in self._label_sets(reader) if self.labelled else ():
+            to_model = self._match(labels, names, reader, what).to_model
+            found |= {ours: names[int(output)] for ours, output in zip(labels.names, to_model, strict=True)}
+        return found
+
+    def _label_sets(self, reader: Reader) -> Sequence[tuple[LabelSet, Sequence[str], str]]:
+        """(the task's labels, the model's names of outputs, what they are called) of each set of labels there is."""
+        return ()
+
+    def _refuse_without(self, table: Table, split: str, column: str) -> NoReturn:
+        others = [name for name, other in self._splits.given().items() if column in other.columns]
+        if column == self.setup.label and others:
+            raise UserError(
+                f"{table.origin} has no column {column!r}, so the {split} split of {self.name} has no labels: choose "
+                f"another (--split {others[0]}), or add the column."
+            )
+        table.column(column)
+        raise AssertionError(column)
 
     def _train_keys(self, split: str) -> set[int] | None:
         """Of the texts in train; None where this is train or cut from it, or where train was not read yet."""
@@ -132,7 +184,18 @@ class TableTask(Task):
         return row, ()
 
     def _reading(self) -> Any:
-        return asdict(replace(self.setup, name="", origin=""))
+        said = asdict(replace(self.setup, name="", origin=""))
+        return said if self.own_metric is None else said | {"own_metric": source_of(self.own_metric)}
+
+    def with_metric(self, metric: OwnMetric) -> TableTask:
+        """The same task under a metric of one's own, see `own_metric`. Raises: UserError where it has no labels."""
+        if not self.labelled:
+            raise UserError(f"{self.name} has no labels: its metric is agreement with the original, and no other.")
+        changed = copy.copy(self)
+        for computed in ("_measure", "metric", "_digests"):
+            vars(changed).pop(computed, None)
+        changed.own_metric = metric
+        return changed
 
     @property
     def _columns(self) -> tuple[str, ...]:
@@ -148,6 +211,8 @@ class TableTask(Task):
     def _measure(self) -> Measure:
         if not self.labelled:
             return self._agreement()
+        if self.own_metric is not None:
+            return measure_of(self.own_metric, self.decides, len(self.labels) if self.decides == "sets" else 1)
         offered = self._measures()
         return offered[self.setup.metric or next(iter(offered))]()
 
@@ -216,29 +281,73 @@ class TableTask(Task):
                 return table.where(line)
         return f"{self.name}, {str(row.get(self.setup.texts[0]))[:60]!r}"
 
-    def _limit(self, reader: Reader) -> int:
+    def token_limit(self, reader: Reader) -> int:
+        """Tokens of a text at most. Raises: UserError where the task asks for more than the encoder takes."""
         return tokens.length_limit(self.setup.max_length, self.default_length, reader, self.name)
 
-    def _values(self, table_column: str) -> Iterable[Any]:
-        for table in self._splits.given_tables():
-            yield from table.column(table_column)
+    def _values(self, column: str) -> Iterable[Any]:
+        """Of all splits that have the column: one without labels (a public test set) says nothing about them."""
+        tables = self._splits.given_tables()
+        for table in [table for table in tables if column in table.columns] or tables:
+            yield from table.column(column)
 
     def _label_set(self, column: str, declared: Labels | None, values: Callable[[], Iterable[Any]]) -> LabelSet:
-        """Declared by the task file, else by the dataset, else all that occur in any split."""
+        """Declared by the task file, else by the dataset, else all that occur in any split.
+
+        Raises: UserError where all of them are hidden.
+        """
         if declared is not None:
             return LabelSet.declare(declared)
         first = self._splits.given_tables()[0]
         if column in first.class_names:
             return LabelSet.declare(first.class_names[column])
-        return LabelSet.discover(values())
+        hidden = self._hidden(column)
+        found = LabelSet.discover(value for value in values() if not (hidden and is_hidden(value)))
+        if found.names == (HIDDEN,):
+            raise UserError(f"{self.name}: all labels in {column!r} are -1, which stands for hidden ones: add some.")
+        return replace(found, note=hidden)
 
-    def _match(self, labels: LabelSet, model_names: Sequence[str], reader: Reader, what: str = "label") -> Match:
+    def _hidden(self, column: str) -> str:
+        """What is to be said of labels that are hidden (-1, as in public test sets), "" where none are.
+
+        Where train has -1, it is a class; without train it is one, too, unless a split has nothing else and another has
+        none.
+        """
+        counts: dict[str, tuple[int, int]] = {}
+        tables = self._splits.given()
+        for split, table in tables.items():
+            if column in table.columns:
+                counts[split] = (sum(map(is_hidden, table.column(column))), len(table))
+        none = [split for split, (hidden, _) in counts.items() if not hidden]
+        some = [split for split, (hidden, rows) in counts.items() if hidden and ("train" in counts or hidden == rows)]
+        if not some or not none or ("train" in counts and "train" not in none):
+            return ""
+        return " ".join(
+            f"{tables[split].origin}: the label -1 ({counts[split][0]} of {counts[split][1]} rows) was taken for a "
+            "hidden one, and is no class."
+            for split in some
+        )
+
+    def _match(
+        self,
+        labels: LabelSet,
+        model_names: Sequence[str],
+        reader: Reader,
+        what: str = "label",
+        values: Iterable[Any] = (),
+    ) -> Match:
+        """values: the labels as the rows have them."""
+        self._need_head(reader)
+        found = match(labels, model_names, self.name, reader.name, what)
+        said = (labels.note, labels.read_otherwise(values), found.note)
+        return replace(found, note=" ".join(note for note in said if note))
+
+    def _need_head(self, reader: Reader) -> None:
         if reader.head != self.head:
             raise UserError(
                 f"{reader.name} has no head for {self.head} ({_instead(reader.head)}): fine-tune it on the task "
                 f"{self.name} (asc finetune), or take a model that was fine-tuned for such a task."
             )
-        return match(labels, model_names, self.name, reader.name, what)
 
     def _need_labels(self, targets: Targets) -> None:
         if targets == "gold" and not self.labelled:
@@ -298,6 +407,11 @@ def check_label(labels: LabelSet, value: Any, column: str) -> int:
         raise _BadRow(
             f"the field {column!r} is empty; fill it in, remove the row, or leave such rows out with "
             f'drop = {{ {column} = [""] }} under [data].'
+        )
+    if index is None and is_hidden(value):
+        raise _BadRow(
+            f"the field {column!r} holds -1, which stands for a hidden label; choose another split, or leave such rows "
+            f"out with drop = {{ {column} = [-1] }} under [data]."
         )
     if index is None:
         raise _BadRow(

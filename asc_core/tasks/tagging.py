@@ -64,7 +64,7 @@ class WordTask(WordTagger):
     ) -> tuple[list[np.ndarray], list[np.ndarray], int, str]:
         """(token ids, firsts, how many texts were truncated, what had to be guessed)"""
         texts = [row[self.setup.texts[0]] for row in examples.rows]
-        limit = self._limit(reader)
+        limit = self.token_limit(reader)
         apart, note = self.setup.words == "apart", ""
         if self.setup.words is None:
             apart, note = words_apart(self, examples, reader, match, limit)
@@ -137,6 +137,9 @@ class WordTask(WordTagger):
     def _shown_labels(self, rows: Sequence[Row]) -> list[str] | None:
         return [" ".join(map(str, row[str(self.tag_column)])) for row in rows] if self.labelled else None
 
+    def _names_of(self, row: Row) -> Sequence[str]:
+        return [self._tags.names[tag] for tag in self.check_tags(row)]
+
     def _tag_doubts(
         self, decided: Sequence[np.ndarray], targets: Sequence[np.ndarray], features: Features
     ) -> tuple[str, ...]:
@@ -170,6 +173,9 @@ class Tagging(WordTask):
     @property
     def tag_column(self) -> str | None:  # type: ignore[override]
         return str(self.setup.label)
+
+    def _label_sets(self, reader: Reader) -> Sequence[tuple[LabelSet, Sequence[str], str]]:
+        return ((self._tags, reader.labels, "label"),)
 
     @cached_property
     def _tags(self) -> LabelSet:
@@ -243,6 +249,13 @@ class IntentSlots(WordTask):
     def tag_column(self) -> str | None:  # type: ignore[override]
         return self.setup.slots
 
+    def _names_of(self, row: Row) -> Sequence[str]:
+        column = str(self.setup.label)
+        return (self._intents.names[check_label(self._intents, row[column], column)], *super()._names_of(row))
+
+    def _label_sets(self, reader: Reader) -> Sequence[tuple[LabelSet, Sequence[str], str]]:
+        return ((self._intents, reader.labels, "label"), (self._tags, reader.slot_labels, "slot label"))
+
     @cached_property
     def _intents(self) -> LabelSet:
         column = str(self.setup.label)
@@ -281,8 +294,9 @@ class IntentSlots(WordTask):
             return Features(
                 ids, None, np.arange(len(ids)), None, truncated, extra, (*examples.notes, *([how] if how else []))
             )
-        intents = self._match(self._intents, reader.labels, reader)
         column = str(self.setup.label)
+        values = [row.get(column) for row in examples.rows]
+        intents = self._match(self._intents, reader.labels, reader, values=values)
         wanted = [int(intents.to_model[check_label(self._intents, row[column], column)]) for row in examples.rows]
         targets = list(zip(wanted, self._tag_targets(examples, firsts, slots), strict=True))
         named, scheme = self._tag_names(examples, slot_names, slots)

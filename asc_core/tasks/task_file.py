@@ -41,7 +41,8 @@ class Data(BaseModel):
     """The table [data]. train, validation, test: files or folders beside the task file, or splits of the hub dataset.
 
     dev, val and valid are other names of validation. drop: rows to leave out, by column and value, such as
-    { label = [-1] }. The other fields are those of `FileOptions`.
+    { label = [-1] }. split_column: for one file with all splits, the column that names the split of each row. The other
+    fields are those of `FileOptions`.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -59,6 +60,7 @@ class Data(BaseModel):
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)
     sheet: str | None = None
     records: str | None = None
+    split_column: str | None = None
     drop: dict[str, list[str | int]] = {}
 
     @model_validator(mode="before")
@@ -95,8 +97,18 @@ class TaskFile(BaseModel):
 def load_task_file(path: str | Path, split_seed: int = 0, split: str | None = None) -> Task:
     """Raises: UserError that names the file and the field."""
     path = Path(path)
+    return task_from_content(_content(path), path.stem, str(path), path.parent, split_seed, split)
+
+
+def name_in_task_file(path: str | Path) -> str:
+    """The task's name, its data unread. Raises: UserError as `load_task_file` does."""
+    path = Path(path)
+    return checked_content(_content(path), str(path)).name or path.stem
+
+
+def _content(path: Path) -> dict[str, Any]:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError as error:
@@ -105,7 +117,6 @@ def load_task_file(path: str | Path, split_seed: int = 0, split: str | None = No
         raise UserError(f"{path} is not valid TOML: it is nested too deeply.") from None
     except ValueError as error:  # also for numbers of thousands of digits, which Python refuses to read
         raise UserError(f"{path} is not valid TOML: {first_line(error)}.") from None
-    return task_from_content(content, path.stem, str(path), path.parent, split_seed, split)
 
 
 def task_from_content(
@@ -117,9 +128,15 @@ def task_from_content(
     split: str | None = None,
 ) -> Task:
     """A task from the content of a task file. folder: what its paths are relative to."""
-    file = _validate(content, origin)
+    file = checked_content(content, origin)
     loaders = _loaders(file.data, origin, folder, USUAL_TEXTS.get(file.kind) == ("tokens",))
-    label = _label(file, loaders)
+    task = make_task(setup_of(file, name, origin, _label(file, loaders)), loaders, split_seed, split)
+    task.definition = content
+    return task
+
+
+def setup_of(file: TaskFile, name: str, origin: str, label: str | list[str] | None) -> Setup:
+    """Raises: UserError where no column is named as the text."""
     setup = Setup(
         name=file.name or name,
         kind=file.kind,
@@ -140,10 +157,11 @@ def task_from_content(
     )
     if not setup.texts:
         raise UserError(f"{origin}: texts is missing; name the column(s) that hold the text, texts = [...].")
-    return make_task(setup, loaders, split_seed, split)
+    return setup
 
 
-def _validate(content: Mapping[str, Any], origin: str) -> TaskFile:
+def checked_content(content: Mapping[str, Any], origin: str) -> TaskFile:
+    """Raises: UserError with the first field that is wrong."""
     try:
         return TaskFile.model_validate(content)
     except ValidationError as error:
@@ -182,6 +200,8 @@ def _loaders(data: Data, origin: str, folder: Path, words: bool) -> dict[str, Ca
         words,
     )
     paths = {split: folder / name for split, name in given.items()}
+    if data.split_column is not None:
+        return _by_column(paths, data.split_column, origin, options, data.drop)
     if len(paths) == 1:
         (path,) = paths.values()
         paths |= dict.fromkeys(_splits_inside(path, data.encoding), path)
@@ -189,6 +209,29 @@ def _loaders(data: Data, origin: str, folder: Path, words: bool) -> dict[str, Ca
         split: _dropping(lambda path=path, split=split: sources.read_file(path, split, options), data.drop)  # type: ignore[misc]
         for split, path in paths.items()
     }
+
+
+def _by_column(
+    paths: Mapping[str, Path], column: str, origin: str, options: FileOptions, drop: Mapping[str, list[str | int]]
+) -> dict[str, Callable[[], Table]]:
+    """The splits of one file that names them in a column, whatever they are called there."""
+    if len({*paths.values()}) != 1:
+        raise UserError(f"{origin}: data.split_column is for one file; leave it out where every split has its own.")
+    (split, path), *_ = paths.items()
+    whole = sources.read_file(path, split, options)
+    names = {value: as_text(value).casefold() for value in {*map(as_text, whole.column(column))}}
+    ours = {alias: ours for ours, aliases in SPLIT_NAMES.items() for alias in aliases}
+    found = {ours.get(name, value): None for value, name in names.items() if name}
+
+    def rows_of(wanted: str) -> Callable[[], Table]:
+        def load() -> Table:
+            values = (as_text(value) for value in whole.column(column))
+            return whole.select([i for i, v in enumerate(values) if ours.get(v.casefold(), v) == wanted])
+
+        return load
+
+    order = [*(s for s in SPLITS if s in found), *sorted(s for s in found if s not in SPLITS)]
+    return {split: _dropping(rows_of(split), drop) for split in order}
 
 
 def _splits_inside(path: Path, encoding: str | None) -> tuple[str, ...]:

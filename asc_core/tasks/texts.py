@@ -14,7 +14,7 @@ import numpy as np
 
 from asc_core.errors import UserError
 from asc_core.tasks.base import Batch, Examples, Features, Metric, Reader, Task
-from asc_core.tasks.heads import head_fits
+from asc_core.tasks.heads import can_answer
 from asc_core.tasks.tokens import feature_inputs
 
 TASK = "task"  # names the source of a row
@@ -34,7 +34,7 @@ class Texts(Task):
     def __init__(self, *tasks: Task):
         if not tasks:
             raise ValueError("texts of no task at all")
-        self.tasks = [_unlabelled(task) for task in tasks]
+        self.tasks = [unlabelled(task) for task in tasks]
         self.name = "texts of " + " + ".join(task.name for task in tasks)
         self.max_length = max(task.max_length for task in tasks)
 
@@ -99,10 +99,10 @@ class Texts(Task):
 
 def readable(reader: Reader, task: Task) -> Task:
     """The task, or its texts alone for a pre-trained encoder that is yet to get the task's head."""
-    return task if head_fits(reader, task) else Texts(task)
+    return task if can_answer(reader, task) else Texts(task)
 
 
-def _unlabelled(task: Task) -> Task:
+def unlabelled(task: Task) -> Task:
     """The same task, which does not ask whether its labels are the model's."""
     blind = copy.copy(task)
     blind.labelled = False

@@ -177,13 +177,10 @@ def unknown(reader: Reader, ids: Sequence[np.ndarray], texts: Sequence[str]) -> 
 
     ids: tokens of each feature. texts: some of those they are from, to find examples in.
     """
-    mark = reader.tokenizer.unk_token_id
-    total = sum(map(len, ids))
-    if mark is None or not total:
-        return ()
-    share = sum(int((x == mark).sum()) for x in ids) / total
+    share = unknown_share(reader, ids)
     if share < UNKNOWN_SHARE:
         return ()
+    mark = reader.tokenizer.unk_token_id
     words: dict[str, None] = {}
     for word in (word[:40] for text in texts[:50] for word in text[:2000].split()):
         if word not in words and mark in reader.tokenizer(word, add_special_tokens=False, verbose=False)["input_ids"]:
@@ -195,6 +192,12 @@ def unknown(reader: Reader, ids: Sequence[np.ndarray], texts: Sequence[str]) -> 
         f"The tokenizer of {reader.name} does not know {100 * share:.0f} % of the tokens{such}: is it the one that the "
         "model was trained with, and is the language of the texts the model's?",
     )
+
+
+def unknown_share(reader: Reader, ids: Sequence[np.ndarray]) -> float:
+    """Of all tokens, those that stand for what the tokenizer does not know."""
+    mark, total = reader.tokenizer.unk_token_id, sum(map(len, ids))
+    return 0.0 if mark is None or not total else sum(int((x == mark).sum()) for x in ids) / total
 
 
 def pad(arrays: Sequence[np.ndarray], value: int, length: int | None = None) -> np.ndarray:

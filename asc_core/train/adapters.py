@@ -18,6 +18,7 @@ from torch import nn
 
 from asc_core import modeling
 from asc_core.encoder import Encoder
+from asc_core.errors import UserError
 from asc_core.train.heads import loadable_config
 
 _TASK_TYPES = {
@@ -28,11 +29,22 @@ _TASK_TYPES = {
 }
 
 
+BASE = "base"  # in an adapter's folder, the encoder that it was trained on where peft finds that nowhere else
+_PEFT_CLASSES = {
+    "sequence-classification": "AutoPeftModelForSequenceClassification",
+    "token-classification": "AutoPeftModelForTokenClassification",
+    "question-answering": "AutoPeftModelForQuestionAnswering",
+    "embedding": "AutoPeftModelForFeatureExtraction",
+}
+
+
 def add_adapter(encoder: Encoder, rank: int) -> peft.PeftModel:
     """Put LoRA of a rank (alpha = 2 rank) into an encoder's model, in place.
 
     The encoder goes on working with the adapter in it; `merge_and_unload` of what is returned takes it out again.
+    Raises: UserError for a rank that no matrix can have.
     """
+    check_rank(encoder, rank)
     # A task type of peft's would change which modules are saved, behind our back; it is only written into the file.
     config = peft.LoraConfig(
         r=rank,
@@ -43,6 +55,16 @@ def add_adapter(encoder: Encoder, rank: int) -> peft.PeftModel:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # between peft and transformers, nothing that a user can do
         return peft.get_peft_model(encoder.model, config)
+
+
+def check_rank(encoder: Encoder, rank: int) -> None:
+    """Better before long work. Raises: UserError for a rank that is beyond the width of the encoder's matrices."""
+    most = max(encoder.shape.hidden, encoder.shape.head_width * max(encoder.shape.heads, default=0))
+    if rank > most:
+        raise UserError(
+            f"LoRA of rank {rank:,} is more than the matrices of {encoder.name} can have, which are {most:,} wide: "
+            "choose a smaller rank, such as 8 or 16."
+        )
 
 
 def _layer_linears(encoder: Encoder) -> list[str]:
@@ -72,6 +94,24 @@ def round_adapter(model: peft.PeftModel) -> None:
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.copy_(parameter.to(torch.float16))
+
+
+def loading_with_peft(encoder: Encoder, name: str) -> str:
+    """A page on how to load the adapter. What its base was made for is not in an adapter, so the labels are said."""
+    ours = f"```python\nimport asc_core\nencoder = asc_core.load_encoder({json.dumps(name)})\n```\n"
+    made = _PEFT_CLASSES.get(encoder.head)
+    if made is None:
+        return f"# {name}\n\nA LoRA adapter, made with ASC Studio, for a head that only ASC Studio has:\n{ours}"
+    more = f", num_labels={len(encoder.labels)}" if encoder.head.endswith("-classification") else ""
+    more += ", trust_remote_code=True" if modeling.needs_compact_class(encoder.model.config) else ""
+    return (
+        f"# {name}\n\nA LoRA adapter, made with ASC Studio. With peft:\n```python\n"
+        f"from peft import {made}\nfrom transformers import AutoTokenizer\n"
+        f"model = {made}.from_pretrained({json.dumps(name)}{more})\n"
+        f"tokenizer = AutoTokenizer.from_pretrained({json.dumps(name)})\n```\n"
+        f"With ASC Studio, merged into its base:\n{ours}"
+        "`asc finetune ... --merge` writes a whole checkpoint instead.\n"
+    )
 
 
 def save_adapter(encoder: Encoder, model: peft.PeftModel, folder: Path, base_name: str) -> None:

@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn import functional
 
 from asc_core import modeling
+from asc_core.ancestry import Stage
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.evaluate.predictions import predict
@@ -78,7 +79,32 @@ def distil(
     objective = Teaching(teacher, student, task, terms)
     run = Run(student, task, objective, settings, None if out is None else Path(out), progress or Progress(), keep)
     run.train(resume)
-    return run.finish(student.source, save_tokenizer=True, merged=True)
+    how = f"LoRA of rank {settings.options.lora_rank}" if settings.options.lora_rank else "all weights"
+    command = command_for(student, teacher, task, settings, terms, None if out is None else Path(out).name)
+
+    def stage(account: str) -> Stage:
+        return Stage((f"distilled from `{teacher.name}` on `{task.name}` ({how}, {account})",), command)
+
+    return run.finish(student.source, True, stage, merged=True)
+
+
+def command_for(
+    student: Encoder, teacher: Encoder, task: Task, settings: Settings, terms: Terms, out: str | None
+) -> str:
+    """The line that trains so again; without a folder that it was written to there is none."""
+    if out is None:
+        return ""
+    options = settings.options
+    given = {
+        "--steps": settings.max_steps,
+        **{f"--{name}": value for name, value in asdict(terms).items()},
+        "--lr": options.lr,
+        "--batch-size": options.batch_size,
+        "--lora-rank": options.lora_rank,
+        "--seed": options.seed,
+    }
+    said = "".join(f" {name} {value}" for name, value in given.items() if value is not None)
+    return f"asc distil {student.public_name} --teacher {teacher.public_name} --task {task.source}{said} -o {out}"
 
 
 class Teaching(Objective):

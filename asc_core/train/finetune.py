@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from asc_core.encoder import Encoder
+from asc_core.ancestry import Stage
+from asc_core.encoder import Encoder, is_hub_id
 from asc_core.errors import UserError
 from asc_core.progress import Progress
 from asc_core.tasks.base import Task
-from asc_core.tasks.heads import head_fits
+from asc_core.tasks.heads import can_answer
 from asc_core.train.options import TrainingOptions
 from asc_core.train.run import Gold, Run, Settings, Trained
 
@@ -35,7 +36,8 @@ def finetune(
     out: folder for the result, made in one step at the end: a checkpoint, or with `lora_rank` an adapter that
     `load_adapter(out, base=...)` rebuilds. Until then it holds `.resume`, from which a killed run goes on.
     training: lr, batch_size, lora_rank, patience, warmup, limit and seed, see `TrainingOptions`. max_steps: batches in
-    all. base_name: what an adapter names as its base, by default the encoder's source. save_tokenizer: whether the
+    all. base_name: what an adapter names as its base, by default the encoder's source where peft can load it, else a
+    copy of it that is written beside the adapter. save_tokenizer: whether the
     tokenizer lies beside it. merged: with `lora_rank`, write the adapter into the weights and keep a full checkpoint.
     keep: see `Run`.
     Raises: UserError where the task has no labels, the encoder's head does not fit, `out` is in use, the disk is
@@ -44,16 +46,51 @@ def finetune(
     settings = Settings(TrainingOptions.of(training), epochs, max_steps)
     if not task.labelled:
         raise UserError(f"The task {task.name} has no labels to learn from: give the task file a label column.")
-    if not head_fits(encoder, task):
+    if not can_answer(encoder, task):
         raise UserError(
             f"The head of {encoder.name} is for {encoder.head} with the labels {list(encoder.labels)[:20]}; the task "
             f"{task.name} ({task.kind}) has {list(task.labels)[:20]}: start from its base encoder with a new head."
         )
     run = Run(encoder, task, Gold(), settings, None if out is None else Path(out), progress or Progress(), keep)
     run.train(resume)
-    return run.finish(base_name or _from_anywhere(encoder.source), save_tokenizer, merged)
+    how = f"LoRA of rank {settings.options.lora_rank}" if settings.options.lora_rank else "all weights"
+    command = command_for(encoder, task, settings, merged, None if out is None else Path(out).name)
+
+    def stage(account: str) -> Stage:
+        return Stage((f"fine-tuned on `{task.name}` ({how}, {account})",), command)
+
+    return run.finish(base_name or base_for_peft(encoder), save_tokenizer, stage, merged)
 
 
-def _from_anywhere(source: str) -> str:
-    """A folder as it is found from every other folder; ids and schemes stay what they are."""
-    return str(Path(source).resolve()) if Path(source).is_dir() else source
+def command_for(encoder: Encoder, task: Task, settings: Settings, merged: bool, out: str | None) -> str:
+    """The line that trains so again; without a folder that it was written to there is none."""
+    if out is None:
+        return ""
+    options = settings.options
+    given = {
+        "--epochs": settings.epochs,
+        "--max-steps": settings.max_steps,
+        "--lr": options.lr,
+        "--batch-size": options.batch_size,
+        "--lora-rank": options.lora_rank,
+        "--patience": options.patience,
+        "--limit": options.limit,
+        "--seed": options.seed,
+    }
+    said = "".join(f" {name} {value}" for name, value in given.items() if value is not None)
+    return f"asc finetune {encoder.public_name} --task {task.source}{said}{' --merge' if merged else ''} -o {out}"
+
+
+def base_for_peft(encoder: Encoder) -> str | None:
+    """Where peft finds the encoder that an adapter is trained on, from every folder: a hub id or a plain checkpoint.
+
+    None where it finds none: the weights lie nowhere, or where only we know how to read them (a scheme, an adapter).
+    """
+    folder = Path(encoder.source)
+    if encoder.head == "intent-slots":  # peft has no class for it, so only we read it
+        return str(folder.resolve()) if folder.is_dir() else encoder.source
+    if not encoder.stored:
+        return None
+    if folder.is_dir():
+        return None if (folder / "adapter_config.json").exists() else str(folder.resolve())
+    return encoder.source if is_hub_id(encoder.source) else None

@@ -48,7 +48,7 @@ def with_head_for(encoder: Encoder, task: Task, seed: int = 0) -> Encoder:
         torch.manual_seed(seed)
         model = model_class(config)
     model.base_model.load_state_dict(encoder.model.base_model.state_dict(), strict=False)  # heads differ in the pooler
-    return encoder.with_model(model, packing="float32").to(encoder.device)
+    return encoder.with_model(model, packing="float32", stored=encoder.stored).to(encoder.device)
 
 
 def loadable_config(encoder: Encoder) -> Any:

@@ -22,18 +22,20 @@ import peft
 import torch
 from torch import nn
 
+from asc_core.ancestry import Stage
 from asc_core.batches import shuffled_by_length
 from asc_core.encoder import Encoder
 from asc_core.errors import Cancelled, UserError
 from asc_core.evaluate.predictions import predict
 from asc_core.progress import Progress
 from asc_core.tasks.base import Batch, Examples, Features, Task
-from asc_core.train.adapters import add_adapter, round_adapter, save_adapter
+from asc_core.train.adapters import BASE, add_adapter, check_rank, loading_with_peft, round_adapter, save_adapter
 from asc_core.train.checkpoints import Checkpoints, Tensors, optimizer_tensors, restore_optimizer
 from asc_core.train.folder import RESUME, check_unused, made_at_once, save_checkpoint
 from asc_core.train.options import TrainingOptions
 
 LOG = "training.jsonl"
+StageOf = Callable[[str], Stage]
 WEIGHT = "weight:"  # beside the optimiser's "exp_avg:" and the like in a stored state
 STATE_FORMAT = 2  # states of the first format may hold the weights of an earlier kill
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
@@ -55,12 +57,33 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Trained:
-    """encoder: the best epoch's, as it is stored. best_metric: its metric on the validation split, measured as such."""
+    """encoder: the best epoch's, as it is stored. best_metric: its metric on the validation split, measured as such.
+
+    steps: that were run; planned: that there would have been without an early end.
+    """
 
     encoder: Encoder
     history: tuple[Epoch, ...]
     best_metric: float
     steps: int
+    planned: int = 0
+
+    @property
+    def best_step(self) -> int:
+        """After how many steps the weights were as they are kept."""
+        return max(self.history, key=lambda e: (e.metric, -e.epoch)).step
+
+    @property
+    def account(self) -> str:
+        return account(self.steps, self.planned, self.best_step)
+
+
+def account(run: int, planned: int, best: int) -> str:
+    """The steps of a training in words: those that were run, and what was kept, where that is not the last."""
+    count = f"{run} step{'s' if run != 1 else ''}" + (f" of {planned} planned" if run < planned else "")
+    if best == 0:
+        return f"{count}, none of them better on validation, so the weights stayed as they were"
+    return count if best == run else f"{count}, best on validation after {best}, whose weights these are"
 
 
 @dataclass(frozen=True)
@@ -153,6 +176,9 @@ class Run:
             check_unused(out)
         self.task, self.settings, self.out, self.progress = task, settings, out, progress
         self.objective, self.keep = objective, keep
+        if options.lora_rank is not None:
+            check_rank(encoder, options.lora_rank)
+        self.start = encoder
         self.encoder = encoder.copy()
         self.train_features = task.features(task.examples("train", options.limit, options.seed), self.encoder)
         self.validation: Examples = task.examples("validation")
@@ -304,8 +330,9 @@ class Run:
         rest = {key: tensor for key, tensor in tensors.items() if not key.startswith(WEIGHT)}
         restore_optimizer(self.optimizer, rest, self.trained)
 
-    def finish(self, base_name: str, save_tokenizer: bool, merged: bool = False) -> Trained:
-        """base_name: what an adapter names as its base. merged: write a whole checkpoint of an adapter, too."""
+    def finish(self, base_name: str | None, save_tokenizer: bool, stage: StageOf, merged: bool = False) -> Trained:
+        """base_name: what an adapter names as its base; None = a copy of it is written into the folder. merged: write a
+        whole checkpoint of an adapter, too. stage: what the folder will say of this run, given its steps' account."""
         assert self.best is not None
         assert self.best_epoch is not None
         _copy_into(self.trained, self.best)
@@ -316,20 +343,31 @@ class Run:
         self.encoder.model.requires_grad_(False)
         if self.adapter is not None and merged:
             self.encoder, self.adapter = self._merged(), None
+        said = account(self.step, self.total, self.best_epoch.step)
+        ancestry = self.encoder.ancestry.then(stage(said), self.encoder.public_name)
         if self.out is not None:
             with made_at_once(self.out) as folder:
                 if self.adapter is not None:
+                    if base_name is None:
+                        base_name = str(self.out.resolve() / BASE)
+                        save_checkpoint(self.start, folder / BASE)
+                        self.start.tokenizer.save_pretrained(folder / BASE)
                     save_adapter(self.encoder, self.adapter, folder, base_name)
+                    (folder / "README.md").write_text(loading_with_peft(self.encoder, self.out.name), encoding="utf-8")
                 else:
                     save_checkpoint(self.encoder, folder)
                 if save_tokenizer:
                     self.encoder.tokenizer.save_pretrained(folder)
                 (folder / LOG).write_text(self._log(best_metric), encoding="utf-8")
+                ancestry.write(folder, self.out)
         whole = self.encoder if self.adapter is None else self._merged()
         source = whole.source if self.out is None else str(self.out)
         name = whole.name if self.out is None else None
-        encoder = whole.with_model(whole.model, source=source, name=name, packing="float32")
-        return Trained(encoder, tuple(self.history), best_metric, self.step)
+        stored = self.out is not None
+        encoder = whole.with_model(
+            whole.model, source=source, name=name, packing="float32", ancestry=ancestry, stored=stored
+        )
+        return Trained(encoder, tuple(self.history), best_metric, self.step, self.total)
 
     def _merged(self) -> Encoder:
         assert self.adapter is not None
@@ -343,9 +381,21 @@ class Run:
         sizes = {"examples": int(self.train_features.example[-1]) + 1, "trained": _count(self.trained.values())}
         lines: list[dict[str, Any]] = [start | sizes | self.settings.to_json()]
         lines += [{"event": "epoch"} | asdict(e) for e in self.history]
-        end = {"event": "end", "best_epoch": self.best_epoch.epoch, "steps": self.step, "split": self.validation.split}
+        end = {"event": "end", "best_epoch": self.best_epoch.epoch, "steps": self.step, "planned": self.total}
+        end |= {"split": self.validation.split}
         measured = {"metric": self.task.metric.name, "best_metric": best_metric, "examples": len(self.validation)}
         return "".join(json.dumps(line) + "\n" for line in [*lines, end | measured])
+
+
+def account_in(folder: Path) -> str | None:
+    """The account of the run that left a folder; None where its log does not say it (an earlier version's)."""
+    try:
+        lines = [json.loads(line) for line in (folder / LOG).read_text(encoding="utf-8").splitlines()]
+        end = lines[-1]
+        best = next(line["step"] for line in lines if line["event"] == "epoch" and line["epoch"] == end["best_epoch"])
+        return account(end["steps"], end.get("planned", end["steps"]), best)
+    except (OSError, ValueError, KeyError, TypeError, IndexError, StopIteration):
+        return None
 
 
 def _count(parameters: Any) -> int:

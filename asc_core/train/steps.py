@@ -11,11 +11,12 @@ from pydantic import Field
 from asc_core.compress.step import Step, StepContext
 from asc_core.encoder import Encoder
 from asc_core.loading import load_encoder
+from asc_core.tasks.heads import can_answer
 from asc_core.train.distil import Terms, distil
 from asc_core.train.finetune import finetune
 from asc_core.train.heads import with_head_for
 from asc_core.train.options import TrainingOptions
-from asc_core.train.run import LOG, Trained
+from asc_core.train.run import LOG, Trained, account_in
 
 
 class Training(TrainingOptions, Step):
@@ -44,7 +45,7 @@ class Finetune(Training):
 
         def train(out: Path | None) -> Trained:
             return finetune(
-                with_head_for(encoder, task, self.seed),
+                encoder if can_answer(encoder, task) else with_head_for(encoder, task, self.seed),
                 task,
                 out,
                 epochs=self.epochs,
@@ -55,11 +56,14 @@ class Finetune(Training):
                 save_tokenizer=True,
             )
 
-        return _once(train, context.folder, encoder)
+        return _once(train, context, encoder, f"fine-tuned ({self._with}, {{account}})")
 
     def describe(self) -> str:
+        most = "at most " if self.patience is not None else ""
         length = (
-            f"{self.epochs} epochs" if self.steps is None else f"at most {self.epochs} epochs or {self.steps} steps"
+            f"{most}{self.epochs} epochs"
+            if self.steps is None
+            else f"at most {self.epochs} epochs or {self.steps} steps"
         )
         return f"fine-tuned ({self._with}, {length})"
 
@@ -99,16 +103,22 @@ class Distil(Training):
                 progress=context.progress,
             )
 
-        return _once(train, context.folder, encoder)
+        return _once(train, context, encoder, f"distilled from the original ({self._with}, {{account}})")
 
     def describe(self) -> str:
-        return f"distilled from the original ({self._with}, {self.steps} steps)"
+        most = "at most " if self.patience is not None else ""
+        return f"distilled from the original ({self._with}, {most}{self.steps} steps)"
 
 
-def _once(train: Callable[[Path | None], Trained], folder: Path | None, before: Encoder) -> Encoder:
-    """The trained encoder; read where an earlier run of the same recipe has left it."""
+def _once(train: Callable[[Path | None], Trained], context: StepContext, before: Encoder, did: str) -> Encoder:
+    """The trained encoder; read where an earlier run of the same recipe has left it. did: with the account of it."""
+    folder = context.folder
+    account: str | None
     if folder is None or not (folder / LOG).exists():
-        found = train(folder).encoder
+        trained = train(folder)
+        found, account = trained.encoder, trained.account
     else:
-        found = load_encoder(folder, device=str(before.device))
+        found, account = load_encoder(folder, device=str(before.device)), account_in(folder)
+    if account is not None:
+        context.done = did.format(account=account)
     return before.with_model(found.model, packing="float32")  # trained weights fit no packing

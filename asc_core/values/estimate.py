@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter
 
 from asc_core.values.checked import parsed
+from asc_core.values.shown import html_table, html_titled, percent, points
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,7 @@ class Estimate:
     examples of total: how many examples of the split are behind it. valid: when the intervals hold; "single" = for one
     analysis of these examples, "anytime" = for any number of interim analyses, after each of which one may stop.
     notes: what a user should know of it, in sentences: what had to be guessed while reading, and what looks wrong.
+    provisional: of a model that is still being refined: what was done to it so far, in words; "" of the final one.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
@@ -33,10 +38,12 @@ class Estimate:
     truncated: int = 0
     valid: Literal["single", "anytime"] = "single"
     notes: tuple[str, ...] = ()
+    provisional: str = ""
 
     @property
     def complete(self) -> bool:
-        return self.examples == self.total
+        """Whether nothing is left to be measured of this model, and it is the final one."""
+        return self.examples == self.total and not self.provisional
 
     @property
     def half_width(self) -> float:
@@ -46,6 +53,51 @@ class Estimate:
         else:
             value, ends = self.value, self.interval
         return max(value - ends[0], ends[1] - value)
+
+    def row(self) -> dict[str, Any]:
+        """As a line of a table: the ends of intervals each in a column of its own, None where there is no original."""
+        low, high = self.difference_interval or (None, None)
+        return {
+            "metric": self.metric,
+            "value": self.value,
+            "low": self.interval[0],
+            "high": self.interval[1],
+            "difference": self.difference,
+            "difference_low": low,
+            "difference_high": high,
+            "split": self.split,
+            "examples": self.examples,
+            "total": self.total,
+        }
+
+    def to_frame(self) -> pandas.DataFrame:
+        """A pandas DataFrame of one row, to be put under others; fractions, as here."""
+        import pandas
+
+        return pandas.DataFrame([self.row()])
+
+    @property
+    def _facts(self) -> str:
+        low, high = self.interval
+        said = f"{self.metric} {percent(self.value)} [{percent(low)}, {percent(high)}]"
+        if self.difference is not None and self.difference_interval is not None:
+            ends = ", ".join(map(points, self.difference_interval))
+            said += f", {points(self.difference)} points [{ends}] to the original"
+        part = "" if self.complete else f" of {self.total:,}"
+        return f"{said}, on {self.examples:,}{part} {self.split} examples"
+
+    def __repr__(self) -> str:
+        count = len(self.notes)
+        return f"Estimate({self._facts}{f'; {count} note' + 's' * (count > 1) if count else ''})"
+
+    def _repr_html_(self) -> str:
+        rows = [(self.metric, percent(self.value), *map(percent, self.interval))]
+        if self.difference is not None and self.difference_interval is not None:
+            ends = [f"{points(end)} points" for end in self.difference_interval]
+            rows.append(("difference to the original", f"{points(self.difference)} points", *ends))
+        title = f"{self.examples:,} of {self.total:,} {self.split} examples, intervals at 95 %"
+        cut = f"{self.truncated:,} texts were truncated." if self.truncated else ""
+        return html_titled(title, html_table(("", "value", "low", "high"), rows), notes=[*self.notes, cut])
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -60,7 +112,7 @@ class Estimate:
             "truncated": self.truncated,
             "valid": self.valid,
             "notes": list(self.notes),
-        }
+        } | ({"provisional": self.provisional} if self.provisional else {})
 
     @staticmethod
     def from_json(data: Any) -> Estimate:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -17,6 +17,10 @@ from asc_core.errors import UserError
 from asc_core.json_files import read_json, write_json
 from asc_core.values.checked import first_fault, parsed
 from asc_core.values.shape import Indices, Shape
+from asc_core.values.shown import html_table, html_titled
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,51 @@ class Plan:
         if neuron is not None:
             neurons[layer] = edit(neurons[layer], neuron, self.shape.neurons[layer], f"neuron in layer {layer}:")
         return replace(self, heads=tuple(heads), neurons=tuple(neurons))
+
+    def to_frame(self) -> pandas.DataFrame:
+        """One row a part: kind (heads, neurons, layers), layer, index, kept; counted from 0.
+
+        index is missing for layers. A head of a removed layer is kept where the plan does not name it: it goes with its
+        layer.
+        """
+        import pandas
+
+        rows: list[tuple[str, int, int | None, bool]] = []
+        for kind, kept, counts in (
+            ("heads", self.heads, self.shape.heads),
+            ("neurons", self.neurons, self.shape.neurons),
+        ):
+            for layer, (indices, count) in enumerate(zip(kept, counts, strict=True)):
+                there = set(indices)
+                rows += [(kind, layer, index, index in there) for index in range(count)]
+        rows += [("layers", layer, None, layer in self.layers) for layer in range(self.shape.layers)]
+        return pandas.DataFrame(rows, columns=["kind", "layer", "index", "kept"]).astype({"index": "Int64"})
+
+    @property
+    def _facts(self) -> str:
+        whole = self.shape
+        kept = [
+            f"{len(self.layers)} of {whole.layers} layers",
+            f"{sum(map(len, self.heads))} of {sum(whole.heads)} heads",
+            f"{sum(map(len, self.neurons)):,} of {sum(whole.neurons):,} neurons",
+        ]
+        made = [text for text in (self.provenance.method, self.provenance.rule, self.provenance.task) if text]
+        return f"keeps {', '.join(kept)}{'; ' + ', '.join(made) if made else ''}"
+
+    def __repr__(self) -> str:
+        return f"Plan({self._facts})"
+
+    def _repr_html_(self) -> str:
+        whole = self.shape
+        rows = [
+            (row, f"{len(heads)} of {whole.heads[row]}", f"{len(neurons):,} of {whole.neurons[row]:,}")
+            for row, (heads, neurons) in enumerate(zip(self.heads, self.neurons, strict=True))
+        ]
+        gone = [str(layer) for layer in range(whole.layers) if layer not in self.layers]
+        note = f"removed layers: {', '.join(gone)}" if gone else ""
+        return html_titled(
+            f"Plan for {whole}: {self._facts}", html_table(("layer", "heads", "neurons"), rows), notes=[note]
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {

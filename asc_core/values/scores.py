@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from asc_core.values.plan import Provenance
 from asc_core.values.shape import Shape
+from asc_core.values.shown import heat_map, html_table, html_titled
+
+if TYPE_CHECKING:
+    import pandas
 
 ByKind = tuple[np.ndarray, ...] | np.ndarray
+MOST_CELLS = 1024  # of a heat map in a notebook
 
 
 @dataclass(frozen=True, init=False)
@@ -87,6 +92,31 @@ class PartValues:
         split: dict[str, Any] = {kind: tuple(flat[f"{kind}.{row}"] for row in range(n)) for kind, n in rows.items()}
         return PartValues(**split | {name: values for name, values in flat.items() if "." not in name})
 
+    def each(self) -> Iterator[tuple[str, int, int | None, float]]:
+        """(kind, row or layer, number within it, value) of every part, counted from 0 as in plans.
+
+        The number is None where there is one part of the kind for each row or layer.
+        """
+        for kind, values in self.by_kind.items():
+            for place, found in enumerate(values):
+                if isinstance(values, tuple):
+                    yield from ((kind, place, number, float(value)) for number, value in enumerate(found))
+                else:
+                    yield kind, place, None, float(found)
+
+    def summary(self) -> Iterator[tuple[str, int, float, float, float]]:
+        """(kind, how many, lowest, median, highest) of each kind of part."""
+        for kind, values in self.by_kind.items():
+            flat = np.concatenate(values) if isinstance(values, tuple) and values else np.asarray(values)
+            if flat.size:
+                yield kind, flat.size, float(flat.min()), float(np.median(flat)), float(flat.max())
+
+    def __repr__(self) -> str:
+        return f"PartValues({self._counts()})"
+
+    def _counts(self) -> str:
+        return ", ".join(f"{count} {kind}" for kind, count, *_ in self.summary()) or "nothing"
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -120,6 +150,50 @@ class Scores:
             weights=self.weights, task=self.task, method=self.method, rule=rule, split=self.split, seed=self.seed
         )
 
+    def rows(self, kinds: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """One row a part: kind, layer, index (both counted from 0, as in plans), score, and where there are intervals
+        low and high.
+
+        kinds: of parts, such as "heads"; all by default. layer: in an encoder whose layers share weights, the number of
+        the set of weights, except for the kind "layers". index: the head's or neuron's number, None for what is there
+        once a layer.
+        """
+        ends = [None if values is None else _by_place(values) for values in (self.low, self.high)]
+        found = []
+        for kind, place, number, value in self.values.each():
+            if kinds is None or kind in kinds:
+                row = {"kind": kind, "layer": place, "index": number, "score": value}
+                for name, known in zip(("low", "high"), ends, strict=True):
+                    if known is not None:
+                        row[name] = known.get((kind, place, number))
+                found.append(row)
+        return found
+
+    def to_frame(self, kinds: Sequence[str] | None = None) -> pandas.DataFrame:
+        """`rows` as a pandas DataFrame."""
+        import pandas
+
+        frame = pandas.DataFrame(self.rows(kinds), columns=["kind", "layer", "index", "score", *self._ends])
+        return frame.astype({"index": "Int64", **dict.fromkeys(("score", *self._ends), float)})
+
+    @property
+    def _ends(self) -> tuple[str, ...]:
+        return tuple(name for name in ("low", "high") if getattr(self, name) is not None)
+
+    @property
+    def _seen(self) -> str:
+        return f"{self.examples:,} {self.split} examples, labels: {self.labels}" if self.examples else "no texts"
+
+    def __repr__(self) -> str:
+        return f"Scores({self.method} on {self.task}: {self.values._counts()}; {self._seen})"
+
+    def _repr_html_(self) -> str:
+        found = [html_table(("parts", "how many", "lowest", "median", "highest"), self.values.summary())]
+        heads = self.values.heads
+        if heads is not None and sum(map(len, heads)) <= MOST_CELLS:
+            found.append(heat_map(heads, "heads: a line a layer"))
+        return html_titled(f"{self.method} on {self.task}: {self._seen}", *found, notes=[self.notes])
+
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         """(arrays, metadata), as they go into one safetensors file."""
         arrays: dict[str, np.ndarray] = {}
@@ -150,6 +224,10 @@ class Scores:
             shape=shape,
             **data,
         )
+
+
+def _by_place(values: PartValues) -> dict[tuple[str, int, int | None], float]:
+    return {(kind, place, number): value for kind, place, number, value in values.each()}
 
 
 _SCORES_METADATA = ("method", "weights", "task", "split", "examples", "seed", "labels", "notes", "texts")

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from asc_core.errors import Cancelled, UserError
 from asc_core.machine_memory import give_back
@@ -27,9 +27,10 @@ from asc_core.progress import Progress
 
 State = Literal["waiting", "running", "done", "cancelled", "failed"]
 Work = Callable[["Job"], Any]
+Result = TypeVar("Result")
 
-LANES = {"score": 1, "evaluate": 2, "latency": 1, "load": 1, "export": 1, "calibrate": 1, "explore": 1, "background": 1}
-FOREGROUND = ("evaluate", "latency", "calibrate")  # someone looks at the place where the number will stand
+LANES = {"score": 1, "evaluate": 2, "latency": 1, "load": 1, "export": 1, "explore": 1, "background": 1, "ahead": 1}
+FOREGROUND = ("evaluate", "latency")  # someone looks at the place where the number will stand
 GOES_ON_WITHOUT_A_WINDOW = ("score", "export", "load")  # these leave behind what was asked for; the rest was to be seen
 KEPT_FINISHED_PER_SESSION = 12
 SECONDS_BETWEEN_POLLS = 0.05
@@ -259,10 +260,40 @@ class Jobs:
                 (j for j in self._jobs if j.lane == lane and j.key == key and j.active and not j.cancelling), None
             )
 
+    def about(self, lane: str, what: str) -> list[Job]:
+        """Work of any session that has not ended and whose key begins with `what`, newest first."""
+        with self._lock:
+            return [j for j in reversed(self._jobs) if j.lane == lane and j.active and j.key.startswith(what)]
+
     def yield_to(self, job: Job, lanes: Iterable[str]) -> None:
         """Wait for as long as this session has work in these lanes. Called between two batches of less urgent work."""
         while not job.cancelling and any(one.active for lane in lanes for one in self.of(job.session, lane)):
             time.sleep(SECONDS_BETWEEN_POLLS)
+
+    def patiently(self, job: Job, lanes: Iterable[str], work: Callable[[Progress], Result]) -> Result:
+        """Less urgent work that nobody ever waits for: as soon as anyone has work in these lanes it lets go of all that
+        it holds, by being cancelled, and begins again afterwards with what it has kept.
+
+        Raises: Cancelled, when the job is.
+        """
+
+        def report(done: int, total: int, what: str) -> None:
+            job.progress.step(done, total, what)
+            if self._busy(lanes):
+                raise Cancelled(what)
+
+        while True:
+            while self._busy(lanes) and not job.cancelling:
+                time.sleep(SECONDS_BETWEEN_POLLS)
+            job.progress.check()
+            try:
+                return work(Progress(report, job.progress.cancel))
+            except Cancelled:
+                job.progress.check()
+
+    def _busy(self, lanes: Iterable[str]) -> bool:
+        with self._lock:
+            return any(job.active and job.lane in lanes for job in self._jobs)
 
     def shutdown(self) -> None:
         """Cancel everything and wait until it has ended."""

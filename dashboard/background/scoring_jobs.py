@@ -24,8 +24,12 @@ def score_job(
     samples: int,
     jobs: Jobs,
     stop_when_settled: float | None = None,
+    then: Callable[[], object] = lambda: None,
 ) -> Callable[[Job], dict[str, Scores]]:
-    """Resumes where an earlier run of the same methods and samples was stopped, or stopped by itself."""
+    """Resumes where an earlier run of the same methods and samples was stopped, or stopped by itself.
+
+    What it shows on the way is `Unsettled`. then: called when it is done.
+    """
 
     def work(job: Job) -> dict[str, Scores]:
         job.progress.step(0, samples, "loading")
@@ -33,7 +37,7 @@ def score_job(
         kept.weights(study, application).set(encoder.weights)
         if stop_when_settled is not None:
             kept.scoring_run(study, application).set(kept.ScoringRun(list(methods), samples))
-        return sweep(
+        found = sweep(
             encoder,
             task,
             list(methods),
@@ -42,9 +46,21 @@ def score_job(
             stop_when_settled=stop_when_settled,
             progress=yielding(job, jobs),
             study=study,
+            show=job.show,
         )
+        then()
+        return found
 
     return work
+
+
+def scores_prefix(study: Study, application: Application) -> str:
+    """How the keys of all scoring of an application begin."""
+    return f"{study.path.absolute()}|{application.name}|scores|"
+
+
+def scoring_key(study: Study, application: Application, methods: Sequence[str], samples: int) -> str:
+    return f"{scores_prefix(study, application)}{','.join(sorted(methods))}|{samples}"
 
 
 def head_shares_job(

@@ -30,10 +30,15 @@ ABOVE, BELOW = 26, 20
 
 @dataclass(frozen=True)
 class Panel:
-    """One application's scores, with the name to write above them."""
+    """One application's scores, with the name to write above them. note: what else to write there."""
 
     title: str
     scores: Scores
+    note: str = ""
+
+    @property
+    def heading(self) -> str:
+        return f"{self.title} · {self.note}" if self.note else self.title
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ def side_by_side(
     else:
         ends = ("lowest score of its kind" + (", log scale" if logarithmic else ""), "highest")
     shapes = [panel.scores.shape for panel in panels]
-    titles = [panel.title for panel in panels]
+    titles = [panel.heading for panel in panels]
     figure = _maps(shapes, titles, shown, hover, colours, colours.sequential, (0, 1), columns, selected, undecided)
     return Maps(figure, colours.sequential, ends)
 
@@ -93,7 +98,7 @@ def difference(first: Panel, second: Panel, colours: Palette) -> Maps:
 
     ends = (f"more to {second.title}", f"more to {first.title}")
     shape = first.scores.shape
-    title = f"{first.title} minus {second.title}"
+    title = f"{first.heading} minus {second.heading}"
     return Maps(_maps([shape], [title], [change], hover, colours, colours.diverging, (-1, 1)), colours.diverging, ends)
 
 
@@ -109,6 +114,8 @@ def redundant_for(panels: Sequence[Panel], share: float, colours: Palette) -> Ma
 
     ends = (f"redundant for all {len(panels)}", "for none")
     title = f"Among the lowest {numbers.percent(share, 0)} for how many applications"
+    unsettled = [panel.heading for panel in panels if panel.note]
+    title += f" ({', '.join(unsettled)})" if unsettled else ""
     shape = panels[0].scores.shape
     return Maps(_maps([shape], [title], [shown], hover, colours, colours.sequential, (0, 1)), colours.sequential, ends)
 

@@ -35,6 +35,10 @@ class Baseline:
         kept = study.partial(self._key)
         self._outcome = PerExampleResult.from_arrays(*kept) if kept is not None else None
 
+    def begun(self, progress: Progress) -> PerExampleResult:
+        """On as many examples as a first estimate needs. Raises: UserError, Cancelled."""
+        return self._until(lambda outcome: True, progress)
+
     def whole(self, progress: Progress) -> PerExampleResult:
         """On all examples. Raises: UserError, Cancelled."""
         return self._until(lambda outcome: outcome.complete, progress)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from asc_core.progress import Progress
-from asc_core.recipes.frontier import decided, smallest_percent
+from asc_core.recipes.frontier import DropRule, decided, nearest, smallest_percent
 from asc_core.values import Estimate
 from dashboard.background.jobs import Job
 from dashboard.measuring.measurements import Measurements
@@ -23,7 +23,8 @@ MOST_STEPS = 7  # halvings of a hundred percents until one is left
 
 @dataclass(frozen=True)
 class Found:
-    """settings: the smallest cut that is sure to lose at most so much of the metric; None where no cut is.
+    """settings: the smallest cut that loses at most so much of the metric by a rule; where none does, within = False,
+    the nearest one. None where there is no cut at all.
 
     measured: how many cuts were looked at. split, examples: on what.
     """
@@ -34,6 +35,8 @@ class Found:
     measured: int
     split: str
     examples: int
+    rule: DropRule = "interval"
+    within: bool = True
 
 
 def budgets_over(least: float, points: int = POINTS) -> list[float]:
@@ -54,7 +57,7 @@ def frontier_job(
 
     def work(job: Job) -> int:
         for done, keep in enumerate(budgets):
-            _measured(measurements, at_budget(settings, keep), plan_of, _within(job, done, len(budgets), keep))
+            measured_at(measurements, at_budget(settings, keep), plan_of, _within(job, done, len(budgets), keep))
         job.progress.step(len(budgets), len(budgets), "measured")
         return len(budgets)
 
@@ -62,41 +65,49 @@ def frontier_job(
 
 
 def smallest_model_job(
-    measurements: Measurements, settings: CutSettings, plan_of: Planner, least: float, most_lost: float
+    measurements: Measurements,
+    settings: CutSettings,
+    plan_of: Planner,
+    least: float,
+    most_lost: float,
+    rule: DropRule = "interval",
 ) -> Callable[[Job], Found]:
     """Bisects over the slider's steps for the smallest model that loses at most `most_lost`, in units of the metric.
 
-    A cut counts when the lower end of its paired 95 % interval says so; it is measured until that is decided, by
-    intervals that hold whenever one stops. Each is for one cut: of several near the limit the best-looking one is
-    chosen, so it is to be confirmed on another split, as an export does.
+    A cut counts when its paired 95 % interval, or its measured difference, says so; it is measured until that is
+    decided, by intervals that hold whenever one stops. Each is for one cut: of several near the limit the best-looking
+    one is chosen, so it is to be confirmed on another split, as an export does.
     """
 
     def work(job: Job) -> Found:
-        looked_at = 0
+        looked_at: list[tuple[CutSettings, Estimate]] = []
 
         def tried(percent: int) -> tuple[CutSettings, Estimate] | None:
-            nonlocal looked_at
-            cut = at_budget(settings, percent / 100)
-            report = _within(job, looked_at, max(looked_at + 1, MOST_STEPS), cut.keep)
-            found = _measured(measurements, cut, plan_of, report, lambda e: decided(e, most_lost) is not None)
-            looked_at += 1
-            return (cut, found) if decided(found, most_lost) else None
+            cut, done = at_budget(settings, percent / 100), len(looked_at)
+            report = _within(job, done, max(done + 1, MOST_STEPS), cut.keep)
+            found = measured_at(measurements, cut, plan_of, report, lambda e: decided(e, most_lost, rule) is not None)
+            looked_at.append((cut, found))
+            return looked_at[-1] if decided(found, most_lost, rule) else None
 
         best = smallest_percent(least, tried)
         examples = measurements.original_outcome(job.progress).total
+        within = best is not None
+        if best is None and looked_at:
+            best = max(looked_at, key=lambda one: nearest(one[1], rule))
         chosen, estimate = best if best is not None else (None, None)
-        return Found(chosen, estimate, most_lost, looked_at, measurements.split, examples)
+        return Found(chosen, estimate, most_lost, len(looked_at), measurements.split, examples, rule, within)
 
     return work
 
 
-def _measured(
+def measured_at(
     measurements: Measurements,
     settings: CutSettings,
     plan_of: Planner,
     progress: Progress,
     enough: Callable[[Estimate], bool] = lambda _: False,
 ) -> Estimate:
+    """One cut, from the study where it was measured before. Raises: UserError, Cancelled."""
     plan = plan_of(settings)
     recipe = settings.recipe(plan)
     if recipe.key == measurements.full_plan.key:

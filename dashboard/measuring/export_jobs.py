@@ -72,6 +72,7 @@ def export_job(
             format=format,
             packing=packing,
             overwrite=overwrite,
+            steps=whole.done,
             progress=job.progress,
         )
         again = command_for(

@@ -25,7 +25,7 @@ def measure_job(
     def work(job: Job) -> Estimate:
         show = recording(measurements, recipe, settings, job.show)
         enough = partial(measured_enough, half_width=half_width)
-        return measurements.measured(recipe, settings.name, job.progress, show, enough)
+        return measurements.measured(recipe, settings.name, job.progress, show, enough, quickly=True)
 
     return work
 

@@ -41,8 +41,13 @@ def shares(cost: Cost, dense: Cost) -> dict[str, float]:
     return {name: value / whole[name] for name, value in costs_json(cost).items() if name in whole}
 
 
-def way_of(steps: Sequence[Mapping[str, Any]]) -> Way:
-    """What a recipe did, by its summary: only cut, cut and repair, or more than that."""
+def way_of(steps: Sequence[Mapping[str, Any]] | None) -> Way:
+    """What a recipe did, by its summary: only cut, cut and repair, or more than that.
+
+    None: the summary is not known, which is so of ready-made recipes of early studies and of no plan's cut.
+    """
+    if steps is None:
+        return "further"
     cutting = {kind for kind, step in STEPS.items() if step.structure == Cut.structure}
     if any(step["step"] not in cutting for step in steps):
         return "further"

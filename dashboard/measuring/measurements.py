@@ -6,9 +6,11 @@ What is measured is a recipe and stored under its key, with the cost of the mode
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from asc_core.compress.calibrations import Asked, Calibrations
+from asc_core.encoder import Encoder
 from asc_core.evaluate import PerExampleResult, estimate, measuring, own_notes
 from asc_core.evaluate.prefix_cache import PrefixReuse
 from asc_core.plan import Cost, CostModel
@@ -17,9 +19,10 @@ from asc_core.progress import Progress
 from asc_core.recipes import Recipe
 from asc_core.recipes.recipe import Made
 from asc_core.study import Study
+from asc_core.tasks import Task
 from asc_core.values import Estimate, Plan
 from dashboard.measuring.baseline import Baseline
-from dashboard.measuring.build import build, cut_decides
+from dashboard.measuring.build import build, cut_decides, quick_calibration, usual_calibration
 from dashboard.measuring.measured_cut import MeasuredCut, costs_json, kept_of, way_of
 from dashboard.state import kept
 from dashboard.state.application import Application
@@ -27,6 +30,7 @@ from dashboard.state.loaded import LoadedModels
 
 SPLIT = "validation"
 TRAINING = "training"  # in a study, what steps that train leave behind
+GROWTH = 4  # times the calibration tokens before a quick repair is made anew
 
 
 @dataclass(frozen=True)
@@ -67,20 +71,31 @@ class Measurements:
         return SPLIT if SPLIT in splits else splits[0]
 
     @property
+    def remark(self) -> str:
+        """What is to be said of every number here: that its texts are those that the cut is chosen by; else ""."""
+        splits = self.models.task(self.application).splits
+        if "train" in splits or self.split != splits[0]:
+            return ""
+        return (
+            f"The same texts (the {self.split} split) choose what is cut and measure it: there is no train split. On "
+            "new texts expect less."
+        )
+
+    @property
     def full_plan(self) -> Plan:
         return Plan.full(self.cost_model.shape)
 
     @property
     def repairable(self) -> bool:
-        """Whether there are weights of their own to refit and texts to do it on."""
-        return not self.cost_model.shape.shares_weights and "train" in self.models.task(self.application).splits
+        """Whether there are texts to repair on."""
+        return "train" in self.models.task(self.application).splits
 
     def key(self, recipe: Recipe) -> str:
         return f"{self.study.path.absolute()}|{self.application.name}|{recipe.key}"
 
     def stored(self, recipe: Recipe) -> Estimate | None:
         """Also one that was not measured to the end."""
-        return self.study.evaluation(self.weights, recipe.key, self.application.name, self.split)
+        return self.study.evaluation(self.weights, recipe.key, self.application.task_name, self.split)
 
     def original(self) -> Estimate | None:
         return self.stored(Recipe.of(self.full_plan))
@@ -92,7 +107,7 @@ class Measurements:
             if row["recipe_key"] != self.full_plan.key:
                 share = kept_of(row["cost"], self.cost_model.dense)
                 if share is not None:
-                    way = way_of(row["steps"] or [])
+                    way = way_of(row["steps"])
                     name, series = row["name"] or "a cut", self._series(row["recipe_key"])
                     found.append(MeasuredCut(row["recipe_key"], name, share, row["estimate"], way, series))
         return found
@@ -102,6 +117,38 @@ class Measurements:
         key = ("series", str(self.study.path.absolute()), self.application.name, recipe_key)
         return self.models.memo(key, lambda: kept.series(self.study, self.application, recipe_key).get())
 
+    def prepare(self, progress: Progress) -> None:
+        """Whatever the estimates and repairs of all cuts need of the original; what is needed first comes first.
+
+        Raises: UserError, Cancelled; what was done stays.
+        """
+        encoder, task = self.models.encoder(self.application), self.models.task(self.application)
+        self._original().begun(progress)
+        if self.repairable:
+            self._recall_needed()
+            asked = usual_calibration(encoder)
+            self.models.calibrations.get(encoder, task, progress, **asked)
+            self._keep_needed()
+        self._original().whole(progress)
+
+    def _recall_needed(self) -> None:
+        """How many tokens a repair needs is measured once for an application."""
+        if not self.repairable:
+            return
+        encoder, task = self.models.encoder(self.application), self.models.task(self.application)
+        tokens = kept.needed_tokens(self.study, encoder, task).get()
+        if tokens is not None:
+            self.models.calibrations.remember_needed(encoder, task, tokens, **usual_calibration(encoder))
+
+    def _keep_needed(self) -> None:
+        if not self.repairable:
+            return
+        encoder, task = self.models.encoder(self.application), self.models.task(self.application)
+        tokens = self.models.calibrations.needed(encoder, task, **usual_calibration(encoder))
+        setting = kept.needed_tokens(self.study, encoder, task)
+        if tokens is not None and setting.get() is None:
+            setting.set(tokens)
+
     def measured(
         self,
         recipe: Recipe,
@@ -109,52 +156,84 @@ class Measurements:
         progress: Progress,
         show: Callable[[Estimate], None] = lambda _: None,
         enough: Callable[[Estimate], bool] = lambda _: False,
+        quickly: bool = False,
     ) -> Estimate:
         """name: what it is called in the study. enough: asked after each slice; where it is true the rest is left out.
+        quickly: whether somebody waits, who is shown estimates of a quicker repair while the right one is computed.
 
         What was measured before is not measured again, be it a beginning; nor are hidden states computed that another
         cut has in common with this one.
 
         Raises: UserError, Cancelled.
         """
+        self._recall_needed()
+        if quickly and recipe.has_quick_form:
+            self._refined(recipe, name, progress, show)
+        made = build(self.models, self.application, recipe, progress, self.study.path / TRAINING)
+        self._keep_needed()
+        found = None
+        for found in self._estimates(made, recipe, name, progress, show):
+            if enough(found):
+                break
+        assert found is not None
+        return found
+
+    def _refined(self, recipe: Recipe, name: str, progress: Progress, show: Callable[[Estimate], None]) -> None:
+        """First estimates of something like a recipe's model, while what the model needs is still being computed."""
+        encoder, task = self.models.encoder(self.application), self.models.task(self.application)
+        asked, calibrations = quick_calibration(recipe, encoder), self.models.calibrations
+        stored = self.stored(recipe)
+        if stored is not None and (not stored.provisional or _whole(calibrations, encoder, task, asked)):
+            return
+        while True:
+            made = build(self.models, self.application, recipe, progress, provisional=True)
+            if made.provisional:
+                next(self._estimates(made, recipe, name, progress, show))
+            if _whole(calibrations, encoder, task, asked):
+                return
+            assert asked is not None
+            used = calibrations.first(encoder, task, progress, **asked).tokens
+            calibrations.more(encoder, task, GROWTH * used - 1, progress, **asked)
+
+    def _estimates(
+        self, made: Made, recipe: Recipe, name: str, progress: Progress, show: Callable[[Estimate], None]
+    ) -> Iterator[Estimate]:
+        """Of the model that was made, as they tighten; shown, and kept in the study."""
         encoder, task = self.models.encoder(self.application), self.models.task(self.application)
         original = self._original()
         # Without labels the metric is agreement with the original, example by example, so all of it comes first.
         reference = None if task.labelled else original.whole(progress)
         aside = Progress(cancel=progress.cancel)
-        whole = build(self.models, self.application, recipe, progress, self.study.path / TRAINING)
-        cost = self.forecast(recipe) or task_cost(whole.encoder, task)
-        found = None
+        cost = self.forecast(recipe) or task_cost(made.encoder, task)
+        known = None if made.provisional else self._known(recipe)
         for outcome in measuring(
-            whole.encoder,
+            made.encoder,
             task,
             self.split,
             reference=reference,
             progress=progress,
-            reuse=self._reuse(whole),
-            known=self._known(recipe),
+            reuse=self._reuse(made),
+            known=known,
         ):
             against = original.on(outcome.numbers, aside)
-            found = estimate(outcome, task.metric, against)
+            found = replace(estimate(outcome, task.metric, against), provisional=made.provisional)
             try:
                 show(found)  # before it is written to disk: someone is waiting
             finally:
+                final = not made.provisional
                 self.study.save_evaluation(
                     encoder.weights,
                     recipe.key,
                     task.name,
                     self.split,
                     found,
-                    statistics=outcome.statistics,
-                    numbers=outcome.numbers,
+                    statistics=outcome.statistics if final else None,
+                    numbers=outcome.numbers if final else None,
                     cost=costs_json(cost),
                     recipe=recipe,
                     name=name,
                 )
-            if enough(found):
-                break
-        assert found is not None
-        return found
+            yield found
 
     def forecast(self, recipe: Recipe) -> Cost | None:
         """What a recipe's model costs, latency too, before it is made; None where another step than its cut decides."""
@@ -171,7 +250,8 @@ class Measurements:
     def _rows(self) -> Iterator[dict[str, Any]]:
         """What the study holds of this application's weights and split, if it says what the model costs."""
         for row in self.study.evaluations():
-            mine = (row["weights"], row["task"], row["split"]) == (self.weights, self.application.name, self.split)
+            of = (row["weights"], row["task"], row["split"])
+            mine = of == (self.weights, self.application.task_name, self.split)
             if mine and row["cost"] is not None:
                 yield row
 
@@ -181,9 +261,9 @@ class Measurements:
 
     def _known(self, recipe: Recipe) -> PerExampleResult | None:
         """What an evaluation that was stopped has measured."""
-        measured = self.study.statistics(self.weights, recipe.key, self.application.name, self.split)
+        measured = self.study.statistics(self.weights, recipe.key, self.application.task_name, self.split)
         stored = self.stored(recipe)
-        if measured is None or stored is None:
+        if measured is None or stored is None or stored.provisional:
             return None
         numbers, statistics = measured
         return PerExampleResult(stored.metric, self.split, numbers, statistics, stored.total, notes=own_notes(stored))
@@ -211,3 +291,8 @@ class Measurements:
 
         key = ("original", str(self.study.path.absolute()), encoder.weights, self.application.task, self.split)
         return self.models.memo(key, lambda: Baseline(encoder, task, self.split, self.study, keep))
+
+
+def _whole(calibrations: Calibrations, encoder: Encoder, task: Task, asked: Asked | None) -> bool:
+    """Whether a quick repair will not become better, since there are no more texts to come."""
+    return asked is None or calibrations.known(encoder, task, **asked) is not None

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from asc_core.errors import UserError
 from asc_core.progress import Progress
 from asc_core.study import Study
 from asc_core.values import Estimate, Plan
 from dashboard.background.jobs import FOREGROUND, Job, Jobs
-from dashboard.measuring.build import moments_of, needs_calibration
 from dashboard.measuring.measurements import Measurements
 from dashboard.measuring.predicted_loss import recording
 from dashboard.state.application import Application
@@ -42,12 +42,10 @@ def other_tasks_job(
     def work(job: Job) -> list[Effect]:
         effects = [Effect(other) for other in others]
         job.show(list(effects))
-        yielding = Progress(lambda *_: jobs.yield_to(job, BEFORE_IT), job.progress.cancel)
         for number, other in enumerate(others):
-            jobs.yield_to(job, BEFORE_IT)
-            job.progress.check()
+            measure = partial(_measured, models, study, other, plan, settings)
             try:
-                effects[number] = Effect(other, _measured(models, study, other, plan, settings, yielding, job, jobs))
+                effects[number] = Effect(other, jobs.patiently(job, BEFORE_IT, measure))
             except UserError as error:
                 effects[number] = Effect(other, problem=str(error))
             job.show(list(effects))
@@ -62,9 +60,7 @@ def _measured(
     other: Application,
     plan: Plan,
     settings: CutSettings,
-    yielding: Progress,
-    job: Job,
-    jobs: Jobs,
+    progress: Progress,
 ) -> Estimate:
     encoder = models.encoder(other)
     if encoder.shape != plan.shape:
@@ -76,11 +72,5 @@ def _measured(
     stored = measurements.stored(recipe)
     if stored is not None and stored.complete:
         return stored
-    moments = moments_of(recipe)
-    if moments is not None and needs_calibration(models, other, recipe):
-        # To its end, also where the cut has changed by then: the next one needs it as well. And without yielding: an
-        # export may be waiting for this very calibration.
-        models.calibration(other, moments, Progress())
-        job.progress.check()
     record = recording(measurements, recipe, made_for)
-    return measurements.measured(recipe, made_for.name, yielding, record)
+    return measurements.measured(recipe, made_for.name, progress, record)

@@ -69,12 +69,11 @@ def in_common(view: MapSelection) -> None:
 
 
 def common_table(found: Redundancy, shape: Shape, kind: str, view: MapSelection) -> str:
-    titles = {application.name: application.title for application, _ in view.others}
-    everyone = "both" if len(titles) == 2 else f"all {len(titles)}"
+    everyone = "both" if len(view.others) == 2 else f"all {len(view.others)}"
     rows = [_line(f"Redundant for {everyone}", np.flatnonzero(found.for_all), shape, kind)]
-    for place, task in enumerate(found.tasks):
+    for place, (application, _) in enumerate(view.others):
         only = np.flatnonzero(found.needed_by_one == place)
-        rows.append(_line(f"Only <b>{escape(titles.get(task, task))}</b> needs", only, shape, kind))
+        rows.append(_line(f"Only <b>{escape(application.title)}</b> needs", only, shape, kind))
     share, name = numbers.percent(view.share, 0), escape(title_of(view.method))
     chance, real = (numbers.percent(s, 0) for s in (found.redundant.mean(1).prod(), found.for_all.mean()))
     return (

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
 from dashboard.background.application_jobs import facts_of
+from dashboard.background.scoring_jobs import scores_prefix
+from dashboard.background.unsettled_scores import Scoring, unsettled
 from dashboard.panels import score_form
 from dashboard.state.application import Application, Facts
 from dashboard.state.applications import remove
 from dashboard.state.session import Session
+from dashboard.state.stored_scores import Entry, entries_of
 from dashboard.text import numbers
 from dashboard.text.markup import escape
 from dashboard.widgets.page import all_jobs, models
@@ -21,18 +25,23 @@ def panel(
     application: Application,
     index: list[dict[str, Any]],
     early: dict[tuple[str, str], tuple[int, int]],
+    under_way: Sequence[Scoring] = (),
 ) -> None:
+    """early: (task, method) -> (examples done, examples there are) of scores that stopped early."""
     facts = facts_of(models(), session.study, application)
     text = heading(application, facts) + body(application, facts) + figures(application, facts)
     st.html(f"<div class='asc-card'>{text}</div>")
-    entries = [entry for entry in index if entry["task"] == application.name]
-    own = {method: ends for (task, method), ends in early.items() if task == application.name}
-    st.html(chips(entries, own))
+    entries = entries_of(session.study, index, application)
+    own = {method: ends for (name, method), ends in early.items() if name == application.name}
+    known = {entry["method"] for entry in entries}
+    unsettled_here = unsettled(under_way, application.name)
+    refining = {method: said for method, (_, said) in unsettled_here.items() if method not in known}
+    st.html(chips(entries, own, refining))
     job = next(
         (
             j
             for j in all_jobs().of(session.id, "score")
-            if j.active and j.key.startswith(score_form.scoring_prefix(session.study, application))
+            if j.active and j.key.startswith(scores_prefix(session.study, application))
         ),
         None,
     )
@@ -48,8 +57,8 @@ def panel(
         )
         if own:
             score_form.further_button(session, application, own, job is not None)
-        if entries:
-            for view, label in (("map", "Map"), ("tune", "Tune")):
+        if entries or refining:
+            for view, label in (("map", "Map"), ("tune", "Tune")) if entries else (("map", "Map"),):
                 if st.button(label, key=f"{view}-{application.title}", type="tertiary"):
                     session.application = application.name
                     st.switch_page(f"views/{view}.py")
@@ -94,9 +103,12 @@ def figures(application: Application, facts: Facts | None) -> str:
     return f"<div class='asc-figures'>{''.join(parts)}</div>"
 
 
-def chips(entries: list[dict[str, Any]], early: dict[str, tuple[int, int]]) -> str:
-    """The methods, each with its number of examples; of those that stopped early also how many there are."""
-    if not entries:
+def chips(entries: Sequence[Entry], early: dict[str, tuple[int, int]], refining: dict[str, str]) -> str:
+    """The methods, each with its number of examples; of those that stopped early also how many there are.
+
+    refining: those whose scores are not settled yet, and how far they are.
+    """
+    if not entries and not refining:
         return "<div class='asc-small asc-quiet'>not scored yet</div>"
     newest: dict[str, int] = {}
     for entry in entries:
@@ -110,4 +122,6 @@ def chips(entries: list[dict[str, Any]], early: dict[str, tuple[int, int]]) -> s
         return f"<span class='asc-chip on' title='{title}'>{escape(method)}{counted} of {early[method][1]:,} ✓</span>"
 
     made = "".join(chip(method, examples) for method, examples in newest.items())
+    for method, said in refining.items():
+        made += f"<span class='asc-chip warn'>{escape(method)} · {escape(said)}</span>"
     return f"<div title='methods · examples'>{made}</div>"

@@ -13,6 +13,7 @@ from dashboard.background.application_jobs import open_job
 from dashboard.charts.pareto import pareto
 from dashboard.measuring.measured_cut import MeasuredCut
 from dashboard.measuring.measurements import Measurements
+from dashboard.panels import encoders
 from dashboard.state.application import Application
 from dashboard.state.pins import settings_of_pin
 from dashboard.state.session import Session, application_in_view
@@ -49,6 +50,7 @@ def panel(session: Session, applications: Sequence[Application]) -> None:
             required=True,
             key="compare-budget",
         )
+    encoders.panel(session.study, measurements, applications)
     left, right = st.columns([7, 5], gap="large")
     with left:
         if not measured:

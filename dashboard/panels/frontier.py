@@ -9,6 +9,7 @@ import streamlit as st
 
 from asc_core.errors import UserError
 from asc_core.recipes import Recipe
+from asc_core.recipes.frontier import DropRule, rule_in_words
 from asc_core.values import Plan, Scores
 from dashboard.background.jobs import Job
 from dashboard.charts.frontier import metric_against_budget
@@ -117,14 +118,26 @@ def explore(session: Session, measurements: Measurements, scores: Scores) -> Non
             format="%.1f",
             key="tune-auto-lost",
         )
+        rule = st.segmented_control(
+            "Within it",
+            ["interval", "value"],
+            default="interval",
+            required=True,
+            format_func={"interval": "whole interval", "value": "measured value"}.get,
+            key="tune-auto-rule",
+            help="Whole interval: of the 95 % interval of the difference both ends are within the limit: sure, and "
+            "strict, since an interval that holds whenever measuring stops is wider than a single measurement's. "
+            "Measured value: the difference itself is, whatever its interval.",
+        )
         st.button(
             "Find smallest model",
             key="tune-auto-find",
             type="primary",
             on_click=start_auto,
-            args=(session, measurements, scores, least, most_lost / 100),
-            help=f"Halves the range of budgets about six times ({about}). A model counts when its whole 95 % interval "
-            f"on the {measurements.split} split is within the limit.",
+            args=(session, measurements, scores, least, most_lost / 100, rule),
+            help=f"Halves the range of budgets about six times ({about}). A model counts when "
+            f"{'its measured drop' if rule == 'value' else 'its whole 95 % interval'} on the {measurements.split} "
+            "split is within the limit.",
         )
     if job is not None and running:
         watch(job)
@@ -155,18 +168,22 @@ def outcome(job: Job) -> None:
 
 
 def found_sentence(found: budget_sweep.Found) -> str:
-    limit = f"{100 * found.most_lost:g} pp"
+    limit = f"{100 * found.most_lost:g} pp ({rule_in_words(found.rule)})"
     on = f"{found.examples:,} {found.split} examples, {found.measured} cuts measured"
     if found.settings is None or found.estimate is None or found.estimate.difference_interval is None:
-        return (
-            f"No cut with this method and repair is sure to lose at most {limit} ({on}). Allow more, choose another "
-            "method or repair, or use more validation examples: the interval gets narrower."
-        )
-    return (
-        f"Smallest that is sure to lose at most {limit}: {100 * found.settings.keep:.0f} % kept"
-        f"{' before the further steps' if found.settings.then else ''}, "
-        f"{numbers.interval_of_points(found.estimate.difference_interval)} pp ({on})."
+        return f"No cut with this method and repair was measured ({on}): choose another method."
+    kept = f"{100 * found.settings.keep:.0f} % kept{' before the further steps' if found.settings.then else ''}"
+    lost = (
+        f"{100 * (found.estimate.difference or 0):+.1f} "
+        f"{numbers.interval_of_points(found.estimate.difference_interval)} pp"
     )
+    if not found.within:
+        return (
+            f"No cut with this method and repair drops by at most {limit}. The nearest, shown now: {kept}, {lost} "
+            f"({on}). Allow more, choose another method or repair, or use more validation examples: the interval gets "
+            "narrower."
+        )
+    return f"Smallest that drops by at most {limit}: {kept}, {lost} ({on})."
 
 
 def start_frontier(session: Session, measurements: Measurements, scores: Scores, least: float) -> None:
@@ -181,10 +198,12 @@ def start_frontier(session: Session, measurements: Measurements, scores: Scores,
     all_jobs().start(session.id, "explore", key, "Measuring the frontier", work, alone=True)
 
 
-def start_auto(session: Session, measurements: Measurements, scores: Scores, least: float, most_lost: float) -> None:
+def start_auto(
+    session: Session, measurements: Measurements, scores: Scores, least: float, most_lost: float, rule: DropRule
+) -> None:
     assert session.settings is not None
     planned = partial(plan_of, scores=scores, cost_model=measurements.cost_model)
-    work = budget_sweep.smallest_model_job(measurements, session.settings, planned, least, most_lost)
+    work = budget_sweep.smallest_model_job(measurements, session.settings, planned, least, most_lost, rule)
     all_jobs().start(
         session.id, "explore", f"auto|{measurements.application.name}", "Finding the smallest model", work, alone=True
     )

@@ -10,6 +10,7 @@ from asc_core.recipes import Recipe
 from asc_core.values import Plan
 from dashboard.measuring.measurements import Measurements
 from dashboard.measuring.other_tasks import LANE, Effect, other_tasks_job
+from dashboard.state import stored_scores
 from dashboard.state.applications import applications_of
 from dashboard.state.session import Session
 from dashboard.text import numbers
@@ -24,8 +25,9 @@ SECONDS_BETWEEN_EFFECTS = 1.0
 
 def other_applications(session: Session, measurements: Measurements, recipe: Recipe, plan: Plan) -> None:
     """What the same cut does to those that were scored here, too; begun when nothing else is left to do."""
-    scored = {entry["task"] for entry in session.study.score_index()} - {measurements.application.name}
-    others = [one for one in applications_of(session.study) if one.name in scored]
+    everyone = applications_of(session.study)
+    scored = stored_scores.scored(session.study, everyone) - {measurements.application.name}
+    others = [one for one in everyone if one.name in scored]
     if not others or recipe.key == measurements.full_plan.key:
         return
     jobs, settings = all_jobs(), session.settings

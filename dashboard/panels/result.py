@@ -8,7 +8,6 @@ from asc_core.progress import CALIBRATING, REPAIRING
 from asc_core.recipes import Recipe
 from asc_core.values import Plan
 from dashboard.background.jobs import Job
-from dashboard.measuring.build import calibrate_job, moments_of, needs_calibration
 from dashboard.measuring.latency import speed_job, speed_key, speed_of
 from dashboard.measuring.measure_job import measure_job, measured_enough
 from dashboard.measuring.measurements import Measurements
@@ -33,7 +32,6 @@ def result(session: Session, measurements: Measurements, recipe: Recipe, plan: P
     job = jobs.last(session.id, "evaluate", measurements.key(recipe))
     running = job is not None and job.active  # asked before the study is read: what ends in between is in it
     stored = measurements.stored(recipe)
-    preparing = None
     measured = stored is not None and measured_enough(stored, session.stop_at_half_width)
     begins = not measured and not running and (job is None or job.state != "failed")
     waits = begins and trains(recipe)
@@ -42,16 +40,9 @@ def result(session: Session, measurements: Measurements, recipe: Recipe, plan: P
     if waits:
         jobs.cancel(session.id, "evaluate")
     elif begins:
-        if needs_calibration(measurements.models, measurements.application, recipe):
-            jobs.cancel(session.id, "evaluate")
-            preparing = calibration(session, measurements, recipe)
-        else:
-            job, running = start_measuring(session, measurements, recipe), True
+        job, running = start_measuring(session, measurements, recipe), True
     elif not running:
         jobs.cancel(session.id, "evaluate")  # the way back to a measured plan makes the measuring of another pointless
-    if preparing is not None and not preparing.active:
-        not_calibrated(preparing)
-        preparing = None
     of_speed, measuring_speed = None, False
     untimed = recipe.key != measurements.full_plan.key and speed_of(measurements, recipe) is None
     if not running and stored is not None and untimed:
@@ -64,13 +55,14 @@ def result(session: Session, measurements: Measurements, recipe: Recipe, plan: P
 
     def draw() -> None:
         jobs.heartbeat(session.id)
-        watched = preparing or (job if running else of_speed if measuring_speed else None)
+        watched = job if running else of_speed if measuring_speed else None
         if watched is not None and not watched.active:
             st.rerun()
         estimate = measurements.stored(recipe) if job is None or not running else job.latest or stored
-        busy = running or preparing is not None
-        doing = doing_now(preparing or job, steps=len(recipe.steps)) if busy else "not trained yet" if waits else ""
-        st.html(headline(estimate, measurements.original(), busy, doing))
+        doing = doing_now(job, steps=len(recipe.steps)) if running else "not trained yet" if waits else ""
+        st.html(headline(estimate, measurements.original(), running, doing))
+        if measurements.remark:
+            st.caption(measurements.remark)
         st.html(
             costs(
                 measurements.cost(recipe),
@@ -79,12 +71,10 @@ def result(session: Session, measurements: Measurements, recipe: Recipe, plan: P
                 measuring_speed,
             )
         )
-        if preparing is not None:
-            st.button("Stop calibrating", key="tune-calibrating-stop", on_click=preparing.cancel, type="tertiary")
-        elif running and job is not None and trains(recipe):
+        if running and job is not None and trains(recipe):
             st.button("Stop training", key="tune-train-stop", on_click=job.cancel, type="tertiary")
 
-    if running or measuring_speed or preparing is not None:
+    if running or measuring_speed:
         st.fragment(draw, run_every=SECONDS_BETWEEN_ESTIMATES if running else SECONDS_BETWEEN_POLLS)()
         how_long(session)
         return
@@ -151,30 +141,11 @@ def doing_now(job: Job | None, steps: int = 1) -> str:
         return ""
     done, total, what = job.reported
     share = f", {100 * done / total:.0f} %" if total > 1 else ""
-    if job.progress.phase == CALIBRATING or job.lane == "calibrate":
+    if job.progress.phase == CALIBRATING:
         return f"calibrating the repair, once for all cuts{share}"
     if job.progress.phase == REPAIRING:
         return f"repairing{share}"
     return f"{what}{share}" if steps > 1 else ""
-
-
-def calibration(session: Session, measurements: Measurements, recipe: Recipe) -> Job:
-    """The job that prepares all repairs of this application: begun by whatever cut needs it first, and kept."""
-    jobs, moments = all_jobs(), bool(moments_of(recipe))
-    key = f"{measurements.application.encoder}|{measurements.application.task}|{moments}"
-    job = jobs.running("calibrate", key) or jobs.last(session.id, "calibrate", key)
-    if job is None or job.state == "done":  # no longer in memory
-        preparing = calibrate_job(measurements.models, measurements.application, moments)
-        job = jobs.start(session.id, "calibrate", key, "Calibrating", preparing)
-    return job
-
-
-def not_calibrated(job: Job) -> None:
-    if job.state == "failed":
-        show_failure(job)
-    else:
-        st.caption("Calibration was stopped, so this repair cannot be measured.")
-    st.button("Calibrate", key="tune-calibrate", icon=":material/refresh:", on_click=all_jobs().forget, args=(job,))
 
 
 def start_measuring(session: Session, measurements: Measurements, recipe: Recipe) -> Job:

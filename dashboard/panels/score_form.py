@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -9,8 +10,8 @@ import streamlit as st
 from asc_core.scores import METHODS
 from asc_core.scores.method import OwnPass
 from asc_core.scores.methods import offered
-from asc_core.study import Study
 from dashboard.background import scoring_jobs
+from dashboard.panels.work_ahead import prepare
 from dashboard.state import kept
 from dashboard.state.application import Application
 from dashboard.state.session import Session
@@ -21,7 +22,10 @@ from dashboard.widgets.page import all_jobs, models
 SAMPLES = (128, 256, 512, 1024, 2048)
 
 
-def panel(session: Session, applications: list[Application], index: list[dict[str, Any]]) -> None:
+def panel(
+    session: Session, applications: list[Application], index: list[dict[str, Any]], map_begun: bool = False
+) -> None:
+    """map_begun: whether a map can be looked at though its scores are not settled."""
     methods_column, samples_column = st.columns([3, 1])
     methods_column.multiselect(
         "Methods",
@@ -54,11 +58,12 @@ def panel(session: Session, applications: list[Application], index: list[dict[st
         disabled=not ready,
     )
     with onward, st.container(horizontal=True, key="next-step"):
-        if scored:
+        if scored or map_begun:
             st.page_link("views/map.py", label="Look at the map", icon=":material/grid_on:")
+        if scored:
             st.page_link("views/tune.py", label="Tune a cut", icon=":material/tune:")
-        else:
-            st.caption("Next step: score an application. It takes about a minute each.")
+        elif not map_begun:
+            st.caption("Next step: score an application. Its map begins to show after a few seconds.")
 
 
 def start_scoring(session: Session, applications: list[Application]) -> None:
@@ -75,9 +80,10 @@ def begin(
     """stop_at: the stability at which to stop early; 1 = go on to the end where an earlier scoring did so."""
     jobs = all_jobs()
     for application in applications:
-        key = scoring_key(session.study, application, methods, samples)
+        key = scoring_jobs.scoring_key(session.study, application, methods, samples)
         if jobs.running("score", key) is None:
-            work = scoring_jobs.score_job(models(), session.study, application, methods, samples, jobs, stop_at)
+            then = partial(prepare, session, application)
+            work = scoring_jobs.score_job(models(), session.study, application, methods, samples, jobs, stop_at, then)
             jobs.start(session.id, "score", key, f"Scoring {application.title}", work)
         elif jobs.last(session.id, "score", key) is None:
             session.messages.append(f"{application.title} is being scored like this in another window already.")
@@ -100,11 +106,3 @@ def further_button(
         disabled=being_scored,
         help="The rankings had settled, so scoring stopped early. This goes on to the last example.",
     )
-
-
-def scoring_prefix(study: Study, application: Application) -> str:
-    return f"{study.path.absolute()}|{application.name}|scores|"
-
-
-def scoring_key(study: Study, application: Application, methods: list[str], samples: int) -> str:
-    return f"{scoring_prefix(study, application)}{','.join(sorted(methods))}|{samples}"

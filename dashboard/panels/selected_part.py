@@ -38,9 +38,11 @@ def panel(
             interval = interval_at(interval_grids(panel.scores), part)
             written = f"[{numbers.score(interval[0])}, {numbers.score(interval[1])}]" if interval else "no interval"
             place = value_at(ranks(own), part)
+            so_far = f"<br><span class='asc-quiet asc-small'>{escape(panel.note)}</span>" if panel.note else ""
             weight = "b" if application.name == name else "span"
             rows.append(
-                f"<tr><td><{weight}>{escape(panel.title)}</{weight}></td><td>{numbers.score(value_at(own, part))}<br>"
+                f"<tr><td><{weight}>{escape(panel.title)}</{weight}>{so_far}</td>"
+                f"<td>{numbers.score(value_at(own, part))}<br>"
                 f"<span class='asc-quiet asc-small'>{written}</span></td><td>{100 * place:.0f}</td></tr>"
             )
         st.html(

@@ -11,6 +11,7 @@ from asc_core.recipes.transfer_matrix_store import reports
 from dashboard.background.jobs import Job
 from dashboard.charts.matrix import matrix_heatmap
 from dashboard.measuring.comparisons import LANE, cells_of, matrix_job, settings_for, title_of
+from dashboard.state import stored_scores
 from dashboard.state.application import Application
 from dashboard.state.session import Session
 from dashboard.text import numbers
@@ -54,7 +55,7 @@ def panel(session: Session, applications: Sequence[Application]) -> None:
 
 def matrix_form(session: Session, applications: Sequence[Application], job: Job | None) -> None:
     named = {application.title: application for application in applications}
-    scored = {entry["task"] for entry in session.study.score_index()}
+    scored = stored_scores.scored(session.study, applications)
     usual = [title for title, one in named.items() if one.name in scored][:3]
     chosen = st.multiselect("Applications", list(named), default=usual, key="compare-applications")
     others = [title for title in named if title not in chosen]

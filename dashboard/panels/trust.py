@@ -30,7 +30,7 @@ MOST_AREA = 1.5
 
 def panel(session: Session, view: MapSelection) -> None:
     scores = view.scores or next(iter(view.own.values()), None)
-    report = report_of(session.study, scores.weights, view.application.name) if scores is not None else None
+    report = report_of(session.study, scores.weights, view.application.task_name) if scores is not None else None
     if report is None:
         invitation(session, view)
         return
@@ -259,7 +259,7 @@ def truth_known(study: Study, weights: str, view: MapSelection, examples: int) -
     """Whether these parts have been ablated on so many examples already."""
     return any(
         (entry["task"], entry["method"], entry["weights"], entry["examples"], entry["seed"])
-        == (view.application.name, ABLATION, weights, examples, 0)
+        == (view.application.task_name, ABLATION, weights, examples, 0)
         for entry in study.score_index()
     )
 

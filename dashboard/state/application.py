@@ -13,7 +13,9 @@ EXAMPLE_CHARACTERS = 150
 
 @dataclass(frozen=True)
 class Application:
-    """encoder, task: as `load_encoder` and `load_task` take them. name: unique in a study, the name of its task.
+    """encoder, task: as `load_encoder` and `load_task` take them. name: unique in a study. task_name: the name of its
+    task, under which the study keeps results; that of the application where it says nothing else. Two encoders on one
+    task are two applications, told apart by name and in the study by the fingerprints of their weights.
 
     report: for embedded ones the committed measurement on test; None where there is none.
     """
@@ -25,10 +27,20 @@ class Application:
     embedded: bool = False
     trained: bool = True
     report: dict[str, Any] | None = None
+    task_name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.task_name:
+            object.__setattr__(self, "task_name", self.name)
 
     @property
     def title(self) -> str:
-        return self.name.removeprefix("demo:")
+        return title_of(self.name)
+
+
+def title_of(name: str) -> str:
+    """An application's name as people read it."""
+    return name.removeprefix("demo:")
 
 
 @dataclass(frozen=True)

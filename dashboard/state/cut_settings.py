@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from asc_core.compress.repairs import REPAIRS, check_repair
+from asc_core.compress.repairs import REPAIRS, check_repair, default_repair
 from asc_core.compress.step import Step
 from asc_core.errors import UserError
 from asc_core.plan import Budget, CostModel, Part, asc_greedy, by_budget, by_share, by_threshold, smallest_share
@@ -177,7 +177,7 @@ def levels_of(scores: Scores) -> list[Level]:
 def fitted(settings: CutSettings, scores: Scores, repairable: bool = True) -> CutSettings:
     """The settings with what the method cannot do replaced by what it can.
 
-    repairable: whether the task has texts to repair on; layers that share weights cannot be repaired at all.
+    repairable: whether the task has texts to repair on. Layers that share weights have a repair of their own.
     """
     shape, levels = scores.shape, levels_of(scores)
     kept, cut = (frozenset(p for p in parts if _exists(p, shape)) for parts in (settings.kept, settings.cut))
@@ -186,9 +186,17 @@ def fitted(settings: CutSettings, scores: Scores, repairable: bool = True) -> Cu
         settings = replace(settings, level=levels[0])
     if settings.rule == "share" and "blocks" not in levels:
         settings = replace(settings, rule="budget")
-    if shape.shares_weights or not repairable:
+    if not repairable:
         settings = replace(settings, repair="none")
+    elif settings.repair not in repairs_of(shape):
+        settings = replace(settings, repair=default_repair(shape))
     return settings
+
+
+def repairs_of(shape: Shape) -> list[str]:
+    """What can be chosen for an encoder of this shape, "none" first."""
+    able = (name for name, repair in REPAIRS.items() if repair.shared == shape.shares_weights)
+    return ["none", *able]
 
 
 def within_reach(settings: CutSettings, scores: Scores, cost_model: CostModel) -> CutSettings:
@@ -207,8 +215,9 @@ def recipe_of(plan: Plan, repair: str, transfer: bool = False, then: tuple[Step,
 
     Raises: UserError where the steps make no sense in this order.
     """
-    impossible = plan.shape.shares_weights or plan == Plan.full(plan.shape)
-    cut = Recipe.repaired(plan, None if impossible or repair == "none" else repair, transfer)
+    name = None if plan == Plan.full(plan.shape) or repair == "none" else repair
+    # Whoever moves a slider repairs many cuts of one application: each with as many tokens as it needs, and no more.
+    cut = Recipe.repaired(plan, name, transfer, until_settled=name is not None and REPAIRS[name].quick is not None)
     return replace(cut, steps=(*cut.steps, *then))
 
 

@@ -14,9 +14,12 @@ from typing import Annotated, Any, Generic, TypeVar
 import numpy as np
 from pydantic import PlainSerializer, PlainValidator, TypeAdapter, ValidationError
 
+from asc_core.compress.calibration import SAMPLES
+from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.evaluate.loss_prediction import Prediction
 from asc_core.study import Study
+from asc_core.tasks import Task
 from dashboard.state.application import Application, Facts
 from dashboard.state.cut_settings import CutSettings
 from dashboard.state.speed import Speed
@@ -84,7 +87,7 @@ class PinnedSettings:
     move: SettingsForm
 
 
-_TEXT = TypeAdapter(str)
+_TEXT, _COUNT = TypeAdapter(str), TypeAdapter(int)
 _FACTS = TypeAdapter(Facts)
 _SCORING, _TRUST, _PACE, _SPEED = TypeAdapter(ScoringRun), TypeAdapter(TrustRun), TypeAdapter(Pace), TypeAdapter(Speed)
 _SETTINGS: TypeAdapter[CutSettings] = TypeAdapter(SettingsForm)
@@ -98,6 +101,11 @@ _PREDICTIONS = TypeAdapter(list[Prediction])
 def weights(study: Study, application: Application) -> Setting[str]:
     """The fingerprint of its encoder, as it was when it was last loaded."""
     return Setting(study, f"weights:{application.encoder}", _TEXT)
+
+
+def needed_tokens(study: Study, encoder: Encoder, task: Task) -> Setting[int]:
+    """How many calibration tokens were enough for repairs of this application."""
+    return Setting(study, f"needed tokens:{encoder.weights}:{task.digest('train', SAMPLES, 0)}", _COUNT)
 
 
 def facts(study: Study, application: Application) -> Setting[Facts]:
@@ -121,15 +129,24 @@ def pace(study: Study, application: Application) -> Setting[Pace]:
 def added(study: Study) -> list[Application]:
     """The user's own applications, in the order of adding. Raises: UserError if the list is damaged."""
     try:
-        return [Application(str(one["name"]), str(one["encoder"]), str(one["task"])) for one in study.get(_ADDED, [])]
-    except (TypeError, KeyError):
+        return [
+            Application(
+                str(one["name"]),
+                str(one["encoder"]),
+                str(one["task"]),
+                task_name=str(one.get("task_name", one["name"])),
+            )
+            for one in study.get(_ADDED, [])
+        ]
+    except (TypeError, KeyError, AttributeError):
         raise UserError(
             f"The list of applications in {study.path} is damaged; add the applications again in another study."
         ) from None
 
 
 def keep_added(study: Study, applications: Sequence[Application]) -> None:
-    study.set(_ADDED, [{"name": one.name, "encoder": one.encoder, "task": one.task} for one in applications])
+    fields = ("name", "encoder", "task", "task_name")
+    study.set(_ADDED, [{field: getattr(one, field) for field in fields} for one in applications])
 
 
 _ADDED = "applications"

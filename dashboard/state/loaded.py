@@ -14,7 +14,6 @@ from functools import partial
 from typing import TypeVar
 
 from asc_core.bounded_cache import BoundedCache
-from asc_core.compress.calibration import Calibration
 from asc_core.compress.calibrations import Calibrations
 from asc_core.encoder import Encoder
 from asc_core.evaluate.features import tokenised_bytes
@@ -23,14 +22,12 @@ from asc_core.loading import load_encoder
 from asc_core.machine_memory import give_back
 from asc_core.plan import CostModel
 from asc_core.plan.encoder_cost import task_cost_model
-from asc_core.progress import Progress
 from asc_core.same_weights import share_equal
 from asc_core.size_in_memory import size_of
 from asc_core.tasks import Task, load_task
 from dashboard.state.application import Application, Facts, describe
 
 Value = TypeVar("Value")
-CALIBRATIONS_IN_MEMORY = 2
 WORTH_GIVING_BACK = 64 << 20
 SECONDS_BETWEEN_SIZES = 5.0
 
@@ -54,7 +51,7 @@ class LoadedModels:
         self._last_encoder: tuple[Hashable, Encoder | None] = (None, None)
         self._sized: dict[Hashable, float] = {}
         self._sharing = threading.Lock()
-        self.calibrations = Calibrations(CALIBRATIONS_IN_MEMORY)
+        self.calibrations = Calibrations(most=None, kept=self.kept)
         self.states = prefix_shelf(self.kept)  # that evaluations of like cuts have in common
 
     def encoder(self, application: Application) -> Encoder:
@@ -86,19 +83,6 @@ class LoadedModels:
     def facts(self, application: Application) -> Facts:
         """Reads all splits the first time. Raises: UserError."""
         return self.memo(("facts", application.task), lambda: describe(self.task(application)))
-
-    def calibration(self, application: Application, moments: bool, progress: Progress) -> Calibration:
-        """What the original does on the texts that repairs are fitted to; one with moments serves all modes.
-
-        A pass over the texts the first time. Raises: UserError, Cancelled.
-        """
-        encoder, task = self.encoder(application), self.task(application)
-        return self.calibrations.get(encoder, task, moments=moments, progress=progress)
-
-    def cached_calibration(self, application: Application, moments: bool) -> Calibration | None:
-        """None also where the encoder is not loaded: a page does not wait for it."""
-        encoder = self.cached_encoder(application)
-        return None if encoder is None else self.calibrations.known(encoder, self.task(application), moments=moments)
 
     def memo(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """Anything else that should be made once for a key, then kept in memory."""

@@ -17,6 +17,7 @@ from typing import Any
 from asc_core.errors import UserError
 from asc_core.plan import Part
 from asc_core.study import DATABASE, Study
+from dashboard.state import stored_scores
 from dashboard.state.application import Application
 from dashboard.state.applications import applications_of
 from dashboard.state.cut_settings import REPAIR_NAMES, CutSettings
@@ -38,7 +39,8 @@ class Session:
     change without a widget being used, so that the widgets are made anew.
     consumed_jobs: the numbers of jobs whose result has become the settings.
     stop_at_half_width: an evaluation ends when its interval goes no further than this to either side; None = after all
-    examples. other_tasks: whether a cut is also measured on the other applications.
+    examples. other_tasks: whether a cut is also measured on the other applications. work_ahead: whether cuts that have
+    not been asked for are measured while nothing else runs.
     messages: sentences to show once, on the next page that is drawn.
     """
 
@@ -57,6 +59,7 @@ class Session:
     consumed_jobs: set[str] = field(default_factory=set)
     stop_at_half_width: float | None = None
     other_tasks: bool = True
+    work_ahead: bool = True
 
     @property
     def settings(self) -> CutSettings | None:
@@ -193,7 +196,7 @@ def application_in_view(session: Session, applications: list[Application]) -> Ap
         raise UserError("This study has no application yet; add one on the Overview page.")
     found = next((one for one in applications if one.name == session.application), None)
     if found is None:
-        scored = {entry["task"] for entry in session.study.score_index()}
+        scored = stored_scores.scored(session.study, applications)
         found = max(applications, key=lambda one: (one.name in scored, one.trained))  # the first of the best
         session.application = found.name
     return found

@@ -9,19 +9,39 @@ from asc_core.study import Study
 from asc_core.values import Scores
 from dashboard.state import kept
 from dashboard.state.application import Application
+from dashboard.state.applications import applications_of
 from dashboard.state.loaded import LoadedModels
 from dashboard.text.method_names import in_order
 
 Entry = Mapping[str, Any]
 
 
-def newest(index: Sequence[Entry], weights: str | None = None) -> dict[tuple[str, str], Entry]:
-    """From a study's index, newest first: (task, method) -> its newest entry, of these weights where they are known."""
-    found: dict[tuple[str, str], Entry] = {}
-    for entry in index:
-        if weights in (None, entry["weights"]):
-            found.setdefault((entry["task"], entry["method"]), entry)
+def entries_of(study: Study, index: Sequence[Entry], application: Application) -> list[Entry]:
+    """Of a study's index those of an application: of its task, and of its own weights where these are known.
+
+    Where they are not, since its encoder was never loaded here, those of no other encoder on the task.
+    """
+    mine = [entry for entry in index if entry["task"] == application.task_name]
+    own = kept.weights(study, application).get() if mine else None
+    if own is not None:
+        return [entry for entry in mine if entry["weights"] == own]
+    alike = [one for one in applications_of(study) if mine and one.task_name == application.task_name]
+    foreign = {kept.weights(study, one).get() for one in alike if one.encoder != application.encoder}
+    return [entry for entry in mine if entry["weights"] not in foreign]
+
+
+def newest(entries: Sequence[Entry]) -> dict[str, Entry]:
+    """method -> its newest entry, of an application's entries, newest first."""
+    found: dict[str, Entry] = {}
+    for entry in entries:
+        found.setdefault(entry["method"], entry)
     return found
+
+
+def scored(study: Study, applications: Sequence[Application]) -> set[str]:
+    """The names of those that there are scores of."""
+    index = study.score_index()
+    return {one.name for one in applications if entries_of(study, index, one)}
 
 
 def read(models: LoadedModels, study: Study, entry: Entry) -> Scores:
@@ -38,8 +58,7 @@ def read(models: LoadedModels, study: Study, entry: Entry) -> Scores:
 
 def of_application(models: LoadedModels, study: Study, application: Application) -> dict[str, Scores]:
     """method -> newest scores of the application's own weights, in the order of the registry. Raises: UserError."""
-    entries = newest(study.score_index(), kept.weights(study, application).get())
-    mine = {method: entry for (task, method), entry in entries.items() if task == application.name}
+    mine = newest(entries_of(study, study.score_index(), application))
     return {method: read(models, study, mine[method]) for method in in_order(mine)}
 
 

@@ -25,8 +25,9 @@ from dashboard.measuring.export_jobs import (
     size_of,
     zipped,
 )
+from dashboard.state import kept
 from dashboard.state.application import Application
-from dashboard.state.applications import applications_of
+from dashboard.state.applications import applications_of, of_plan
 from dashboard.state.pins import settings_of_pin, settings_of_plan
 from dashboard.state.session import Session
 from dashboard.text import numbers
@@ -82,21 +83,23 @@ def page() -> None:
 def candidates_of(session: Session) -> list[Candidate]:
     """The recipe in view on Tune, then the pinned ones."""
     study = session.study
-    known = {application.name: application for application in applications_of(study)}
+    known = applications_of(study)
     found = []
     if session.plan_key is not None:
         plan = study.plan(session.plan_key)
         if plan is not None:
             settings = session.settings or settings_of_plan(study, plan.key, session.application, "")
             label = session.settings.label if session.settings is not None else "from a link"
-            target = known.get(settings.application if settings is not None else plan.provenance.task or "")
+            named = settings.application if settings is not None else plan.provenance.task or ""
+            target = of_plan(study, known, None if settings is not None else plan, named)
             if target is not None:
                 recipe = Recipe.of(plan) if settings is None else settings.recipe(plan)
                 found.append(Candidate(f"in view: {label}", recipe, target))
     for name, recipe in pinned_recipes(study).items():
         usual = recipe.task or session.application
         settings = settings_of_pin(study, name, recipe, usual, "")
-        target = known.get(settings.application if settings is not None else usual)
+        named = settings.application if settings is not None else usual
+        target = of_plan(study, known, None if settings is not None else recipe.cut, named)
         if target is not None:
             found.append(Candidate(name, recipe, target))
     return found
@@ -152,8 +155,10 @@ def summary(session: Session, chosen: Candidate) -> None:
     recipe, plan = chosen.recipe, chosen.recipe.cut
     rule = (plan.provenance.rule or "by hand") if plan is not None else ""
     measured = ""
+    weights = kept.weights(session.study, chosen.application).get()
     for row in session.study.evaluations():
-        if (row["recipe_key"], row["task"]) == (recipe.key, chosen.application.name):
+        mine = (row["recipe_key"], row["task"]) == (recipe.key, chosen.application.task_name)
+        if mine and weights in (None, row["weights"]):
             e = row["estimate"]
             change = (
                 f", {numbers.points(e.difference)} {numbers.interval_of_points(e.difference_interval)} pp"

@@ -8,9 +8,10 @@ import streamlit as st
 
 from asc_core.scores.methods import offered
 from asc_core.values import Scores
+from dashboard.background.unsettled_scores import Scoring, scoring_now, with_unsettled
 from dashboard.charts.grid import COLUMNS
 from dashboard.charts.heatmap import Panel
-from dashboard.panels import across, agreement, examples, maps, parts, selected_part, trust
+from dashboard.panels import across, agreement, examples, maps, parts, scoring, selected_part, trust
 from dashboard.panels.selection import MapSelection
 from dashboard.state import stored_scores
 from dashboard.state.application import Application
@@ -19,6 +20,7 @@ from dashboard.state.session import Session
 from dashboard.text.markup import escape
 from dashboard.text.method_names import LABELS, description_of, title_of
 from dashboard.widgets.page import (
+    all_jobs,
     errors_in_page,
     models,
     running_work,
@@ -47,15 +49,21 @@ LOW_SHARE = 0.3
 def page() -> None:
     session = this_session()
     running_work(session)
-    scored = stored_scores.by_method(models(), session.study, applications_of(session.study))
+    everyone = applications_of(session.study)
+    under_way = scoring_now(all_jobs(), session.study, everyone)
+    settled = stored_scores.by_method(models(), session.study, everyone)
+    scored, so_far = with_unsettled(settled, under_way, everyone)
+    scoring.follow(session, everyone, under_way, told(under_way) if so_far else "")
     if not scored:
-        st.info("Nothing has been scored in this study yet.", icon=":material/grid_on:")
-        st.page_link("views/overview.py", label="Score an application", icon=":material/play_arrow:")
+        nothing_yet(under_way)
         return
     left, right = st.columns([19, 7], gap="medium")
     with left:
         method = controls(session, scored)
-        panels = [Panel(application.title, scores) for application, scores in scored[method]]
+        panels = [
+            Panel(application.title, scores, so_far.get((application.name, method), ""))
+            for application, scores in scored[method]
+        ]
         applications = [application for application, _ in scored[method]]
         maps.panel(session, applications, panels, shown(), low_share())
     with right:
@@ -64,8 +72,26 @@ def page() -> None:
         else:
             explain()
             agreement.panel(panels)
-    below(session, scored)
+    if session.method in settled:
+        below(session, settled)
+    else:
+        st.caption("Which method to believe, all parts and the rest: here, once these scores are settled.")
     write_address(session)
+
+
+def told(under_way: Sequence[Scoring]) -> str:
+    return (
+        f"{scoring.furthest(under_way)}. These maps change while more examples are read. Scores are kept once they are "
+        "settled; until then nothing is cut by them."
+    )
+
+
+def nothing_yet(under_way: Sequence[Scoring]) -> None:
+    if under_way:
+        st.info("Scoring has begun: the first map stands here after about 64 examples.", icon=":material/grid_on:")
+        return
+    st.info("Nothing has been scored in this study yet.", icon=":material/grid_on:")
+    st.page_link("views/overview.py", label="Score an application", icon=":material/play_arrow:")
 
 
 def controls(session: Session, scored: dict[str, list[tuple[Application, Scores]]]) -> str:

@@ -9,7 +9,8 @@ import streamlit as st
 from asc_core.scores.ranking_stability import stopped_early
 from asc_core.study import Study
 from dashboard.background.application_jobs import facts_job, facts_of
-from dashboard.panels import add_application, application_card, memory, score_form
+from dashboard.background.unsettled_scores import scoring_now
+from dashboard.panels import add_application, application_card, memory, score_form, scoring
 from dashboard.state import stored_scores
 from dashboard.state.application import Application
 from dashboard.state.applications import applications_of
@@ -34,24 +35,26 @@ def page() -> None:
     top = st.container()
     running_work(session)  # before the study is read: what ends in between is in it
     applications = applications_of(session.study)
+    under_way = scoring_now(all_jobs(), session.study, applications)
     index = session.study.score_index()
-    early = stopped(session.study, index)
+    early = stopped(session.study, index, applications)
     with top:
-        hero(session, applications, index)
+        hero(session, applications, index, any(one.shown is not None for one in under_way))
+    scoring.follow(session, applications, under_way, "")
     last_failures(session)
     facts_in_background(session, applications)
     for start in range(0, len(applications) + 1, CARDS_A_LINE):
         line = st.columns(CARDS_A_LINE)
         for column, application in zip(line, applications[start : start + CARDS_A_LINE], strict=False):
             with column, st.container(border=True, height="stretch", key=f"card-{application.title}"):
-                application_card.panel(session, application, index, early)
+                application_card.panel(session, application, index, early, under_way)
         if len(applications) - start < CARDS_A_LINE:
             with line[len(applications) - start], st.container(border=True, height="stretch", key="card-add"):
                 add_application.panel(session)
     memory.panel()
 
 
-def hero(session: Session, applications: list[Application], index: list[dict[str, Any]]) -> None:
+def hero(session: Session, applications: list[Application], index: list[dict[str, Any]], map_begun: bool) -> None:
     left, right = st.columns([5, 4], gap="large")
     with left:
         st.html(
@@ -62,7 +65,7 @@ def hero(session: Session, applications: list[Application], index: list[dict[str
             "<span><b>3</b>Tune the cut</span><span><b>4</b>Export</span></div></div>"
         )
     with right, st.container(border=True, key="score-panel"):
-        score_form.panel(session, applications, index)
+        score_form.panel(session, applications, index, map_begun)
 
 
 def last_failures(session: Session) -> None:
@@ -83,13 +86,16 @@ def facts_in_background(session: Session, applications: list[Application]) -> No
         load(session, key, "Looking at the data", facts_job(models(), session.study, missing))
 
 
-def stopped(study: Study, index: list[dict[str, Any]]) -> dict[tuple[str, str], tuple[int, int]]:
-    """(task, method) -> (examples done, examples there are) of newest scores whose sweep ended early."""
+def stopped(
+    study: Study, index: list[dict[str, Any]], applications: list[Application]
+) -> dict[tuple[str, str], tuple[int, int]]:
+    """(application, method) -> (examples done, examples there are) of newest scores whose sweep ended early."""
     found = {}
-    for (task, method), entry in stored_scores.newest(index).items():
-        early = stopped_early(stored_scores.read(models(), study, entry)) if entry["examples"] else None
-        if early is not None:
-            found[task, method] = early
+    for application in applications:
+        for method, entry in stored_scores.newest(stored_scores.entries_of(study, index, application)).items():
+            early = stopped_early(stored_scores.read(models(), study, entry)) if entry["examples"] else None
+            if early is not None:
+                found[application.name, method] = early
     return found
 
 

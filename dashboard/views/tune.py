@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -14,13 +14,16 @@ from asc_core.scores.data_fingerprint import is_current
 from asc_core.scores.methods import offered
 from asc_core.values import Plan, Scores
 from dashboard.background.application_jobs import open_job
+from dashboard.background.unsettled_scores import Scoring, scoring_now
 from dashboard.charts.cut import ByHand, cut_map, score_histogram
 from dashboard.measuring.latency import layer_times_job, with_known_times
 from dashboard.measuring.measurements import Measurements
+from dashboard.panels import scoring
 from dashboard.panels.frontier import explore, frontier, predicted, take_found
 from dashboard.panels.history import history
 from dashboard.panels.other_tasks import other_applications
 from dashboard.panels.result import result
+from dashboard.panels.work_ahead import work_ahead
 from dashboard.state import stored_scores
 from dashboard.state.application import Application
 from dashboard.state.applications import applications_of
@@ -30,6 +33,7 @@ from dashboard.text.method_names import title_of
 from dashboard.widgets.cut_controls import controls
 from dashboard.widgets.page import (
     CHART_CONFIG,
+    all_jobs,
     errors_in_page,
     load,
     models,
@@ -46,9 +50,10 @@ def page() -> None:
     session = this_session()
     running_work(session, ("score", "export"))
     application = application_in_view(session, applications_of(session.study))
+    under_way = scoring_now(all_jobs(), session.study, [application])
     scored = stored_scores.of_application(models(), session.study, application)
     if not scored:
-        no_scores(session, application)
+        no_scores(session, application, under_way)
         return
     cost_model = opened(session, application)
     if cost_model is not None:
@@ -109,13 +114,18 @@ def page() -> None:
     with history_column:
         history(session, plan)
         other_applications(session, measurements, recipe, plan)
+        work_ahead(session, measurements, scores)
     write_address(session)
 
 
-def no_scores(session: Session, application: Application) -> None:
+def no_scores(session: Session, application: Application, under_way: Sequence[Scoring]) -> None:
+    if under_way:
+        st.info(f"{application.title} is being scored. Cuts go by settled scores only.", icon=":material/tune:")
+        scoring.follow(session, [application], under_way, scoring.furthest(under_way))
+        return
     st.info(f"{application.title} has not been scored yet, so there is nothing to cut by.", icon=":material/tune:")
     others = [a for a in applications_of(session.study) if a.name != application.name]
-    scored = {entry["task"] for entry in session.study.score_index()}
+    scored = stored_scores.scored(session.study, others)
     with st.container(horizontal=True):
         st.page_link("views/overview.py", label="Score it", icon=":material/play_arrow:")
         for other in others:

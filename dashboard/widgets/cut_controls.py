@@ -17,9 +17,9 @@ import streamlit as st
 from asc_core.compress.repairs import REPAIRS
 from asc_core.errors import UserError
 from asc_core.plan import CostModel
-from asc_core.values import Scores
+from asc_core.values import Scores, Shape
 from dashboard.state.applications import applications_of
-from dashboard.state.cut_settings import LEVELS, RULES, CutSettings, levels_of, smallest_keep, thresholds
+from dashboard.state.cut_settings import LEVELS, RULES, CutSettings, levels_of, repairs_of, smallest_keep, thresholds
 from dashboard.state.session import Session
 from dashboard.text import numbers
 from dashboard.text.markup import escape
@@ -82,7 +82,7 @@ def controls(
             session, settings, scores, cost_model
         )
         below()
-    _repair(session, settings, repairable)
+    _repair(session, settings, cost_model.shape, repairable)
     further_steps(session, settings)
     seen = f"{scores.split}, {scores.examples:,} examples" if scores.examples else "data-free"
     text = f"scores: {scores.method}, {seen}, labels: {scores.labels}"
@@ -224,10 +224,10 @@ def _minimum(session: Session, settings: CutSettings, scores: Scores) -> None:
         )
 
 
-def _repair(session: Session, settings: CutSettings, repairable: bool) -> None:
+def _repair(session: Session, settings: CutSettings, shape: Shape, repairable: bool) -> None:
     """repairable: where it is not, "none" is shown and nothing can be chosen."""
-    ours = [name for name, repair in REPAIRS.items() if repair.source is None]
-    why_not = "Not possible here: a repair needs a train split, and layers that do not share their weights."
+    ours = [name for name in repairs_of(shape) if name == "none" or REPAIRS[name].source is None]
+    why_not = "Not possible here: a repair needs a train split."
     control(
         st.segmented_control,
         session,
@@ -235,13 +235,13 @@ def _repair(session: Session, settings: CutSettings, repairable: bool) -> None:
         "repair",
         settings.repair,
         label="Repair",
-        options=list(dict.fromkeys(["none", *ours, settings.repair])),
+        options=list(dict.fromkeys([*ours, settings.repair])),
         required=True,
         width="stretch",
         disabled=not repairable,
         help="The remaining weights are re-fitted (least squares) to reproduce the original's outputs; no training. "
         "One-shot is fastest; sequential goes from the first layer to the last on the activations of the cut model "
-        "itself: better, and takes seconds."
+        "itself: better, and takes seconds. Where layers share their weights each is fitted to all of its layers."
         if repairable
         else why_not,
     )

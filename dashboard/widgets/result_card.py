@@ -28,6 +28,9 @@ def headline(estimate: Estimate | None, original: Estimate | None, running: bool
     )
     seen = f"n = {estimate.examples:,} of {estimate.total:,}"
     state = "complete" if estimate.complete else ("tightening" if running else "stopped: CI target reached")
+    if estimate.provisional:
+        further = (f"refining: {doing}" if doing else "refining") if running else "not refined yet"
+        state = escape(f"{estimate.provisional}, {further}")
     cut_texts = f", {estimate.truncated:,} truncated" if estimate.truncated else ""
     sure = "95 % at every interim analysis: stop any time" if estimate.valid == "anytime" else "95 %, one analysis"
     return (

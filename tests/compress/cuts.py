@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from asc_core import modeling
-from asc_core.compress.calibration import Calibration, ResidualSums
+from asc_core.compress.calibration import Calibration
+from asc_core.compress.residual_sums import ResidualSums
 from asc_core.encoder import Encoder
 from asc_core.probes import probing
 from asc_core.values import Plan

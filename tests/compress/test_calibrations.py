@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from asc_core.compress import Calibrations, Cut, StepContext, calibrations
+from asc_core.compress import Calibrations, Cut, StepContext, calibrations, settling
+from asc_core.compress.calibration import GrowingCalibration
 from asc_core.errors import Cancelled
 from asc_core.progress import Progress
 from tests.compress.cuts import half
 from tests.scores.toy import ToyTask
 from tests.tiny import tiny
 
-TASK = ToyTask(40)
+TASK, MANY = ToyTask(40), ToyTask(200)
+calibration = sys.modules["asc_core.compress.calibration"]
 
 
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     made: list[bool] = []
 
-    def calibrate(*args: Any, moments: bool, progress: Progress, **options: Any) -> Any:
-        made.append(moments)
-        return real(*args, moments=moments, progress=progress, **options)
+    class Counted(GrowingCalibration):
+        def __init__(self, *args: Any, moments: bool, **options: Any):
+            made.append(moments)
+            super().__init__(*args, moments=moments, **options)
 
-    real = calibrations.calibrate
-    monkeypatch.setattr(calibrations, "calibrate", calibrate)
+    monkeypatch.setattr(calibrations, "GrowingCalibration", Counted)
     return made
 
 
@@ -66,3 +70,53 @@ def test_two_threads_wait_for_one_pass_and_who_stops_leaves_it_to_the_other(pass
         found = list(pool.map(lambda _: shared.get(encoder, TASK), range(4)))
     assert passes == [False]
     assert len({id(one) for one in found}) == 1
+
+
+def test_half_of_it_can_be_used_while_the_rest_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "FIRST_TOKENS", 32)
+    encoder, shared = tiny(), Calibrations()
+    begun = shared.first(encoder, TASK)
+    assert shared.known(encoder, TASK) is None
+    whole = shared.get(encoder, TASK)
+    assert begun.tokens < whole.tokens / 3
+    assert whole.texts[0].sums["ffn", 0] is begun.texts[0].sums["ffn", 0], "nothing is computed twice"
+    assert shared.first(encoder, TASK) is whole is shared.known(encoder, TASK)
+
+
+def test_who_is_cancelled_between_a_slice_and_its_judgement_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "FIRST_TOKENS", 32)
+    encoder = tiny()
+    wanted = Calibrations().get(encoder, TASK, until_settled=True)
+    for cancelled_at in range(1, 60, 9):
+        shared, stop = Calibrations(), Progress()
+        stop.report = Countdown(cancelled_at, stop)
+        with suppress(Cancelled):
+            shared.get(encoder, TASK, stop, until_settled=True)
+        found = shared.get(encoder, TASK, until_settled=True)
+        assert found.tokens == wanted.tokens
+        assert len(found.texts) == len(wanted.texts)
+
+
+def test_as_many_tokens_as_were_enough_before_are_taken_without_judging_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "FIRST_TOKENS", 32)
+    monkeypatch.setattr(settling, "HARDLY_LESS", 1.0)  # the second judgement ends it
+    encoder, shared = tiny(), Calibrations()
+    assert shared.needed(encoder, MANY) is None
+    found = shared.get(encoder, MANY, until_settled=True)
+    assert found.tokens == shared.needed(encoder, MANY) < shared.get(encoder, MANY).tokens
+    later = Calibrations()
+    later.remember_needed(encoder, MANY, found.tokens)
+    monkeypatch.setattr(settling.Settling, "settled", None)
+    assert later.get(encoder, MANY, until_settled=True).tokens == found.tokens
+
+
+class Countdown:
+    """Cancels at the n-th report."""
+
+    def __init__(self, steps: int, progress: Progress):
+        self.left, self.progress = steps, progress
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.progress.cancel.set()

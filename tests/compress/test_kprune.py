@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from asc_core.compress import calibrate, kprune, reconstruct
-from asc_core.compress.calibration import ResidualSums
 from asc_core.compress.kprune import _Walk, divergence, kprune_plan, within
+from asc_core.compress.residual_sums import ResidualSums
 from asc_core.errors import UserError
 from asc_core.gates import apply_gate
 from asc_core.plan.encoder_cost import task_cost_model

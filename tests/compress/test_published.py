@@ -51,6 +51,21 @@ def test_every_method_stays_within_each_budget_and_can_be_made_again_from_its_re
 
 
 @pytest.mark.parametrize("method", PUBLISHED)
+def test_a_plan_made_again_from_the_same_texts_is_the_same_plan(method: str) -> None:
+    """From a fresh encoder and calibration: nothing of the first time is used."""
+    first, again = (published_plan(tiny(), TASK, method, 0.5, samples=30, seed=3) for _ in range(2))
+    assert (first.layers, first.heads, first.neurons) == (again.layers, again.heads, again.neurons)
+
+
+def test_the_published_search_looks_at_as_many_tokens_as_it_is_told() -> None:
+    encoder, seen = tiny(), []
+    for tokens in (64, 10_000):
+        given = MethodInputs(encoder, TASK, samples=40, tokens=tokens)
+        seen.append(given.calibration.tokens)
+    assert seen[0] <= 64 < seen[1]
+
+
+@pytest.mark.parametrize("method", PUBLISHED)
 def test_a_plan_says_which_method_and_weights_it_comes_from(method: str) -> None:
     encoder = tiny()
     plan = published_plan(encoder, TASK, method, 0.6, samples=30)

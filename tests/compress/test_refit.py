@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from asc_core import modeling
 from asc_core.compress import Cut, calibrate, prune, refit
-from asc_core.compress.calibration import Calibration, ResidualSums
+from asc_core.compress.calibration import Calibration
 from asc_core.compress.refit import MODES, Fit, Mode
+from asc_core.compress.residual_sums import ResidualSums
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.probes import probing
@@ -51,7 +52,7 @@ def test_no_readout_gets_worse_on_held_out_texts(architecture: str, mode: Mode) 
     repairs = refit(encoder, half(encoder), calibration, mode)[1]
     assert len(repairs) == 2 * encoder.shape.layers
     assert all(repair.after <= repair.before + 1e-6 for repair in repairs)
-    assert any(repair.after < 0.9 * repair.before for repair in repairs)
+    assert any(repair.after < 0.95 * repair.before for repair in repairs)
 
 
 @few

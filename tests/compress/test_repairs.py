@@ -19,10 +19,11 @@ from asc_core.compress import (
     tune_masks,
 )
 from asc_core.compress.bias import columns_of
-from asc_core.compress.bottom_up import bottom_up, solution_of
+from asc_core.compress.bottom_up import bottom_up
 from asc_core.compress.fit import Fit
 from asc_core.compress.mask_tuning import block_scales
 from asc_core.compress.reconstruct import least_squares
+from asc_core.compress.solutions import solution_of
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.gates import Gates

@@ -13,6 +13,8 @@ from asc_core.scores import sweep
 from asc_core.study import Study
 from asc_core.values import Scores
 from dashboard.background.jobs import Jobs
+from dashboard.panels import score_form
+from dashboard.panels import work_ahead as panels_ahead
 from dashboard.state import applications, kept, session
 from dashboard.state.loaded import LoadedModels
 from dashboard.widgets import page
@@ -54,6 +56,14 @@ def write_task(folder: Path, name: str) -> Path:
         'train = "train.tsv"\nvalidation = "validation.tsv"\ntest = "test.tsv"\n'
     )
     return path
+
+
+@pytest.fixture(autouse=True)
+def nothing_ahead(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only tests marked `ahead` measure what nobody has asked for."""
+    if request.node.get_closest_marker("ahead") is None:
+        monkeypatch.setattr(panels_ahead, "work_ahead", lambda *_: None)
+        monkeypatch.setattr(score_form, "prepare", lambda *_: None)
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ def look_at(folder: str, auto: str, inputs: dict[str, list[list[int]]], again: s
     model = getattr(transformers, auto).from_pretrained(folder, dtype=torch.float32, **TRUST).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **TRUST)
     found: dict[str, Any] = {
+        "transformers": transformers.__version__,
         "class": type(model).__name__,
         "module": type(model).__module__,
         "output": flat(said(model, inputs)),

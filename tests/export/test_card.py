@@ -53,7 +53,7 @@ def test_a_full_card(tmp_path: Path) -> None:
         cost=Cost(10, 5, 0.44e9, 40),
         original_cost=Cost(20, 10, 0.88e9, 80),
         steps=["cut 2 heads | <b>and</b> a layer"],
-        command="asc compress /home/someone/secret/my-model --plan ~/plans/plan.json -o C:\\models\\small",
+        commands=["asc compress /home/someone/secret/my-model --plan ~/plans/plan.json -o C:\\models\\small"],
     )
     text = exported(tmp_path / "out", card)
     assert "| this model | 0.8417 | [0.8201, 0.8612] | test | 1,000 |" in text
@@ -83,7 +83,7 @@ def test_a_partial_measurement_says_so(tmp_path: Path) -> None:
 
 
 def test_no_path_of_this_machine_is_in_any_file(tmp_path: Path) -> None:
-    card = Card(task="/home/someone/tasks/nli.toml", command="asc x", steps=["from /home/someone/secret/a.json"])
+    card = Card(task="/home/someone/tasks/nli.toml", commands=["asc x"], steps=["from /home/someone/secret/a.json"])
     text = exported(tmp_path / "out", card)
     assert "nli.toml" in text
     for path in (tmp_path / "out").iterdir():
@@ -124,4 +124,4 @@ def test_the_dense_card_needs_no_code(tmp_path: Path) -> None:
     export(encoder.cut(Plan.full(encoder.shape).drop(layer=0, head=0)), tmp_path / "out", "dense", original=encoder)
     text = (tmp_path / "out" / "README.md").read_text()
     assert "trust_remote_code" not in text
-    assert "Cut heads and neurons are zeros" in text
+    assert "Cut heads and neurons are zeros (" in text

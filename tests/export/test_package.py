@@ -199,8 +199,8 @@ def test_lost_weights_are_not_exported(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_tokenizer_that_splits_otherwise_is_not_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right_writer = package.write_tokenizer
 
-    def write_cased(tokenizer: Any, folder: Path) -> None:
-        right_writer(tokenizer, folder)
+    def write_cased(tokenizer: Any, folder: Path, token_types: bool) -> None:
+        right_writer(tokenizer, folder, token_types)
         content = json.loads((folder / "tokenizer.json").read_text())
         content["normalizer"] = None
         (folder / "tokenizer.json").write_text(json.dumps(content))

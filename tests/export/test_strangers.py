@@ -55,7 +55,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Encode
     return made
 
 
-def strangers(mode: str, exported: dict[str, tuple[Encoder, Path]], scratch: Path) -> dict[str, Any]:
+def strangers(
+    mode: str, exported: dict[str, tuple[Encoder, Path]], scratch: Path, packages: Path | None = None
+) -> dict[str, Any]:
+    """What a process of its own says of each folder. packages: a folder with other versions of what it imports."""
     inputs = {name: value.tolist() for name, value in padded_batch().items()}
     folders = {
         name: {"folder": str(path), "auto": AUTO[encoder.head], "inputs": inputs, "card": name == "bert"}
@@ -63,6 +66,8 @@ def strangers(mode: str, exported: dict[str, tuple[Encoder, Path]], scratch: Pat
     }
     (scratch / "request.json").write_text(json.dumps({"folders": folders}))
     environment = os.environ | {"HF_MODULES_CACHE": str(scratch / "modules"), "HF_HUB_OFFLINE": "1"}
+    if packages is not None:
+        environment["PYTHONPATH"] = str(packages)
     if mode == "asc_core":
         environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
     script = Path(__file__).with_name("strangers.py")

@@ -100,3 +100,14 @@ def test_its_class_and_its_extra_tokens_have_the_names_that_transformers_4_knows
     assert not isinstance(settings.get("extra_special_tokens"), list)
     again = load_encoder(tmp_path / "out", device="cpu").tokenizer
     assert "the" in again.all_special_tokens
+
+
+@pytest.mark.parametrize(("architecture", "types"), [("bert", True), ("albert", True), ("distilbert", False)])
+def test_a_tokenizer_gives_token_types_where_the_model_takes_them(
+    architecture: str, types: bool, tmp_path: Path
+) -> None:
+    encoder = tiny(architecture)
+    assert "token_type_ids" not in encoder.tokenizer.model_input_names
+    export(encoder, tmp_path / "out", texts=TEXTS)
+    again = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert ("token_type_ids" in again("a film", "the cat")) == types

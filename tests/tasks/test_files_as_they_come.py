@@ -1,12 +1,7 @@
 """Data files as spreadsheets, pandas, datasets and shared tasks write them: the same rows, and what was assumed."""
 
-import bz2
-import gzip
 import json
-import lzma
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import datasets
 import numpy as np
@@ -17,72 +12,6 @@ import pytest
 from asc_core.errors import UserError
 from asc_core.tasks import load_task
 from asc_core.tasks.sources import FileOptions, read_file
-
-TEXTS = ["a good film; truly", 'he said "no", twice', "naïve – tous les jours", "two\nlines | here", "plain"]
-LABELS = ["pos", "neg", "pos", "neg", "pos"]
-FRAME = pandas.DataFrame({"text": TEXTS, "label": LABELS})
-
-
-def _csv(separator: str = ",", encoding: str = "utf-8", before: str = "") -> bytes:
-    return (before + FRAME.to_csv(sep=separator, index=False)).encode(encoding)
-
-
-def _excel(path: Path) -> None:
-    FRAME.to_excel(path, index=False)
-
-
-FILES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
-    "commas": ("a.csv", lambda p: p.write_bytes(_csv()), ""),
-    "CRLF": ("a.csv", lambda p: p.write_bytes(_csv().replace(b"\nn", b"\r\nn").replace(b"pos\n", b"pos\r\n")), ""),
-    "semicolons": ("a.csv", lambda p: p.write_bytes(_csv(";")), "semicolons"),
-    "tabs in .csv": ("a.csv", lambda p: p.write_bytes(_csv("\t")), "tabs"),
-    "bars": ("a.csv", lambda p: p.write_bytes(_csv("|")), "vertical bars"),
-    "commas in .tsv": ("a.tsv", lambda p: p.write_bytes(_csv(",")), "commas"),
-    "sep=": ("a.csv", lambda p: p.write_bytes(_csv(";", before="sep=;\n")), ""),
-    "gzip": ("a.csv.gz", lambda p: p.write_bytes(gzip.compress(_csv())), ""),
-    "gzip without the name": ("a.csv", lambda p: p.write_bytes(gzip.compress(_csv())), ""),
-    "bzip2": ("a.csv.bz2", lambda p: p.write_bytes(bz2.compress(_csv())), ""),
-    "xz": ("a.csv.xz", lambda p: p.write_bytes(lzma.compress(_csv())), ""),
-    "UTF-8 with a mark": ("a.csv", lambda p: p.write_bytes(_csv(encoding="utf-8-sig")), ""),
-    "UTF-16": ("a.csv", lambda p: p.write_bytes(_csv(encoding="utf-16")), ""),
-    "UTF-16 without a mark": ("a.csv", lambda p: p.write_bytes(_csv(encoding="utf-16-le")), "UTF-16-LE"),
-    "UTF-16-BE without a mark": ("a.csv", lambda p: p.write_bytes(_csv(encoding="utf-16-be")), "UTF-16-BE"),
-    "cp1252": ("a.csv", lambda p: p.write_bytes(_csv(encoding="cp1252")), "cp1252"),
-    "cp1252 JSONL": (
-        "a.jsonl",
-        lambda p: p.write_bytes(FRAME.to_json(orient="records", lines=True, force_ascii=False).encode("cp1252")),
-        "cp1252",
-    ),
-    "JSON lines in .json": ("a.json", lambda p: FRAME.to_json(p, orient="records", lines=True), ""),
-    "a list of objects": ("a.json", lambda p: FRAME.to_json(p, orient="records"), ""),
-    "pandas' columns": ("a.json", lambda p: FRAME.to_json(p), ""),
-    "pandas' index": ("a.json", lambda p: FRAME.to_json(p, orient="index"), ""),
-    "pandas' split": ("a.json", lambda p: FRAME.to_json(p, orient="split"), ""),
-    "pandas' table": ("a.json", lambda p: FRAME.to_json(p, orient="table"), "under 'data'"),
-    "columns of lists": ("a.json", lambda p: p.write_text(json.dumps(FRAME.to_dict("list"))), ""),
-    "records under a key": (
-        "a.json",
-        lambda p: p.write_text(json.dumps({"version": "1", "examples": FRAME.to_dict("records")})),
-        "under 'examples'",
-    ),
-    "splits in one file": (
-        "a.json",
-        lambda p: p.write_text(json.dumps({"train": FRAME.to_dict("records"), "dev": []})),
-        "",
-    ),
-    "Excel": ("a.xlsx", _excel, ""),
-    "categories in Parquet": ("a.parquet", lambda p: FRAME.astype({"label": "category"}).to_parquet(p), ""),
-}
-
-
-@pytest.mark.parametrize("form", FILES)
-def test_every_form_has_the_same_rows(form: str, tmp_path: Path) -> None:
-    name, write, said = FILES[form]
-    write(tmp_path / name)
-    table = read_file(tmp_path / name, "train")
-    assert [(row["text"], row["label"]) for row in table.rows] == list(zip(TEXTS, LABELS, strict=True))
-    assert said in " ".join(table.notes)
-    assert bool(said) == bool(table.notes)
 
 
 def test_spaces_behind_separators_are_no_part_of_fields(tmp_path: Path) -> None:
@@ -129,28 +58,6 @@ def test_a_sheet_is_chosen_by_name(named: bool, tmp_path: Path) -> None:
         assert "the first of 2 sheets, 'read me'" in table.notes[0]
     with pytest.raises(UserError, match="has no sheet 'x'; it has 'read me', 'data'"):
         read_file(tmp_path / "a.xlsx", "train", FileOptions(sheet="x"))
-
-
-CONLL = "-DOCSTART- -X- -X- O\n\nEU NNP B-NP B-ORG\nrejects VBZ B-VP O\n\nPeter NNP B-NP B-PER\n. . O O\n"
-CONLLU = "# text = EU is\n1-2\tEUis\t_\t_\n1\tEU\teu\tPROPN\n2\tis\tbe\tAUX\n\n1\tNo\tno\tINTJ\n"
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "tags"),
-    [
-        ("a.conll", CONLL, [["B-ORG", "O"], ["B-PER", "O"]]),
-        ("a.txt", CONLL, [["B-ORG", "O"], ["B-PER", "O"]]),
-        ("a.bio", CONLL.replace(" ", "\t"), [["B-ORG", "O"], ["B-PER", "O"]]),
-        ("a.conllu", CONLLU, [["PROPN", "AUX"], ["INTJ"]]),
-    ],
-)
-def test_words_in_columns(name: str, text: str, tags: list, tmp_path: Path) -> None:
-    (tmp_path / name).write_text(text)
-    table = read_file(tmp_path / name, "train")
-    assert [row["tags"] for row in table.rows] == tags
-    assert table.rows[0]["tokens"][0] == "EU"
-    assert "words in columns" in table.notes[0]
-    assert table.where(1).endswith("line 6")
 
 
 def test_plain_texts_stay_plain_texts(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from asc_core.errors import UserError
-from asc_core.tasks.labels import LabelSet, match
+from asc_core.tasks.labels import LabelSet, flags_read_otherwise, match
 
 NLI = ["entailment", "neutral", "contradiction"]
 FOUND = LabelSet.discover
@@ -25,6 +25,8 @@ FOUND = LabelSet.discover
         pytest.param(LabelSet.declare({"0": "no", "1": "yes"}), ["yes", "no"], [1, 0], id="renamed, then by name"),
         pytest.param(FOUND([True, False]), ["True", "False"], [1, 0], id="truth values by name"),
         pytest.param(FOUND(["true", "false"]), ["neg", "pos"], [0, 1], id="truth values by position"),
+        pytest.param(FOUND(["true", "false"]), ["yes", "no"], [1, 0], id="truth values by meaning"),
+        pytest.param(FOUND(["yes", "no"]), ["False", "True"], [0, 1], id="and the other way"),
     ],
 )
 def test_labels_are_matched(labels: LabelSet, model: list[str], expected: list[int]) -> None:
@@ -112,3 +114,28 @@ def test_values_of_the_data(labels: LabelSet, value: object, expected: int | Non
 )
 def test_classes_are_found_in_the_data(values: list, expected: tuple[str, ...]) -> None:
     assert LabelSet.discover(values).names == expected
+
+
+@pytest.mark.parametrize(
+    ("labels", "values", "said"),
+    [
+        pytest.param(LabelSet.declare(["neg", "pos"]), [True, False, True], "false = neg, true = pos", id="bools"),
+        pytest.param(LabelSet.declare(["neg", "pos"]), ["0.0", "1.0"], "0.0 = neg, 1.0 = pos", id="decimals of a CSV"),
+        pytest.param(LabelSet.declare({"0": "neg", "1": "pos"}), [1.0], "1.0 = pos", id="decimals, renamed"),
+        pytest.param(LabelSet.declare(["yes", "no"]), ["True", "False"], "False = no, True = yes", id="by meaning"),
+        pytest.param(LabelSet.declare({"true": "neg", "false": "pos"}), ["True", "false"], "", id="as the file says"),
+        pytest.param(LabelSet.declare(["no", "yes"]), ["yes", "No"], "", id="names"),
+        pytest.param(LabelSet.declare(["neg", "pos"]), ["pos", "0", 1], "", id="names and class numbers"),
+        pytest.param(LabelSet.declare(["neg", "pos"]), ["maybe", 0.5, None, float("nan"), [1]], "", id="no labels"),
+    ],
+)
+def test_how_truth_values_and_decimals_were_matched_is_said(labels: LabelSet, values: list, said: str) -> None:
+    found = labels.read_otherwise(values)
+    assert found == (f"Labels of the data were read as {said}." if said else "")
+
+
+def test_flags_in_columns_that_are_no_0_and_1_are_said() -> None:
+    assert flags_read_otherwise(["yes", "no", "1.0", 0, "1"]) == (
+        "Labels of the data were read as 1.0 = 1, no = 0, yes = 1."
+    )
+    assert flags_read_otherwise([0, 1, "0", "1"]) == ""

@@ -67,6 +67,10 @@ def test_only_what_is_asked_for_is_loaded() -> None:
 def test_a_single_split_must_be_asked_for() -> None:
     with pytest.raises(UserError, match=r"only one split, 'test': say `--split test`"):
         Splits("t", {"test": _loader(["x"])}, ("text",))
+    with pytest.raises(
+        UserError, match=r"'test', and no train split: say `--split test`"
+    ):  # `asc score` asks for train
+        Splits("t", {"test": _loader(["x"])}, ("text",), only="train")
 
 
 def test_a_single_split_answers_every_request_under_its_own_name() -> None:

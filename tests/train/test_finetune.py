@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import torch
 from safetensors import safe_open
@@ -78,7 +79,7 @@ def test_every_kind_of_task_trains_and_its_adapter_comes_back_with_the_same_logi
     assert (again.head, again.labels) == (task.head, base.labels)
     assert json.loads((tmp_path / "out/adapter_config.json").read_text())["base_model_name_or_path"] == "some/base"
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "adapter_config.json", "adapter_model.safetensors", "config.json",
+        "README.md", "adapter_config.json", "adapter_model.safetensors", "ancestry.json", "config.json",
         "tokenizer.json", "tokenizer_config.json", "training.jsonl",
     ]  # fmt: skip
 
@@ -95,6 +96,53 @@ def test_an_adapter_is_found_with_its_base_and_its_tokenizer_from_every_folder(
     again = load_adapter(tmp_path / "out", device="cpu")
     assert torch.allclose(logits(again, padded_batch()), logits(result.encoder, padded_batch()), atol=1e-5)
     assert len(AutoTokenizer.from_pretrained(tmp_path / "out")) == len(result.encoder.tokenizer)
+
+
+AUTO = {
+    "sequence-classification": peft.AutoPeftModelForSequenceClassification,
+    "token-classification": peft.AutoPeftModelForTokenClassification,
+    "question-answering": peft.AutoPeftModelForQuestionAnswering,
+    "embedding": peft.AutoPeftModelForFeatureExtraction,
+}
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"intent-slots"}))
+def test_peft_itself_loads_an_adapter_from_every_folder(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an encoder that lies nowhere the base is written beside it; the whole then moves together for us."""
+    task = toy_task(kind, train=40, validation=20)
+    result = finetune(encoder_for(task), task, tmp_path / "out", epochs=1, lora_rank=2, **FAST)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    inputs = padded_batch()
+    with torch.inference_mode():
+        said = AUTO[task.head].from_pretrained(str(tmp_path / "out")).eval()(**inputs)
+        wanted = result.encoder.model(**inputs)
+    for name, value in wanted.items():
+        assert torch.allclose(said[name], value, atol=1e-4)
+    (tmp_path / "out").rename(tmp_path / "moved")
+    again = load_adapter(tmp_path / "moved", device="cpu")
+    assert torch.allclose(logits(again, inputs), logits(result.encoder, inputs), atol=1e-5)
+
+
+def test_the_page_beside_an_adapter_says_how_peft_loads_it_on_a_base_without_its_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = toy_task(train=32, validation=16)
+    bare = tiny(seed=3)
+    bare.model.base_model.save_pretrained(tmp_path / "base")
+    bare.tokenizer.save_pretrained(tmp_path / "base")
+    monkeypatch.chdir(tmp_path)
+    result = finetune(encoder_for_task("base", task, device="cpu"), task, "out", epochs=1, lora_rank=2, **FAST)
+    snippet = (tmp_path / "out/README.md").read_text().split("```python\n")[1].split("```")[0]
+    assert not (tmp_path / "out/base").exists(), "a base that peft can load is named, not copied"
+    said: dict[str, Any] = {}
+    exec(snippet, said)
+    with torch.inference_mode():
+        found, wanted = (model.eval()(**padded_batch()).logits for model in (said["model"], result.encoder.model))
+    assert torch.allclose(found, wanted, atol=1e-4)
+    assert len(said["tokenizer"]) == len(result.encoder.tokenizer)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -372,3 +420,13 @@ def test_what_must_hold_of_the_weights_is_put_back_after_every_step(task: Task) 
     assert len(calls) == 1 + 4
     assert not found.readouts[0].linear.weight.any()
     assert not torch.equal(found.readouts[1].linear.weight, encoder.readouts[1].linear.weight)
+
+
+def test_a_rank_that_no_matrix_has_is_refused_before_anything_is_read(task: Task) -> None:
+    def unread(*args: Any, **options: Any) -> Any:
+        raise AssertionError("texts were read")
+
+    encoder = encoder_for(task)
+    task.features = unread  # type: ignore[method-assign]
+    with pytest.raises(UserError, match=r"LoRA of rank 1,000,000 is more than .* 24 wide: choose a smaller rank"):
+        finetune(encoder, task, epochs=1, lora_rank=10**6, **FAST)

@@ -46,13 +46,18 @@ class Dense:
         except ValueError as error:  # a structure that the original's class cannot do without
             reason = f"There is no dense format of this encoder: {error}."
             raise UserError(f"{reason} Export it in the compact format.") from None
-        written = Payload(plain_config(encoder, **values), state).write(folder, packing)
+        payload = Payload(plain_config(encoder, **values), state)
+        written = payload.write(folder, packing)
+        zeros = payload.parameters - encoder.parameters
+        held = f" ({zeros:,} of the {payload.parameters:,} parameters in the file)" if zeros > 0 else ""
         return Written(
             written,
             {"auto": auto_class_of(folder), "trust_remote_code": False},
             limitations=(
-                "Cut heads and neurons are zeros, so that the original's class can load them: they still cost time.",
+                f"Cut heads and neurons are zeros{held}, so that the original's class can load them: they still cost "
+                "time.",
             ),
+            parameters=payload.parameters,
         )
 
     def loading(self, folder: Path, name: str) -> str:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Written:
     """What a format says of the directory that it wrote.
 
-    tensor_bytes: of all weights in it. request: what the answering script needs to know beside the folder and the
+    tensor_bytes: of all weights in it. parameters: how many numbers these are; None = as many as the model has.
+    request: what the answering script needs to know beside the folder and the
     texts. needs: one sentence on what loading takes, for the card's first lines. limitations: lines of the card.
     library, tags: of the card's front matter. made_with: packages beside torch and transformers whose versions count.
     """
@@ -29,6 +30,7 @@ class Written:
     library: str = "transformers"
     tags: tuple[str, ...] = ()
     made_with: tuple[str, ...] = ()
+    parameters: int | None = None
 
 
 class Format(Protocol):

@@ -12,11 +12,12 @@ import pytest
 from asc_core.errors import Cancelled
 from asc_core.progress import Progress
 from asc_core.recipes import Recipe
-from asc_core.recipes.frontier import decided
+from asc_core.recipes.frontier import DropRule, decided
 from asc_core.study import Study
 from asc_core.values import Estimate, Plan
 from dashboard.background.jobs import Job
 from dashboard.measuring.budget_sweep import budgets_over, frontier_job, smallest_model_job
+from dashboard.panels.frontier import found_sentence
 from dashboard.state.cut_settings import CutSettings, plan_of, smallest_keep
 from tests.dashboard.synthetic import SHAPE, cost_model, estimate, scores
 
@@ -138,8 +139,26 @@ def kept_by(keep: float) -> float:
     return model.cost(planned(replace(SETTINGS, keep=keep))).flops / model.dense.flops
 
 
-def test_it_says_when_nothing_qualifies(study: Study) -> None:
-    measurements = MadeUpMeasurements(study, lambda keep: 0.2)
+def test_it_says_when_nothing_qualifies_and_gives_the_nearest(study: Study) -> None:
+    measurements = MadeUpMeasurements(study, lambda keep: 0.1 + 0.1 * (1 - keep))
     found = smallest_model_job(measurements, SETTINGS, planned, LEAST, 0.01)(job())  # type: ignore[arg-type]
-    assert found.settings is None
+    assert not found.within
+    assert found.settings is not None
+    assert kept_by(found.settings.keep) == kept_by(0.99), "of all that were tried it loses least"
     assert found.examples == 100
+    said = found_sentence(found)
+    assert "No cut" in said
+    assert f"nearest, shown now: {100 * found.settings.keep:.0f} % kept" in said
+
+
+def test_by_the_measured_value_a_smaller_one_qualifies_than_by_the_whole_interval(study: Study) -> None:
+    def kept(rule: DropRule) -> float:
+        measurements = MadeUpMeasurements(study, lambda keep: 0.1 * (1 - keep), width=0.01)
+        found = smallest_model_job(measurements, SETTINGS, planned, LEAST, 0.03, rule)(job())  # type: ignore[arg-type]
+        assert found.within
+        assert found.settings is not None
+        assert ("whole 95 %" if rule == "interval" else "measured difference") in found_sentence(found)
+        return kept_by(found.settings.keep)
+
+    assert 0.1 * (1 - kept("interval")) <= 0.02 + 1e-9
+    assert 0.02 < 0.1 * (1 - kept("value")) <= 0.03 + 1e-9

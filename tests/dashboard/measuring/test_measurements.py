@@ -14,6 +14,7 @@ from asc_core.progress import Progress
 from asc_core.recipes import Recipe
 from asc_core.recipes.stored import stored_recipe
 from asc_core.study import Study
+from asc_core.tasks import task_from_rows
 from asc_core.train.steps import Finetune
 from asc_core.values import Estimate, Plan
 from dashboard.background.jobs import Jobs
@@ -142,3 +143,14 @@ def test_a_recipe_of_several_steps_is_measured_kept_and_told_from_a_cut(tmp_path
     assert steps[trained.key] == [{"step": "cut", "repair": "bias"}, {"step": "finetune"}]
     kept = {one.key: one.kept for one in measurements.all_measured()}
     assert kept[trained.key]["parameters"] == kept[cut.key]["parameters"]
+
+
+def test_texts_that_choose_and_measure_are_said_to_be_the_same(tmp_path: Path) -> None:
+    rows = [{"text": f"the cat {number}", "label": str(number % 2)} for number in range(12)]
+    fields = {"texts": ["text"], "label": "label"}
+    one = task_from_rows("one", "text-classification", fields, {"test": lambda: rows}, split="test")
+    loaded = LoadedModels(lambda name: ENCODER, lambda name: one)
+    costs = task_cost_model(ENCODER, TASK)
+    measurements = Measurements(loaded, Study.open(tmp_path / "study"), Application("one", "e", "t"), costs)
+    assert "same texts (the test split)" in measurements.remark
+    assert Measurements(models(), Study.open(tmp_path / "study"), APPLICATION, costs).remark == ""

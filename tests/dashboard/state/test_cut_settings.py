@@ -16,6 +16,7 @@ from dashboard.state.cut_settings import (
     levels_of,
     plan_of,
     recipe_of,
+    repairs_of,
     smallest_keep,
     thresholds,
     toggled,
@@ -218,12 +219,16 @@ def test_repairs_are_recipes_of_their_own() -> None:
     assert recipe_of(Plan.full(SHAPE), "sequential").key == Plan.full(SHAPE).key, "where nothing is cut"
 
 
-def test_layers_that_share_weights_are_not_repaired() -> None:
+def test_layers_that_share_weights_have_a_repair_of_their_own() -> None:
     made = scores(SHARED)
     settings = fitted(replace(SETTINGS, keep=0.8), made)
     plan = plan_of(settings, made, cost_model(SHARED))
-    assert settings.repair == "none"
-    assert recipe_of(plan, "sequential").key == plan.key
+    assert settings.repair == "shared-weights"
+    assert recipe_of(plan, settings.repair).summary == [{"step": "cut", "repair": "shared-weights"}]
+    assert fitted(replace(SETTINGS, repair="none"), made).repair == "none"
+    assert repairs_of(SHARED) == ["none", "shared-weights"]
+    assert fitted(settings, scores()).repair == "sequential", "and back, where layers have weights of their own"
+    assert "shared-weights" not in repairs_of(SHAPE)
     assert fitted(SETTINGS, scores(), repairable=False).repair == "none"
     assert fitted(SETTINGS, scores()).repair == "sequential"
 

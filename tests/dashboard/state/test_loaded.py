@@ -9,7 +9,6 @@ import pytest
 from asc_core.bounded_cache import BoundedCache
 from asc_core.errors import UserError
 from asc_core.evaluate.features import tokenised
-from asc_core.progress import Progress
 from asc_core.size_in_memory import size_of
 from dashboard.state.application import Application
 from dashboard.state.loaded import LoadedModels
@@ -98,17 +97,6 @@ def test_all_kinds_are_counted_and_freed() -> None:
     assert models.free() > 4 * encoder.parameters
     assert models.kept.bytes == 0
     assert models.cached_encoder(application) is models.cached_cost_model(application) is None
-
-
-def test_a_calibration_is_known_without_a_pass_over_the_texts() -> None:
-    encoder, task = tiny(), ToyTask(20)
-    models = LoadedModels(encoder=lambda source: encoder, task=lambda source: task)
-    application = Application("a", "a", "a")
-    assert models.cached_calibration(application, False) is None, "the encoder is not even loaded"
-    made = models.calibration(application, False, Progress())
-    assert models.cached_calibration(application, False) is made
-    assert models.cached_calibration(application, True) is None
-    assert models.calibrations.known(encoder, task, moments=False) is made, "recipes find it, too"
 
 
 def test_what_is_forgotten_is_loaded_again() -> None:

@@ -7,15 +7,18 @@ from pathlib import Path
 import pytest
 
 from asc_core.recipes.transfer_matrix_store import keep_report, reports
+from asc_core.scores import sweep
 from asc_core.study import Study
 from asc_core.values import Plan
-from dashboard.state import applications
+from dashboard.state import applications, kept
+from dashboard.state.application import Application
 from dashboard.state.cut_settings import CutSettings
 from dashboard.state.pins import pin
+from dashboard.text import numbers
 from dashboard.widgets import page
 from tests.dashboard.conftest import LABELS, html_of, settled, write_task
 from tests.dashboard.synthetic import estimate
-from tests.dashboard.views.windows import Open
+from tests.dashboard.views.windows import Open, current_plan, session_of
 from tests.tiny import save_checkpoint, tiny
 
 pytestmark = pytest.mark.slow  # whole pages, minutes in all
@@ -29,6 +32,48 @@ def two(scored: Study, task_file: Path, tmp_path: Path) -> Study:
     other = save_checkpoint(tiny("bert", seed=4, labels=LABELS), tmp_path / "other")
     applications.add(scored, str(other), str(write_task(folder, "second")), "second")
     return scored
+
+
+@pytest.fixture
+def encoders(scored: Study, task_file: Path, tmp_path: Path, added: Application) -> tuple[Application, Application]:
+    """Two encoders on one task, of which both are scored."""
+    models = page.models()
+    other = save_checkpoint(tiny("bert", seed=4, labels=LABELS), tmp_path / "minilm-small")
+    second = applications.add(scored, str(other), str(task_file), "words")
+    encoder = models.encoder(second)
+    kept.weights(scored, second).set(encoder.weights)
+    sweep(encoder, models.task(second), ["fisher"], samples=16, study=scored)
+    return added, second
+
+
+def test_two_encoders_on_one_task_are_cut_and_compared_side_by_side(
+    scored: Study, encoders: tuple[Application, Application], open_page: Open
+) -> None:
+    first, second = encoders
+    assert second.name == "words · minilm-small"
+    for application in encoders:
+        app = open_page("tune", task=application.name, method="fisher")
+        assert not app.exception
+        assert app.query_params["task"] in (application.name, [application.name])
+        assert session_of(app).application == application.name
+        weights = kept.weights(scored, application).get()
+        assert current_plan(app, scored).provenance.weights == weights
+    rows = scored.evaluations()
+    assert {row["task"] for row in rows} == {"words"}
+    assert {row["weights"] for row in rows} == {kept.weights(scored, one).get() for one in encoders}
+    app = open_page("compare", task=second.name)
+    assert not app.exception
+    text = html_of(app)
+    assert "Encoders on words, side by side" in text
+    assert text.count("<b>words</b>") == 1
+    assert text.count("<b>words · minilm-small</b>") == 1
+    assert "against words · minilm-small's original" in text
+    (own,) = [
+        row["estimate"]
+        for row in rows
+        if row["weights"] == kept.weights(scored, first).get() and row["name"] == "original"
+    ]
+    assert numbers.percent(own.value) in text
 
 
 def test_a_matrix_is_measured_shown_and_kept(two: Study, open_page: Open) -> None:

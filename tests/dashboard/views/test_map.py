@@ -5,14 +5,19 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from asc_core.progress import Progress
+from asc_core.scores.first_look import Unsettled
 from asc_core.study import Study
-from dashboard.background import trust_jobs
+from asc_core.values import Scores
+from dashboard.background import scoring_jobs, trust_jobs
+from dashboard.state.application import Application
 from dashboard.widgets import page
 from tests.dashboard.conftest import html_of, settled
 from tests.dashboard.views.windows import Open, add_another, click, session_of
@@ -84,6 +89,75 @@ def test_all_parts_stand_in_a_table_that_can_be_taken_away(scored: Study, open_p
     undecided = app.dataframe[0].value if len(app.dataframe) else table[table["undecided"].fillna(False)]
     assert len(undecided) == table["undecided"].fillna(False).sum()
     assert len(app.get("download_button")) == 1
+
+
+def test_scores_are_looked_at_in_every_window_while_they_settle_and_cut_by_when_they_have(
+    study: Study, added: Application, scores: list[Scores], open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown, go_on = threading.Event(), threading.Event()
+
+    def slow_sweep(*_: Any, show: Callable[[Unsettled], None], study: Study, **__: Any) -> None:
+        show(Unsettled({one.method: replace(one, examples=20) for one in scores}, 32))
+        shown.set()
+        assert go_on.wait(60)
+        for one in scores:
+            study.save_scores(one)
+
+    monkeypatch.setattr(scoring_jobs, "sweep", slow_sweep)
+    app = open_page("overview")
+    app.button(key="score-words").click()
+    app.run()
+    try:
+        assert shown.wait(60)
+        app.run()
+        assert "fisher · 20 of 32 examples, refining" in html_of(app)
+        assert "tune-words" not in [button.key for button in app.button]
+        app.switch_page("views/map.py").run()
+        other = open_page("map")
+        for window in (app, other):
+            assert not window.exception
+            assert "words: 20 of 32 examples, refining" in html_of(window)
+            assert "20 of 32 examples, refining" in window.get("plotly_chart")[0].proto.spec
+            assert "once these scores are settled" in html_of(window)
+        other.switch_page("views/tune.py").run()
+        assert "is being scored. Cuts go by settled scores only." in html_of(other)
+        assert not study.score_index()
+    finally:
+        go_on.set()
+    settled(app)
+    assert not app.exception
+    assert "refining" not in html_of(app)
+    assert "refining" not in app.get("plotly_chart")[0].proto.spec
+    assert "Which method to believe" in str(app.segmented_control(key="map-panel").options)
+    other.switch_page("views/map.py").run()
+    assert "refining" not in html_of(other)
+    assert len(other.get("plotly_chart")) == 1
+
+
+def test_who_scores_again_sees_the_old_scores_until_the_new_ones_are_settled(
+    scored: Study, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown, go_on = threading.Event(), threading.Event()
+    known = scored.scores(method="fisher")[0]
+
+    def slow_sweep(*_: Any, show: Callable[[Unsettled], None], **__: Any) -> None:
+        show(Unsettled({"fisher": replace(known, examples=20)}, 48))
+        shown.set()
+        assert go_on.wait(60)
+
+    monkeypatch.setattr(scoring_jobs, "sweep", slow_sweep)
+    app = open_page("overview")
+    app.button(key="score-words").click()
+    app.run()
+    try:
+        assert shown.wait(60)
+        app.switch_page("views/map.py").run()
+        assert not app.exception
+        assert "train, 32 examples" in html_of(app)
+        assert "refining" not in html_of(app)
+    finally:
+        go_on.set()
+    settled(app)
 
 
 def test_trust_is_measured_from_the_page_and_then_shown(scored: Study, open_page: Open) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
+import re
+import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,9 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from asc_core.compress import Calibrations, calibrations
+from asc_core.compress import Calibrations
 from asc_core.plan import Part
-from asc_core.progress import Progress
+from asc_core.progress import CALIBRATING, Progress
 from asc_core.recipes.stored import pinned_recipes, stored_recipe
 from asc_core.scores import METHODS
 from asc_core.study import Study
@@ -26,6 +28,8 @@ from dashboard.state.loaded import LoadedModels
 from dashboard.widgets import page
 from tests.dashboard.conftest import APP, html_of, settled, write_task
 from tests.dashboard.views.windows import Open, click, control, current_plan, session_of
+
+calibration: Any = sys.modules["asc_core.compress.calibration"]
 
 pytestmark = pytest.mark.slow  # whole pages, minutes in all
 
@@ -187,36 +191,37 @@ def test_what_cannot_be_repaired_is_measured_as_it_is(
     assert "complete" in html_of(app)
 
 
-def test_calibrating_can_be_stopped_and_begun_again(
+def test_a_quick_repair_is_shown_while_the_right_one_is_computed_and_is_replaced(
     scored: Study, open_page: Open, monkeypatch: pytest.MonkeyPatch, shared_models: LoadedModels
 ) -> None:
-    def never_ends(*_: Any, progress: Progress, **__: Any) -> None:
-        while True:
-            progress.step(1, 10, "calibrating on words")
-            progress.cancel.wait(0.01)
+    held, real = threading.Event(), calibration.GrowingCalibration.grow
 
+    def slow(self: Any, progress: Progress | None = None) -> Any:
+        if self.latest is not None:
+            while not held.wait(0.01):
+                assert progress is not None
+                progress.step(1, 10, "calibrating on words", CALIBRATING)
+        return real(self, progress)
+
+    monkeypatch.setattr(calibration, "FIRST_TOKENS", 100)
+    monkeypatch.setattr(calibration.GrowingCalibration, "grow", slow)
     shared_models.calibrations = Calibrations()
     app = AppTest.from_file(str(APP), default_timeout=60).run()
-    monkeypatch.setattr(calibrations, "calibrate", never_ends)
     app.switch_page("views/tune.py").run()
     for _ in range(200):
         app.run()
-        if any(b.key == "tune-calibrating-stop" for b in app.button):
+        if "refining: calibrating" in html_of(app):
             break
-    time.sleep(0.05)
-    app.run()
-    assert "calibrating the repair, once for all cuts" in html_of(app)
+    assert re.search(r"n = \d+ of 150 · repaired \(one-shot\) on \d+ tokens, refining: calibrating", html_of(app))
+    assert not any(row["estimate"].complete for row in scored.evaluations() if row["name"] != "original")
     control(app.slider, "tune-keep").set_value(50)
     app.run()
-    jobs = page.all_jobs().of(session_of(app).id)
-    assert [job.lane for job in jobs if job.active] == ["calibrate"], "a newer move waits for the same calibration"
-    app.button(key="tune-calibrating-stop").click()
-    settled(app.run())
-    assert "Calibration was stopped" in html_of(app)
-    monkeypatch.undo()
-    app.button(key="tune-calibrate").click()
+    held.set()
     settled(app.run())
     assert "complete" in html_of(app)
+    assert "refining" not in html_of(app)
+    (row,) = [row for row in scored.evaluations() if row["estimate"].complete and row["name"] != "original"]
+    assert not row["estimate"].provisional
 
 
 def test_a_whole_frontier_is_measured_and_drawn(scored: Study, open_page: Open) -> None:
@@ -248,14 +253,15 @@ def test_auto_finds_the_smallest_that_loses_little_or_says_that_there_is_none(
     assert settings is not None
     if qualifies:
         assert control(app.slider, "tune-keep").value == control(app.slider, "tune-keep").min
-        assert "Smallest that is sure to lose at most 100 pp" in text
+        assert "Smallest that drops by at most 100 pp (by the whole 95 % interval of the difference)" in text
         assert "complete" in text
         app.button(key="tune-undo").click()
         settled(app.run())
         assert session_of(app).settings == before, "what was found is taken once"
     else:
-        assert "No cut with this method and repair is sure to lose at most 0 pp" in text
-        assert settings == before
+        assert "No cut with this method and repair drops by at most 0 pp (by the whole 95 % interval" in text
+        assert "The nearest, shown now" in text
+        assert f"{100 * settings.keep:.0f} % kept" in text
 
 
 def test_tune_prefers_scores_that_foresee_the_repair(scored: Study, added: Application, open_page: Open) -> None:

@@ -1,0 +1,52 @@
+"""A model that is in memory, by the way of a checkpoint folder: so it is checked as any other, and stays as it is."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+import transformers
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from asc_core.errors import UserError, first_line
+
+Loaded = TypeVar("Loaded")
+
+ACCEPTED = (
+    "a checkpoint or adapter folder, a hub id, demo:NAME, or a transformers model with its tokenizer, "
+    "load_encoder(model, tokenizer=tokenizer)"
+)
+
+
+def in_memory(model: Any, tokenizer: Any, name: str | None, load: Callable[[Path, str], Loaded]) -> Loaded:
+    """load(folder, name) of a folder that holds the model, merged where it is an adapter on a base.
+
+    Raises: UserError where it is no model of transformers, has no tokenizer, or cannot be written.
+    """
+    if not isinstance(model, PreTrainedModel) and not _has_adapters(model):
+        raise UserError(
+            f"An encoder is {ACCEPTED}; not {type(model).__name__}. What saves itself as a folder (an embedding model, "
+            "say) can be given as that folder."
+        )
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        found = "it has none" if tokenizer is None else f"not {type(tokenizer).__name__}"
+        raise UserError(f"A model in memory needs its tokenizer, load_encoder(model, tokenizer=tokenizer): {found}.")
+    if not isinstance(model, PreTrainedModel):
+        model = copy.deepcopy(model).merge_and_unload()
+    named = name or Path(str(getattr(model.config, "name_or_path", "") or type(model).__name__)).name
+    with TemporaryDirectory(prefix="asc-model-") as folder:
+        transformers.logging.disable_progress_bar()
+        try:
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+        except Exception as error:  # weights that are not there (on the meta device), a full disk
+            raise UserError(f"{named} cannot be copied: {first_line(error)}.") from error
+        return load(Path(folder), named)
+
+
+def _has_adapters(model: Any) -> bool:
+    """A model of PEFT, which brings a base and what is to be merged into it."""
+    return type(model).__module__.split(".")[0] == "peft" and hasattr(model, "merge_and_unload")
