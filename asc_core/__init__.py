@@ -31,12 +31,19 @@ from asc_core.train.distil import distil
 from asc_core.train.finetune import finetune
 from asc_core.values import Estimate, Plan, Scores
 
-ablate, asc_greedy, by_budget, by_share, by_threshold, compress, distil, evaluate, export = map(
-    arguments.checked, (ablate, asc_greedy, by_budget, by_share, by_threshold, compress, distil, evaluate, export)
-)
-faithfulness, finetune, layer_times, task_cost_model = map(
-    arguments.checked, (faithfulness, finetune, layer_times, task_cost_model)
-)
+ablate = arguments.checked(ablate)
+asc_greedy = arguments.checked(asc_greedy)
+by_budget = arguments.checked(by_budget)
+by_share = arguments.checked(by_share)
+by_threshold = arguments.checked(by_threshold)
+compress = arguments.checked(compress)
+distil = arguments.checked(distil)
+evaluate = arguments.checked(evaluate)
+export = arguments.checked(export)
+faithfulness = arguments.checked(faithfulness)
+finetune = arguments.checked(finetune)
+layer_times = arguments.checked(layer_times)
+task_cost_model = arguments.checked(task_cost_model)
 score = arguments.checked(sweep, "score")
 trust = faithfulness  # its name before; for one version
 

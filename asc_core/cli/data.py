@@ -23,7 +23,7 @@ from asc_core.cli.verb import (
 from asc_core.errors import UserError
 from asc_core.tasks.kinds import KINDS
 
-TaskKind = StrEnum("TaskKind", [(kind, kind) for kind in KINDS])
+TaskKind = StrEnum("TaskKind", [(kind, kind) for kind in KINDS])  # type: ignore[misc]
 
 
 @verb

@@ -15,7 +15,7 @@ from asc_core.cli.verb import JsonOption, say, verb
 from asc_core.errors import UserError
 from asc_core.parts import KINDS
 
-PartKind = StrEnum("PartKind", [(kind, kind) for kind in KINDS])
+PartKind = StrEnum("PartKind", [(kind, kind) for kind in KINDS])  # type: ignore[misc]
 COLUMNS = ("task", "method", "weights", "split", "examples", "labels", "kind", "layer", "index", "score", "low", "high")
 WIDEST = 32  # numbers in a line of the terminal
 

@@ -189,7 +189,10 @@ class GrowingCalibration:
     def _observed(self, rows: np.ndarray) -> CalibrationBatch:
         encoder = self._encoder
         batch = self._task.batch(self._features, rows, encoder)
-        probe, noise = OutputGradientNorms(self._norm_first), RowNoise(self._seed, rows, batch.rows_per_feature)
+        probe, noise = (
+            OutputGradientNorms(self._norm_first),
+            RowNoise(self._seed, rows.tolist(), batch.rows_per_feature),
+        )
         with torch.enable_grad():
             output, states = self._runner.record(batch.inputs, probe)
             torch.autograd.grad(random_projection(output, batch.mask, noise), [probe.source])

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 import torch
 
 from asc_core import modeling
-from asc_core.compress.bottom_up import check_fits, set_weight, solution_of
-from asc_core.compress.calibration import Calibration, CalibrationBatch, ResidualSums
+from asc_core.compress.bottom_up import check_fits
+from asc_core.compress.calibration import Calibration, CalibrationBatch
 from asc_core.compress.fit import Fit
 from asc_core.compress.prune import prune
 from asc_core.compress.refit import RIDGES
 from asc_core.compress.repair import Repair, RepairOptions
+from asc_core.compress.residual_sums import ResidualSums
+from asc_core.compress.solutions import set_weight, solution_of
 from asc_core.encoder import Encoder
 from asc_core.probes import Readout, probing
 from asc_core.progress import REPAIRING, Progress

@@ -120,7 +120,9 @@ def check_task(
     if not isinstance(task, TableTask):
         raise UserError(f"{task.name} is not made of a table of examples, so there is nothing to check.")
     progress = progress or Progress()
-    found, problems, notes = [], [], []
+    found: list[SplitCheck] = []
+    problems: list[str] = []
+    notes: list[str] = []
     names = sorted(task.splits, key=lambda split: split != "train")  # first, so that its texts are found in the others
     for done, split in enumerate(names):
         progress.step(done, len(names), f"reading {split}")

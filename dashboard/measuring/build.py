@@ -7,6 +7,7 @@ from pathlib import Path
 
 from asc_core.compress.calibrations import Asked
 from asc_core.compress.cut import Cut
+from asc_core.compress.repairs import REPAIRS, default_repair
 from asc_core.compress.step import Step
 from asc_core.encoder import Encoder
 from asc_core.progress import Progress
@@ -26,7 +27,9 @@ def quick_calibration(recipe: Recipe, encoder: Encoder) -> Asked | None:
 
 def usual_calibration(encoder: Encoder) -> Asked:
     """What cuts of an encoder are repaired on where a page's settings ask for the usual repair."""
-    return Cut(plan=Plan.full(encoder.shape), repair="sequential", until_settled=True).calibrating(encoder)
+    name = default_repair(encoder.shape)
+    settles = REPAIRS[name].quick is not None
+    return Cut(plan=Plan.full(encoder.shape), repair=name, until_settled=settles).calibrating(encoder)
 
 
 def build(

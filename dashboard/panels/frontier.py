@@ -123,7 +123,7 @@ def explore(session: Session, measurements: Measurements, scores: Scores) -> Non
             ["interval", "value"],
             default="interval",
             required=True,
-            format_func={"interval": "whole interval", "value": "measured value"}.get,
+            format_func={"interval": "whole interval", "value": "measured value"}.__getitem__,
             key="tune-auto-rule",
             help="Whole interval: of the 95 % interval of the difference both ends are within the limit: sure, and "
             "strict, since an interval that holds whenever measuring stops is wider than a single measurement's. "
