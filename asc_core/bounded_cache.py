@@ -97,25 +97,28 @@ class BoundedCache:
         with self._lock:
             return self._touched(kind, key)
 
+    def _on(self, kind: str) -> OrderedDict[Hashable, _Entry]:
+        return self._shelves.setdefault(kind, OrderedDict())
+
     def _touched(self, kind: str, key: Hashable) -> _Entry | None:
-        entry = self._shelves.get(kind, OrderedDict()).get(key)
+        entry = self._on(kind).get(key)
         if entry is not None:
             self._clock += 1
             entry.used = self._clock
-            self._shelves[kind].move_to_end(key)
+            self._on(kind).move_to_end(key)
         return entry
 
     def _put(self, kind: str, key: Hashable, value: Any, size: int) -> bool:
         """Instead of what was there. Whether it is kept."""
         with self._lock:
             gone = self._put_locked(kind, key, value, size)
-            kept = self._shelves.get(kind, OrderedDict()).get(key)
+            kept = self._on(kind).get(key)
         self._let_go(gone)
         return kept is not None and kept.value is value
 
     def _resize(self, kind: str, key: Hashable, value: Any, size: int) -> None:
         with self._lock:
-            kept = self._shelves.get(kind, OrderedDict()).get(key)
+            kept = self._on(kind).get(key)
             gone = self._put_locked(kind, key, value, size) if kept is not None and kept.value is value else []
         self._let_go([entry for entry in gone if entry.value is not value])
 
@@ -130,7 +133,7 @@ class BoundedCache:
             assert entry is not None
             gone.append(entry)
         self._clock += 1
-        self._shelves.setdefault(kind, OrderedDict())[key] = _Entry(value, size, self._clock)
+        self._on(kind)[key] = _Entry(value, size, self._clock)
         self._bytes += size
         self._kinds[kind] += size
         return gone
@@ -161,7 +164,7 @@ class BoundedCache:
         return ((key, entry) for key, entry in self._shelves[kind].items() if (kind, key) not in self._pins)
 
     def _remove(self, kind: str, key: Hashable) -> _Entry | None:
-        entry = self._shelves.get(kind, OrderedDict()).pop(key, None)
+        entry = self._on(kind).pop(key, None)
         if entry is not None:
             self._bytes -= entry.bytes
             self._kinds[kind] -= entry.bytes
@@ -263,12 +266,12 @@ class Shelf(Generic[Value]):
     def keys(self) -> list[Hashable]:
         """From the least recently used on."""
         with self.cache._lock:
-            return list(self.cache._shelves.get(self.kind, ()))
+            return list(self.cache._on(self.kind))
 
     def values(self) -> list[Value]:
         """From the least recently used on. To look at them is not to use them."""
         with self.cache._lock:
-            return [entry.value for entry in self.cache._shelves.get(self.kind, {}).values()]
+            return [entry.value for entry in self.cache._on(self.kind).values()]
 
     def get(self, key: Hashable) -> Value | None:
         """None where it is not kept. Whoever gets it has used it."""

@@ -88,7 +88,7 @@ def measure(names: list[str], samples: int, budget: float, trim: bool, threads: 
             stages.after(f"{application.title}: scored")
             plan = by_budget(next(iter(scores.values())), costs, budget)
             measurements = Measurements(models, study, application, costs)
-            recipe = Recipe((Cut(plan=plan, repair="sequential"),))
+            recipe = Recipe((Cut(plan=plan, repair="sequential", until_settled=True),))
             measurements.measured(recipe, "a cut", Progress(), enough=lambda found: found.examples >= EVALUATED)
             stages.after(f"{application.title}: repaired, evaluated")
     return {"memory_gb": round(stages.rows[-1][1], 2), "most_gb": round(max(size for _, size in stages.rows), 2)}

@@ -94,7 +94,7 @@ class CachedRunner:
         output, seen = self._runner.record(inputs, start=start, hidden=hidden)
         self._recorded = True
         for layer in range(start + 1, len(seen)):
-            if layer % self._stride == 0:
+            if layer % self._stride == 0 and cache.get((keys[layer], batch)) is None:
                 cache.put((keys[layer], batch), seen[layer], seen[layer].untyped_storage().nbytes())
         return output
 

@@ -31,6 +31,7 @@ Result = TypeVar("Result")
 
 LANES = {"score": 1, "evaluate": 2, "latency": 1, "load": 1, "export": 1, "explore": 1, "background": 1, "ahead": 1}
 FOREGROUND = ("evaluate", "latency")  # someone looks at the place where the number will stand
+ASIDE = ("background", "ahead")  # nobody waits for these
 GOES_ON_WITHOUT_A_WINDOW = ("score", "export", "load")  # these leave behind what was asked for; the rest was to be seen
 KEPT_FINISHED_PER_SESSION = 12
 SECONDS_BETWEEN_POLLS = 0.05
@@ -194,24 +195,28 @@ class Jobs:
     def tend(self) -> None:
         """End what only a closed window would have shown, forget its results, and say when nobody is left.
 
-        Where nothing runs, what work has freed goes back to the system: between two moves it would be wanted again.
+        Where nobody waits for work, what it has freed goes back to the system: between two moves of a slider it would
+        be wanted again.
         """
         with self._lock:
             sessions = {job.session for job in self._jobs} | self._windows.keys()
             gone = {session for session in sessions if self.gone(session)}
-            left = [job for job in self._jobs if job.session in gone and job.active]
+            closed = {session for session, (_, there) in self._windows.items() if not there()}
+            running = [job for job in self._jobs if job.active]
             self._forget_old()
             for session in gone:
                 self._windows.pop(session, None)
-            working = any(job.active for job in self._jobs)
-            rest, self._worked = self._worked and not working, self._worked and working
-            here = working or any(there() for _, there in self._windows.values())
-            if here:
+            waited_for = any(job.lane not in ASIDE for job in running)
+            rest, self._worked = self._worked and not waited_for, self._worked and bool(running)
+            if running or self._windows.keys() - closed:
                 self._last_here = time.monotonic()
-            tell = not here and not self._told and time.monotonic() - self._last_here > SECONDS_UNTIL_NOBODY_IS_HERE
+                tell = False
+            else:
+                tell = not self._told and time.monotonic() - self._last_here > SECONDS_UNTIL_NOBODY_IS_HERE
             self._told = self._told or tell
-        for job in left:
-            if job.lane not in GOES_ON_WITHOUT_A_WINDOW:
+        for job in running:
+            unseen = job.session in gone and job.lane not in GOES_ON_WITHOUT_A_WINDOW
+            if unseen or (job.session in closed and job.lane in ASIDE):  # after a reload they begin where they were
                 job.cancel()
         if tell:
             self._nobody_here()

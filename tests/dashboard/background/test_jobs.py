@@ -189,7 +189,7 @@ def test_what_only_a_closed_window_would_have_shown_ends(jobs: Jobs, tmp_path: P
     open_windows = {"closed", "open"}
     for window in ("closed", "open"):
         jobs.attach(window, tmp_path, lambda window=window: window in open_windows)  # type: ignore[misc]
-    lanes = ("evaluate", "latency", "calibrate", "explore", "background", "score", "export")
+    lanes = ("evaluate", "latency", "explore", "background", "ahead", "score", "export")
     begun = {lane: jobs.start("closed", lane, "k", "t", until_cancelled) for lane in lanes}
     other = jobs.start("open", "evaluate", "k", "t", until_cancelled)
     jobs.tend()
@@ -205,8 +205,10 @@ def test_what_only_a_closed_window_would_have_shown_ends(jobs: Jobs, tmp_path: P
 def test_a_reload_finds_its_work_as_it_was(jobs: Jobs, tmp_path: Path) -> None:
     jobs.attach("before", tmp_path, lambda: False)
     job = jobs.start("before", "evaluate", "k", "t", until_cancelled)
+    aside = jobs.start("before", "ahead", "k", "t", until_cancelled)
     jobs.tend()
     assert not job.cancelling, "closed a moment ago"
+    assert aside.cancelling, "nobody will have waited for it"
     jobs.attach("after", tmp_path, lambda: True)
     assert jobs.last("after", "evaluate") is job
 
@@ -258,6 +260,11 @@ def test_memory_goes_back_once_work_has_ended(jobs: Jobs, monkeypatch: pytest.Mo
     jobs.tend()
     jobs.tend()
     assert given_back == [1]
+    aside = jobs.start("a", "ahead", "k", "t", until_cancelled)
+    jobs.tend()
+    jobs.tend()
+    assert given_back == [1] * 3, "nobody waits for what is done ahead"
+    aside.cancel()
 
 
 def test_rounds_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
