@@ -156,4 +156,5 @@ def _hover(one: MeasuredCut, budget: str) -> str:
         )
     lines.append(f"{numbers.percent(one.kept[budget], 0)} of the {BUDGET_NAMES[budget]}")
     lines.append(f"{e.split}, {numbers.thousands(e.examples)} of {numbers.thousands(e.total)} examples")
+    lines += [f"{e.provisional}, not refined yet"] * bool(e.provisional)
     return "<br>".join(lines)

@@ -220,6 +220,7 @@ class Measurements:
         ):
             against = original.on(outcome.numbers, aside)
             found = replace(estimate(outcome, task.metric, against), provisional=made.provisional)
+            found = replace(found, notes=tuple(dict.fromkeys((*found.notes, *done_in(made, recipe)))))
             try:
                 show(found)  # before it is written to disk: someone is waiting
             finally:
@@ -299,3 +300,11 @@ class Measurements:
 def _whole(calibrations: Calibrations, encoder: Encoder, task: Task, asked: Asked | None) -> bool:
     """Whether a quick repair will not become better, since there are no more texts to come."""
     return asked is None or calibrations.known(encoder, task, **asked) is not None
+
+
+def done_in(made: Made, recipe: Recipe) -> tuple[str, ...]:
+    """What was done where the recipe does not say all of it, such as how many tokens a repair was fitted to."""
+    if made.provisional:
+        return ()
+    said = [done for done, step in zip(made.done, recipe.steps, strict=True) if done != step.describe()]
+    return tuple(f"Done: {done}." for done in said)

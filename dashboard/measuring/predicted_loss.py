@@ -55,9 +55,14 @@ def curve_of(
     if series is None or original is None:
         return None
     known = measurements.all_measured() if measured is None else measured
-    mine = [one for one in known if one.series == series and one.key != without and budget in one.kept]
+    mine = [one for one in known if one.series == series and one.key != without and _counts(one, budget)]
     points = [MeasuredLoss.of(one.kept[budget], one.estimate) for one in mine]
     return predict_loss([point for point in points if point is not None], GRID, -original.value)
+
+
+def _counts(one: MeasuredCut, budget: str) -> bool:
+    """What was measured of a quicker repair says nothing about the curve of the right one."""
+    return budget in one.kept and not one.estimate.provisional
 
 
 def budget_of(settings: CutSettings) -> str:

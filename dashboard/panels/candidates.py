@@ -114,7 +114,8 @@ def candidates_table(named: Sequence[MeasuredCut], measurements: Measurements) -
         change = "" if e.difference is None else numbers.points(e.difference)
         if e.difference_interval is not None:
             ends = numbers.interval_of_points(e.difference_interval)
-            change += f"<br><span class='asc-quiet asc-small'>{ends}, n = {e.examples:,}</span>"
+            provisional = f", {escape(e.provisional)}, not refined yet" if e.provisional else ""
+            change += f"<br><span class='asc-quiet asc-small'>{ends}, n = {e.examples:,}{provisional}</span>"
         rows.append(
             f"<tr><td>{escape(one.name)}</td><td>{numbers.percent(e.value)}</td><td>{change}</td>"
             f"<td>{numbers.percent(one.kept['flops'], 0)}</td>"
