@@ -11,9 +11,9 @@ repaired weights to the last bit: all draws come from the seed, batches depend o
 order, and what else is scored in the same run changes nothing. Re-runs of CLINC150 at 50 and 30 % of the FLOPs, a week
 and a rearrangement of the code later, gave ours for each of the 4,500 test texts as it is kept.
 
-With another number of threads scores by gradients, calibrations and plans stayed the same to the last bit in what was
-tried (1 and 2 threads), but a repair's weights do not: the linear algebra of the fit divides its sums among the
-threads. `OMP_NUM_THREADS` sets their number.
+With another number of threads (1 and 2 were tried) scores by gradients, the plans of them and calibrations stayed the
+same to the last bit, but `obs` scores and a repair's weights did not: the linear algebra behind them divides its sums
+among the threads. `OMP_NUM_THREADS` sets their number.
 
 On another processor hardly anything is equal: torch and MKL choose their kernels by its instructions, the last bits of
 a gradient differ, of two parts that count alike the other one goes, and from there on it is another model. So Kwon on
