@@ -7,7 +7,7 @@ from pathlib import Path
 from asc_core.marked_page import rewritten
 from benchmarks.machine import committed
 from benchmarks.quality import OURS
-from benchmarks.report import applications, cuts, faithfulness, speed, training
+from benchmarks.report import applications, cuts, faithfulness, reruns, sample_sizes, speed, training
 from benchmarks.report.markdown import interval, points, table, wrapped
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,8 +24,8 @@ run."""
 
 def results_page() -> str:
     """Markdown of docs/results.md."""
-    sections = (cuts, training, applications, speed, faithfulness)
-    return "\n\n".join([HEAD, *(wrapped(one.section()) for one in sections)]) + "\n"
+    sections = (cuts, sample_sizes, reruns, training, applications, speed, faithfulness)
+    return "\n\n".join([HEAD, *(wrapped(text) for one in sections if (text := one.section()))]) + "\n"
 
 
 def what_you_get() -> str:
