@@ -14,6 +14,7 @@ import torch
 
 from asc_core import modeling
 from asc_core.batches import BATCH_TOKENS, batches_by_length
+from asc_core.compress.half_precision import InHalfPrecision
 from asc_core.compress.moments import Moments, MomentSums
 from asc_core.compress.residual_sums import OutputGradientNorms
 from asc_core.compress.solutions import solution_of
@@ -28,8 +29,8 @@ from asc_core.tasks.base import Batch, Task
 SAMPLES = 1024
 TOKENS = 65536  # of SQuAD's long texts, 16,384 are a hundred: a refit to so few loses half as many points again
 FIRST_TOKENS = 2048  # of the first slice
-MEMORY = 2 << 30  # bytes that the residual sums may take: the sample of a large encoder ends earlier
-MOMENTS_MEMORY = 1 << 30  # bytes that second moments may take where they are kept for speed alone
+MEMORY = 1 << 30  # bytes that the residual sums may take: the sample of a large encoder ends earlier
+MOMENTS_MEMORY = 512 << 20  # bytes that second moments may take where they are kept for speed alone
 HELD_OUT_EVERY = 5  # example
 GRADIENT_SHARE = 0.9  # with obs.GRADIENT_WEIGHT by benchmarks/results/token_weights.json
 """How much of a token's weight goes by the outputs' gradient at the readout there; the rest is alike for all. What
@@ -48,7 +49,7 @@ class CalibrationBatch:
     batch: Batch
     held_out: torch.Tensor
     hidden: torch.Tensor
-    sums: dict[ReadoutKey, torch.Tensor]
+    sums: InHalfPrecision
     weights: dict[ReadoutKey, torch.Tensor]
 
     @property
@@ -62,7 +63,7 @@ class Calibration:
     """weights: fingerprint of the original's weights. samples, tokens: of all texts, without padding.
 
     moments: of the readouts' inputs; None unless asked for. slices: how many of the batches make the first slice, the
-    first two, and so on to all. Memory: 8 bytes x tokens x hidden size x layers; 1.2 GB for 65,536 tokens at 6 layers
+    first two, and so on to all. Memory: 4 bytes x tokens x hidden size x layers; 0.6 GB for 65,536 tokens at 6 layers
     of 384.
     """
 
@@ -77,7 +78,7 @@ class Calibration:
 
     @property
     def bytes(self) -> int:
-        states = sum(text.hidden.nbytes + sum(s.nbytes for s in text.sums.values()) for text in self.texts)
+        states = sum(text.hidden.nbytes + text.sums.nbytes for text in self.texts)
         return states + (self.moments.bytes if self.moments is not None else 0)
 
 
@@ -146,7 +147,7 @@ class GrowingCalibration:
         self._features = task.features(task.examples(split, samples, seed), encoder)
         lengths = self._features.lengths
         drawn = np.random.default_rng((seed, 5)).permutation(len(lengths))
-        most = min(tokens, MEMORY // (8 * encoder.shape.hidden * max(1, encoder.shape.layers)))
+        most = min(tokens, MEMORY // (4 * encoder.shape.hidden * max(1, encoder.shape.layers)))
         ends = slice_ends(lengths[drawn], most)
         size = batch_tokens or BATCH_TOKENS.get(encoder.device.type, 2048)
         self._drawn, self._slices = drawn[: ends[-1]], [0]
@@ -199,7 +200,7 @@ class GrowingCalibration:
         apart = torch.tensor(
             [int(e) in self._held_out for e in self._features.example[rows]], device=encoder.device
         ).repeat_interleave(batch.rows_per_feature)
-        sums = {place: stream.detach() for place, stream in probe.sums.items()}
+        sums = InHalfPrecision({place: stream.detach() for place, stream in probe.sums.items()})
         text = CalibrationBatch(batch, apart, states[0].detach(), sums, probe.gradients)
         if self._moments is not None:
             _add_moments(self._moments, probe.inputs, text)

@@ -207,6 +207,7 @@ class _Growing:
         self._judged = self.latest
         if enough:
             self.complete, self._calibration = True, None
+            del self._encoder, self._task  # whoever only keeps it keeps nothing else
 
     def _enough(self, calibration: Calibration, progress: Progress) -> bool:
         if self._settling is None:

@@ -17,8 +17,8 @@ among the threads. `OMP_NUM_THREADS` sets their number.
 
 On another processor hardly anything is equal: torch and MKL choose their kernels by its instructions, the last bits of
 a gradient differ, of two parts that count alike the other one goes, and from there on it is another model. So Kwon on
-CLINC150 at 30 % scores 77.5 with AVX2, as was committed, and 76.6 with AVX-512, as re-runs found, each exactly and with
-code of the first day as with today's. (`ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2
+CLINC150 at 30 % scores 77.5 with AVX2, as was committed, and 76.6 with AVX-512, as re-runs found, each exactly (the
+latter also with code of the first day). (`ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2
 ONEDNN_MAX_CPU_ISA=AVX2` shows the one on a processor that has the other; its name, "AMD EPYC" for both, does not tell.)
 Ours at 50 % gave the same 91.8 with both. A difference of this size between two figures of one seed is none between
 methods. Results now name the instructions beside the number of threads, and so do outcomes by example."""

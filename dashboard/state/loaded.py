@@ -51,6 +51,7 @@ class LoadedModels:
         self._last_encoder: tuple[Hashable, Encoder | None] = (None, None)
         self._sized: dict[Hashable, float] = {}
         self._sharing = threading.Lock()
+        self.kept.shelf("calibrations", self.kept.most_bytes // 4)  # else they would fill it with what few windows need
         self.calibrations = Calibrations(most=None, kept=self.kept)
         self.states = prefix_shelf(self.kept)  # that evaluations of like cuts have in common
 

@@ -79,7 +79,7 @@ def test_half_of_it_can_be_used_while_the_rest_is_made(monkeypatch: pytest.Monke
     assert shared.known(encoder, TASK) is None
     whole = shared.get(encoder, TASK)
     assert begun.tokens < whole.tokens / 3
-    assert whole.texts[0].sums["ffn", 0] is begun.texts[0].sums["ffn", 0], "nothing is computed twice"
+    assert whole.texts[0].hidden is begun.texts[0].hidden, "nothing is computed twice"
     assert shared.first(encoder, TASK) is whole is shared.known(encoder, TASK)
 
 

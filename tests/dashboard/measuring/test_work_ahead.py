@@ -46,6 +46,7 @@ def test_what_was_measured_ahead_is_there_when_it_is_asked_for(
     jobs = Jobs()
     try:
         work = ahead_job(shared_models, scored, [Ahead(added, scores[0], SETTINGS)], jobs)
+        jobs.attach("me", scored.path, lambda: True)
         job = jobs.start("me", "ahead", "x", "Working ahead", work)
         assert job.wait(60)
         assert job.state == "done", job.details
@@ -60,7 +61,7 @@ def test_what_was_measured_ahead_is_there_when_it_is_asked_for(
         jobs.shutdown()
 
 
-def test_it_lets_go_as_soon_as_anyone_has_work_and_goes_on_afterwards() -> None:
+def test_it_lets_go_as_soon_as_anyone_has_work_and_goes_on_afterwards(tmp_path: Path) -> None:
     jobs, begun, seen = Jobs(), threading.Event(), []
 
     def batch_after_batch(progress: Progress) -> str:
@@ -76,6 +77,8 @@ def test_it_lets_go_as_soon_as_anyone_has_work_and_goes_on_afterwards() -> None:
         time.sleep(0.1)
 
     try:
+        for window in ("me", "you"):
+            jobs.attach(window, tmp_path, lambda: True)
         job = jobs.start("me", "ahead", "x", "Ahead", lambda job: jobs.patiently(job, ["evaluate"], batch_after_batch))
         assert begun.wait(5)
         other = jobs.start("you", "evaluate", "y", "Evaluating", urgent)
