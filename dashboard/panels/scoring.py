@@ -11,9 +11,14 @@ from dashboard.state.application import Application
 from dashboard.state.session import Session
 from dashboard.widgets.page import SECONDS_BETWEEN_POLLS, all_jobs
 
+SECONDS_BETWEEN_LOOKS_AT_OTHER_WINDOWS = 2.0
+
 
 def follow(session: Session, applications: Sequence[Application], drawn: Sequence[Scoring], about: str) -> None:
-    """drawn: the scoring that the page was drawn from, of this window or another. about: what to say of it."""
+    """drawn: the scoring that the page was drawn from, of this window or another, which may begin some at any time.
+
+    about: what to say of it.
+    """
 
     def draw() -> None:
         jobs = all_jobs()
@@ -25,8 +30,8 @@ def follow(session: Session, applications: Sequence[Application], drawn: Sequenc
             st.caption(about)
 
     with st.container(key="follow-scoring"):
-        if drawn:
-            st.fragment(draw, run_every=SECONDS_BETWEEN_POLLS)()
+        every = SECONDS_BETWEEN_POLLS if drawn else SECONDS_BETWEEN_LOOKS_AT_OTHER_WINDOWS
+        st.fragment(draw, run_every=every)()
 
 
 def furthest(drawn: Sequence[Scoring]) -> str:
