@@ -308,6 +308,18 @@ def test_frontier_repairs_layers_that_share_weights_by_their_own_repair_and_says
     assert "shared-weights" in said
 
 
+def test_a_single_split_is_scored_and_judged_once_split_names_it(project: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path / "only.tsv", 40, 9)
+    (tmp_path / "only.toml").write_text(
+        'name = "only"\nkind = "text-classification"\ntexts = ["text"]\nlabel = "mood"\n[data]\ntest = "only.tsv"\n'
+    )
+    common = (project / "model", "--task", tmp_path / "only.toml", "--study", tmp_path / "study")
+    assert "say `--split test`" in run("score", *common, "-m", "fisher", exit_code=2)
+    assert run("score", *common, "-m", "fisher", "--split", "test")["scores"][0]["split"] == "test"
+    assert "say `--split test`" in run("faithfulness", *common, exit_code=2)
+    run("faithfulness", *common, "--split", "test", "--samples", 8, "--held-out", 8)
+
+
 def test_repair_needs_the_task(project: Path, plan: Path, tmp_path: Path) -> None:
     said = run(
         "compress", project / "model", "--plan", plan, "--repair", "sequential", "-o", tmp_path / "x", exit_code=2

@@ -38,7 +38,7 @@ ORDER = [
     {"dashboard"},
     {"dashboard.text"},
     {"dashboard.state"},
-    {"dashboard.tables", "dashboard.background"},
+    {"dashboard.applications", "dashboard.tables", "dashboard.background"},
     {"dashboard.measuring"},
     {"dashboard.charts"},
     {"dashboard.widgets"},

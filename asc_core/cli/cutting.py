@@ -241,7 +241,7 @@ def frontier(
 
 
 def _none_within(point: Any, bench: Any, limit: str, rule: str) -> str:
-    other = ", allow more by --max-drop-by value" if rule == "interval" else ""
+    other = ", judge by --max-drop-by value" if rule == "interval" else ""
     return (
         f"No cut by {bench.scores.method} drops by at most {limit} on the {bench.split} split. The nearest keeps "
         f"{percent(point.keep)} of the {bench.budget} and is not written (--keep {point.keep:g} would): allow a larger "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,8 +22,6 @@ from asc_core.cli.verb import (
 from asc_core.errors import UserError
 from asc_core.tasks.kinds import KINDS
 
-TaskKind = StrEnum("TaskKind", [(kind, kind) for kind in KINDS])  # type: ignore[misc]
-
 
 @verb
 def task(
@@ -39,7 +36,7 @@ def task(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The task file; default: beside the data, ending in .toml.")
     ] = None,
-    kind: Annotated[TaskKind | None, typer.Option("--kind", help="Of task.")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help=f"Of task: {', '.join(KINDS)}.")] = None,
     text: Annotated[
         list[str] | None, typer.Option("--text", help="A column with text; twice for pairs, in their order.")
     ] = None,
@@ -85,7 +82,7 @@ def task(
     if path.exists() and not overwrite:
         raise UserError(f"{path} is there already: name another file with -o, or say --overwrite.")
     chosen = None if not label else label[0] if len(label) == 1 else tuple(label)
-    given = Given(kind.value if kind else None, tuple(text or ()), chosen, slots, unlabelled)
+    given = Given(kind, tuple(text or ()), chosen, slots, unlabelled)
     how = {"delimiter": delimiter, "encoding": encoding, "sheet": sheet, "split_column": split_column}
     options: dict[str, Any] = {name: value for name, value in how.items() if value is not None}
     options |= {"header": False} if no_header else {}

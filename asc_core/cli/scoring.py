@@ -120,7 +120,7 @@ def faithfulness(
     from asc_core.scores.faithfulness import faithfulness_in_study
 
     loaded = asc_core.load_encoder(encoder, device=device, base=base)
-    application = asc_core.load_task(task, split_seed=seed, split=split if split == curve_split else None)
+    application = asc_core.load_task(task, split_seed=seed, split=split)
     kept = asc_core.Study.open(study)
     if not kept.scores(task=application.name, weights=loaded.weights):
         raise UserError(

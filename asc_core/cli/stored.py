@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import math
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +14,6 @@ from asc_core.cli.verb import JsonOption, say, verb
 from asc_core.errors import UserError
 from asc_core.parts import KINDS
 
-PartKind = StrEnum("PartKind", [(kind, kind) for kind in KINDS])  # type: ignore[misc]
 COLUMNS = ("task", "method", "weights", "split", "examples", "labels", "kind", "layer", "index", "score", "low", "high")
 WIDEST = 32  # numbers in a line of the terminal
 
@@ -28,7 +26,8 @@ def scores(
     ] = None,
     method: Annotated[list[str] | None, typer.Option("--method", "-m", help="May be repeated; default: all.")] = None,
     kind: Annotated[
-        list[PartKind] | None, typer.Option("--kind", help="Of part; may be repeated; default: all.")
+        list[str] | None,
+        typer.Option("--kind", help=f"Of part: {', '.join(KINDS)}; may be repeated; default: all."),
     ] = None,
     weights: Annotated[
         str | None, typer.Option("--weights", help="Of which model, where a study has several: its fingerprint.")
@@ -45,7 +44,10 @@ def scores(
     if as_json and to_csv == Path("-"):
         raise UserError("--json and --csv - both write to standard output: name a file for one of them.")
     found = _newest(study, task, method or [], weights)
-    kinds = [each.value for each in kind or []]
+    kinds = kind or []
+    unknown = next((each for each in kinds if each not in KINDS), None)
+    if unknown is not None:
+        raise UserError(f"--kind is one of {', '.join(KINDS)}, not {unknown!r}.")
     there = {name for one in found for name in one.values.by_kind}
     if kinds and not there & {*kinds}:
         named = ", ".join(dict.fromkeys(one.method for one in found))

@@ -87,6 +87,7 @@ def fit_all_calls(
     def error() -> float:
         probe, missed = ResidualSums(norm_first), 0.0
         for one in apart:
+            progress.check()
             with probing(probe):
                 smaller.model.base_model(**one.inputs)
             off = (probe.sums["ffn", len(plan.layers) - 1] - one.wanted).square().sum(-1)

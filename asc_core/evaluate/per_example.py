@@ -153,6 +153,7 @@ def measuring(
     reuse: PrefixReuse | None = None,
     known: PerExampleResult | None = None,
     slices: bool = True,
+    seconds_to_first: float = SECONDS_TO_FIRST,
 ) -> Iterator[PerExampleResult]:
     """As `measure`, in growing slices, each yielded with all before it; the last one is complete.
 
@@ -162,6 +163,7 @@ def measuring(
         known: an earlier, incomplete result of the same model, split and seed, which is continued (in tasks with
             labels; what is no prefix of this measurement is not used).
         slices: whether there are any; else all examples come at once.
+        seconds_to_first: what the first slice may take, by the throughput that was measured here.
     """
     progress = progress or Progress()
     examples, features = tokenised(encoder, task, split, limit, seed)
@@ -176,7 +178,7 @@ def measuring(
         done = resumed = len(known)
         statistics.append(known.statistics[known.positions(examples.numbers[order[:done]])])
         features_done = len(features.of_examples(order[:done]))
-    ends = schedule(total, _first_slice(encoder, features, total)) if slices else [total]
+    ends = schedule(total, _first_slice(encoder, features, total, seconds_to_first)) if slices else [total]
     before = None if len(ends) == 1 and not done else done
     forward = runner(encoder)
     if reuse is not None and isinstance(encoder, Encoder):
@@ -240,13 +242,13 @@ def _is_prefix(known: PerExampleResult, ordered: np.ndarray, total: int) -> bool
     return 0 < n < total == known.total and bool(np.array_equal(np.sort(ordered[:n]), known.numbers))
 
 
-def _first_slice(encoder: Reader, features: Features, total: int) -> int:
-    """As many examples as take `SECONDS_TO_FIRST` at the throughput that was measured here, 64 at least."""
+def _first_slice(encoder: Reader, features: Features, total: int, seconds: float) -> int:
+    """As many examples as take so long at the throughput that was measured here, 64 at least."""
     throughput = throughput_of(encoder)
     if throughput is None or not isinstance(encoder, Encoder):
         return FIRST_SLICE
     tokens = float(features.lengths.sum()) / total
-    return max(FIRST_SLICE, int(SECONDS_TO_FIRST / max(throughput.seconds(encoder, tokens), 1e-9)))
+    return max(FIRST_SLICE, int(seconds / max(throughput.seconds(encoder, tokens), 1e-9)))
 
 
 def representative_order(features: Features, examples: int, seed: int) -> np.ndarray:

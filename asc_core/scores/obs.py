@@ -93,40 +93,35 @@ def _growing(
         finished = sum(map(len, batches[:done])) + sum(len(batches[index]) for index in kept)
         progress.step(finished, len(lengths), f"scoring {task.name}", SCORING)
 
-    if looking:
-        first = next(iter(looks(batches, example)), [])
-        sums = _Moments()
-        for index in first:
+    def first_look(which: list[int]) -> Scores:
+        sums, rows = _Moments(), [batches[index] for index in which]
+        for index in which:
             report(0)
             seen = _Seen.of(work, batches[index])
             sums.add(seen)
             kept.keep(index, seen, seen.bytes)
-        rows = [batches[index] for index in first]
-        yield (
-            request.scores(
-                OBS,
-                encoder,
-                task,
-                _without_neurons(encoder, sums.totals(sum(map(len, rows))), progress),
-                examples_of(rows, example),
-                notes=notes,
-            )
-            if first
-            else None
-        )
+        moments = sums.totals(sum(map(len, rows)))
+        values = _without_neurons(encoder, moments, _heads_in_order(encoder, moments, progress))
+        return request.scores(OBS, encoder, task, values, examples_of(rows, example), notes=notes)
+
+    if looking:
+        which = looks(batches, example)
+        yield first_look(which[0]) if which else None
     sums = _Moments()
     for index, batch in enumerate(batches):
         report(index)
         sums.add(kept.take(index) or _Seen.of(work, batch))
     moments = sums.totals(len(lengths))
+    heads: Mapping[ReadoutKey, RemovalOrder] = {}
     if looking:
-        yield request.scores(
-            OBS, encoder, task, _without_neurons(encoder, moments, progress), len(examples), notes=notes
-        )
+        heads = _heads_in_order(encoder, moments, progress)
+        values = _without_neurons(encoder, moments, heads)
+        yield request.scores(OBS, encoder, task, values, len(examples), notes=notes)
     removals = {}
     for number, readout in enumerate(encoder.readouts):
         progress.step(number, len(encoder.readouts), f"removing in order, {task.name}", SCORING)
-        removals[readout.kind, readout.row] = moments.removal_order(readout)
+        key = (readout.kind, readout.row)
+        removals[key] = heads.get(key) or moments.removal_order(readout)
     progress.step(len(encoder.readouts), len(encoder.readouts), f"removing in order, {task.name}", SCORING)
     return request.scores(OBS, encoder, task, _values(removals, encoder.shape), len(examples), notes=notes)
 
@@ -187,18 +182,24 @@ class Moments:
         )
 
 
-def _without_neurons(encoder: Encoder, moments: Moments, progress: Progress) -> PartValues:
-    """{heads, attention, ffn}: what a sublayer is worth in all needs no order of its neurons."""
-    heads, attention, ffn = [], [], []
-    for readout in sorted(encoder.readouts, key=lambda readout: readout.row):
+def _heads_in_order(encoder: Encoder, moments: Moments, progress: Progress) -> dict[ReadoutKey, RemovalOrder]:
+    found = {}
+    for readout in encoder.readouts:
         progress.check()
         if readout.kind == "attention":
-            removal = moments.removal_order(readout)
-            heads.append(isotonic_values(removal))
-            attention.append(removal.lost[-1])
-        else:
-            ffn.append(moments.lost_in_all(readout))
-    return PartValues(heads=tuple(heads), attention=np.array(attention), ffn=np.array(ffn))
+            found[readout.kind, readout.row] = moments.removal_order(readout)
+    return found
+
+
+def _without_neurons(encoder: Encoder, moments: Moments, heads: Mapping[ReadoutKey, RemovalOrder]) -> PartValues:
+    """{heads, attention, ffn}: what a sublayer is worth in all needs no order of its neurons."""
+    ffn = {readout.row: moments.lost_in_all(readout) for readout in encoder.readouts if readout.kind == "ffn"}
+    in_order = [heads["attention", row] for row in range(len(encoder.shape.heads))]
+    return PartValues(
+        heads=tuple(map(isotonic_values, in_order)),
+        attention=np.array([removal.lost[-1] for removal in in_order]),
+        ffn=np.array([ffn[row] for row in range(len(encoder.shape.heads))]),
+    )
 
 
 def _projected(output: Any, batch: Batch, generator: torch.Generator) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -85,15 +86,26 @@ def place(text: str, start: int | None, context: str) -> tuple[int, int, str] | 
     wanted, _ = _folded(text)
     wanted = wanted.strip()
     folded, origin = _folded(context)
-    places = [m.start() for m in re.finditer(re.escape(wanted), folded)] if wanted else []
-    if not places:
+    spans = [m.span() for m in re.finditer(re.escape(wanted), folded)] if wanted else []
+    spans = spans or [m.span() for m in re.finditer(_apart(wanted), folded) if m.group()]
+    if not spans:
         return None
-    found = min(places, key=lambda p: abs(origin[p] - near))
-    end = origin[found + len(wanted) - 1] + 1
+    found, last = min(spans, key=lambda span: abs(origin[span[0]] - near))
+    end = origin[last - 1] + 1
     while end < len(context) and unicodedata.combining(context[end]):
         end += 1
     how = "answers are spelled otherwise than in the context (blanks, Unicode forms), whose spelling was taken"
     return origin[found], end, how
+
+
+def _apart(text: str) -> str:
+    """An expression for a text of which signs may stand apart from words, as in files that were split into tokens."""
+    pieces = re.findall(r"\w+|[^\w\s]", text)
+    made = "".join(
+        (" " if left[-1].isalnum() and right[0].isalnum() else " ?") + re.escape(right)
+        for left, right in pairwise(pieces)
+    )
+    return rf"(?<!\w){re.escape(pieces[0])}{made}(?!\w)" if pieces else r"(?!)"
 
 
 def _folded(text: str) -> tuple[str, list[int]]:

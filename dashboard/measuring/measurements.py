@@ -12,6 +12,7 @@ from typing import Any
 from asc_core.compress.calibrations import Asked, Calibrations
 from asc_core.encoder import Encoder
 from asc_core.evaluate import PerExampleResult, estimate, measuring, own_notes
+from asc_core.evaluate.per_example import SECONDS_TO_FIRST
 from asc_core.evaluate.prefix_cache import PrefixReuse
 from asc_core.plan import Cost, CostModel
 from asc_core.plan.encoder_cost import task_cost
@@ -30,6 +31,7 @@ from dashboard.state.loaded import LoadedModels
 
 SPLIT = "validation"
 TRAINING = "training"  # in a study, what steps that train leave behind
+QUICK_SECONDS_TO_FIRST = 0.2  # of an evaluation that only the first slice is looked at of
 GROWTH = 4  # times the calibration tokens before a quick repair is made anew
 
 
@@ -214,6 +216,7 @@ class Measurements:
             progress=progress,
             reuse=self._reuse(made),
             known=known,
+            seconds_to_first=QUICK_SECONDS_TO_FIRST if made.provisional else SECONDS_TO_FIRST,
         ):
             against = original.on(outcome.numbers, aside)
             found = replace(estimate(outcome, task.metric, against), provisional=made.provisional)

@@ -11,10 +11,10 @@ import torch
 from torch.nn import functional
 
 from asc_core.compress import Cut, StepContext, calibrate, prune, shared_weights
-from asc_core.compress.bottom_up import set_weight, solution_of
 from asc_core.compress.fit import Fit
 from asc_core.compress.repairs import REPAIRS, default_repair
 from asc_core.compress.shared_weights import fit_all_calls
+from asc_core.compress.solutions import set_weight, solution_of
 from asc_core.encoder import Encoder
 from asc_core.errors import Cancelled, UserError
 from asc_core.export import export

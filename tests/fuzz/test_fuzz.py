@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from asc_core.checkpoint.reasons import json_object
+from asc_core.checkpoint.settings import settings_of, without_pruned_heads
 from asc_core.errors import UserError
+from asc_core.recipes import Recipe
 from asc_core.tasks import load_task
 from asc_core.tasks.sources import FileOptions, read_file
+from asc_core.values import Plan
 from tests.fuzz.mutations import mutated
 
 COUNT = int(os.environ.get("FUZZ", "40"))
@@ -27,6 +32,13 @@ HEADS = (
     'kind = "question-answering"\n',
 )
 
+NO_DATA: dict[str, Callable[[Path], object]] = {  # endings of this corpus -> what reads such a file
+    ".toml": lambda path: load_task(path, split="train").examples("train"),
+    ".plan": Plan.load,
+    ".recipe": Recipe.load,
+    ".config": lambda path: without_pruned_heads(settings_of("here", json_object(path)), "here"),
+}
+
 
 def _seeds(ending: str) -> list[bytes]:
     return [file.read_bytes() for file in sorted(CORPUS.glob(f"*{ending}"))]
@@ -36,8 +48,8 @@ def _tried(path: Path, data: bytes) -> None:
     """Read as a file and as every kind of task. Raises: whatever is no `UserError`."""
     path.write_bytes(data)
     try:
-        if path.suffix == ".toml":
-            load_task(path, split="train").examples("train")
+        if path.suffix in NO_DATA:
+            NO_DATA[path.suffix](path)
             return
         table = read_file(path, "train", FileOptions(words=len(data) % 2 == 0))
         assert all(isinstance(table.where(i), str) for i in range(min(len(table), 3)))

@@ -97,6 +97,15 @@ def test_unicode_forms_make_no_difference(before: str, answer: str, after: str, 
     assert same == unicodedata.normalize("NFKD", wanted).split()
 
 
+def test_signs_may_stand_apart_from_words_and_words_may_not_be_parts_of_others() -> None:
+    context = "it was a design - build , partnering ( and art ) party ."
+    found = place("design-build, partnering (and art)", None, context)
+    assert found is not None
+    assert context[found[0] : found[1]] == "design - build , partnering ( and art )"
+    assert place("part-y", None, context) is None
+    assert place("sign-build", None, context) is None
+
+
 @pytest.mark.parametrize("value", [None, [], "", float("nan"), {"text": [], "answer_start": []}, {"text": [""]}, "[]"])
 def test_no_answer_is_no_answer(value: Any) -> None:
     assert _task(value).no_answer

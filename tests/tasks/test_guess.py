@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from asc_core.errors import UserError
+from asc_core.tasks import load_task
 from asc_core.tasks.guess import Given, Guess, guess
 from asc_core.tasks.sources import Table
 
@@ -146,3 +150,24 @@ def test_no_labels_where_none_are_wanted() -> None:
 def test_what_cannot_be_is_refused(make: Any, given: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said.replace("(", r"\(")):
         guessed(make, **given)
+
+
+CELLS = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["O", "B-x", "a b c d"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(
+    st.lists(st.dictionaries(st.sampled_from(["text", "label", "tokens", "tags", "x1", "x2", ""]), CELLS), max_size=8)
+)
+@settings(max_examples=200, deadline=None)
+def test_whatever_rows_hold_there_is_a_task_or_a_sentence(rows: list[dict[str, Any]]) -> None:
+    with contextlib.suppress(UserError):
+        load_task(rows).examples("train")

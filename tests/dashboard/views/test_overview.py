@@ -72,7 +72,7 @@ def test_adding_an_application_checks_that_encoder_and_task_fit(
         (tmp_path / "nothing", task_file, "is not a folder with a checkpoint"),
         (wrong, task_file, "has a head for question-answering"),
         (checkpoint, task_file, "words is added"),
-        (checkpoint, task_file, "already an application words"),
+        (checkpoint, task_file, "it is the application words"),
     ):
         app.text_input(key="add-encoder").set_value(str(encoder))
         app.text_input(key="add-task").set_value(str(task))
