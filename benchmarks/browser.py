@@ -27,7 +27,7 @@ FLAGS = [
     "--disable-sync",
 ]
 VIEWPORT = {"width": 1280, "height": 800}
-SECONDS_BETWEEN_LOOKS = 0.05
+SECONDS_BETWEEN_LOOKS = 0.2  # of what drives the browser; the page notes times itself
 WATCH = """(() => {
   const text = (selector) => (document.querySelector(selector) || {textContent: ''}).textContent;
   const seen = () => ({
@@ -90,8 +90,9 @@ class Watched:
         Raises: TimeoutError, with what stands there instead.
         """
         end = time.monotonic() + patience
+        noted: list[Any] = []
         while True:
-            noted = self.page.evaluate("window.drawings")
+            noted += self.page.evaluate("number => window.drawings.slice(number)", len(noted))  # what is new of it
             events = [number for number, (_, seen) in enumerate(noted) if seen is None]
             if events:
                 start = events[0 if since == "first" else -1]
@@ -100,7 +101,7 @@ class Watched:
                 if None not in found:
                     return [(at - noted[start][0]) / 1000 for at in found if at is not None]
             if time.monotonic() > end:
-                raise TimeoutError(f"not drawn within {patience:.0f} s; last: {noted[-1][1]}")
+                raise TimeoutError(f"not drawn within {patience:.0f} s; last: {noted[-1:]}")
             self.page.wait_for_timeout(1000 * SECONDS_BETWEEN_LOOKS)
 
     def wait_until(self, ready: Ready, patience: float = 600.0) -> None:
@@ -113,7 +114,7 @@ class Watched:
                 return
             if time.monotonic() > end:
                 raise TimeoutError(f"not drawn within {patience:.0f} s: {seen}")
-            self.page.wait_for_timeout(200)
+            self.page.wait_for_timeout(1000 * SECONDS_BETWEEN_LOOKS)
 
 
 def chromium_path() -> str | None:
