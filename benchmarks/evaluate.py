@@ -24,8 +24,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import subprocess
 import tempfile
 import threading
 import time
@@ -50,13 +48,12 @@ from asc_core.progress import Progress
 from asc_core.study import Study
 from asc_core.tasks import Task
 from asc_core.values import Plan, Scores
+from benchmarks.browser import VIEWPORT, chromium, chromium_path, memory_of
 from benchmarks.machine import keep
 from benchmarks.served import served
 
 APPLICATION = "demo:nli"
 TIGHT = 0.03
-REPOSITORY = Path(__file__).resolve().parents[1]
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 WATCH = """() => {
   window.marks = [];
   const read = () => (document.querySelector('.st-key-tune-result') || {innerText: ''}).innerText;
@@ -213,23 +210,17 @@ def _changed(encoder: Encoder, cut: Encoder, task: Task) -> float:
 # The browser
 
 
-def browser(scores: Scores, turns: int) -> dict[str, Any]:
+def in_the_browser(scores: Scores, turns: int) -> dict[str, Any]:
     """Empty where there is no Chromium."""
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        path = None
-    if path is None:
+    if chromium_path() is None:
         print("no Chromium: the browser's part is left out")
         return {}
     with tempfile.TemporaryDirectory() as folder:
         study = Path(folder) / "study"
         Study.open(study).save_scores(scores)
         Study.open(study).set(f"weights:{APPLICATION}", scores.weights)
-        with served(study) as (address, server), sync_playwright() as playwright:
-            chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
-            page = chromium.new_page(viewport={"width": 1280, "height": 800})
+        with served(study) as (address, server), chromium() as browser:
+            page = browser.new_page(viewport=VIEWPORT)
             page.set_default_timeout(300_000)
             page.goto(f"{address}/tune?task={APPLICATION}&method={scores.method}")
             return drive(page, server, turns)
@@ -271,7 +262,7 @@ def drive(page: Any, server: int, turns: int) -> dict[str, Any]:
         page.wait_for_timeout(1000)
         settle()
         bursts.append(_answer(page, lambda text: "n =" in text))
-        memory.append(_memory(server))
+        memory.append(memory_of(server))
     print(f"slider to first estimate {_ms(first)}; back to a measured plan {_ms(back)}; bursts {_ms(bursts)}")
     print(f"the server holds {', '.join(f'{m / 2**20:.0f} MiB' for m in memory)} after the bursts")
     return {
@@ -297,19 +288,6 @@ def _ms(values: list[float]) -> str:
     return f"{1000 * median(values):.0f} ms, from {1000 * min(values):.0f} to {1000 * max(values):.0f}"
 
 
-def _memory(pid: int) -> int:
-    """Bytes of a process and its children."""
-    own = [
-        pid,
-        *(int(p) for p in subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()),
-    ]
-    total = 0
-    for process in own:
-        status = Path(f"/proc/{process}/status").read_text()
-        total += next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")), 0) * 1024
-    return total
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=5)
@@ -320,7 +298,7 @@ def main() -> None:
     plan = by_budget(scores, task_cost_model(encoder, task), 0.5)
     result = engine(encoder, task, plan, options.turns)
     if not options.no_browser:
-        result |= browser(scores, options.turns)
+        result |= in_the_browser(scores, options.turns)
     keep("evaluate", result)
     print(json.dumps({name: value for name, value in result.items() if "spread" not in name}))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,22 @@ def machine() -> dict[str, Any]:
 def arithmetic() -> dict[str, Any]:
     """What the last bits of a sum depend on, the version of torch apart: instructions that it uses, and threads."""
     return {"instructions": torch.backends.cpu.get_cpu_capability(), "torch_threads": torch.get_num_threads()}
+
+
+def busy_share(seconds: float = 2.0) -> float:
+    """Of all cores, how much somebody uses right now: 0 on a quiet machine, and where the system does not say."""
+
+    def passed() -> tuple[int, int]:
+        with Path("/proc/stat").open(encoding="utf-8") as file:
+            ticks = [int(number) for number in file.readline().split()[1:9]]
+        return sum(ticks), ticks[3] + ticks[4]  # idle, and waiting for a disk
+
+    try:
+        (all_before, idle_before), _ = passed(), time.sleep(seconds)
+        all_after, idle_after = passed()
+    except OSError:
+        return 0.0
+    return 1 - (idle_after - idle_before) / max(all_after - all_before, 1)
 
 
 def _cpu_model() -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.browser import FLAGS, VIEWPORT, chromium_path
 from benchmarks.served import served
 
 if TYPE_CHECKING:
@@ -26,16 +26,6 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parents[1]
 SCREENSHOTS = REPOSITORY / "build" / "screenshots"
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PATIENCE = 180_000  # milliseconds; a busy machine is no failure
 LOAD_AND_ANSWER = """
 import sys, torch
@@ -55,7 +45,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def browser_path() -> str:
-    found = next(filter(None, map(shutil.which, NAMES)), None)
+    found = chromium_path()
     if found is None:
         pytest.skip("no Chromium or Chrome here; on Debian: apt-get install chromium")
     return found
@@ -86,7 +76,7 @@ def test_from_the_demo_to_an_exported_model(browser_path: str, studio: tuple[str
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="light")
+        page = browser.new_page(viewport=VIEWPORT, color_scheme="light")
         page.set_default_timeout(PATIENCE)
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(str(error)))

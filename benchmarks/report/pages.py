@@ -7,7 +7,7 @@ from pathlib import Path
 from asc_core.marked_page import rewritten
 from benchmarks.machine import committed
 from benchmarks.quality import OURS
-from benchmarks.report import applications, cuts, faithfulness, reruns, sample_sizes, speed, training
+from benchmarks.report import applications, at_once, cuts, faithfulness, reruns, sample_sizes, speed, training
 from benchmarks.report.markdown import interval, points, table, wrapped
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,8 +24,9 @@ run."""
 
 def results_page() -> str:
     """Markdown of docs/results.md."""
-    sections = (cuts, sample_sizes, reruns, training, applications, speed, faithfulness)
-    return "\n\n".join([HEAD, *(wrapped(text) for one in sections if (text := one.section()))]) + "\n"
+    sections = (cuts, sample_sizes, reruns, training, applications, at_once, speed, faithfulness)
+    written = (wrapped(text) for one in sections if (text := one.section()))
+    return "\n\n".join([HEAD, *written]) + "\n"
 
 
 def what_you_get() -> str:
@@ -50,6 +51,7 @@ def what_you_get() -> str:
             f"first after {answers['slider_to_first_s']:.1f} s, then tightening",
             f"`Trainer.evaluate` takes {answers['speedup_complete_padded']:.0f} times as long for all",
         ],
+        *at_once.row_of_the_readme(),
     ]
     return table(["what", "ASC Studio", "beside it"], rows)
 

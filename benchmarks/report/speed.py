@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.machine import committed
+from benchmarks.machine import RESULTS, committed
 from benchmarks.report.markdown import table
 
 
@@ -112,7 +112,9 @@ In bare forward passes over the same batches, medians of turns within one run (`
 
 def _machines() -> str:
     rows = []
-    for name in ("quality", "asc", "latency", "evaluate", "sweep", "unseen", "trust"):
+    for name in ("quality", "asc", "latency", "evaluate", "at_once", "quick_repair", "sweep", "unseen", "trust"):
+        if not (RESULTS / f"{name}.json").exists():
+            continue  # not measured yet
         on = committed(name)["machine"]
         versions = f"torch {on['torch']}, transformers {on['transformers']}"
         rows.append([f"`{name}.json`", f"{on['cpu']}, {on['cores']} cores", versions, on["date"]])

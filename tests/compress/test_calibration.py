@@ -45,7 +45,7 @@ def test_in_slices_or_at_once_a_repair_is_the_same(architecture: str, monkeypatc
     assert first.keys() == second.keys()
     for ids, (held_out, sums, weights) in first.items():
         assert second[ids][0] == held_out
-        torch.testing.assert_close(second[ids][1], sums, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(second[ids][1], sums, atol=1e-3, rtol=1e-3)  # two half precisions next to each other
         torch.testing.assert_close(second[ids][2], weights, atol=1e-3, rtol=1e-3)
     if encoder.shape.shares_weights:
         with pytest.raises(UserError, match="layers share"):
