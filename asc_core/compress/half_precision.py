@@ -9,6 +9,7 @@ import torch
 from asc_core.probes import ReadoutKey
 
 LARGEST = 60000.0
+ROUNDING = 1e-6  # of a sum of squares: errors below it may be what half precision has left out
 
 
 class InHalfPrecision(Mapping[ReadoutKey, torch.Tensor]):

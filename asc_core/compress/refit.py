@@ -22,6 +22,7 @@ from asc_core import modeling
 from asc_core.compress.bottom_up import ReadoutBatch, RefitSite, bottom_up, check_fits
 from asc_core.compress.calibration import Calibration
 from asc_core.compress.fit import Fit
+from asc_core.compress.half_precision import ROUNDING
 from asc_core.compress.norms import TOKENS, NormFit
 from asc_core.compress.prune import prune
 from asc_core.compress.repair import Repair, RepairOptions
@@ -96,7 +97,7 @@ def _sequential(
                 sample.append(seen)
         solution, done = best_solution(site.readout, fitted, held_out, site.layer)
         site.set_weight(solution)
-        repairs.append(replace(done, norm=_renormed(site, original, sample)))
+        repairs.append(replace(done, norm=done.before >= ROUNDING and _renormed(site, original, sample)))
     return repairs
 
 
@@ -150,7 +151,7 @@ def best_solution(readout: Readout, fitted: Fit, held_out: Fit, layer: int) -> t
     start = solution_of(readout.linear)
     before = least = held_out.error(start)
     total, kept, ridge = max(held_out.square, 1e-30), "untouched", None
-    if not (held_out.rows and fitted.rows and len(start)):
+    if not (held_out.rows and fitted.rows and len(start)) or before < ROUNDING * total:
         return start, ReadoutRepair(readout.kind, layer, kept, before / total, before / total)
     error = held_out.error(fitted.scale(start))
     if error < least:

@@ -18,6 +18,7 @@ from asc_core import modeling
 from asc_core.compress.bottom_up import check_fits
 from asc_core.compress.calibration import Calibration, CalibrationBatch
 from asc_core.compress.fit import Fit
+from asc_core.compress.half_precision import ROUNDING
 from asc_core.compress.prune import prune
 from asc_core.compress.refit import RIDGES
 from asc_core.compress.repair import Repair, RepairOptions
@@ -96,7 +97,7 @@ def fit_all_calls(
 
     errors = [error()]
     steps = ROUNDS * len(smaller.readouts) * len(calibration.texts)
-    for turn in range(ROUNDS if errors[0] > 1e-12 else 0):
+    for turn in range(ROUNDS if errors[0] > ROUNDING else 0):
         least = errors[-1]
         for number, readout in enumerate(smaller.readouts):
             calls = _Calls(norm_first, readout, plan.layers)
