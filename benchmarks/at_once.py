@@ -18,8 +18,8 @@ burst_last_s      20 quick moves of nli's slider: from the last one to the first
 memory_gb         what the server holds once five applications were scored and tuned, one repaired cut each
 first_map_s       Score is clicked for qa, its encoder being loaded, and the Map page opened: to the first map drawn
 quick_lost_more   points of the test metric that the quick repair loses more than the full one, mean at half the FLOPs
-Figures that were not asked for are as they were kept in benchmarks/results/at_once.json. Each group is kept there as soon
-as it is measured, but only if the machine was otherwise idle before it, or with --keep.
+Figures that were not asked for are as they were kept in benchmarks/results/at_once.json. Each group is kept there as
+soon as it is measured, but only if the machine was otherwise idle before it, or with --keep.
 """
 
 from __future__ import annotations
