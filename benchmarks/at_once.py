@@ -7,7 +7,7 @@
 
 A fresh study with the demo's applications, each scored in the page with its usual methods on 512 examples; cuts by the
 first of them, with the sequential repair that is usual. Times are of the page's own frames (`benchmarks.browser`).
-The last line is one JSON object; null = not measured:
+The last line is one JSON object; null = never measured:
 nli_first_s       the slider is let go at a budget that was never measured, with everything prepared and nothing worked
                   ahead: to the first number of the repaired cut with its interval
 qa_first_s        the same for qa, whose texts are long
@@ -18,8 +18,8 @@ burst_last_s      20 quick moves of nli's slider: from the last one to the first
 memory_gb         what the server holds once five applications were scored and tuned, one repaired cut each
 first_map_s       Score is clicked for qa, its encoder being loaded, and the Map page opened: to the first map drawn
 quick_lost_more   points of the test metric that the quick repair loses more than the full one, mean at half the FLOPs
-Figures are kept in benchmarks/results/at_once.json, those that were not asked for as they were there; but only if the
-machine was otherwise idle before each of them, or with --keep.
+Figures that were not asked for are as they were kept in benchmarks/results/at_once.json. Each group is kept there as
+soon as it is measured, but only if the machine was otherwise idle before it, or with --keep.
 """
 
 from __future__ import annotations
@@ -249,7 +249,8 @@ def _is_number(text: str) -> bool:
 
 def of_nli(rounds: int, wanted: set[str]) -> Found:
     with studio() as at:
-        window, found = tuned(at, "nli"), {}
+        window = tuned(at, "nli")
+        found: Found = {}
         if "nli_first_s" in wanted:
             found["nli_first_s"], found["nli_complete_s"] = steps(window, rounds)
         if "burst_last_s" in wanted:
@@ -266,7 +267,7 @@ def of_qa(rounds: int, wanted: set[str]) -> Found:
 
 
 def of_first_visits(rounds: int, wanted: set[str]) -> Found:
-    found = defaultdict(list)
+    found: Found = defaultdict(list)
     for _ in range(rounds):
         with studio() as at:
             window = at.window()
@@ -281,7 +282,7 @@ def of_first_visits(rounds: int, wanted: set[str]) -> Found:
 
 def of_first_maps(rounds: int, wanted: set[str]) -> Found:
     """Studies that share nothing but the process, which has the encoder and the texts from scoring in the first one."""
-    found = defaultdict(list)
+    found: Found = defaultdict(list)
     with studio(others=rounds) as at:
         first = at.window()  # stays open: with no window left, the process lets go of its encoders
         first.score("qa")
@@ -348,8 +349,13 @@ def summary(found: Found, busy: float) -> dict[str, Any]:
     }
 
 
-def before() -> dict[str, Any]:
+def committed_before() -> dict[str, Any]:
     return committed(NAME) if (RESULTS / f"{NAME}.json").exists() else {}
+
+
+def merged(before: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """What was kept before, with what was found now in its place."""
+    return before | found | {"figures": before.get("figures", {}) | found.get("figures", {})}
 
 
 def last_line(result: dict[str, Any]) -> dict[str, float | None]:
@@ -358,42 +364,39 @@ def last_line(result: dict[str, Any]) -> dict[str, float | None]:
     return found | {"quick_lost_more": result.get("quick_lost_more")}
 
 
+def measuring(rounds: int, wanted: set[str]) -> Iterator[tuple[str, dict[str, Any], float]]:
+    """(names, what was found, the share of the machine that others used before) of each group of figures."""
+    for names, measure in GROUPS.items():
+        if wanted & set(names):
+            busy = busy_share()
+            try:
+                yield ", ".join(names), {"figures": summary(measure(rounds, wanted), busy)}, busy
+            except TimeoutError as error:
+                print(f"{', '.join(names)}: {error}", flush=True)
+    if "engine" in wanted:
+        busy = busy_share()
+        applications_of_engine = repair_times.table(rounds)
+        yield "engine", {"engine": {"rounds": rounds, "busy": busy, "applications": applications_of_engine}}, busy
+    if "quick_lost_more" in wanted:
+        quick_repair.measured()  # takes no times: others may work meanwhile
+        yield "quick_lost_more", {"quick_lost_more": quick_repair.lost_more()}, 0.0
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=[*BROWSER, *REST], help="default: all; may be repeated")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--keep", action="store_true", help="keep the figures though the machine was not idle")
     options = parser.parse_args()
-    wanted = set(options.only or [*BROWSER, *REST])
-    result: dict[str, Any] = {"figures": {}}
-    quiet = True
-    for names, measure in GROUPS.items():
-        if not wanted & set(names):
-            continue
-        busy = busy_share()
-        quiet = quiet and busy <= BUSY
-        if busy > BUSY:
-            print(f"others use {100 * busy:.0f} % of this machine: {', '.join(names)} will be too high", flush=True)
-        found = summary(measure(options.rounds, wanted), busy)
+    result = committed_before()
+    for names, found, busy in measuring(options.rounds, set(options.only or [*BROWSER, *REST])):
         print(json.dumps(found), flush=True)
-        result["figures"] |= found
-    if "engine" in wanted:
-        quiet = quiet and busy_share() <= BUSY
-        result["engine"] = {"rounds": options.rounds, "applications": repair_times.table(options.rounds)}
-    if "quick_lost_more" in wanted:
-        quick_repair.measured()
-    kept = before()
-    merged = kept | result | {"figures": kept.get("figures", {}) | result["figures"]}
-    merged["quick_lost_more"] = quick_repair.lost_more()
-    if quiet or options.keep:
-        keep(NAME, merged | {"machine": machine()})
-    else:
-        print("nothing is kept: the machine was not idle (--keep does it all the same)")
-    print(
-        json.dumps(
-            last_line(merged if quiet or options.keep else result | {"quick_lost_more": merged["quick_lost_more"]})
-        )
-    )
+        if busy <= BUSY or options.keep:
+            keep(NAME, merged(committed_before(), found) | {"machine": machine()})
+        else:
+            print(f"{names}: not kept, since others used {100 * busy:.0f} % of this machine (--keep does)", flush=True)
+        result = merged(result, found)
+    print(json.dumps(last_line(result)))
 
 
 if __name__ == "__main__":

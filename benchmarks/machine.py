@@ -44,7 +44,8 @@ def busy_share(seconds: float = 2.0) -> float:
         return sum(ticks), ticks[3] + ticks[4]  # idle, and waiting for a disk
 
     try:
-        (all_before, idle_before), _ = passed(), time.sleep(seconds)
+        all_before, idle_before = passed()
+        time.sleep(seconds)
         all_after, idle_after = passed()
     except OSError:
         return 0.0

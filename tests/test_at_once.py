@@ -9,7 +9,7 @@ import pytest
 
 from asc_core.plan import Cost
 from asc_core.values import Estimate
-from benchmarks.at_once import BROWSER, Ready, has_number, is_complete, is_timed, last_line, of_cut, summary
+from benchmarks.at_once import BROWSER, Ready, has_number, is_complete, is_timed, last_line, merged, of_cut, summary
 from benchmarks.browser import Drawn
 from dashboard.state.speed import Speed
 from dashboard.widgets.result_card import costs, headline
@@ -65,3 +65,10 @@ def test_the_last_line_names_every_figure_whether_it_was_measured_or_not() -> No
     said = last_line({"figures": found, "quick_lost_more": 0.2})
     assert list(said) == [*BROWSER, "quick_lost_more"]
     assert (said["qa_first_s"], said["quick_lost_more"], said["ahead_s"]) == (2.0, 0.2, None)
+
+
+def test_figures_that_were_not_asked_for_stay_as_they_were_kept() -> None:
+    before = {"figures": {"ahead_s": 1, "nli_first_s": 2}, "engine": 3, "quick_lost_more": 4}
+    found = merged(merged(before, {"figures": {"nli_first_s": 5}}), {"engine": 6})
+    assert found == {"figures": {"ahead_s": 1, "nli_first_s": 5}, "engine": 6, "quick_lost_more": 4}
+    assert merged({}, {"figures": {"ahead_s": 1}}) == {"figures": {"ahead_s": 1}}

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import time
+
 import streamlit as st
 
 from asc_core.progress import CALIBRATING, REPAIRING
 from asc_core.recipes import Recipe
-from asc_core.values import Plan
+from asc_core.values import Estimate, Plan
 from dashboard.background.jobs import Job
 from dashboard.measuring.latency import speed_job, speed_key, speed_of
 from dashboard.measuring.measure_job import measure_job, measured_enough
 from dashboard.measuring.measurements import Measurements
 from dashboard.state.pins import keep_settings
-from dashboard.state.session import Session
+from dashboard.state.session import KEY, Session
 from dashboard.widgets.page import SECONDS_BETWEEN_POLLS, all_jobs, show_failure
 from dashboard.widgets.result_card import costs, headline
 
 SECONDS_BETWEEN_ESTIMATES = 0.1
+SECONDS_WITHOUT_NEWS = 0.3  # until how far the work is is drawn anew
+SECONDS_BETWEEN_LOOKS = 0.02
 STOP_AT = {
     "after all examples": None,
     "at ±3 pp": 0.03,
@@ -53,9 +57,15 @@ def result(session: Session, measurements: Measurements, recipe: Recipe, plan: P
             title = "Measuring latency"
             of_speed = jobs.start(session.id, "latency", key, title, speed_job(measurements, recipe), alone=True)
 
+    drawn: list[Estimate | None] = []  # as this run of the page shows it, the last one counts
+
     def draw() -> None:
         jobs.heartbeat(session.id)
         watched = job if running else of_speed if measuring_speed else None
+        if watched is not None:
+            if drawn:
+                wait_for_news(watched, drawn[-1])
+            drawn[:] = [watched.latest]
         if watched is not None and not watched.active:
             st.rerun()
         estimate = measurements.stored(recipe) if job is None or not running else job.latest or stored
@@ -94,6 +104,17 @@ def result(session: Session, measurements: Measurements, recipe: Recipe, plan: P
         if waits:
             train_button(session, measurements, recipe, job)
         how_long(session)
+
+
+def wait_for_news(job: Job, drawn: Estimate | None) -> None:
+    """Until there is another estimate than the one that was drawn, or for a moment.
+
+    A drawing takes server and browser longer than many looks, and on a few cores that is taken from the work itself.
+    """
+    end = time.monotonic() + SECONDS_WITHOUT_NEWS
+    while job.active and job.latest is drawn and time.monotonic() < end:
+        _ = KEY in st.session_state  # here Streamlit ends this drawing where the user has done anything meanwhile
+        time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def trains(recipe: Recipe) -> bool:
