@@ -22,7 +22,7 @@ from asc_core.progress import Progress
 from asc_core.values import Plan, Shape
 
 JUDGING_SLICES = 2  # the texts that no refit sees
-HARDLY_LESS = 0.02  # of the error
+HARDLY_LESS = 0.2  # of the error: what doubling the tokens must win
 
 
 class Settling:
