@@ -34,6 +34,11 @@ def in_memory(model: Any, tokenizer: Any, name: str | None, load: Callable[[Path
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         found = "it has none" if tokenizer is None else f"not {type(tokenizer).__name__}"
         raise UserError(f"A model in memory needs its tokenizer, load_encoder(model, tokenizer=tokenizer): {found}.")
+    if isinstance(model, PreTrainedModel) and _is_adapted(model):
+        raise UserError(
+            f"{type(model).__name__} has adapters put into it: give the PEFT model around it (get_peft_model), or "
+            "merge them first (merge_and_unload)."
+        )
     if not isinstance(model, PreTrainedModel):
         model = copy.deepcopy(model).merge_and_unload()
     named = name or Path(str(getattr(model.config, "name_or_path", "") or type(model).__name__)).name
@@ -50,3 +55,8 @@ def in_memory(model: Any, tokenizer: Any, name: str | None, load: Callable[[Path
 def _has_adapters(model: Any) -> bool:
     """A model of PEFT, which brings a base and what is to be merged into it."""
     return type(model).__module__.split(".")[0] == "peft" and hasattr(model, "merge_and_unload")
+
+
+def _is_adapted(model: PreTrainedModel) -> bool:
+    """Whether there are adapters inside, whose weights a copy of the model alone would lack."""
+    return any(type(module).__module__.split(".")[0] == "peft" for module in model.modules())

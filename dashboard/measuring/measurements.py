@@ -235,6 +235,7 @@ class Measurements:
                     cost=costs_json(cost),
                     recipe=recipe,
                     name=name,
+                    data=task.data(self.split),
                 )
             yield found
 
@@ -290,6 +291,7 @@ class Measurements:
                 cost=costs_json(self.cost_model.dense),
                 recipe=Recipe.of(self.full_plan),
                 name="original",
+                data=task.data(self.split),
             )
 
         key = ("original", str(self.study.path.absolute()), encoder.weights, self.application.task, self.split)

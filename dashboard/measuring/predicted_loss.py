@@ -56,6 +56,7 @@ def curve_of(
         return None
     known = measurements.all_measured() if measured is None else measured
     mine = [one for one in known if one.series == series and one.key != without and budget in one.kept]
+    mine = [one for one in mine if not one.estimate.provisional]  # of another repair than the curve's
     points = [MeasuredLoss.of(one.kept[budget], one.estimate) for one in mine]
     return predict_loss([point for point in points if point is not None], GRID, -original.value)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from asc_core.errors import UserError
 from asc_core.evaluate import estimate, measure
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
@@ -75,6 +76,25 @@ def test_a_corrected_file_of_the_same_name_is_measured_anew(tmp_path: Path) -> N
         assert (found.value, found.difference) == pytest.approx((expected.value, expected.difference))
         values.append(found.value)
     assert values[0] != values[1] == values[2]
+
+
+def test_what_is_measured_while_the_file_is_corrected_is_not_taken_for_the_corrected_ones(tmp_path: Path) -> None:
+    """One window measures for long; in another one, or another process, the task is added again."""
+    study, recipe = Study.open(tmp_path / "study"), Recipe.of(PLAN)
+    corrected = toy_task("text-classification", validation=300, seed=2)
+    slow, quick = models(), LoadedModels(lambda name: ENCODER, lambda name: corrected)
+    old = Measurements(slow, study, APPLICATION, slow.cost_model(APPLICATION))
+
+    def meanwhile(_: Estimate) -> None:
+        assert Measurements(quick, study, APPLICATION, quick.cost_model(APPLICATION)).data_changed
+
+    with pytest.raises(UserError, match="have changed while this was measured"):
+        old.measured(recipe, "0.60 fisher", Progress(), meanwhile)
+    new = Measurements(quick, study, APPLICATION, quick.cost_model(APPLICATION))
+    assert new.stored(recipe) is None
+    with pytest.raises(UserError, match="have changed"):
+        old.original_outcome(Progress())
+    assert new.original() is None
 
 
 def test_scoring_waits_while_a_cut_is_measured(tmp_path: Path) -> None:
