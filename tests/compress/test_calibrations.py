@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from asc_core.bounded_cache import BoundedCache
 from asc_core.compress import Calibrations, Cut, StepContext, calibrations, settling
 from asc_core.compress.calibration import GrowingCalibration
 from asc_core.errors import Cancelled
@@ -120,3 +121,17 @@ class Countdown:
         self.left -= 1
         if self.left == 0:
             self.progress.cancel.set()
+
+
+def test_what_is_held_is_made_once_also_where_it_is_larger_than_the_bound(
+    passes: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "FIRST_TOKENS", 32)
+    encoder, shared = tiny(), Calibrations(most=None, kept=BoundedCache(1))
+    with shared.held(encoder, MANY):
+        first = shared.first(encoder, MANY)
+        assert shared.more(encoder, MANY, first.tokens).tokens > first.tokens
+        whole = shared.get(encoder, MANY)
+        assert shared.known(encoder, MANY) is whole
+    assert passes == [False]
+    assert shared.known(encoder, MANY) is None
