@@ -15,7 +15,7 @@ from asc_core.ancestry import Ancestry
 from asc_core.checkpoint import adapter as adapters
 from asc_core.checkpoint.folder import check_folder, load_tokenizer
 from asc_core.checkpoint.hub import hub_folder
-from asc_core.checkpoint.in_memory import in_memory
+from asc_core.checkpoint.in_memory import in_memory, require_same_answers
 from asc_core.checkpoint.reasons import json_object
 from asc_core.checkpoint.settings import Settings, settings_of, without_pruned_heads
 from asc_core.checkpoint.weights import load_model, require_finite
@@ -70,7 +70,10 @@ def load_encoder(
         raise UserError(f"A model's name is a text, not {name!r:.60}.")
     if not isinstance(source, str | Path):
         _refuse_base(base, "A model in memory")
-        return in_memory(source, tokenizer, name, lambda folder, own: _from_folder(folder, own, wanted, device, False))
+        found = in_memory(source, tokenizer, name, lambda folder, own: _from_folder(folder, own, wanted, device, False))
+        if not wanted.asked:
+            require_same_answers(source, found.model, found.tokenizer, found.source)
+        return found
     source = str(source)
     if tokenizer is not None or name is not None:
         raise UserError(f"{source} brings its own tokenizer and name: those are for a model in memory.")

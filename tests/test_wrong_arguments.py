@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from peft import LoraConfig, get_peft_model
 
 import asc_core
@@ -66,3 +67,28 @@ def test_a_model_with_adapters_inside_is_not_copied_without_them() -> None:
     for model in (inside, base):
         with pytest.raises(UserError, match="has adapters put into it"):
             asc_core.load_encoder(model, tokenizer=tokenizer())
+
+
+def test_a_model_that_is_more_than_its_configuration_and_weights_is_not_copied() -> None:
+    def hooked(module: Any, inputs: Any, output: Any) -> Any:
+        return output * 2
+
+    changed, other = tiny().model, tiny().model
+    changed.bert.encoder.layer[1].intermediate.dense.register_forward_hook(hooked)
+    other.bert.encoder.layer[0].intermediate.intermediate_act_fn = torch.nn.Tanh()
+    adapted = get_peft_model(
+        tiny().model, LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query"], init_lora_weights=False)
+    )
+    with adapted.disable_adapter():
+        for model in (changed, other, adapted):
+            with pytest.raises(UserError, match="answers otherwise than a copy"):
+                asc_core.load_encoder(model, tokenizer=tokenizer())
+    asc_core.load_encoder(adapted, tokenizer=tokenizer())
+
+
+def test_looking_at_a_model_leaves_each_part_in_its_mode() -> None:
+    model = tiny().model.train()
+    model.bert.embeddings.eval()
+    modes = [module.training for module in model.modules()]
+    asc_core.load_encoder(model, tokenizer=tokenizer())
+    assert [module.training for module in model.modules()] == modes

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
+import torch
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -15,6 +16,7 @@ from asc_core.errors import UserError, first_line
 
 Loaded = TypeVar("Loaded")
 
+ROUNDING = 1e-2  # of the largest answer: graphics cards multiply with ten bits
 ACCEPTED = (
     "a checkpoint or adapter folder, a hub id, demo:NAME, or a transformers model with its tokenizer, "
     "load_encoder(model, tokenizer=tokenizer)"
@@ -50,6 +52,41 @@ def in_memory(model: Any, tokenizer: Any, name: str | None, load: Callable[[Path
         except Exception as error:  # weights that are not there (on the meta device), a full disk
             raise UserError(f"{named} cannot be copied: {first_line(error)}.") from error
         return load(Path(folder), named)
+
+
+@torch.no_grad()
+def require_same_answers(model: Any, copied: PreTrainedModel, tokenizer: Any, name: str) -> None:
+    """A configuration and weights are not all that a model in memory may be: somebody may have changed a module, hung a
+    hook into it, or switched its adapter off. Raises: UserError where the copy computes something else.
+
+    In half precision nothing is said: there the two differ by rounding alone.
+    """
+    if next(iter(model.parameters())).dtype not in (torch.float32, torch.float64):
+        return
+    ids = tokenizer("This is a text, of which both should say the same.", truncation=True)["input_ids"]
+    if max(ids) >= copied.get_input_embeddings().weight.shape[0]:
+        return  # whoever uses it is told
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        said, copy_said = (_first(one(input_ids=torch.tensor([ids], device=one.device))) for one in (model, copied))
+    except Exception:  # it wants other inputs than these
+        return
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    apart = float((said - copy_said).abs().max()) if said.shape == copy_said.shape else float("inf")
+    if apart > ROUNDING * max(1.0, float(copy_said.abs().max())):
+        raise UserError(
+            f"{name} answers otherwise than a copy of its configuration and weights (by {apart:.2g}): something was "
+            "changed that is in neither, such as a module, a hook, or an adapter that is switched off. Undo it, or "
+            "save the model in the form that is meant and load that."
+        )
+
+
+def _first(output: Any) -> torch.Tensor:
+    tensor: torch.Tensor = output[0]
+    return tensor.detach().float().cpu()
 
 
 def _has_adapters(model: Any) -> bool:
