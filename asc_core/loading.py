@@ -15,7 +15,7 @@ from asc_core.ancestry import Ancestry
 from asc_core.checkpoint import adapter as adapters
 from asc_core.checkpoint.folder import check_folder, load_tokenizer
 from asc_core.checkpoint.hub import hub_folder
-from asc_core.checkpoint.in_memory import in_memory
+from asc_core.checkpoint.in_memory import in_memory, require_same_answers
 from asc_core.checkpoint.reasons import json_object
 from asc_core.checkpoint.settings import Settings, settings_of, without_pruned_heads
 from asc_core.checkpoint.weights import load_model, require_finite
@@ -63,10 +63,17 @@ def load_encoder(
     Raises: UserError where there is no such checkpoint, no tokenizer, only pickled weights, broken weights, weights
     that are missing, left over or of other shapes, or an architecture that is not supported.
     """
-    wanted = _Head(head, labels, slot_labels, regression, multi_label)
+    wanted = _Head(head, _names(labels, "labels"), _names(slot_labels, "slot_labels"), regression, multi_label)
+    if head is not None and not (isinstance(head, str) and head in HEADS):
+        raise UserError(f"There is no head {head!r:.60}; there are {', '.join(HEADS)}.")
+    if name is not None and not isinstance(name, str):
+        raise UserError(f"A model's name is a text, not {name!r:.60}.")
     if not isinstance(source, str | Path):
         _refuse_base(base, "A model in memory")
-        return in_memory(source, tokenizer, name, lambda folder, own: _from_folder(folder, own, wanted, device, False))
+        found = in_memory(source, tokenizer, name, lambda folder, own: _from_folder(folder, own, wanted, device, False))
+        if not wanted.asked:
+            require_same_answers(source, found.model, found.tokenizer, found.source)
+        return found
     source = str(source)
     if tokenizer is not None or name is not None:
         raise UserError(f"{source} brings its own tokenizer and name: those are for a model in memory.")
@@ -74,12 +81,25 @@ def load_encoder(
     if colon and scheme in SCHEMES:
         _refuse_base(base, source)
         return SCHEMES[scheme].load(rest, device)
-    folder = Path(source) if Path(source).is_dir() else hub_folder(source)
+    folder = Path(source) if _is_folder(source) else hub_folder(source)
     if (folder / "adapter_config.json").exists():
         check_folder(folder, source)
         return load_adapter(folder, base=base, device=device, source=source)
     _refuse_base(base, source)
     return _from_folder(folder, source, wanted, device, trust_remote_code)
+
+
+def _is_folder(source: str) -> bool:
+    try:
+        return Path(source).is_dir()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise UserError(f"{source[:200]} cannot be looked at: {error.strerror}.") from None
+
+
+def _names(given: Sequence[str] | None, field: str) -> Sequence[str] | None:
+    if given is None or (isinstance(given, list | tuple) and all(isinstance(name, str) for name in given)):
+        return given
+    raise UserError(f"{field} are a list of names, not {given!r:.60}.")
 
 
 @dataclass(frozen=True)

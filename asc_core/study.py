@@ -176,6 +176,7 @@ class Study:
         cost: Mapping[str, Any] | None = None,
         recipe: KeptRecipe | None = None,
         name: str | None = None,
+        data: str | None = None,
     ) -> None:
         """Keep a measured metric; an estimate on fewer examples of the same set never replaces one on more, and a
         provisional one none of the final model.
@@ -184,6 +185,8 @@ class Study:
         that recipe, to be kept with it, and its plan.
         statistics, numbers: (n, k) and (n,), the statistics of each example and its place in the split; both or none.
         None leaves those of an earlier measurement on as many examples.
+        data: `Task.data` of the examples that it was measured on. Raises: UserError where `set_aside_other_data` was
+        told of others since: a long measurement of what a file held before would be taken for one of what it holds now.
         """
         if (statistics is None) != (numbers is None):
             raise ValueError("Statistics of examples need the examples' numbers, and the other way round.")
@@ -202,6 +205,11 @@ class Study:
             _now(),
         )
         with self._writing() as connection:
+            if data is not None and self._setting(connection, _data_key(task, split)) not in (None, data):
+                raise UserError(
+                    f"The examples of {task} ({split}) or those that it is cut by have changed while this was "
+                    "measured, so it is not kept: measure again."
+                )
             if recipe is not None:
                 _insert_recipe(connection, recipe)
             known = f"SELECT metric, examples, total FROM evaluations WHERE {_EVALUATION}"
@@ -222,7 +230,7 @@ class Study:
         digest: `Task.data`. Where it is another one than before (a file was corrected under its old name), what
         was measured of this task on this split is kept as of a task "NAME before DATE". Returns whether that was so.
         """
-        key = f"data:{task}:{split}"
+        key = _data_key(task, split)
         if self.get(key) == digest:
             return False
         with self._writing() as connection:
@@ -424,6 +432,10 @@ ON CONFLICT (weights, recipe_key, task, split) DO UPDATE SET
     name = coalesce(excluded.name, name), created = excluded.created
 WHERE excluded.examples >= examples OR excluded.total <> total OR excluded.metric <> metric
 """
+
+
+def _data_key(task: str, split: str) -> str:
+    return f"data:{task}:{split}"
 
 
 def _score_key(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -221,6 +221,7 @@ def frontier(
             cost={name: value for name, value in asdict(point.cost).items() if name != "latency"},
             recipe=point.recipe,
             name=f"{point.keep:.2f} {method}, {repair or 'none'}",
+            data=application.data(split),
         )
         if out is not None and within:
             kept_in = out if max_drop is not None else out / f"{point.keep:.2f}.json"

@@ -167,7 +167,8 @@ class GrowingCalibration:
     def grow(self, progress: Progress | None = None) -> Calibration:
         """The next slice. Raises: Cancelled, within one batch; what was done stays."""
         progress, what = progress or Progress(), f"calibrating on {self._task.name}"
-        end = next(end for end in self._slices if end > len(self._texts))
+        before = len(self.latest.texts) if self.latest is not None else 0
+        end = next(end for end in self._slices if end > before)  # its batches may be there: who made them was cancelled
         while len(self._texts) < end:
             done = len(self._texts)
             progress.step(sum(map(len, self._waiting[:done])), len(self._drawn), what, CALIBRATING)

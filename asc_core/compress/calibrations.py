@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict, Unpack
+from weakref import WeakValueDictionary
 
 from asc_core.bounded_cache import BoundedCache, Shelf
 from asc_core.compress.calibration import SAMPLES, TOKENS, Calibration, GrowingCalibration
@@ -55,6 +56,7 @@ class Calibrations:
         """most: at once, None = as many as the bound allows. kept: with whatever else lies under its bound."""
         self.most = most
         self._kept: Shelf[_Growing] = (kept or BoundedCache(UNBOUNDED)).shelf("calibrations")
+        self._in_use: WeakValueDictionary[_Key, _Growing] = WeakValueDictionary()  # also what is too large to be kept
         self._needed: dict[_Key, int] = {}
         self._lock = threading.Lock()
 
@@ -83,11 +85,17 @@ class Calibrations:
         with self._growing(encoder, task, _key(encoder, task, asked)) as growing:
             return growing.more(than, progress or Progress())
 
+    @contextmanager
+    def held(self, encoder: Encoder, task: Task, **asked: Unpack[Asked]) -> Iterator[None]:
+        """In this context what anyone makes of it stays, also where it is larger than the bound."""
+        with self._growing(encoder, task, _key(encoder, task, asked)):
+            yield
+
     def known(self, encoder: Encoder, task: Task, **asked: Unpack[Asked]) -> Calibration | None:
         """The whole of it, without a pass over the texts: None where it is not there."""
         key = _key(encoder, task, asked)
         for place in (replace(key, moments=True), key):
-            found = self._kept.get(place)
+            found = self._found(place)
             if found is not None and found.complete:
                 return found.latest
         return None
@@ -104,17 +112,21 @@ class Calibrations:
     def _growing(self, encoder: Encoder, task: Task, key: _Key) -> Iterator[_Growing]:
         with self._lock:
             place = replace(key, moments=True)
-            found = self._kept.get(place)
+            found = self._found(place)
             if found is None:
-                place, found = key, self._kept.get(key)
+                place, found = key, self._found(key)
             if found is None:
-                found = _Growing(encoder, task, key, self._needed.get(_count(key)))
+                found = self._in_use[place] = _Growing(encoder, task, key, self._needed.get(_count(key)))
                 self._kept.put(place, found, 0)
                 self._make_room(place)
         try:
             yield found
         finally:
             self._kept.resize(place, found, found.bytes)
+
+    def _found(self, place: _Key) -> _Growing | None:
+        kept = self._kept.get(place)
+        return self._in_use.get(place) if kept is None else kept
 
     def _make_room(self, newest: _Key) -> None:
         without = replace(newest, moments=False)

@@ -79,7 +79,7 @@ class CachedRunner:
             raise ValueError(f"{len(reuse.keys)} prefix keys for {encoder.shape.layers} layers")
         self._runner, self._reuse = FastForward(encoder), reuse
         every = tokens * encoder.shape.hidden * 4 * max(1, encoder.shape.layers - 1)
-        self._stride = max(1, math.ceil(every / reuse.cache.most_bytes))
+        self._stride = max(1, math.ceil(every / max(1, reuse.cache.most_bytes)))
         self._recorded = False
 
     def __call__(self, inputs: dict[str, torch.Tensor]) -> Any:

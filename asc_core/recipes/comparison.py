@@ -71,6 +71,7 @@ def compare_presets(
                 cost=asdict(cost),
                 recipe=recipe,
                 name=label(name, options),
+                data=task.data(original.split),
             )
         yield ComparedPreset(name, recipe, cost, cost.encoder_parameters / dense.encoder_parameters, found)
 

@@ -46,6 +46,7 @@ def cells_in_study(matrix: TransferMatrix, study: Study) -> Iterator[Cell]:
             statistics=measured.statistics,
             numbers=measured.numbers,
             name=name,
+            data=column.task.data(split),
         )
 
     for cell in matrix.cells():

@@ -73,6 +73,10 @@ def load_task(
     """
     if metric is not None and not isinstance(metric, str) and not callable(metric):
         raise UserError(f"A metric is the name of one, or a function of gold labels and decisions, not {metric!r:.60}.")
+    if isinstance(split_seed, bool) or not isinstance(split_seed, int) or split_seed < 0:
+        raise UserError(f"split_seed is a whole number from 0 on, not {split_seed!r:.60}.")
+    if name is not None and not isinstance(name, str):
+        raise UserError(f"A task's name is a text, not {name!r:.60}.")
     if is_table(source):
         named = {**fields, "metric": metric} if isinstance(metric, str) else fields
         task = task_in_memory(source, named, name or "rows", split_seed, split)

@@ -21,6 +21,9 @@ ACCEPTED = (
 )
 
 
+MOST_BITS = 4096  # Python refuses to write whole numbers of thousands of digits
+
+
 def is_table(source: Any) -> bool:
     """Whether it may hold rows, rather than name a task."""
     return isinstance(source, Mapping | list | tuple) or _is(source, "pandas", "DataFrame") or _is_dataset(source)
@@ -39,6 +42,9 @@ def task_in_memory(
         raise UserError(f"{empty} has no rows.")
     first = next(iter(tables.values()))
     said = {key: _plain(key, value) for key, value in fields.items() if value is not None}
+    for field in ("texts", "label", "slots"):
+        if not _names_columns(said.get(field, "")):
+            raise UserError(f"{name}: {field} is a column's name or a list of them, not {said[field]!r:.60}.")
     label = said.get("label")
     given = Given(
         said.get("kind"),
@@ -129,6 +135,8 @@ def _whole(row: Mapping[str, Any]) -> Row:
 
 
 def _cell(value: Any) -> Any:
+    if isinstance(value, int) and value.bit_length() > MOST_BITS:
+        raise UserError("A row holds a whole number of more than a thousand digits: give it as text.")
     if value is None or isinstance(value, str | int | list | dict):
         return value
     if isinstance(value, float):
@@ -149,6 +157,11 @@ def _plain(field: str, value: Any) -> Any:
     if isinstance(value, tuple):
         return list(value)
     return {str(key): each for key, each in value.items()} if isinstance(value, Mapping) else value
+
+
+def _names_columns(value: Any) -> bool:
+    names = value if isinstance(value, list) else [value]
+    return all(isinstance(name, str) for name in names)
 
 
 def _is_columns(source: Mapping[Any, Any]) -> bool:

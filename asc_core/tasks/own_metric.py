@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import inspect
+import json
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -73,9 +75,50 @@ def _number(metric: OwnMetric, name: str, gold: Any, decided: Any) -> float:
 
 
 def source_of(metric: OwnMetric) -> str:
-    """By which a changed function is told from the one before it: results belong to what it computes."""
-    code = getattr(metric, "__code__", None)
-    text = repr((code.co_code, code.co_names)) if code is not None else repr(type(metric))
-    with contextlib.suppress(OSError, TypeError):  # typed into a shell, or not written in Python
-        text += inspect.getsource(metric)
+    """By which a changed function is told from the one before it: results belong to what it computes, by its text and
+    the values that it brings along."""
+    text = json.dumps(_decides(metric, ()), sort_keys=True, default=_in_words)
     return name_of(metric) + hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _decides(metric: Any, around: tuple[Any, ...]) -> list[Any]:
+    """around: the functions that bring this one along, of which it may be one."""
+    if any(metric is one for one in around):
+        return []
+    around = (*around, metric)
+    if isinstance(metric, functools.partial):
+        return ["partial", _decides(metric.func, around), *_values([*metric.args, *metric.keywords.items()], around)]
+    code = getattr(metric, "__code__", None)
+    of = getattr(metric, "__self__", metric)  # of a method: the object
+    found: list[Any] = [type(metric).__qualname__]
+    if code is not None:
+        function = getattr(metric, "__func__", metric)
+        defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).items()]
+        constants = [constant for constant in code.co_consts if not inspect.iscode(constant)]
+        closed = [_content(cell) for cell in function.__closure__ or ()]
+        found += [code.co_code.hex(), code.co_names, *_values([*constants, *defaults, *closed], around)]
+    if code is None or of is not metric:
+        found += _values(list(getattr(of, "__dict__", {}).items()), around)
+    with contextlib.suppress(OSError, TypeError):  # typed into a shell, or not written in Python
+        found.append(inspect.getsource(metric if code is not None else type(metric)))
+    return found
+
+
+def _values(values: Sequence[Any], around: tuple[Any, ...]) -> list[Any]:
+    return [_decides(value, around) if inspect.isroutine(value) else value for value in values]
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not filled yet
+        return None
+
+
+def _in_words(value: Any) -> str:
+    """The same in every process: no addresses, no order that is drawn anew."""
+    if isinstance(value, set | frozenset):
+        return " ".join(sorted(map(repr, value)))
+    if isinstance(value, np.ndarray | np.generic):
+        return str(value.dtype) + value.tobytes().hex()
+    return type(value).__qualname__

@@ -114,7 +114,7 @@ def measured_at(
         measurements.original_outcome(progress)
         return _nothing_lost(measurements)
     stored = measurements.stored(recipe)
-    if stored is not None and (stored.complete or enough(stored)):
+    if stored is not None and not stored.provisional and (stored.complete or enough(stored)):
         return stored
     keep_settings(measurements.study, plan, settings)
     record = recording(measurements, recipe, settings)

@@ -31,5 +31,6 @@ def measure_job(
 
 
 def measured_enough(estimate: Estimate, half_width: float | None) -> bool:
-    """Whether nothing more is to be measured."""
-    return estimate.complete or (half_width is not None and estimate.half_width <= half_width)
+    """Whether nothing more is to be measured: never of a model that was still being refined when the program ended."""
+    narrow = half_width is not None and estimate.half_width <= half_width
+    return estimate.complete or (narrow and not estimate.provisional)

@@ -6,6 +6,7 @@ What is measured is a recipe and stored under its key, with the cost of the mode
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -169,9 +170,11 @@ class Measurements:
         Raises: UserError, Cancelled.
         """
         self._recall_needed()
-        if quickly and recipe.has_quick_form:
-            self._refined(recipe, name, progress, show)
-        made = build(self.models, self.application, recipe, progress, self.study.path / TRAINING)
+        with ExitStack() as used:
+            if quickly and recipe.has_quick_form:
+                used.enter_context(self._holding(recipe))
+                self._refined(recipe, name, progress, show)
+            made = build(self.models, self.application, recipe, progress, self.study.path / TRAINING)
         self._keep_needed()
         found = None
         for found in self._estimates(made, recipe, name, progress, show):
@@ -179,6 +182,12 @@ class Measurements:
                 break
         assert found is not None
         return found
+
+    def _holding(self, recipe: Recipe) -> AbstractContextManager[None]:
+        """What a quick repair and the right one are both fitted to."""
+        encoder, task = self.models.encoder(self.application), self.models.task(self.application)
+        asked = quick_calibration(recipe, encoder)
+        return nullcontext() if asked is None else self.models.calibrations.held(encoder, task, **asked)
 
     def _refined(self, recipe: Recipe, name: str, progress: Progress, show: Callable[[Estimate], None]) -> None:
         """First estimates of something like a recipe's model, while what the model needs is still being computed."""
@@ -236,6 +245,7 @@ class Measurements:
                     cost=costs_json(cost),
                     recipe=recipe,
                     name=name,
+                    data=task.data(self.split),
                 )
             yield found
 
@@ -291,6 +301,7 @@ class Measurements:
                 cost=costs_json(self.cost_model.dense),
                 recipe=Recipe.of(self.full_plan),
                 name="original",
+                data=task.data(self.split),
             )
 
         key = ("original", str(self.study.path.absolute()), encoder.weights, self.application.task, self.split)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
 import pytest
+import torch
 
+from asc_core.bounded_cache import BoundedCache
 from asc_core.compress import Calibrations, Cut, StepContext, calibrations, settling
 from asc_core.compress.calibration import GrowingCalibration
 from asc_core.errors import Cancelled
@@ -120,3 +124,55 @@ class Countdown:
         self.left -= 1
         if self.left == 0:
             self.progress.cancel.set()
+
+
+def test_what_is_held_is_made_once_also_where_it_is_larger_than_the_bound(
+    passes: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "FIRST_TOKENS", 32)
+    encoder, shared = tiny(), Calibrations(most=None, kept=BoundedCache(1))
+    with shared.held(encoder, MANY):
+        first = shared.first(encoder, MANY)
+        assert shared.more(encoder, MANY, first.tokens).tokens > first.tokens
+        whole = shared.get(encoder, MANY)
+        assert shared.known(encoder, MANY) is whole
+    assert passes == [False]
+    assert shared.known(encoder, MANY) is None
+
+
+@pytest.mark.parametrize("settles", [False, True])
+def test_who_is_cancelled_at_whatever_moment_changes_nothing(monkeypatch: pytest.MonkeyPatch, settles: bool) -> None:
+    monkeypatch.setattr(calibration, "FIRST_TOKENS", 64)
+    encoder, task = tiny(), ToyTask(60)
+    reports: list[int] = []
+    expected = Calibrations().get(encoder, task, Progress(lambda *_: reports.append(1)), until_settled=settles)
+    assert len(expected.slices) > 2
+    shared = Calibrations()
+    for moment in range(1, len(reports) + 1):  # one after the other, on the same one: each goes on where it was left
+        stopping = Progress()
+        left = iter(range(moment))
+
+        def stop(*_: object, progress: Progress = stopping, left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                progress.cancel.set()
+
+        stopping.report = stop
+        with suppress(Cancelled):
+            shared.get(encoder, task, stopping, until_settled=settles)
+    fresh = [Calibrations() for _ in reports]
+    for moment, one in enumerate(fresh):  # and each moment once, on one of its own
+        stopping, count = Progress(), Counter[str]()
+
+        def stop_at(*_: object, progress: Progress = stopping, count: Counter[str] = count, at: int = moment) -> None:
+            count["reports"] += 1
+            if count["reports"] > at:
+                progress.cancel.set()
+
+        stopping.report = stop_at
+        with suppress(Cancelled):
+            one.get(encoder, task, stopping, until_settled=settles)
+    for one in (shared, *fresh):
+        found = one.get(encoder, task, until_settled=settles)
+        assert (found.tokens, found.slices) == (expected.tokens, expected.slices)
+        for mine, theirs in zip(found.texts, expected.texts, strict=True):
+            assert torch.equal(mine.hidden, theirs.hidden)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from asc_core.study import Study
 from asc_core.values import Estimate, Plan
 from dashboard.background.jobs import Job
 from dashboard.measuring.budget_sweep import budgets_over, frontier_job, smallest_model_job
+from dashboard.measuring.measure_job import measured_enough
 from dashboard.panels.frontier import found_sentence
 from dashboard.state.cut_settings import CutSettings, plan_of, smallest_keep
 from tests.dashboard.synthetic import SHAPE, cost_model, estimate, scores
@@ -162,3 +164,18 @@ def test_by_the_measured_value_a_smaller_one_qualifies_than_by_the_whole_interva
 
     assert 0.1 * (1 - kept("interval")) <= 0.02 + 1e-9
     assert 0.02 < 0.1 * (1 - kept("value")) <= 0.03 + 1e-9
+
+
+def test_a_cut_that_was_being_refined_when_the_program_ended_decides_nothing(tmp_path: Path) -> None:
+    """Its interval may be narrow enough and still be of a worse repair."""
+    measurements = MadeUpMeasurements(Study.open(tmp_path / "s"), lambda keep: 0.0)
+    least = smallest_keep(SETTINGS, scores(), cost_model())
+    for percent in range(math.ceil(100 * least), 100):
+        recipe = replace(SETTINGS, keep=percent / 100).recipe(planned(replace(SETTINGS, keep=percent / 100)))
+        bad = replace(estimate(0.1, 64), difference=-0.8, difference_interval=(-0.81, -0.79), provisional="repaired")
+        measurements.kept[recipe.key] = bad
+        assert not measured_enough(bad, half_width=1.0)
+    found = smallest_model_job(measurements, SETTINGS, planned, least, 0.05)(job())
+    assert found.within
+    assert found.estimate is not None
+    assert not found.estimate.provisional

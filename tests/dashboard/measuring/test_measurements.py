@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from asc_core.bounded_cache import BoundedCache
+from asc_core.compress.cut import Cut
+from asc_core.errors import UserError
 from asc_core.evaluate import estimate, measure
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
@@ -75,6 +78,25 @@ def test_a_corrected_file_of_the_same_name_is_measured_anew(tmp_path: Path) -> N
         assert (found.value, found.difference) == pytest.approx((expected.value, expected.difference))
         values.append(found.value)
     assert values[0] != values[1] == values[2]
+
+
+def test_what_is_measured_while_the_file_is_corrected_is_not_taken_for_the_corrected_ones(tmp_path: Path) -> None:
+    """One window measures for long; in another one, or another process, the task is added again."""
+    study, recipe = Study.open(tmp_path / "study"), Recipe.of(PLAN)
+    corrected = toy_task("text-classification", validation=300, seed=2)
+    slow, quick = models(), LoadedModels(lambda name: ENCODER, lambda name: corrected)
+    old = Measurements(slow, study, APPLICATION, slow.cost_model(APPLICATION))
+
+    def meanwhile(_: Estimate) -> None:
+        assert Measurements(quick, study, APPLICATION, quick.cost_model(APPLICATION)).data_changed
+
+    with pytest.raises(UserError, match="have changed while this was measured"):
+        old.measured(recipe, "0.60 fisher", Progress(), meanwhile)
+    new = Measurements(quick, study, APPLICATION, quick.cost_model(APPLICATION))
+    assert new.stored(recipe) is None
+    with pytest.raises(UserError, match="have changed"):
+        old.original_outcome(Progress())
+    assert new.original() is None
 
 
 def test_scoring_waits_while_a_cut_is_measured(tmp_path: Path) -> None:
@@ -154,3 +176,21 @@ def test_texts_that_choose_and_measure_are_said_to_be_the_same(tmp_path: Path) -
     measurements = Measurements(loaded, Study.open(tmp_path / "study"), Application("one", "e", "t"), costs)
     assert "same texts (the test split)" in measurements.remark
     assert Measurements(models(), Study.open(tmp_path / "study"), APPLICATION, costs).remark == ""
+
+
+@pytest.mark.parametrize("bound", [1, 50_000])
+def test_a_repair_whose_calibration_is_larger_than_the_bound_is_the_same_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: int
+) -> None:
+    """It was refined for ever: what a larger calibration had was gone before it was looked at."""
+    monkeypatch.setattr(sys.modules["asc_core.compress.calibration"], "FIRST_TOKENS", 64)
+    opened = LoadedModels(lambda name: ENCODER, lambda name: TASK, BoundedCache(bound))
+    study, plan = Study.open(tmp_path / "study"), Plan.full(ENCODER.shape).drop(0, head=1).drop(1, neuron=3)
+    recipe = Recipe((Cut(plan=plan, repair="sequential"),))
+    measurements = Measurements(opened, study, APPLICATION, opened.cost_model(APPLICATION))
+    shown: list[Estimate] = []
+    found = measurements.measured(recipe, "x", Progress(), shown.append, quickly=True)
+    repaired = measure(recipe.made(ENCODER, TASK).encoder, TASK)
+    assert found.value == estimate(repaired, TASK.metric).value
+    assert shown[0].provisional
+    assert opened.kept.bytes <= bound
