@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,8 @@ from asc_core.modeling import Packing
 from asc_core.sentences import Sentences
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from asc_core.encoder import Encoder
 
 TEXT_VECTOR = "sentence_embedding"
@@ -61,6 +63,10 @@ class Traceable:
     sample: dict[str, Tensor]
     outputs: tuple[str, ...]
     shapes: tuple[Any, ...]
+
+    @property
+    def model(self) -> PreTrainedModel:
+        return cast("PreTrainedModel", self.module.model)
 
     def program(self, format: str) -> torch.export.ExportedProgram:
         """Raises: UserError where torch cannot trace the model."""

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from asc_core.encoder import HEADS
 from asc_core.errors import UserError, first_line
@@ -39,7 +39,7 @@ class Proof:
     form: str
     max_length: Annotated[int, Field(ge=1)]
     texts: list[tuple[str, str | None]]
-    batches: list[dict[Literal["input_ids", "attention_mask", "token_type_ids"], Rows]]
+    batches: list[dict[str, Rows]]
     request: dict[str, str | bool | int | float]
 
     def asked(self, folder: Path) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def write_proof(
         "request": dict(request),
     }
     (folder / PROOF_FILE).write_text(json.dumps(data, ensure_ascii=False) + "\n", encoding="utf-8")
-    save_file({name: tensor.clone() for name, tensor in answers.items()}, folder / ANSWERS_FILE)
+    (folder / ANSWERS_FILE).write_bytes(save({name: tensor.clone() for name, tensor in answers.items()}))
 
 
 def read_proof(folder: Path) -> tuple[Proof, dict[str, torch.Tensor]]:
@@ -75,6 +75,8 @@ def read_proof(folder: Path) -> tuple[Proof, dict[str, torch.Tensor]]:
         raise UserError(f"{path} is damaged ({first_fault(error)}): copy or download the folder again.") from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"{folder / ANSWERS_FILE} is damaged ({first_line(error)}): copy it again.") from None
+    if any("attention_mask" not in batch for batch in proof.batches):
+        raise UserError(f"{path} is damaged (a batch lacks its attention_mask): copy or download the folder again.")
     if proof.request.get("auto", "AutoModel") not in HEADS.values():
         raise UserError(f"{path} asks for the class {proof.request['auto']!r}, which is none that exports load with.")
     return proof, answers

@@ -57,7 +57,7 @@ class OpenVino:
         if any(modeling.count_parts(encoder.model).span):
             # A padded token whose window holds padding alone: torch's fused attention says zeros, OpenVINO's not a
             # number, and from there it spreads.
-            traced.module.model.set_attn_implementation("eager")
+            traced.model.set_attn_implementation("eager")
         with ONE_AT_A_TIME, quiet():
             program = traced.program(self.title)
             try:
