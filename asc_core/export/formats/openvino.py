@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from asc_core import modeling
 from asc_core.errors import UserError, first_line
@@ -58,6 +59,7 @@ class OpenVino:
             # A padded token whose window holds padding alone: torch's fused attention says zeros, OpenVINO's not a
             # number, and from there it spreads.
             traced.model.set_attn_implementation("eager")
+        _without_empty_readouts(traced.model)
         with ONE_AT_A_TIME, quiet():
             program = traced.program(self.title)
             try:
@@ -90,6 +92,26 @@ class OpenVino:
 
     def loading(self, folder: Path, name: str) -> str:
         return loading_by_example(folder, name)
+
+
+class _Bias(nn.Module):
+    """A readout of no columns: what it says does not depend on what it reads."""
+
+    def __init__(self, readout: nn.Linear):
+        super().__init__()
+        bias = readout.bias if readout.bias is not None else readout.weight.new_zeros(readout.out_features)
+        self.register_buffer("bias", bias.detach())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        bias = self.get_buffer("bias")
+        return bias.expand(*x.shape[:-1], bias.shape[0])
+
+
+def _without_empty_readouts(model: nn.Module) -> None:
+    """Of layers whose heads or neurons are all cut: OpenVINO's product over no columns is not zero but anything."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, nn.Linear) and module.in_features == 0:
+            model.set_submodule(name, _Bias(module))
 
 
 def _store_in_half(model: Any) -> None:

@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from asc_core.export import FORMATS, export
 from asc_core.export.formats import openvino as openvino_format
 from asc_core.export.graph import TEXT_VECTOR
 from asc_core.sentences import POOLINGS, Sentences
+from asc_core.values import Plan
 from tests.export.conftest import checked_in_process
 from tests.export.test_package import half
 from tests.modeling.structures import KINDS, structured
@@ -146,6 +148,17 @@ def test_structures_are_in_the_graph(form: str, kind: str, data: st.DataObject, 
     with checked_in_process():
         report = export(structured(data.draw, tiny(), kind), tmp_path / "out", form, overwrite=True)
     assert report.max_difference < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["heads", "neurons"])
+@pytest.mark.parametrize("form", OTHERS)
+def test_a_layer_without_any_heads_or_neurons_is_in_the_graph(form: str, part: str, tmp_path: Path) -> None:
+    encoder = tiny()
+    full = Plan.full(encoder.shape)
+    plan = replace(full, **{part: ((), *getattr(full, part)[1:])})
+    with checked_in_process():
+        assert export(encoder.cut(plan), tmp_path / "out", form).max_difference < 1e-4
 
 
 @pytest.mark.slow
