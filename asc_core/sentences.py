@@ -100,18 +100,16 @@ class Sentences:
 def _without(mask: Tensor, skip: int) -> Tensor:
     if not skip:
         return mask
-    kept = mask.clone()
-    kept[:, :skip] = 0
-    return kept
+    return mask * (torch.arange(mask.shape[1], device=mask.device) >= skip)
 
 
 def _first(hidden: Tensor, mask: Tensor) -> Tensor:
-    return hidden[torch.arange(len(hidden), device=hidden.device), mask.int().argmax(1)]
+    return hidden[torch.arange(hidden.shape[0], device=hidden.device), mask.int().argmax(1)]
 
 
 def _last(hidden: Tensor, mask: Tensor) -> Tensor:
     places = torch.arange(mask.shape[1], device=mask.device) * mask
-    return hidden[torch.arange(len(hidden), device=hidden.device), places.argmax(1)]
+    return hidden[torch.arange(hidden.shape[0], device=hidden.device), places.argmax(1)]
 
 
 def _max(hidden: Tensor, mask: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import typer
 
 from asc_core.cli.cutting import compress, frontier
 from asc_core.cli.data import check, task
-from asc_core.cli.models import convert, evaluate, export
+from asc_core.cli.models import convert, evaluate, export, verify
 from asc_core.cli.planning import latency, plan
 from asc_core.cli.renamed import Command
 from asc_core.cli.scoring import faithfulness, score
@@ -102,6 +102,7 @@ for _verb in (
     frontier,
     evaluate,
     export,
+    verify,
     finetune,
     distil,
     recipe,

@@ -198,3 +198,34 @@ def convert(
     written = to_safetensors(folder)
     say(as_json, f"{written} written; `asc evaluate {folder} ...` takes the folder now.")
     return {"path": str(written)}
+
+
+@verb
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `asc export` or `asc compress` wrote.")],
+    run_its_code: Annotated[
+        bool, typer.Option("--run-its-code", help="Run code that the folder brings along, for a sender you trust.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> Any:
+    """Check a folder that you were given: hashes of all files, its answers, and what it was made from.
+
+    Example: asc verify smaller
+    """
+    from asc_core.export.verify import verify as verified
+
+    found = verified(folder, run_its_code=run_its_code, progress=progress_line())
+    stages = [step for stage in found.ancestry.stages for step in stage.steps]
+    say(as_json, f"{folder}: {found.files} files are those that were exported (folder's digest {found.digest[:16]}).")
+    say(as_json, f"It answers like the model that was exported (largest difference {found.max_difference:.1e}).")
+    if stages:
+        say(as_json, f"Made from {found.ancestry.base}: {'; '.join(stages)}.")
+    return {
+        "path": str(folder),
+        "format": found.format,
+        "files": found.files,
+        "digest": found.digest,
+        "max_difference": found.max_difference,
+        "base": found.ancestry.base,
+        "steps": stages,
+    }

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from asc_core.errors import UserError
 from asc_core.export.answer.with_transformers import Batch, Text, outputs_of, tokens_of
 from asc_core.export.fresh_process import run_alone
+from asc_core.export.graph import TEXT_VECTOR, pooling_of
 from asc_core.modeling import Packing
 from asc_core.progress import Progress
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 MOST_TEXTS = 64
 MOST_TOKENS = 256
 LONGEST = 512
+NOT_EXPORTED = "so nothing was exported"
+_OF_TEXTS = ("tokens.", "types.")
 ROWS_PER_BATCH = 8
 TEXTS: tuple[Text, ...] = (
     ("Good.", None),
@@ -53,6 +56,47 @@ class Comparison:
     texts: int
 
 
+@dataclass(frozen=True)
+class Questions:
+    """What both models are asked. texts: to split into tokens, at most `max_length`. batches: to answer."""
+
+    texts: Sequence[Text]
+    max_length: int
+    batches: Sequence[Batch]
+
+
+def questions_for(
+    encoder: Encoder, texts: Sequence[str | Sequence[str]] | None = None, longest: int = LONGEST
+) -> Questions:
+    """The texts (own sentences by default), random tokens and batches of odd shapes, of at most `longest` tokens."""
+    pairs, max_length = normal_texts(texts), min(encoder.max_length, MOST_TOKENS, longest)
+    tokens = tokens_of(encoder.tokenizer, pairs, max_length)
+    rows = [(tokens[f"tokens.{j}"].tolist(), tokens[f"types.{j}"].tolist()) for j in range(len(pairs))]
+    odd = _odd_batches(encoder, min(encoder.max_length, longest))
+    return Questions(pairs, max_length, [*_batches(encoder, [*rows, *_random_rows(encoder)]), *odd])
+
+
+def answers_in_memory(
+    encoder: Encoder, questions: Questions, packing: Packing | None = None, pooled: bool = False
+) -> dict[str, torch.Tensor]:
+    """Tokens and outputs, as an answering script writes them; with `packing`, of the model with weights packed so.
+
+    pooled: also each text's vector, made of its hidden states.
+    """
+    model = encoder.model if encoder.device.type == "cpu" else copy.deepcopy(encoder.model).cpu()
+    if packing is not None:
+        model = _packed(model, packing)
+    found = outputs_of(model, questions.batches)
+    pooling, skip = pooling_of(encoder)
+    if pooled and pooling is not None:
+        for i, batch in enumerate(questions.batches):
+            mask = torch.tensor(batch["attention_mask"])
+            with torch.inference_mode():
+                vectors = pooling.embed(found[f"{i}.last_hidden_state"], mask, skip)
+            found[f"{i}.{TEXT_VECTOR}"] = vectors.contiguous()
+    return tokens_of(encoder.tokenizer, questions.texts, questions.max_length) | found
+
+
 def normal_texts(texts: Sequence[str | Sequence[str]] | None) -> list[Text]:
     """(text, second text or None) each, of single texts and pairs; own sentences where none are given."""
     if texts is None:
@@ -68,52 +112,44 @@ def compare_folder(
     request: Mapping[str, Any],
     tolerance: float,
     packing: Packing,
+    pooled: bool = False,
     texts: Sequence[str | Sequence[str]] | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Let `script` answer from `folder` in a fresh process, and compare with the encoder in memory.
 
-    Besides the texts, random token sequences are compared, so that the whole vocabulary is covered, and batches of odd
-    shapes: one token, one text as long as the model takes (at most `LONGEST`).
+    Besides the texts, random token sequences are compared, and batches of odd shapes: one token, one text as long as
+    the model takes (at most `LONGEST`), and both in one batch, almost all of which is padding.
     script, request: one of `asc_core.export.answer`, and what it needs to know beside the folder. packing: what is
     stored must answer like the model with weights packed so, within `tolerance`; the reported difference is to the
-    model as it is in memory.
+    model as it is in memory. pooled: whether it answers with a text's vector, too.
     Raises: UserError where it cannot be loaded, tokenises otherwise or differs by `tolerance` or more; Cancelled.
     """
-    pairs = normal_texts(texts)
-    max_length = min(encoder.max_length, MOST_TOKENS)
-    model = encoder.model if encoder.device.type == "cpu" else copy.deepcopy(encoder.model).cpu()
-    tokens = tokens_of(encoder.tokenizer, pairs, max_length)
-    rows = [(tokens[f"tokens.{j}"].tolist(), tokens[f"types.{j}"].tolist()) for j in range(len(pairs))]
-    batches = [*_batches(encoder, [*rows, *_random_rows(encoder)]), *_odd_batches(encoder)]
-    asked = {"folder": str(folder), "texts": pairs, "max_length": max_length, "batches": batches, **request}
+    questions = questions_for(encoder, texts)
+    asked = {"folder": str(folder), **questions.__dict__, **request}
     found = answers_of_fresh_process(script, asked, (progress or Progress()).cancel)
-    _require_same_tokens(tokens, found)
-    said = {name: value for name, value in found.items() if name not in tokens}
-    expected = outputs_of(model, batches)
-    difference = exact = _largest_difference(expected, said, batches)
-    packed = _packed(model, packing)
-    if packed is not None:
-        exact = _largest_difference(outputs_of(packed, batches), said, batches)
+    expected = answers_in_memory(encoder, questions, pooled=pooled)
+    difference = exact = difference_of(expected, found, questions.batches)
+    if changes(encoder.model, packing):
+        packed = answers_in_memory(encoder, questions, packing, pooled)
+        exact = difference_of(packed, found, questions.batches)
     if not exact < tolerance:  # also where it is not a number
         raise UserError(
             "The exported model does not answer like the one in memory (largest difference of the outputs "
             f"{exact:.2g}, allowed {tolerance:.0e}), so nothing was exported."
         )
-    return Comparison(difference, len(pairs))
+    return Comparison(difference, len(questions.texts))
 
 
-def _packed(model: Any, packing: Packing) -> Any | None:
-    """A copy whose stored tensors went through `packing`; what a model computes for itself (rotary angles) did not.
+def changes(model: Any, packing: Packing) -> bool:
+    """Whether packing rounds any tensor of a model."""
+    return any(packing.pack(tensor) is not tensor for tensor in model.state_dict().values())
 
-    None where packing changes nothing.
-    """
-    state = model.state_dict()
-    changed = {name: packing.pack(tensor).to(tensor.dtype) for name, tensor in state.items()}
-    if all(changed[name] is state[name] for name in state):
-        return None
+
+def _packed(model: Any, packing: Packing) -> Any:
+    """A copy whose stored tensors went through `packing`; what a model computes for itself (rotary angles) did not."""
     copied = copy.deepcopy(model)
-    copied.load_state_dict(changed)
+    copied.load_state_dict({name: packing.unpacked(tensor) for name, tensor in model.state_dict().items()})
     return copied
 
 
@@ -139,9 +175,10 @@ def _random_rows(encoder: Encoder, rows: int = 8) -> list[tuple[list[int], list[
     return [_random_row(encoder, max(1, longest * (i + 1) // rows), seed=i) for i in range(rows)]
 
 
-def _odd_batches(encoder: Encoder) -> Iterable[Batch]:
-    for length in (1, min(encoder.max_length, LONGEST)):
-        yield from _batches(encoder, [_random_row(encoder, length, seed=length)])
+def _odd_batches(encoder: Encoder, longest: int) -> Iterable[Batch]:
+    rows = [_random_row(encoder, length, seed=length) for length in (1, longest)]
+    for together in ([rows[0]], [rows[1]], rows):
+        yield from _batches(encoder, together)
 
 
 def _random_row(encoder: Encoder, length: int, seed: int) -> tuple[list[int], list[int]]:
@@ -152,41 +189,48 @@ def _random_row(encoder: Encoder, length: int, seed: int) -> tuple[list[int], li
 
 
 def answers_of_fresh_process(
-    script: Path, request: Mapping[str, Any], cancel: threading.Event
+    script: Path, request: Mapping[str, Any], cancel: threading.Event, so: str = NOT_EXPORTED
 ) -> dict[str, torch.Tensor]:
+    """so: what follows of it that there are none."""
     with tempfile.TemporaryDirectory(prefix="asc-compare-") as scratch:
         request_path, answers_path = Path(scratch) / "request.json", Path(scratch) / "answers.safetensors"
         request_path.write_text(json.dumps(request), encoding="utf-8")
         last_line = run_alone(script, [str(request_path), str(answers_path)], Path(scratch), cancel)
         if not answers_path.exists():
-            raise UserError(f"The exported model cannot be loaded again, so nothing was exported: {last_line}.")
+            raise UserError(f"The exported model cannot be loaded again, {so}: {last_line}.")
         return load_file(answers_path)
 
 
-def _require_same_tokens(expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> None:
-    for name, value in expected.items():
-        if name not in found or not torch.equal(value, found[name]):
-            raise UserError(
-                "The exported tokenizer splits texts otherwise than the one in memory; nothing was exported."
-            )
-
-
-def _largest_difference(
-    expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor], batches: Sequence[Batch]
+def difference_of(
+    expected: Mapping[str, torch.Tensor],
+    found: Mapping[str, torch.Tensor],
+    batches: Sequence[Mapping[str, list[list[int]]]],
+    so: str = NOT_EXPORTED,
 ) -> float:
-    """Over all that is no padding; not a number where a shape or a number is wrong."""
+    """The largest over all outputs that are no padding; not a number where a shape or a number is wrong.
+
+    Raises: UserError where tokens differ, or which outputs there are; so: what follows of that.
+    """
+    tokens = {name: value for name, value in expected.items() if name.startswith(_OF_TEXTS)}
+    for name, value in tokens.items():
+        if name not in found or not torch.equal(value, found[name]):
+            raise UserError(f"The exported tokenizer splits texts otherwise than the one in memory, {so}.")
     if expected.keys() != found.keys():
         raise UserError(
             f"The exported model answers with other outputs ({_outputs(found)}) than the one in memory "
-            f"({_outputs(expected)}), so nothing was exported."
+            f"({_outputs(expected)}), {so}."
         )
     largest = 0.0
-    for name, value in expected.items():
+    for name in expected.keys() - tokens.keys():
+        value = expected[name]
         if value.shape != found[name].shape:
             return float("nan")
         off = (value - found[name]).abs()
         mask = torch.tensor(batches[int(name.partition(".")[0])]["attention_mask"]).bool()
-        off = off[mask] if off.shape[:2] == mask.shape else off
+        of_tokens = off.shape[:2] == mask.shape and not name.endswith(TEXT_VECTOR)
+        off = off[mask] if of_tokens else off
+        if name.endswith(TEXT_VECTOR):  # of a text that is shorter than the prompt there may be nothing to pool
+            off = off[value.isfinite().all(-1)]
         if off.numel():
             difference = off.max().item()
             if difference != difference:
@@ -196,4 +240,4 @@ def _largest_difference(
 
 
 def _outputs(answers: Iterable[str]) -> str:
-    return ", ".join(sorted({name.partition(".")[2] for name in answers}))
+    return ", ".join(sorted({name.partition(".")[2] for name in answers if not name.startswith(_OF_TEXTS)}))

@@ -13,8 +13,10 @@ from asc_core.ancestry import RECIPE_PLACE, Ancestor, Ancestry, Stage
 from asc_core.atomic_folder import new_folder
 from asc_core.encoder import Encoder, packing_named
 from asc_core.errors import UserError
+from asc_core.export import proof
 from asc_core.export.card import Card, model_card
-from asc_core.export.comparison import compare_folder
+from asc_core.export.comparison import answers_in_memory, compare_folder, questions_for
+from asc_core.export.digests import write_digests
 from asc_core.export.formats import FORMATS, Format
 from asc_core.export.tokenizer_files import write_tokenizer
 from asc_core.json_files import write_json
@@ -107,6 +109,7 @@ def export(
             request=written.request,
             tolerance=form.tolerance,
             packing=packed,
+            pooled=written.pooled,
             texts=texts,
             progress=progress,
         )
@@ -125,6 +128,10 @@ def export(
             comparison=comparison,
         )
         (folder / "README.md").write_text(text, encoding="utf-8")
+        questions = questions_for(encoder, longest=proof.LONGEST)
+        answers = answers_in_memory(encoder, questions, packed, written.pooled)
+        proof.write_proof(folder, form.name, written.request, questions, answers)
+        write_digests(folder)
         sizes = {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
     progress.step(3, 3, "exporting")
     return ExportReport(

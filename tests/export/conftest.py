@@ -20,12 +20,14 @@ from asc_core.export import comparison
 def checked_in_process() -> Iterator[None]:
     """Exports made inside are checked by the same code, without the seconds of a new interpreter."""
 
-    def answers(script: Path, request: dict[str, Any], cancel: threading.Event) -> dict[str, torch.Tensor]:
+    def answers(
+        script: Path, request: dict[str, Any], cancel: threading.Event, so: str = comparison.NOT_EXPORTED
+    ) -> dict[str, torch.Tensor]:
         try:
             found = runpy.run_path(str(script))["load_and_answer"](request)
             return {name: torch.as_tensor(value) for name, value in found.items()}
         except (ValueError, RuntimeError, OSError) as error:
-            raise UserError(f"The exported model cannot be loaded again, so nothing was exported: {error}.") from None
+            raise UserError(f"The exported model cannot be loaded again, {so}: {error}.") from None
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(comparison, "answers_of_fresh_process", answers)

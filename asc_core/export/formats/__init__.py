@@ -4,7 +4,9 @@ from asc_core.export.formats.compact import Compact
 from asc_core.export.formats.dense import Dense
 from asc_core.export.formats.format import Format, Written
 from asc_core.export.formats.onnx import Onnx
+from asc_core.export.formats.openvino import OpenVino
+from asc_core.export.formats.torch_export import TorchExport
 
-FORMATS: dict[str, Format] = {format.name: format for format in (Compact(), Dense(), Onnx())}
+FORMATS: dict[str, Format] = {format.name: format for format in (Compact(), Dense(), Onnx(), OpenVino(), TorchExport())}
 
 __all__ = ["FORMATS", "Format", "Written"]

@@ -21,6 +21,7 @@ class Written:
     request: what the answering script needs to know beside the folder and the
     texts. needs: one sentence on what loading takes, for the card's first lines. limitations: lines of the card.
     library, tags: of the card's front matter. made_with: packages beside torch and transformers whose versions count.
+    pooled: whether it also answers with a text's vector, the output "sentence_embedding".
     """
 
     tensor_bytes: int
@@ -31,6 +32,7 @@ class Written:
     tags: tuple[str, ...] = ()
     made_with: tuple[str, ...] = ()
     parameters: int | None = None
+    pooled: bool = False
 
 
 class Format(Protocol):

@@ -6,36 +6,33 @@ is the architecture's plain one; it is there for the names of the labels.
 
 from __future__ import annotations
 
-import copy
-import logging
-import threading
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
 
 from asc_core.errors import UserError
 from asc_core.export.answer import script
-from asc_core.export.checkpoint import plain_config
 from asc_core.export.formats.format import Written
+from asc_core.export.graph import (
+    ONE_AT_A_TIME,
+    loading_by_example,
+    pooling_notes,
+    quiet,
+    tokenizer_refusal,
+    traceable,
+    write_companions,
+)
 from asc_core.modeling import Packing
-from asc_core.sentences import Sentences
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder
 
 GRAPH_FILE = "model.onnx"
+OPSET = 18  # what torch translates to without a conversion behind it; onnxruntime knows it since 1.14
 _BUILDERS = ("onnx", "onnxscript", "onnxruntime")
 _RUNTIME = ("onnxruntime", "tokenizers", "numpy")
-_NOISY = ("torch", "onnxscript", "onnx_ir")
-_ONE_AT_A_TIME = threading.Lock()  # the exporter keeps state of its own while it works
-_EXAMPLE_TOKENS = "enable_truncation(512)"
 
 
 class Onnx:
@@ -43,84 +40,50 @@ class Onnx:
     title = "ONNX"
     about = "one graph for onnxruntime, without torch, transformers or code of ours"
     tolerance = 1e-4
-    packings = ("float32",)
+    packings = ("float32", "float16")
     answer = script("with_onnxruntime.py")
 
     def refuses(self, encoder: Encoder) -> str | None:
         if not all(map(find_spec, _BUILDERS)):
             return f"ONNX needs the packages {', '.join(_BUILDERS)}: install requirements.txt."
-        if getattr(encoder.tokenizer, "backend_tokenizer", None) is None:
-            return (
-                f"The tokenizer ({type(encoder.tokenizer).__name__}) has no form that the tokenizers library reads, "
-                "so there is no ONNX format. Export it in the compact format."
-            )
-        return None
+        return tokenizer_refusal(encoder, self.title)
 
     def write(self, encoder: Encoder, folder: Path, packing: Packing) -> Written:
-        written = _write_graph(encoder, folder / GRAPH_FILE)
-        (folder / "config.json").write_text(plain_config(encoder).to_json_string(), encoding="utf-8")
-        example = Path(__file__).with_name("onnx_example.py").read_text(encoding="utf-8")
-        longest = f"enable_truncation({encoder.max_length})"
-        (folder / "example.py").write_text(example.replace(_EXAMPLE_TOKENS, longest), encoding="utf-8")
-        needed = "".join(f"{package}=={metadata.version(package)}\n" for package in _RUNTIME)
-        (folder / "requirements.txt").write_text(needed, encoding="utf-8")
-        limitations = ["By default onnxruntime takes every core: set `intra_op_num_threads`, as `example.py` does."]
-        if encoder.head == "embedding":
-            pooling = " and ".join((encoder.sentences or Sentences()).pooling)
-            limitations.append(
-                "The graph ends with the hidden states: what makes a text's vector of them is left to its user "
-                f"(pooling: {pooling}; see modules.json where there is one)."
-            )
+        written = _write_graph(encoder, folder / GRAPH_FILE, packing)
+        write_companions(encoder, folder, Path(__file__).with_name("onnx_example.py"), _RUNTIME)
         return Written(
             written,
             needs="It needs onnxruntime and tokenizers, and neither torch nor transformers.",
-            limitations=tuple(limitations),
+            limitations=(
+                f"The graph is of ONNX opset {OPSET}.",
+                "By default onnxruntime takes every core: set `intra_op_num_threads`, as `example.py` does.",
+                *pooling_notes(encoder),
+            ),
             library="onnx",
             tags=("onnx",),
             made_with=_BUILDERS,
+            pooled=encoder.head == "embedding",
         )
 
     def loading(self, folder: Path, name: str) -> str:
-        quoted = f'"{name}"' if " " in name else name
-        return (
-            f"```bash\npip install -r {quoted}/requirements.txt\n"
-            f'python {quoted}/example.py "A text."\n```\n\n'
-            "`example.py` is the whole of it:\n\n"
-            f"```python\n{(folder / 'example.py').read_text(encoding='utf-8')}```"
-        )
+        return loading_by_example(folder, name)
 
 
-class _Outputs(nn.Module):
-    """The model with its outputs in a tuple, as a graph has them."""
-
-    def __init__(self, model: nn.Module, inputs: Sequence[str], outputs: Sequence[str]):
-        super().__init__()
-        self.model, self.inputs, self.outputs = model, inputs, outputs
-
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        said = self.model(**dict(zip(self.inputs, tensors, strict=True)))
-        return tuple(said[name] for name in self.outputs)
-
-
-def _write_graph(encoder: Encoder, path: Path) -> int:
+def _write_graph(encoder: Encoder, path: Path, packing: Packing) -> int:
     """The bytes of all tensors in it. Raises: UserError where the exporter cannot translate the model."""
-    model = _copy_on_cpu(encoder)
-    inputs = _sample(model, encoder.type_vocab_size > 1)
-    with torch.inference_mode():
-        said = model(**inputs)
-    outputs = [name for name, value in said.items() if isinstance(value, Tensor) and value.is_floating_point()]
-    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens")}
-    with _ONE_AT_A_TIME, _quiet():
+    traced = traceable(encoder, packing)
+    with ONE_AT_A_TIME, quiet():
         from onnx_ir.passes import common
 
         try:
             program = torch.onnx.export(
-                _Outputs(model, list(inputs), outputs).eval(),
-                tuple(inputs.values()),
+                traced.module,
+                tuple(traced.sample.values()),
                 dynamo=True,
-                input_names=list(inputs),
-                output_names=outputs,
-                dynamic_shapes=((axes,) * len(inputs),),
+                input_names=list(traced.sample),
+                output_names=list(traced.outputs),
+                dynamic_shapes=traced.shapes,
+                opset_version=OPSET,
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
@@ -131,41 +94,41 @@ def _write_graph(encoder: Encoder, path: Path) -> int:
         assert program is not None
         common.DeduplicateInitializersPass()(program.model)  # a tensor that two modules share, once
         common.ClearMetadataAndDocStringPass()(program.model)  # it names files of this machine
+        if packing.dtype == torch.float16:
+            _store_in_half(program.model)
         program.save(str(path))
     initializers = program.model.graph.initializers.values()
     return sum(value.const_value.nbytes for value in initializers if value.const_value is not None)
 
 
-def _copy_on_cpu(encoder: Encoder) -> Any:
-    """A copy to trace: on a CPU it shares all tensors with the encoder."""
-    if encoder.device.type != "cpu":
-        return copy.deepcopy(encoder.model).cpu()
-    shared: dict[int, Any] = {id(t): t for t in (*encoder.model.parameters(), *encoder.model.buffers())}
-    return copy.deepcopy(encoder.model, shared)
+def _store_in_half(model: Any) -> None:
+    """Tensors that float16 holds exactly lie in it, with a cast behind them that onnxruntime does once, at loading.
 
+    The model's weights went through float16 before; what the exporter computed of them, and what a model computes for
+    itself (rotary angles), did not, and stays as exact as it is.
+    """
+    import numpy as np
+    import onnx_ir as ir
 
-def _sample(model: Any, typed: bool) -> dict[str, Tensor]:
-    """Inputs to trace with; sizes of 0 and 1 would be taken for fixed."""
-    padding = model.config.pad_token_id or 0
-    ids = torch.tensor([[2, 3, 4, 5, 6], [2, 3, 4, padding, padding]]) % model.config.vocab_size
-    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
-    inputs = {"input_ids": ids, "attention_mask": mask}
-    if typed:
-        inputs["token_type_ids"] = torch.zeros_like(ids)
-    return inputs
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks on what it skipped."""
-    loggers = [logging.getLogger(name) for name in _NOISY]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    graph = model.graph
+    for name, value in list(graph.initializers.items()):
+        if value.const_value is None or value.dtype != ir.DataType.FLOAT or value.const_value.size < 2:
+            continue
+        whole = value.const_value.numpy()
+        with np.errstate(over="ignore"):
+            half = whole.astype(np.float16)
+        if value.is_graph_output() or not np.array_equal(half.astype(np.float32), whole):
+            continue
+        stored = ir.Value(
+            name=f"{name}.half",
+            type=ir.TensorType(ir.DataType.FLOAT16),
+            shape=ir.Shape(half.shape),
+            const_value=ir.Tensor(half, name=f"{name}.half"),
+        )
+        cast = ir.node("Cast", [stored], attributes={"to": ir.DataType.FLOAT})
+        cast.outputs[0].name, cast.outputs[0].shape = f"{name}.whole", value.shape
+        cast.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+        graph.insert_before(graph[0], cast)
+        value.replace_all_uses_with(cast.outputs[0])
+        del graph.initializers[name]
+        graph.register_initializer(stored)

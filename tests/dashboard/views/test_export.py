@@ -71,8 +71,8 @@ def test_the_page_offers_every_format(
     offered = app.radio(key="export-format").options
     assert offered == [f"{form.title}: {form.about}" for form in FORMATS.values()]
     assert "Bag of words: the mean of word vectors, for who needs nothing better" in offered
-    app.radio(key="export-format").set_value("onnx").run()
-    packings = next(group for group in app.button_group if group.key == "export-packing-onnx")
+    app.radio(key="export-format").set_value("torch-export").run()
+    packings = next(group for group in app.button_group if group.key == "export-packing-torch-export")
     assert packings.options == ["float32"]
 
 

@@ -21,6 +21,7 @@ from asc_core.errors import UserError
 from asc_core.export import ExportReport, export
 from asc_core.export.answer.with_onnxruntime import session_of
 from asc_core.export.formats import onnx as onnx_format
+from asc_core.export.graph import TEXT_VECTOR
 from asc_core.gates import gated
 from asc_core.values import Plan, Shape
 from tests.export.conftest import checked_in_process
@@ -43,7 +44,8 @@ def said(folder: Path, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     session = session_of(folder)
     given = {name: value.numpy() for name, value in inputs.items()}
     given["token_type_ids"] = np.zeros_like(given["input_ids"])
-    outputs = session.run(None, {wanted.name: given[wanted.name] for wanted in session.get_inputs()})
+    names = [output.name for output in session.get_outputs() if output.name != TEXT_VECTOR]
+    outputs = session.run(names, {wanted.name: given[wanted.name] for wanted in session.get_inputs()})
     mask = inputs["attention_mask"].bool()
     tensors = map(torch.tensor, outputs)
     return torch.cat([(t[mask] if t.dim() >= 2 and t.shape[:2] == mask.shape else t).flatten() for t in tensors])
@@ -62,8 +64,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Encoder, ExportR
 def test_the_folder_holds_what_a_stranger_needs_and_no_code_of_ours(exported: tuple[Encoder, ExportReport]) -> None:
     _, report = exported
     assert set(report.files) == {
-        "README.md", "config.json", "example.py", "model.onnx", "plan.json", "requirements.txt", "tokenizer.json",
-        "tokenizer_config.json",
+        "README.md", "ancestry.json", "config.json", "digests.json", "example.py", "model.onnx", "plan.json",
+        "proof.json", "proof.safetensors", "requirements.txt", "tokenizer.json", "tokenizer_config.json",
     }  # fmt: skip
     config = json.loads((report.path / "config.json").read_text())
     assert config["model_type"] == "bert"
@@ -117,7 +119,7 @@ def test_a_wrong_graph_is_not_exported_and_a_silent_exporter_stays_silent(
     full = Plan.full(encoder.shape)
     right, wrong = encoder.cut(full.drop(layer=0, head=1)), encoder.cut(full.drop(layer=0, head=2))
     write = onnx_format._write_graph
-    monkeypatch.setattr(onnx_format, "_write_graph", lambda _, path: write(wrong, path))
+    monkeypatch.setattr(onnx_format, "_write_graph", lambda _, *others: write(wrong, *others))
     with checked_in_process(), pytest.raises(UserError, match="does not answer like the one in memory"):
         export(right, tmp_path / "out", "onnx")
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,141 @@
+"""OpenVINO: the graph as two files that its runtime reads, with neither torch nor transformers nor code of ours."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from asc_core import modeling
+from asc_core.errors import UserError, first_line
+from asc_core.export.answer import script
+from asc_core.export.formats.format import Written
+from asc_core.export.graph import (
+    ONE_AT_A_TIME,
+    loading_by_example,
+    pooling_notes,
+    quiet,
+    tokenizer_refusal,
+    traceable,
+    write_companions,
+)
+from asc_core.modeling import Packing
+
+if TYPE_CHECKING:
+    from asc_core.encoder import Encoder
+
+MODEL_FILE, WEIGHTS_FILE = "model.xml", "model.bin"
+_GRAPH_BYTES = 4 << 20  # more than the graph without its weights takes
+_RUNTIME = ("openvino", "tokenizers", "numpy")
+
+
+class OpenVino:
+    name = "openvino"
+    title = "OpenVINO"
+    about = "one graph for OpenVINO's runtime, without torch, transformers or code of ours"
+    tolerance = 1e-4
+    packings = ("float32", "float16")
+    answer = script("with_openvino.py")
+
+    def refuses(self, encoder: Encoder) -> str | None:
+        if find_spec("openvino") is None:
+            return (
+                "OpenVINO needs the package openvino: install requirements-openvino.txt, or export in the ONNX format."
+            )
+        return tokenizer_refusal(encoder, self.title)
+
+    def write(self, encoder: Encoder, folder: Path, packing: Packing) -> Written:
+        import openvino
+
+        traced = traceable(encoder, packing)
+        if any(modeling.count_parts(encoder.model).span):
+            # A padded token whose window holds padding alone: torch's fused attention says zeros, OpenVINO's not a
+            # number, and from there it spreads.
+            traced.model.set_attn_implementation("eager")
+        _without_empty_readouts(traced.model)
+        with ONE_AT_A_TIME, quiet():
+            program = traced.program(self.title)
+            try:
+                model = openvino.convert_model(program)
+            except Exception as error:  # of many kinds
+                raise UserError(
+                    f"OpenVINO cannot translate this model ({first_line(error)}). Export it in the ONNX format."
+                ) from error
+        names = (*traced.sample, *traced.outputs)
+        for port, name in zip((*model.inputs, *model.outputs), names, strict=True):
+            port.get_tensor().set_names({name})
+        _check_space(encoder, folder, packing)
+        if packing.dtype == torch.float16:
+            _store_in_half(model)
+        openvino.save_model(model, folder / MODEL_FILE, compress_to_fp16=False)
+        write_companions(encoder, folder, Path(__file__).with_name("openvino_example.py"), _RUNTIME)
+        return Written(
+            (folder / WEIGHTS_FILE).stat().st_size,
+            needs="It needs openvino and tokenizers, and neither torch nor transformers.",
+            limitations=(
+                "By default OpenVINO takes every core, and bfloat16 where the processor has it: `example.py` sets "
+                "`INFERENCE_NUM_THREADS` and `INFERENCE_PRECISION_HINT`.",
+                *pooling_notes(encoder),
+            ),
+            library="openvino",
+            tags=("openvino",),
+            made_with=("openvino",),
+            pooled=encoder.head == "embedding",
+        )
+
+    def loading(self, folder: Path, name: str) -> str:
+        return loading_by_example(folder, name)
+
+
+class _Bias(nn.Module):
+    """A readout of no columns: what it says does not depend on what it reads."""
+
+    def __init__(self, readout: nn.Linear):
+        super().__init__()
+        bias = readout.bias if readout.bias is not None else readout.weight.new_zeros(readout.out_features)
+        self.register_buffer("bias", bias.detach())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        bias = self.get_buffer("bias")
+        return bias.expand(*x.shape[:-1], bias.shape[0])
+
+
+def _without_empty_readouts(model: nn.Module) -> None:
+    """Of layers whose heads or neurons are all cut: OpenVINO's product over no columns is not zero but anything."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, nn.Linear) and module.in_features == 0:
+            model.set_submodule(name, _Bias(module))
+
+
+def _store_in_half(model: Any) -> None:
+    """Tensors that float16 holds exactly lie in it, with a conversion behind them that OpenVINO does once, at loading.
+
+    Its own compression rounds all of them: also what a model computes for itself (rotary angles), which float16 is not
+    enough for on long texts.
+    """
+    from openvino import opset13
+
+    for node in model.get_ops():
+        if node.get_type_name() != "Constant" or node.get_element_type().get_type_name() != "f32":
+            continue
+        whole = np.array(node.data)
+        with np.errstate(over="ignore"):
+            half = whole.astype(np.float16)
+        if whole.size > 1 and np.array_equal(half.astype(np.float32), whole):
+            converted = opset13.convert(opset13.constant(half), "f32").output(0)
+            for target in node.output(0).get_target_inputs():
+                target.replace_source_output(converted)
+
+
+def _check_space(encoder: Encoder, folder: Path, packing: Packing) -> None:
+    """Raises: OSError where the disk cannot hold the files; OpenVINO's own writer leaves half of one without a word."""
+    needed = sum(packing.bytes(tensor) for tensor in encoder.model.state_dict().values()) + _GRAPH_BYTES
+    if shutil.disk_usage(folder).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
