@@ -50,6 +50,8 @@ def compare_presets(
     Raises: UserError (a name that is no recipe for a fine-tuned model, or a size out of reach), Cancelled.
     """
     dense = task_cost(encoder, task)
+    if study is not None:
+        study.set_aside_other_data(task.name, original.split, task.data(original.split))
     for name in names:
         if name not in COMPARABLE:
             raise UserError(f"{name} is no recipe for a fine-tuned model; there are: {', '.join(COMPARABLE)}.")
