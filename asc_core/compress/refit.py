@@ -136,17 +136,20 @@ def _one_shot(
         constant = [] if modeling.bias(dense) is None else [modeling.columns_of(dense)]
         kept = torch.cat([columns.flatten(), torch.tensor(constant, dtype=torch.long)])
         fitted, held_out = calibration.moments.fits((readout.kind, row), kept)
-        solution, done = best_solution(readout, fitted, held_out, number // 2)
+        solution, done = best_solution(readout, fitted, held_out, number // 2, hurry=True)
         set_weight(readout.linear, solution)
         repairs.append(done)
     progress.step(len(smaller.readouts), len(smaller.readouts), "refitting", REPAIRING)
     return repairs
 
 
-def best_solution(readout: Readout, fitted: Fit, held_out: Fit, layer: int) -> tuple[torch.Tensor, ReadoutRepair]:
+def best_solution(
+    readout: Readout, fitted: Fit, held_out: Fit, layer: int, hurry: bool = False
+) -> tuple[torch.Tensor, ReadoutRepair]:
     """The best of untouched, scaled and refit for a readout, by held-out error: (columns, d).
 
-    The ridge is chosen on `held_out`; the correction that is used is then fitted to all texts.
+    The ridge is chosen on `held_out`; the correction that is used is then fitted to all texts. hurry: try stronger
+    ridges only for as long as they get better.
     """
     start = solution_of(readout.linear)
     before = least = held_out.error(start)
@@ -157,9 +160,11 @@ def best_solution(readout: Readout, fitted: Fit, held_out: Fit, layer: int) -> t
     if error < least:
         least, kept = error, "scaled"
     for strength in RIDGES:
-        error = held_out.error(fitted.ridge(start, strength))
+        before_it, error = error, held_out.error(fitted.ridge(start, strength))
         if error < least:
             least, kept, ridge = error, "refit", strength
+        if hurry and strength > RIDGES[0] and error > before_it:
+            break
     both = fitted + held_out
     solution = start
     if kept == "scaled":

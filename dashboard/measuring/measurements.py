@@ -32,7 +32,7 @@ from dashboard.state.loaded import LoadedModels
 
 SPLIT = "validation"
 TRAINING = "training"  # in a study, what steps that train leave behind
-QUICK_SECONDS_TO_FIRST = 0.2  # of an evaluation that only the first slice is looked at of
+QUICK_SECONDS_TO_FIRST = 0.1  # of an evaluation that only the first slice is looked at of
 GROWTH = 4  # times the calibration tokens before a quick repair is made anew
 
 
