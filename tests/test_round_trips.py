@@ -23,7 +23,15 @@ from tests.plan.builders import layer_times_of, scores_of, shapes
 
 ROOT = Path(__file__).resolve().parents[1]
 # Reports for people. (The page reads the one on trust through a model of its own, which also takes older ones.)
-WRITTEN_ALONE = {"Agreement", "ApplicationReport", "ExportReport", "KeptRecipe", "MethodFaithfulness", "Settings"}
+WRITTEN_ALONE = {
+    "Agreement",
+    "ApplicationReport",
+    "Check",
+    "ExportReport",
+    "KeptRecipe",
+    "MethodFaithfulness",
+    "Settings",
+}
 
 
 def classes() -> Iterator[tuple[str, str, set[str]]]:

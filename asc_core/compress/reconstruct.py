@@ -58,7 +58,7 @@ def least_squares(moments: torch.Tensor, cross: torch.Tensor) -> torch.Tensor:
     apart = factor.diagonal().square() / gram.diagonal().clamp_min(1e-300)  # of each column, from those before it
     if not int(failed) and float(apart.min()) > INDEPENDENT:
         return torch.cholesky_solve(towards, factor).to(cross.dtype)
-    return torch.linalg.lstsq(gram, towards).solution.to(cross.dtype)
+    return torch.linalg.lstsq(gram, towards, rcond=INDEPENDENT).solution.to(cross.dtype)
 
 
 def _repaired(

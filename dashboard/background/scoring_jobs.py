@@ -24,11 +24,11 @@ def score_job(
     samples: int,
     jobs: Jobs,
     stop_when_settled: float | None = None,
-    then: Callable[[], object] = lambda: None,
+    then: Callable[[Progress], object] = lambda _: None,
 ) -> Callable[[Job], dict[str, Scores]]:
     """Resumes where an earlier run of the same methods and samples was stopped, or stopped by itself.
 
-    What it shows on the way is `Unsettled`. then: called when it is done.
+    What it shows on the way is `Unsettled`. then: what else is to be done once the scores are there.
     """
 
     def work(job: Job) -> dict[str, Scores]:
@@ -48,7 +48,7 @@ def score_job(
             study=study,
             show=job.show,
         )
-        then()
+        then(job.progress)  # it does not yield: whoever measures a cut may be waiting for this very work
         return found
 
     return work

@@ -120,17 +120,23 @@ class Measurements:
         key = ("series", str(self.study.path.absolute()), self.application.name, recipe_key)
         return self.models.memo(key, lambda: kept.series(self.study, self.application, recipe_key).get())
 
+    def begin(self, progress: Progress) -> None:
+        """What the first number of a first cut needs of the original. Raises: UserError, Cancelled."""
+        encoder, task = self.models.encoder(self.application), self.models.task(self.application)
+        self._original().begun(progress)
+        if self.repairable:
+            self._recall_needed()
+            self.models.calibrations.first(encoder, task, progress, **usual_calibration(encoder))
+
     def prepare(self, progress: Progress) -> None:
         """Whatever the estimates and repairs of all cuts need of the original; what is needed first comes first.
 
         Raises: UserError, Cancelled; what was done stays.
         """
-        encoder, task = self.models.encoder(self.application), self.models.task(self.application)
-        self._original().begun(progress)
+        self.begin(progress)
         if self.repairable:
-            self._recall_needed()
-            asked = usual_calibration(encoder)
-            self.models.calibrations.get(encoder, task, progress, **asked)
+            encoder, task = self.models.encoder(self.application), self.models.task(self.application)
+            self.models.calibrations.get(encoder, task, progress, **usual_calibration(encoder))
             self._keep_needed()
         self._original().whole(progress)
 

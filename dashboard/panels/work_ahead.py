@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
 import streamlit as st
 
+from asc_core.errors import UserError
 from asc_core.plan import CostModel
+from asc_core.progress import Progress
 from asc_core.scores.methods import offered
 from asc_core.values import Scores
 from dashboard.background.jobs import Job
@@ -30,8 +33,11 @@ HELP = (
 )
 
 
-def prepare(session: Session, application: Application) -> None:
-    """What all cuts of an application need is computed as soon as it was scored."""
+def prepare(session: Session, application: Application, progress: Progress) -> None:
+    """What all cuts of an application need is computed as soon as it was scored: now what a first number needs, so
+    that Tune has one at once, and the rest in the background."""
+    with suppress(UserError):  # Tune will say it
+        Measurements(models(), session.study, application, models().cost_model(application)).begin(progress)
     if session.work_ahead:
         work = prepare_job(models(), session.study, application, all_jobs())
         all_jobs().start(session.id, LANE, f"prepare|{application.name}", "Preparing cuts", work)

@@ -28,6 +28,7 @@ def test_old_settings_are_read_as_what_they_meant() -> None:
         return {key: value for key, value in written.items() if key != "plan"}
 
     usual = {"step": "cut", "samples": 1024, "tokens": 65536, "seed": 0, "transfer": False, "norms": True}
+    usual["until_settled"] = False
     assert step("plan") == usual | {"repair": None}
     assert step("plan-transfer") == usual | {"repair": None, "transfer": True}
     assert step("plan-and-refit") == usual | {"repair": "sequential"}

@@ -97,9 +97,10 @@ class OpenVino:
 class _Bias(nn.Module):
     """A readout of no columns: what it says does not depend on what it reads."""
 
-    def __init__(self, readout: nn.Linear):
+    def __init__(self, readout: nn.Module):
         super().__init__()
-        bias = readout.bias if readout.bias is not None else readout.weight.new_zeros(readout.out_features)
+        bias = modeling.bias(readout)
+        bias = modeling.matrix(readout).new_zeros(modeling.rows_of_matrix(readout)) if bias is None else bias
         self.register_buffer("bias", bias.detach())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -110,7 +111,7 @@ class _Bias(nn.Module):
 def _without_empty_readouts(model: nn.Module) -> None:
     """Of layers whose heads or neurons are all cut: OpenVINO's product over no columns is not zero but anything."""
     for name, module in list(model.named_modules()):
-        if isinstance(module, nn.Linear) and module.in_features == 0:
+        if modeling.is_matrix(module) and modeling.columns_of(module) == 0:
             model.set_submodule(name, _Bias(module))
 
 
