@@ -10,6 +10,7 @@ a window would have shown it.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import traceback
@@ -35,6 +36,7 @@ ASIDE = ("background", "ahead")  # nobody waits for these
 GOES_ON_WITHOUT_A_WINDOW = ("score", "export", "load")  # these leave behind what was asked for; the rest was to be seen
 KEPT_FINISHED_PER_SESSION = 12
 SECONDS_BETWEEN_POLLS = 0.05
+SECONDS_BETWEEN_SWITCHES = 0.0005
 SECONDS_UNTIL_A_SESSION_IS_GONE = 90.0
 SECONDS_UNTIL_NOBODY_IS_HERE = 45.0  # no window, no work: then memory is given back
 SECONDS_BETWEEN_ROUNDS = 5.0
@@ -139,6 +141,9 @@ class Jobs:
     """
 
     def __init__(self, nobody_here: Callable[[], object] = lambda: None) -> None:
+        # A worker gives the interpreter away for every tensor operation, and gets it back only when the thread that
+        # draws a page is made to let go: after 5 ms, which many operations would wait for again and again.
+        sys.setswitchinterval(SECONDS_BETWEEN_SWITCHES)
         self._lock = threading.Lock()
         self._nobody_here, self._last_here, self._told = nobody_here, time.monotonic(), True
         self._shut, self._worked = threading.Event(), False
