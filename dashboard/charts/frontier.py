@@ -26,7 +26,7 @@ def metric_against_budget(
     here_kept: float | None,
     budget: str,
     colours: Palette,
-    height: int = 224,
+    height: int = 212,
     predicted: LossCurve | None = None,
 ) -> go.Figure:
     """Complete measurements are filled, partial ones hollow; whiskers are 95 % intervals of the metric.

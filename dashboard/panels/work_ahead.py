@@ -23,7 +23,7 @@ from dashboard.state.application import Application
 from dashboard.state.applications import applications_of
 from dashboard.state.cut_settings import CutSettings
 from dashboard.state.session import Session
-from dashboard.widgets.page import all_jobs, models, progress_text
+from dashboard.widgets.page import all_jobs, models
 
 SECONDS_BETWEEN_LOOKS = 2.0
 HELP = (
@@ -51,7 +51,8 @@ def work_ahead(session: Session, measurements: Measurements, scores: Scores) -> 
     def chosen() -> None:
         session.work_ahead = st.session_state["tune-ahead"]
 
-    st.toggle("Work ahead", session.work_ahead, key="tune-ahead", on_change=chosen, help=HELP)
+    row = st.container(horizontal=True, vertical_alignment="center", key="tune-ahead-row")  # Tune is one screen high
+    row.toggle("Work ahead", session.work_ahead, key="tune-ahead", on_change=chosen, help=HELP)
     if not session.work_ahead or any(step.trains for step in settings.then):
         jobs.cancel(session.id, LANE)
         return
@@ -63,12 +64,14 @@ def work_ahead(session: Session, measurements: Measurements, scores: Scores) -> 
         timed = partial(known_times, session)
         work = ahead_job(models(), session.study, asked, jobs, timed)
         job = jobs.start(session.id, LANE, key, "Working ahead", work, alone=True)
-    st.fragment(partial(how_far, job), run_every=SECONDS_BETWEEN_LOOKS if job.active else None)()
+    with row:
+        st.fragment(partial(how_far, job), run_every=SECONDS_BETWEEN_LOOKS if job.active else None)()
 
 
 def how_far(job: Job) -> None:
     if job.active:
-        st.caption(progress_text(job))
+        done, total, _ = job.reported
+        st.html(f"<span class='asc-small asc-quiet'>{done:,} of {total:,} cuts</span>")
     elif job.state == "failed":
         st.caption(f"Working ahead has stopped: {job.error}")
 

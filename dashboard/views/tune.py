@@ -43,7 +43,7 @@ from dashboard.widgets.page import (
 )
 from dashboard.widgets.theme import colours
 
-MAP_HEIGHT = 318
+MAP_HEIGHT = 304
 
 
 def page() -> None:

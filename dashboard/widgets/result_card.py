@@ -36,8 +36,8 @@ def headline(estimate: Estimate | None, original: Estimate | None, running: bool
     return (
         f"<p class='asc-kicker'>{kicker}</p>{value}{_difference(estimate, original)}"
         f"{_bar(estimate.examples / max(estimate.total, 1))}"
-        f"<div class='asc-small asc-quiet asc-number' title='{sure}'>{seen} · {state}{cut_texts}</div>"
-        f"{_notes(estimate.notes)}"
+        f"<div class='asc-small asc-quiet asc-number' title='{sure}'>{seen} · {state}{cut_texts}"
+        f"{_notes(estimate.notes)}</div>"
     )
 
 
@@ -47,7 +47,7 @@ def _notes(notes: Sequence[str]) -> str:
         return ""
     listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
     title = "1 note" if len(notes) == 1 else f"{len(notes)} notes"
-    return f"<details class='asc-small asc-quiet'><summary>{title} on this number</summary><ul>{listed}</ul></details>"
+    return f"<details class='asc-notes'><summary title='on this number'>{title}</summary><ul>{listed}</ul></details>"
 
 
 def _difference(estimate: Estimate, original: Estimate | None) -> str:

@@ -56,7 +56,7 @@ def test_what_is_done_before_the_first_number_is_said_also_where_nothing_runs() 
 def test_what_a_number_rests_on_stands_with_it() -> None:
     noted = replace(estimate(0.8), notes=("classes were matched by position", "<b>read as cp1252</b>"))
     text = headline(noted, estimate(0.9), running=False)
-    assert "2 notes on this number" in text
+    assert "2 notes</summary>" in text
     assert "classes were matched by position" in text
     assert "<b>read" not in text
     assert "note" not in headline(estimate(0.8), estimate(0.9), running=False)
