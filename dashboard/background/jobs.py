@@ -284,11 +284,10 @@ class Jobs:
         """Less urgent work that nobody ever waits for: as soon as anyone has work in these lanes it lets go of all that
         it holds, by being cancelled, and begins again afterwards with what it has kept.
 
-        Raises: Cancelled, when the job is.
+        How far it is stays the job's own to say. Raises: Cancelled, when the job is.
         """
 
         def report(done: int, total: int, what: str) -> None:
-            job.progress.step(done, total, what)
             if self._busy(lanes):
                 raise Cancelled(what)
 

@@ -66,7 +66,7 @@ def ahead_job(
                 job.progress.step(done, total, f"{one.application.title} at {100 * keep:.0f} %")
                 measure = partial(measured_at, measurements, at_budget(settings, keep), planner)
                 with suppress(UserError):  # whoever moves the slider there is told
-                    jobs.patiently(job, BEFORE_IT, silent(job, measure))
+                    jobs.patiently(job, BEFORE_IT, measure)
                 done += 1
         job.progress.step(done, max(done, 1), "measured")
         return done
@@ -103,19 +103,3 @@ def wanted(settings: CutSettings, scores: Scores, costs: CostModel, beside: bool
         if keep not in seen and least <= keep <= 1:
             seen.add(keep)
             yield keep
-
-
-def silent(job: Job, measure: Callable[[Progress], object]) -> Callable[[Progress], object]:
-    """The job says how many cuts are measured, not how far each of them is."""
-
-    def work(progress: Progress) -> object:
-        said = job.reported
-
-        def report(done: int, total: int, what: str) -> None:
-            if progress.report is not None:
-                progress.report(done, total, what)
-            job.reported = said
-
-        return measure(Progress(report, progress.cancel))
-
-    return work

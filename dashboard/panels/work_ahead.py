@@ -70,8 +70,7 @@ def work_ahead(session: Session, measurements: Measurements, scores: Scores) -> 
 
 def how_far(job: Job) -> None:
     if job.active:
-        done, total, _ = job.reported
-        st.html(f"<span class='asc-small asc-quiet'>{done:,} of {total:,} cuts</span>")
+        st.html(f"<span class='asc-small asc-quiet'>{job.reported[0]:,} cuts measured</span>")
     elif job.state == "failed":
         st.caption(f"Working ahead has stopped: {job.error}")
 
