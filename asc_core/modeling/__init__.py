@@ -55,6 +55,13 @@ from asc_core.modeling.linears import (
     takes_any_values,
 )
 from asc_core.modeling.packings import PACKINGS, Packing
+from asc_core.modeling.quantize import (
+    EMBEDDING,
+    QuantizedEmbedding,
+    QuantizedLinear,
+    quantizable,
+    quantized_tensors,
+)
 from asc_core.modeling.record import (
     NO_STRUCTURES,
     STRUCTURES,
@@ -75,6 +82,7 @@ __all__ = [
     "ARCHITECTURES",
     "AUTO_CLASSES",
     "COMPACT",
+    "EMBEDDING",
     "ENTRY_MODULE",
     "NO_STRUCTURES",
     "PACKINGS",
@@ -86,6 +94,8 @@ __all__ = [
     "Origin",
     "Packing",
     "PartCounts",
+    "QuantizedEmbedding",
+    "QuantizedLinear",
     "Structure",
     "add_zeros",
     "added",
@@ -126,6 +136,8 @@ __all__ = [
     "plain",
     "plain_query",
     "put",
+    "quantizable",
+    "quantized_tensors",
     "register",
     "rows_of",
     "rows_of_matrix",

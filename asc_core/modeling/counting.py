@@ -42,7 +42,7 @@ class PartCounts:
     outside_layers: parameters of embeddings, pooler, task head. outside_bytes: of all that is outside the
     layers, in a file. head, neuron: of one. layer: what goes only with the whole layer: biases, norms, and what a
     structure keeps however few heads and neurons there are. head_bytes, neuron_bytes, layer_bytes: in a file, of
-    what is no parameter. attention_macs: of one head for each pair of tokens.
+    what is no parameter; less than 0 where parameters take fewer bytes than the packing says. attention_macs: of one head for each pair of tokens.
     span: for each layer, the tokens that one token attends to, None = all. relative_span: relative positions that each
     head scores for every token.
     """
@@ -106,11 +106,12 @@ def _count_row(config: Any, architecture: Architecture, row: nn.Module, packing:
         "ffn": columns_of(row.get_submodule(architecture.ffn_readout)),
     }
     parameters, macs, others, all_macs = {}, {}, {}, 0
+    more = PACKINGS[packing].bytes(torch.empty(1)) - 1  # bytes that a code takes less than another parameter
     for kind, width in (("attention", head_width(config)), ("ffn", 1)):
         readout = row.get_submodule(architecture.readout(kind))
         parameters[kind] = width * marginal(readout).column
         macs[kind] = width * marginal(readout).column_macs
-        others[kind] = width * marginal(readout).column_bytes
+        others[kind] = width * (marginal(readout).column_bytes - more * marginal(readout).column_codes)
         all_macs += count(readout).macs
         for feeder in architecture.feeders(kind):
             module = submodule(row, feeder.path)
@@ -118,7 +119,7 @@ def _count_row(config: Any, architecture: Architecture, row: nn.Module, packing:
                 continue
             of_one = sum(section_width(config, section) for section in feeder.sections)
             parameters[kind] += of_one * marginal(module).row
-            others[kind] += of_one * marginal(module).row_bytes
+            others[kind] += of_one * (marginal(module).row_bytes - more * marginal(module).row_codes)
             if feeder.each_text:
                 macs[kind] += of_one * marginal(module).row_macs
                 all_macs += count(module).macs

@@ -67,8 +67,8 @@ class Factor(Structure):
         """All factors of a model are multiplied at once, whichever entry they are of: later cuts renumber its rows."""
         for path, module in model.named_modules(remove_duplicate=False):  # a shared one under each of its paths
             if isinstance(module, FactoredLinear):
-                for name, _ in module.named_parameters():
-                    state.pop(f"{path}.{name}", None)
+                for name in [name for name in state if name.startswith(f"{path}.")]:
+                    del state[name]
                 state[f"{path}.weight"] = matrix(module).detach()
                 offset = bias(module)
                 if offset is not None:

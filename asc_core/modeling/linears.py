@@ -21,7 +21,8 @@ from torch import nn
 class Marginal:
     """What one row and one column of a matrix cost as it stands: parameters, and multiply-adds for a token.
 
-    row_bytes, column_bytes: in a file, of what is no parameter (indices, say).
+    row_bytes, column_bytes: in a file, of what is no parameter (indices, say). row_codes, column_codes: how many of the
+    parameters are whole numbers of one byte, whatever the packing.
     """
 
     row: int
@@ -30,6 +31,8 @@ class Marginal:
     column_macs: int
     row_bytes: int = 0
     column_bytes: int = 0
+    row_codes: int = 0
+    column_codes: int = 0
 
 
 class FactoredLinear(nn.Module):
@@ -37,8 +40,8 @@ class FactoredLinear(nn.Module):
 
     def __init__(self, columns: int, rank: int, rows: int, bias: bool = True):
         super().__init__()
-        self.first = nn.Linear(columns, rank, bias=False)
-        self.second = nn.Linear(rank, rows, bias=bias)
+        self.first: nn.Module = nn.Linear(columns, rank, bias=False)
+        self.second: nn.Module = nn.Linear(rank, rows, bias=bias)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         return self.second(self.first(inputs))
@@ -131,7 +134,7 @@ def _(module: nn.Linear) -> torch.Tensor:
 
 @matrix.register
 def _(module: FactoredLinear) -> torch.Tensor:
-    return module.second.weight @ module.first.weight
+    return matrix(module.second) @ matrix(module.first)
 
 
 @bias.register
@@ -141,7 +144,7 @@ def _(module: nn.Linear) -> torch.Tensor | None:
 
 @bias.register
 def _(module: FactoredLinear) -> torch.Tensor | None:
-    return module.second.bias
+    return bias(module.second)
 
 
 @rows_of_matrix.register
@@ -151,7 +154,7 @@ def _(module: nn.Linear) -> int:
 
 @rows_of_matrix.register
 def _(module: FactoredLinear) -> int:
-    return module.second.out_features
+    return rows_of_matrix(module.second)
 
 
 @columns_of.register
@@ -161,7 +164,7 @@ def _(module: nn.Linear) -> int:
 
 @columns_of.register
 def _(module: FactoredLinear) -> int:
-    return module.first.in_features
+    return columns_of(module.first)
 
 
 def _kept(parameter: torch.Tensor, index: torch.Tensor, dim: int) -> nn.Parameter:
@@ -210,7 +213,14 @@ def _(module: nn.Linear) -> Marginal:
 @marginal.register
 def _(module: FactoredLinear) -> Marginal:
     row, column = marginal(module.second), marginal(module.first)
-    return Marginal(row.row, column.column, row.row_macs, column.column_macs)
+    return Marginal(
+        row.row,
+        column.column,
+        row.row_macs,
+        column.column_macs,
+        row_codes=row.row_codes,
+        column_codes=column.column_codes,
+    )
 
 
 @plain.register
@@ -220,4 +230,4 @@ def _(module: nn.Linear) -> list[nn.Linear]:
 
 @plain.register
 def _(module: FactoredLinear) -> list[nn.Linear]:
-    return [module.first, module.second]
+    return [*plain(module.first), *plain(module.second)]

@@ -187,7 +187,7 @@ class Run:
         self.adapter: peft.PeftModel | None = None
         with _seeded(options.seed):
             if options.lora_rank is None:
-                self.encoder.model.requires_grad_(True)
+                _let_train(self.encoder.model)
             else:
                 self.encoder.model.requires_grad_(False)
                 self.adapter = add_adapter(self.encoder, options.lora_rank)
@@ -396,6 +396,12 @@ def account_in(folder: Path) -> str | None:
         return account(end["steps"], end.get("planned", end["steps"]), best)
     except (OSError, ValueError, KeyError, TypeError, IndexError, StopIteration):
         return None
+
+
+def _let_train(model: nn.Module) -> None:
+    """All parameters but codes, which are whole numbers."""
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
 
 
 def _count(parameters: Any) -> int:

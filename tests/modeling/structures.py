@@ -12,7 +12,7 @@ from asc_core.encoder import Encoder
 from tests.test_surgery import plans
 from tests.tiny import tokenizer
 
-KINDS = ("cut", "factor", "share", "vocabulary")
+KINDS = ("cut", "factor", "quantize", "share", "vocabulary")
 
 
 def factored(encoder: Encoder, ranks: list[dict[str, int]]) -> Encoder:
@@ -30,6 +30,11 @@ def factored(encoder: Encoder, ranks: list[dict[str, int]]) -> Encoder:
             if offset is not None:
                 tensors[f"{name}.second.bias"] = offset.detach()
     return encoder.with_structure({"kind": "factor", "ranks": ranks}, tensors)
+
+
+def quantized(encoder: Encoder, names: list[str], activations: str = "none") -> Encoder:
+    entry = {"kind": "quantize", "bits": 8, "matrices": names, "activations": activations}
+    return encoder.with_structure(entry, modeling.quantized_tensors(encoder.model, names))
 
 
 def shortened(encoder: Encoder, kept: list[int]) -> Encoder:
@@ -53,6 +58,9 @@ def structured(draw: Any, encoder: Encoder, kind: str) -> Encoder:
             chosen = draw(st.sets(st.sampled_from(sorted(able)))) if able else set()
             ranks.append({path: draw(st.integers(1, able[path])) for path in sorted(chosen) if able[path]})
         return factored(encoder, ranks)
+    if kind == "quantize":
+        able = sorted(modeling.quantizable(encoder.model))
+        return quantized(encoder, sorted(draw(st.sets(st.sampled_from(able)))) if able else [])
     if kind == "share":
         layers = modeling.layers_of(encoder.model)
         able = [i for i in range(1, len(layers)) if modeling.shapes(layers[i]) == modeling.shapes(layers[i - 1])]

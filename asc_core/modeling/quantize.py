@@ -1,0 +1,287 @@
+"""Matrices as whole numbers: {"kind": "quantize", "bits": 8, "matrices": [names], "activations": "none" or "dynamic"}.
+
+A matrix is named by its row of layer weights and its path there ("0.attention.self.query"); the table of tokens is
+`EMBEDDING`. Each of its rows is codes times one scale, symmetric about 0. activations "dynamic": what a matrix
+multiplies is rounded to 8 bits, too, by the range that it has in this very call, as ONNX's DynamicQuantizeLinear says.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from .architectures import ARCHITECTURES, architecture_name, architecture_of, matrices, put_submodule, rows_of
+from .embeddings import select_tokens, tokens_of
+from .linears import (
+    FactoredLinear,
+    Marginal,
+    bias,
+    columns_of,
+    marginal,
+    matrix,
+    own_macs,
+    plain,
+    put,
+    rows_of_matrix,
+    select,
+)
+from .structure import Entry, State, Structure
+
+if TYPE_CHECKING:  # transformers 4 has it under another name
+    from transformers import PreTrainedConfig
+
+EMBEDDING = "word_embedding"
+BITS = 8
+LARGEST = 127  # of a code: -128 has no counterpart
+ACTIVATIONS = ("none", "dynamic")
+
+
+def _codes(rows: int, columns: int) -> nn.Parameter:
+    """Parameters that nobody trains: they count as the model's numbers, and layers can share them."""
+    return nn.Parameter(torch.zeros(rows, columns, dtype=torch.int8), requires_grad=False)
+
+
+class QuantizedLinear(nn.Module):
+    """codes (rows, columns) times scale (rows,), in place of a linear."""
+
+    def __init__(self, columns: int, rows: int, bias: bool = True, dynamic: bool = False):
+        super().__init__()
+        self.dynamic = dynamic
+        self.codes = _codes(rows, columns)
+        self.scale = nn.Parameter(torch.ones(rows), requires_grad=False)
+        self.bias = nn.Parameter(torch.zeros(rows), requires_grad=False) if bias else None
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        if not self.dynamic or not inputs.numel():
+            return nn.functional.linear(inputs, matrix(self), self.bias)
+        steps, step = rounded_to_bytes(inputs)
+        summed = nn.functional.linear(steps, self.codes.to(inputs.dtype)) * (step * self.scale)
+        return summed if self.bias is None else summed + self.bias
+
+
+class QuantizedEmbedding(nn.Module):
+    """codes (tokens, width) times scale (tokens,), in place of a table of tokens."""
+
+    def __init__(self, tokens: int, width: int, padding_idx: int | None = None):
+        super().__init__()
+        self.padding_idx = padding_idx
+        self.codes = _codes(tokens, width)
+        self.scale = nn.Parameter(torch.ones(tokens), requires_grad=False)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        scale = self.scale[ids]
+        return self.codes[ids].to(scale.dtype) * scale[..., None]
+
+
+def rounded_to_bytes(inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(whole numbers less their zero point, the step between two), as ONNX's DynamicQuantizeLinear makes them.
+
+    One range for all of the tensor, padding included; it always holds 0.
+    """
+    low, high = inputs.amin().clamp(max=0), inputs.amax().clamp(min=0)
+    step = (high - low) / 255
+    step = torch.where(step == 0, torch.ones_like(step), step)
+    zero = (-low / step).round().clamp(0, 255)
+    return ((inputs / step).round() + zero).clamp(0, 255) - zero, step
+
+
+def quantized(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(rows, columns) as (int8 codes, float32 scale of each row): the scale at which rounding errs least.
+
+    Of some shares of each row's largest number as the ends of the range, the one of the least squared error.
+    """
+    values = values.detach().float()
+    rows, columns = values.shape
+    if not columns or not rows:
+        return values.to(torch.int8), values.new_ones(rows)
+    largest = values.abs().amax(1)
+    best, least = torch.ones_like(largest), torch.full_like(largest, torch.inf)
+    for share in torch.linspace(1.0, 0.7, 13).tolist():
+        scale = _scale(largest * share)
+        error = (_rounded(values, scale) * scale[:, None] - values).square().sum(1)
+        best, least = torch.where(error < least, scale, best), torch.minimum(error, least)
+    return _rounded(values, best).to(torch.int8), best
+
+
+def _scale(largest: torch.Tensor) -> torch.Tensor:
+    scale = largest / LARGEST
+    return torch.where(scale > torch.finfo(scale.dtype).tiny, scale, torch.ones_like(scale))
+
+
+def _rounded(values: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    return (values / scale[:, None]).round().clamp(-LARGEST, LARGEST)
+
+
+class Quantize(Structure):
+    kind = "quantize"
+    after = frozenset({"cut", "factor", "share", "vocabulary"})
+    before = frozenset({"cut"})
+    fields = frozenset({"bits", "matrices", "activations"})
+
+    def check(self, entry: Entry, config: PreTrainedConfig) -> None:
+        if entry["bits"] != BITS or type(entry["bits"]) is not int:
+            raise ValueError(f"its codes of {entry['bits']!r} bits are none of {BITS}")
+        if entry["activations"] not in ACTIVATIONS:
+            raise ValueError(f"its activations {entry['activations']!r} are none of {', '.join(ACTIVATIONS)}")
+        names = entry["matrices"]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError("its matrices are no list of names")
+        if len(set(names)) < len(names):
+            raise ValueError("its matrices name one twice")
+        table = ARCHITECTURES[architecture_name(config)]
+        known = {feeder.path for kind in ("attention", "ffn") for feeder in table.feeders(kind)}
+        known |= {table.attention_readout, table.ffn_readout}
+        for name in names:
+            row, _, path = name.partition(".")
+            if name != EMBEDDING and not (row.isdecimal() and row.isascii() and path in known):
+                raise ValueError(f"{name!r} is no matrix of a {config.model_type} model")
+
+    def build(self, model: PreTrainedModel, entry: Entry) -> None:
+        able, dynamic = quantizable(model), entry["activations"] == "dynamic"
+        for name in entry["matrices"]:
+            if name not in able:
+                raise ValueError(f"it has no matrix {name} that could be quantized")
+            parent, path = _place(model, name)
+            module = able[name]
+            if isinstance(module, nn.Embedding):
+                table = QuantizedEmbedding(module.num_embeddings, module.embedding_dim, module.padding_idx)
+                put_submodule(parent, path, table.to(module.weight.device))
+            elif isinstance(module, FactoredLinear):
+                module.first, module.second = (_empty(thin, dynamic) for thin in (module.first, module.second))
+            else:
+                put_submodule(parent, path, _empty(module, dynamic))
+
+    def needs(self, model: PreTrainedModel, entry: Entry) -> tuple[str, ...]:
+        return tuple(
+            f"{path}.{name}"
+            for path, module in model.named_modules()
+            if isinstance(module, QuantizedLinear | QuantizedEmbedding)
+            for name, _ in module.named_parameters()
+        )
+
+    def dense(self, model: PreTrainedModel, entry: Entry, state: State, values: dict[str, Any]) -> None:
+        """Codes times scales; factors are multiplied by their own structure."""
+        if entry["activations"] == "dynamic":
+            raise ValueError("the original's class does not round what its matrices multiply")
+        for path, module in model.named_modules(remove_duplicate=False):
+            if isinstance(module, QuantizedLinear | QuantizedEmbedding):
+                for name in ("codes", "scale"):
+                    state.pop(f"{path}.{name}", None)
+                state[f"{path}.weight"] = _values(module).detach()
+
+
+def quantizable(model: PreTrainedModel) -> dict[str, nn.Module]:
+    """Name -> module of the matrices that can be quantized: those of the layers, and the table of tokens."""
+    table = architecture_of(model)
+    found: dict[str, nn.Module] = {
+        f"{number}.{path}": module
+        for number, row in enumerate(rows_of(model))
+        for path, module in matrices(table, row).items()
+        if type(module) is nn.Linear or (isinstance(module, FactoredLinear) and type(module.first) is nn.Linear)
+    }
+    tokens = model.base_model.get_submodule(table.word_embedding)
+    return {EMBEDDING: tokens, **found} if type(tokens) is nn.Embedding else found
+
+
+def quantized_tensors(model: PreTrainedModel, names: list[str]) -> dict[str, torch.Tensor]:
+    """Values of what `build` makes of some matrices, by their names in the new model."""
+    able = quantizable(model)
+    paths = {id(module): path for path, module in model.named_modules()}
+    tensors: dict[str, torch.Tensor] = {}
+    for name in names:
+        module = able[name]
+        parts: list[Any] = [module.first, module.second] if isinstance(module, FactoredLinear) else [module]
+        for part in parts:
+            path = paths[id(part)]
+            tensors[f"{path}.codes"], tensors[f"{path}.scale"] = quantized(part.weight)
+            if getattr(part, "bias", None) is not None:
+                tensors[f"{path}.bias"] = part.bias.detach()
+    return tensors
+
+
+def _place(model: PreTrainedModel, name: str) -> tuple[nn.Module, str]:
+    if name == EMBEDDING:
+        return model.base_model, architecture_of(model).word_embedding
+    row, _, path = name.partition(".")
+    return rows_of(model)[int(row)], path
+
+
+def _empty(linear: Any, dynamic: bool) -> QuantizedLinear:
+    made = QuantizedLinear(linear.in_features, linear.out_features, linear.bias is not None, dynamic)
+    return made.to(linear.weight.device)
+
+
+def _values(module: QuantizedLinear | QuantizedEmbedding) -> torch.Tensor:
+    return module.codes.to(module.scale.dtype) * module.scale[:, None]
+
+
+def _chosen(parameter: nn.Parameter, index: torch.Tensor, dim: int = 0) -> nn.Parameter:
+    kept = parameter.detach().index_select(dim, index.to(parameter.device)).clone()
+    return nn.Parameter(kept, requires_grad=parameter.requires_grad)
+
+
+@matrix.register
+def _(module: QuantizedLinear) -> torch.Tensor:
+    return _values(module)
+
+
+@bias.register
+def _(module: QuantizedLinear) -> torch.Tensor | None:
+    return module.bias
+
+
+@rows_of_matrix.register
+def _(module: QuantizedLinear) -> int:
+    return module.codes.shape[0]
+
+
+@columns_of.register
+def _(module: QuantizedLinear) -> int:
+    return module.codes.shape[1]
+
+
+@select.register
+def _(module: QuantizedLinear, rows: torch.Tensor | None = None, columns: torch.Tensor | None = None) -> None:
+    if rows is not None:
+        module.codes, module.scale = _chosen(module.codes, rows), _chosen(module.scale, rows)
+        if module.bias is not None:
+            module.bias = _chosen(module.bias, rows)
+    if columns is not None:
+        module.codes = _chosen(module.codes, columns, 1)
+
+
+@put.register
+def _(module: QuantizedLinear, values: torch.Tensor, offset: torch.Tensor | None) -> None:
+    raise ValueError("a quantized matrix cannot hold every matrix of its size: repair first, quantize afterwards")
+
+
+@marginal.register
+def _(module: QuantizedLinear) -> Marginal:
+    rows, columns = module.codes.shape
+    beside = 1 + int(module.bias is not None)  # its scale
+    return Marginal(columns + beside, rows, columns, rows, row_codes=columns, column_codes=rows)
+
+
+@plain.register
+def _(module: QuantizedLinear) -> list[nn.Linear]:
+    return []
+
+
+@own_macs.register
+def _(module: QuantizedLinear) -> int:
+    return module.codes.numel()
+
+
+@tokens_of.register
+def _(module: QuantizedEmbedding) -> int:
+    return module.codes.shape[0]
+
+
+@select_tokens.register
+def _(module: QuantizedEmbedding, rows: torch.Tensor, padding: int | None) -> None:
+    module.codes, module.scale = _chosen(module.codes, rows), _chosen(module.scale, rows)
+    if module.padding_idx is not None:
+        module.padding_idx = padding
