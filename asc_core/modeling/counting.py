@@ -42,7 +42,8 @@ class PartCounts:
     outside_layers: parameters of embeddings, pooler, task head. outside_bytes: of all that is outside the
     layers, in a file. head, neuron: of one. layer: what goes only with the whole layer: biases, norms, and what a
     structure keeps however few heads and neurons there are. head_bytes, neuron_bytes, layer_bytes: in a file, of
-    what is no parameter; less than 0 where parameters take fewer bytes than the packing says. attention_macs: of one head for each pair of tokens.
+    what is no parameter; less than 0 where parameters take fewer bytes than the packing says. attention_macs: of one
+    head for each pair of tokens.
     span: for each layer, the tokens that one token attends to, None = all. relative_span: relative positions that each
     head scores for every token.
     """

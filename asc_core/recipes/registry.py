@@ -9,6 +9,7 @@ from asc_core.compress.choose import CutBySimilarity, CutToBudget
 from asc_core.compress.cut import Cut
 from asc_core.compress.factor import Factor
 from asc_core.compress.pack import Pack
+from asc_core.compress.quantize import Quantize
 from asc_core.compress.share import Share
 from asc_core.compress.step import Step
 from asc_core.compress.vocabulary import Vocabulary
@@ -16,7 +17,8 @@ from asc_core.errors import UserError
 from asc_core.train.steps import Distil, Finetune
 
 STEPS: dict[str, type[Step]] = {
-    step.kind: step for step in (Cut, CutBySimilarity, CutToBudget, Factor, Share, Vocabulary, Pack, Finetune, Distil)
+    step.kind: step
+    for step in (Cut, CutBySimilarity, CutToBudget, Factor, Share, Vocabulary, Quantize, Pack, Finetune, Distil)
 }
 
 # Files of earlier versions: the kind of a step then -> its kind now, and the fields that the old name stood for.

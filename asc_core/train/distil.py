@@ -27,11 +27,9 @@ from asc_core.evaluate.predictions import predict
 from asc_core.probes import Probe, probing
 from asc_core.progress import Progress
 from asc_core.tasks.base import Batch, Features, Task
+from asc_core.tasks.soft_targets import NEVER, relative_error, soft_targets
 from asc_core.train.options import TrainingOptions
 from asc_core.train.run import Objective, Run, Settings, Trained
-
-NEVER = -1e4  # a logit, at padding; what is finite has finite gradients
-OUTPUTS = ("logits", "start_logits", "end_logits", "slot_logits")
 
 
 @dataclass(frozen=True)
@@ -216,52 +214,6 @@ class ForwardPass(Probe):
 
     def _keep(self, module: nn.Module, args: Any, output: torch.Tensor) -> None:
         self.values = output[..., self._values()[1]]
-
-
-def soft_targets(
-    output: Any, wanted: Any, mask: torch.Tensor, temperature: float, binary: bool = False
-) -> torch.Tensor:
-    """() T^2 KL(teacher || student), mean over rows (over real tokens where each has outputs of its own).
-
-    One number for each row or token is a regression: half the squared error. mask: (B, T) bool. binary: each logit is
-    a decision of its own (multi-label): the sum over them.
-    Raises: UserError where the model has none of `OUTPUTS`.
-    """
-    losses = []
-    for name in OUTPUTS:
-        mine, theirs = getattr(output, name, None), getattr(wanted, name, None)
-        if mine is None or theirs is None:
-            continue
-        if mine.shape[-1] == 1:
-            losses.append((mine - theirs).square().mean() / 2)
-            continue
-        if name in ("start_logits", "end_logits"):
-            mine, theirs = (logits.masked_fill(~mask, NEVER) for logits in (mine, theirs))
-        elif mine.dim() == 3:
-            mine, theirs = mine[mask], theirs[mask]
-        if binary:
-            losses.append(temperature**2 * binary_divergence(mine / temperature, theirs / temperature).sum(-1).mean())
-            continue
-        said, meant = (torch.log_softmax(logits.float() / temperature, -1) for logits in (mine, theirs))
-        divergence = functional.kl_div(said, meant, log_target=True, reduction="batchmean")
-        losses.append(temperature**2 * divergence)
-    if not losses:
-        raise UserError("The model has no outputs to distil: set soft = 0 and learn from its hidden states alone.")
-    return torch.stack(losses).sum()
-
-
-def binary_divergence(mine: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
-    """KL of each logit's yes or no, teacher || student, of the logits' shape."""
-    said, meant = (
-        functional.binary_cross_entropy_with_logits(logits, torch.sigmoid(theirs), reduction="none")
-        for logits in (mine, theirs)
-    )
-    return said - meant
-
-
-def relative_error(mine: torch.Tensor, theirs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """() squared error over real tokens, as a share of the square of what was wanted."""
-    return (mine - theirs)[mask].square().sum() / theirs[mask].square().sum().clamp_min(1e-12)
 
 
 def relation_loss(mine: torch.Tensor, theirs: torch.Tensor, groups: int, mask: torch.Tensor) -> torch.Tensor:

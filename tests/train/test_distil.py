@@ -15,6 +15,7 @@ from asc_core.errors import UserError
 from asc_core.evaluate.predictions import predict
 from asc_core.progress import Progress
 from asc_core.tasks import Task
+from asc_core.tasks.soft_targets import relative_error, soft_targets
 from asc_core.train.distil import (
     ForwardPass,
     Teaching,
@@ -22,8 +23,6 @@ from asc_core.train.distil import (
     distil,
     matching_layers,
     relation_loss,
-    relative_error,
-    soft_targets,
 )
 from asc_core.train.finetune import finetune
 from asc_core.values import Plan
