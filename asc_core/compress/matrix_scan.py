@@ -6,7 +6,7 @@ is near the sum of each one's. How many answers change with it is measured on th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -18,11 +18,12 @@ from asc_core import modeling
 from asc_core.batches import batches_by_length
 from asc_core.encoder import Encoder
 from asc_core.progress import Progress
+from asc_core.scores.restart import Restartable
 from asc_core.tasks.base import Batch, Task
 from asc_core.tasks.soft_targets import OUTPUTS, changed_answers, relative_error, soft_targets
 
 SAMPLES = 256
-TOKENS = 16384  # of long texts so many tokens are enough
+TOKENS = 8192  # of long texts so many tokens are enough
 BATCH_TOKENS = 2048
 
 
@@ -101,13 +102,33 @@ class MatrixScanner:
         self.texts, self.tokens = len(rows), int(features.lengths[rows].sum())
         batches = batches_by_length(features.lengths[rows], BATCH_TOKENS)
         self.batches: list[Batch] = [task.batch(features, rows[batch], encoder) for batch in batches]
+        self._runner = Restartable(encoder)
+        self.wanted, self._states = [], []
         with torch.inference_mode():
-            self.wanted = [_kept(encoder.model(**batch.inputs)) for batch in self.batches]
+            for batch in self.batches:
+                output, states = self._runner.record(batch.inputs)
+                self.wanted.append(_kept(output))
+                self._states.append(states)
         self.decides = any(value.shape[-1] > 1 for name, value in vars(self.wanted[0]).items() if name in OUTPUTS)
 
     def effect(self, names: Sequence[str]) -> Effect:
         """What quantizing these matrices together does."""
-        return self._of(quantized(self.encoder, names, self.activations))
+        model = quantized(self.encoder, names, self.activations).model
+        return self._of(lambda batch, states: model(**batch.inputs))
+
+    def alone(self, name: str) -> Effect:
+        """What quantizing one matrix does: the layers below it do what they did."""
+        if name == modeling.EMBEDDING:
+            return self.effect([name])
+        row, model = int(name.partition(".")[0]), self._runner.encoder.model
+        layer = self.encoder.shape.rows.index(row)
+        parent, path = modeling.place_of(model, name)
+        before = parent.get_submodule(path)
+        modeling.put_submodule(parent, path, modeling.quantized_module(before, self.activations == "dynamic"))
+        try:
+            return self._of(lambda batch, states: self._runner.start(layer, batch.inputs, states[layer]))
+        finally:
+            modeling.put_submodule(parent, path, before)
 
     def scan(self, names: Sequence[str] | None = None, progress: Progress | None = None) -> MatrixScan:
         """names: by default all that can be quantized. Raises: Cancelled."""
@@ -116,7 +137,7 @@ class MatrixScanner:
         alone = []
         for number, name in enumerate(able):
             progress.step(number, len(able) + 1, "matrices tried in int8")
-            alone.append(self.effect([name]))
+            alone.append(self.alone(name))
         together = self.effect(list(able))
         progress.step(len(able) + 1, len(able) + 1, "matrices tried in int8")
         return MatrixScan(
@@ -129,16 +150,16 @@ class MatrixScanner:
             tokens=self.tokens,
         )
 
-    def _of(self, other: Encoder) -> Effect:
+    def _of(self, run: Callable[[Batch, list[torch.Tensor]], Any]) -> Effect:
         divergence, changed = 0.0, 0
         with torch.inference_mode():
-            for batch, wanted in zip(self.batches, self.wanted, strict=True):
-                rows, far, differ = self._compared(other, batch, wanted)
+            for batch, wanted, states in zip(self.batches, self.wanted, self._states, strict=True):
+                rows, far, differ = self._compared(run(batch, states), batch, wanted)
                 divergence, changed = divergence + rows * far, changed + differ
         return Effect(divergence / self.texts, changed / self.texts, self.decides)
 
-    def _compared(self, other: Encoder, batch: Batch, wanted: Any) -> tuple[int, float, int]:
-        mask, said = batch.mask.bool(), _kept(other.model(**batch.inputs))
+    def _compared(self, output: Any, batch: Batch, wanted: Any) -> tuple[int, float, int]:
+        mask, said = batch.mask.bool(), _kept(output)
         if hasattr(said, "last_hidden_state"):
             far = float(relative_error(said.last_hidden_state, wanted.last_hidden_state, mask))
             return len(mask), far, 0

@@ -25,12 +25,13 @@ WIDTH = 16  # float32 in a cache line
 class FastForward:
     """An encoder's modules once more, on its weights. For one thread. Its layers' inputs are the original's.
 
-    A model whose linears are not plain ones (adapters stand around them, or they are quantized) runs as it is.
+    A model whose linears are not plain ones (adapters stand around them, or they round their inputs by the range of all
+    tokens) runs as it is.
     """
 
     def __init__(self, encoder: Encoder):
         self._model = encoder.model
-        self._runner = Restartable(encoder) if _plain(encoder) else None
+        self._runner = Restartable(encoder) if can_restart(encoder) else None
         self._first_token_only: bool | None = None  # known once there was a batch with more than one token
         if self._runner is not None:
             _widen(self._runner.encoder)
@@ -54,10 +55,11 @@ class FastForward:
         return found
 
 
-def _plain(encoder: Encoder) -> bool:
+def can_restart(encoder: Encoder) -> bool:
+    """Whether a pass can begin at any layer, and leave out tokens that change no answer."""
     table = modeling.architecture_of(encoder.model)
     matrices = (module for row in modeling.rows_of(encoder.model) for module in modeling.matrices(table, row).values())
-    return all(map(modeling.is_matrix, matrices))
+    return all(modeling.is_matrix(module) and not modeling.rounds_inputs(module) for module in matrices)
 
 
 def _widen(encoder: Encoder) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from asc_core.batches import BatchLimits
 from asc_core.encoder import Encoder
+from asc_core.evaluate.fast_forward import can_restart
 from asc_core.evaluate.features import tokenised
 from asc_core.evaluate.predictions import predict, runner
 from asc_core.evaluate.prefix_cache import CachedRunner, PrefixReuse
@@ -181,7 +182,7 @@ def measuring(
     ends = schedule(total, _first_slice(encoder, features, total, seconds_to_first)) if slices else [total]
     before = None if len(ends) == 1 and not done else done
     forward = runner(encoder)
-    if reuse is not None and isinstance(encoder, Encoder):
+    if reuse is not None and isinstance(encoder, Encoder) and can_restart(encoder):
         forward = CachedRunner(encoder, reuse, int(features.lengths.sum()))
     for end in (end for end in ends if end > done):
         chosen = order[done:end]

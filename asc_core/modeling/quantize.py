@@ -7,6 +7,8 @@ multiplies is rounded to 8 bits, too, by the range that it has in this very call
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -89,30 +91,15 @@ def rounded_to_bytes(inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def quantized(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(rows, columns) as (int8 codes, float32 scale of each row): the scale at which rounding errs least.
+    """(rows, columns) as (int8 codes, float32 scale of each row), the row's largest number as the end of the range.
 
-    Of some shares of each row's largest number as the ends of the range, the one of the least squared error.
+    At 8 bits no narrower range errs less: of MiniLM's 37 matrices the best of 13 took a thousandth off one's error.
     """
     values = values.detach().float()
-    rows, columns = values.shape
-    if not columns or not rows:
-        return values.to(torch.int8), values.new_ones(rows)
-    largest = values.abs().amax(1)
-    best, least = torch.ones_like(largest), torch.full_like(largest, torch.inf)
-    for share in torch.linspace(1.0, 0.7, 13).tolist():
-        scale = _scale(largest * share)
-        error = (_rounded(values, scale) * scale[:, None] - values).square().sum(1)
-        best, least = torch.where(error < least, scale, best), torch.minimum(error, least)
-    return _rounded(values, best).to(torch.int8), best
-
-
-def _scale(largest: torch.Tensor) -> torch.Tensor:
+    largest = values.abs().amax(1) if values.numel() else values.new_zeros(len(values))
     scale = largest / LARGEST
-    return torch.where(scale > torch.finfo(scale.dtype).tiny, scale, torch.ones_like(scale))
-
-
-def _rounded(values: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    return (values / scale[:, None]).round().clamp(-LARGEST, LARGEST)
+    scale = torch.where(scale > torch.finfo(scale.dtype).tiny, scale, torch.ones_like(scale))
+    return (values / scale[:, None]).round().clamp(-LARGEST, LARGEST).to(torch.int8), scale
 
 
 class Quantize(Structure):
@@ -144,15 +131,8 @@ class Quantize(Structure):
         for name in entry["matrices"]:
             if name not in able:
                 raise ValueError(f"it has no matrix {name} that could be quantized")
-            parent, path = _place(model, name)
-            module = able[name]
-            if isinstance(module, nn.Embedding):
-                table = QuantizedEmbedding(module.num_embeddings, module.embedding_dim, module.padding_idx)
-                put_submodule(parent, path, table.to(module.weight.device))
-            elif isinstance(module, FactoredLinear):
-                module.first, module.second = (_empty(thin, dynamic) for thin in (module.first, module.second))
-            else:
-                put_submodule(parent, path, _empty(module, dynamic))
+            parent, path = place_of(model, name)
+            put_submodule(parent, path, _empty(able[name], dynamic))
 
     def needs(self, model: PreTrainedModel, entry: Entry) -> tuple[str, ...]:
         return tuple(
@@ -173,6 +153,11 @@ class Quantize(Structure):
                 state[f"{path}.weight"] = _values(module).detach()
 
 
+def rounds_inputs(module: nn.Module) -> bool:
+    """Whether what a matrix says of a token depends on the others that are given with it."""
+    return any(isinstance(part, QuantizedLinear) and part.dynamic for part in module.modules())
+
+
 def quantizable(model: PreTrainedModel) -> dict[str, nn.Module]:
     """Name -> module of the matrices that can be quantized: those of the layers, and the table of tokens."""
     table = architecture_of(model)
@@ -186,32 +171,51 @@ def quantizable(model: PreTrainedModel) -> dict[str, nn.Module]:
     return {EMBEDDING: tokens, **found} if type(tokens) is nn.Embedding else found
 
 
-def quantized_tensors(model: PreTrainedModel, names: list[str]) -> dict[str, torch.Tensor]:
+def quantized_tensors(model: PreTrainedModel, names: Sequence[str]) -> dict[str, torch.Tensor]:
     """Values of what `build` makes of some matrices, by their names in the new model."""
     able = quantizable(model)
     paths = {id(module): path for path, module in model.named_modules()}
-    tensors: dict[str, torch.Tensor] = {}
-    for name in names:
-        module = able[name]
-        parts: list[Any] = [module.first, module.second] if isinstance(module, FactoredLinear) else [module]
-        for part in parts:
-            path = paths[id(part)]
-            tensors[f"{path}.codes"], tensors[f"{path}.scale"] = quantized(part.weight)
-            if getattr(part, "bias", None) is not None:
-                tensors[f"{path}.bias"] = part.bias.detach()
-    return tensors
+    return {
+        f"{paths[id(able[name])]}.{tensor}": values
+        for name in names
+        for tensor, values in quantized_module(able[name]).state_dict().items()
+    }
 
 
-def _place(model: PreTrainedModel, name: str) -> tuple[nn.Module, str]:
+def quantized_module(module: nn.Module, dynamic: bool = False) -> nn.Module:
+    """What stands in place of one of `quantizable`, with its values."""
+    made = _empty(module, dynamic)
+    parts: list[tuple[Any, Any]] = [(module, made)]
+    if isinstance(module, FactoredLinear):
+        assert isinstance(made, FactoredLinear)
+        parts = [(module.first, made.first), (module.second, made.second)]
+    for old, new in parts:
+        codes, scale = quantized(old.weight)
+        new.codes, new.scale = (nn.Parameter(values, requires_grad=False) for values in (codes, scale))
+        if getattr(old, "bias", None) is not None:
+            new.bias = nn.Parameter(old.bias.detach(), requires_grad=False)
+    return made
+
+
+def place_of(model: PreTrainedModel, name: str) -> tuple[nn.Module, str]:
+    """(the module that a matrix stands in, its path there)"""
     if name == EMBEDDING:
         return model.base_model, architecture_of(model).word_embedding
     row, _, path = name.partition(".")
     return rows_of(model)[int(row)], path
 
 
-def _empty(linear: Any, dynamic: bool) -> QuantizedLinear:
-    made = QuantizedLinear(linear.in_features, linear.out_features, linear.bias is not None, dynamic)
-    return made.to(linear.weight.device)
+def _empty(module: Any, dynamic: bool) -> nn.Module:
+    made: nn.Module
+    if isinstance(module, FactoredLinear):
+        made = copy.copy(module)  # a module of its own, on the same children
+        made._modules = {name: _empty(thin, dynamic) for name, thin in module.named_children()}
+        return made
+    if isinstance(module, nn.Embedding):
+        made = QuantizedEmbedding(module.num_embeddings, module.embedding_dim, module.padding_idx)
+    else:
+        made = QuantizedLinear(module.in_features, module.out_features, module.bias is not None, dynamic)
+    return made.to(module.weight.device)
 
 
 def _values(module: QuantizedLinear | QuantizedEmbedding) -> torch.Tensor:

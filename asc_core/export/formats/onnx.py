@@ -15,6 +15,7 @@ import torch
 from asc_core.errors import UserError
 from asc_core.export.answer import script
 from asc_core.export.formats.format import Written
+from asc_core.export.formats.onnx_integers import in_integers
 from asc_core.export.graph import (
     ONE_AT_A_TIME,
     loading_by_example,
@@ -72,6 +73,7 @@ class Onnx:
 def _write_graph(encoder: Encoder, path: Path, packing: Packing) -> int:
     """The bytes of all tensors in it. Raises: UserError where the exporter cannot translate the model."""
     traced = traceable(encoder, packing)
+    in_integers(traced.model)
     with ONE_AT_A_TIME, quiet():
         from onnx_ir.passes import common
 
