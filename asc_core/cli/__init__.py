@@ -20,7 +20,7 @@ from asc_core.cli.data import check, task
 from asc_core.cli.models import convert, evaluate, export, verify
 from asc_core.cli.planning import latency, plan
 from asc_core.cli.renamed import Command
-from asc_core.cli.scoring import faithfulness, score
+from asc_core.cli.scoring import faithfulness, scan, score
 from asc_core.cli.several import matrix, shared
 from asc_core.cli.stored import scores
 from asc_core.cli.training import distil, finetune, recipe
@@ -98,6 +98,7 @@ for _verb in (
     latency,
     plan,
     faithfulness,
+    scan,
     compress,
     frontier,
     evaluate,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,9 @@ from asc_core.cli.verb import (
     DtypeOption,
     EncoderArgument,
     FormatOption,
+    Int8Option,
     JsonOption,
+    KeepOption,
     OnlySplitOption,
     OutOption,
     OverwriteOption,
@@ -29,6 +32,19 @@ from asc_core.cli.verb import (
     verb,
 )
 from asc_core.errors import UserError
+
+
+def with_int8(recipe: Any, original: Any, task: Any, int8: bool, keep: list[str] | None) -> Any:
+    """The recipe with a last step, see `Int8Option`. Raises: UserError for --keep without --int8, or a second int8."""
+    from asc_core import Recipe
+    from asc_core.compress.quantize import Quantize
+
+    if not int8:
+        raise UserError("--keep says which matrices --int8 leaves in float32: say --int8, too.")
+    step = Quantize(choose=task is not None, keep=tuple(keep or ()))
+    if recipe is None:
+        return Recipe((step,), original.public_name, task.source if task is not None else None)
+    return replace(recipe, steps=(*recipe.steps, step))
 
 
 def steps_folder(out: Path) -> Path:
@@ -57,6 +73,8 @@ def checked(report: Any) -> str:
     return (
         f"reloaded in a {report.checked_in} and compared on {report.checked_texts} texts: "
         f"outputs differ by at most {report.max_difference:.1e}"
+        + (f", {percent(report.equal)} of the answers are equal" if report.equal is not None else "")
+        + (f"\n{report.speed}" if report.speed else "")
     )
 
 
@@ -128,6 +146,8 @@ def export(
     recipe: Annotated[Path | None, typer.Option("--recipe", help="Apply this recipe first.")] = None,
     task: Annotated[str | None, typer.Option("--task", help="Measure the test metric for the model card.")] = None,
     packing: PackingOption = None,
+    int8: Int8Option = False,
+    keep: KeepOption = None,
     dtype: DtypeOption = None,
     transfer: TransferOption = False,
     overwrite: OverwriteOption = False,
@@ -154,6 +174,8 @@ def export(
         steps = asc_core.Recipe.load(recipe)
         steps = steps.transferred() if transfer else steps
     application = task_for(task, steps if recipe is not None else None, seed, split)
+    if int8 or keep:
+        steps = with_int8(steps, original, application, int8, keep)
     smaller, state = original, steps_folder(out)
     done: tuple[str, ...] = ()
     if steps is not None:

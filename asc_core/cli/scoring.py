@@ -98,6 +98,47 @@ def score(
 
 
 @verb
+def scan(
+    encoder: EncoderArgument,
+    task: TaskOption,
+    activations: Annotated[
+        str, typer.Option(help="dynamic: what matrices multiply is rounded, too; none: weights alone.")
+    ] = "dynamic",
+    most_changed: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the answers that may change with what is proposed.")
+    ] = 0.01,
+    samples: Annotated[int, typer.Option(min=1, help="Examples to measure on.")] = 256,
+    split: Annotated[str, typer.Option(help="Which split to measure on.")] = "train",
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    base: BaseOption = None,
+    as_json: JsonOption = False,
+) -> Any:
+    """What int8 does to the task's answers, matrix by matrix, and which ones had better stay float32.
+
+    Example: asc scan demo:nli --task demo:nli
+    """
+    from asc_core.compress.matrix_scan import MatrixScanner, least_kept
+    from asc_core.modeling.quantize import ACTIVATIONS
+
+    if activations not in ACTIVATIONS:
+        raise UserError(f"--activations is one of {', '.join(ACTIVATIONS)}, not {activations!r}.")
+    loaded, application = load(encoder, task, seed, device, split=split, base=base)
+    scanner = MatrixScanner(loaded, application, activations=activations, samples=samples, seed=seed, split=split)
+    found = scanner.scan(progress=progress_line())
+    kept = least_kept(found, most_changed)
+    for name, effect in sorted(zip(found.names, found.alone, strict=True), key=lambda pair: -pair[1].divergence):
+        say(as_json, f"{name:<40} KL {effect.divergence:.1e}, {effect.changed:.1%} of the answers changed")
+    say(
+        as_json,
+        f"all together: KL {found.together.divergence:.1e}, {found.together.changed:.1%} of the answers changed on "
+        f"{found.texts} {split} texts",
+    )
+    say(as_json, f"to stay float32 for at most {most_changed:.1%} (estimated): {', '.join(kept) or 'none'}")
+    return found.to_json() | {"split": split, "most_changed": most_changed, "keep": list(kept)}
+
+
+@verb
 def faithfulness(
     encoder: EncoderArgument,
     task: TaskOption,

@@ -51,6 +51,17 @@ PackingOption = Annotated[
     ),
 ]
 DtypeOption = Annotated[str | None, typer.Option("--dtype", hidden=True, help="The old name of --packing.")]
+Int8Option = Annotated[
+    bool,
+    typer.Option(
+        "--int8",
+        help="Put matrices into int8 last: with --task all but those that change too many of its answers, else all.",
+    ),
+]
+KeepOption = Annotated[
+    list[str] | None,
+    typer.Option("--keep", help="With --int8: a matrix, a path in every layer or a layer that stays float32; repeat."),
+]
 BatchOption = Annotated[int, typer.Option("--latency-batch", min=1, help="Batch size that latency budgets are for.")]
 RoundToOption = Annotated[
     int, typer.Option("--round-to", min=1, help="Round FFN widths to multiples of so many neurons, for the hardware.")

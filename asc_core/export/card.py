@@ -240,8 +240,13 @@ def _checked(comparison: Comparison, tolerance: float, written: Written) -> Iter
     yield (
         f"Reloaded in a fresh process and compared with the model in memory on {comparison.texts} texts and on random "
         f"token sequences, one token and the longest among them: the outputs differ by "
-        f"{comparison.max_difference:.1g} at most ({tolerance:.0e} is allowed, beside what the stored type rounds)."
+        f"{comparison.max_difference:.1g} at most ({comparison.tolerance or tolerance:.0e} is allowed, beside what the "
+        "stored type rounds)."
     )
+    if comparison.equal is not None:
+        yield f"\nOf these texts, {comparison.equal:.1%} got the same answer from both."
+    if written.speed:
+        yield f"\n{written.speed}"
     versions = {
         "ASC Studio": _version("asc-studio"),
         "torch": torch.__version__,

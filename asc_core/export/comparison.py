@@ -10,17 +10,20 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file
 
+from asc_core import modeling
 from asc_core.errors import UserError
 from asc_core.export.answer.with_transformers import Batch, Text, outputs_of, tokens_of
 from asc_core.export.fresh_process import run_alone
 from asc_core.export.graph import TEXT_VECTOR, pooling_of
 from asc_core.modeling import Packing
 from asc_core.progress import Progress
+from asc_core.tasks.soft_targets import OUTPUTS, changed_answers
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 MOST_TEXTS = 64
 MOST_TOKENS = 256
 LONGEST = 512
+# Where inputs are rounded: a number on the edge of two steps may fall to either side, and all behind it follows.
+ROUNDED, LEAST_EQUAL = 0.05, 0.98
 NOT_EXPORTED = "so nothing was exported"
 _OF_TEXTS = ("tokens.", "types.")
 ROWS_PER_BATCH = 8
@@ -50,10 +55,15 @@ TEXTS: tuple[Text, ...] = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """max_difference: the largest between any two numbers of the outputs, the model in memory against the reloaded."""
+    """max_difference: the largest between any two numbers of the outputs, the model in memory against the reloaded.
+
+    tolerance: what it had to stay below. equal: share of the texts with equal answers, where that was asked, too.
+    """
 
     max_difference: float
     texts: int
+    tolerance: float = 0.0
+    equal: float | None = None
 
 
 @dataclass(frozen=True)
@@ -125,20 +135,61 @@ def compare_folder(
     model as it is in memory. pooled: whether it answers with a text's vector, too.
     Raises: UserError where it cannot be loaded, tokenises otherwise or differs by `tolerance` or more; Cancelled.
     """
+    tolerance, rounds = tolerance_for(encoder, tolerance), modeling.rounds_inputs(encoder.model)
     questions = questions_for(encoder, texts)
     asked = {"folder": str(folder), **questions.__dict__, **request}
     found = answers_of_fresh_process(script, asked, (progress or Progress()).cancel)
     expected = answers_in_memory(encoder, questions, pooled=pooled)
     difference = exact = difference_of(expected, found, questions.batches)
+    stored = expected
     if changes(encoder.model, packing):
-        packed = answers_in_memory(encoder, questions, packing, pooled)
-        exact = difference_of(packed, found, questions.batches)
+        stored = answers_in_memory(encoder, questions, packing, pooled)
+        exact = difference_of(stored, found, questions.batches)
     if not exact < tolerance:  # also where it is not a number
         raise UserError(
             "The exported model does not answer like the one in memory (largest difference of the outputs "
             f"{exact:.2g}, allowed {tolerance:.0e}), so nothing was exported."
         )
-    return Comparison(difference, len(questions.texts))
+    equal = equal_answers(stored, found, questions) if rounds else None
+    if equal is not None and equal < LEAST_EQUAL:
+        raise UserError(
+            f"The exported model answers only {equal:.1%} of {len(questions.texts)} texts like the one in memory "
+            f"(at least {LEAST_EQUAL:.0%} are asked for), so nothing was exported."
+        )
+    return Comparison(difference, len(questions.texts), tolerance, equal)
+
+
+def tolerance_for(encoder: Encoder, tolerance: float) -> float:
+    """How far outputs may be apart. tolerance: the format's own, for models that compute with numbers alone."""
+    return max(tolerance, ROUNDED) if modeling.rounds_inputs(encoder.model) else tolerance
+
+
+def equal_answers(
+    expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor], questions: Questions
+) -> float | None:
+    """Share of the texts whose decisions (classes, tags of tokens, ends of spans) are all equal.
+
+    None where the outputs decide nothing (numbers, embeddings).
+    """
+    equal, decides, left = 0, False, len(questions.texts)
+    for number, batch in enumerate(questions.batches):
+        mask = torch.tensor(batch["attention_mask"]).bool()
+        said, wanted = (_outputs_of(answers, number) for answers in (found, expected))
+        rows = min(left, len(mask))  # the texts come first, then what is random
+        left -= rows
+        if not rows:
+            break
+        decides = decides or any(getattr(wanted, name, torch.empty(0)).shape[-1:] > (1,) for name in OUTPUTS)
+        equal += int((~changed_answers(said, wanted, mask)[:rows]).sum())
+    return equal / len(questions.texts) if decides and questions.texts else None
+
+
+def _outputs_of(answers: Mapping[str, torch.Tensor], number: int) -> SimpleNamespace:
+    start = f"{number}."
+    found = {name.removeprefix(start): value for name, value in answers.items() if name.startswith(start)}
+    if "intent_logits" in found:
+        found["logits"] = found.pop("intent_logits")
+    return SimpleNamespace(**found)
 
 
 def changes(model: Any, packing: Packing) -> bool:

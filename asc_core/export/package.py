@@ -36,7 +36,8 @@ class ExportReport:
     """An export that was reloaded and compared.
 
     format, packing: their names. bytes: of all files. files: their names. max_difference: the largest between outputs
-    of the model in memory and the reloaded one, on `checked_texts` texts and some random token sequences.
+    of the model in memory and the reloaded one, on `checked_texts` texts and some random token sequences. equal: share
+    of these texts with equal answers, where inputs are rounded. tolerance: that the difference was below. speed: see `Written`.
     """
 
     path: Path
@@ -47,6 +48,9 @@ class ExportReport:
     max_difference: float
     checked_texts: int
     checked_in: str = "fresh process"
+    equal: float | None = None
+    tolerance: float = 0.0
+    speed: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return self.__dict__ | {"path": str(self.path), "files": list(self.files)}
@@ -130,7 +134,8 @@ def export(
         (folder / "README.md").write_text(text, encoding="utf-8")
         questions = questions_for(encoder, longest=proof.LONGEST)
         answers = answers_in_memory(encoder, questions, packed, written.pooled)
-        proof.write_proof(folder, form.name, written.request, questions, answers)
+        wider = comparison.tolerance if comparison.tolerance > form.tolerance else None
+        proof.write_proof(folder, form.name, written.request, questions, answers, wider)
         write_digests(folder)
         sizes = {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
     progress.step(3, 3, "exporting")
@@ -142,6 +147,9 @@ def export(
         files=tuple(sizes),
         max_difference=comparison.max_difference,
         checked_texts=comparison.texts,
+        equal=comparison.equal,
+        tolerance=comparison.tolerance,
+        speed=written.speed,
     )
 
 

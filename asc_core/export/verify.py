@@ -56,10 +56,11 @@ def verify(folder: str | Path, *, run_its_code: bool = False, progress: Progress
         form.answer, proof.asked(folder.resolve()), progress.cancel, NOT_HANDED_OVER
     )
     difference = comparison.difference_of(expected, found, proof.batches, NOT_HANDED_OVER)
-    if not difference < form.tolerance:  # also where it is not a number
+    tolerance = proof.tolerance if proof.tolerance is not None else form.tolerance
+    if not difference < tolerance:  # also where it is not a number
         raise UserError(
             f"{folder} does not answer like the model that was exported (largest difference of the outputs "
-            f"{difference:.2g}, allowed {form.tolerance:.0e}), {NOT_HANDED_OVER}."
+            f"{difference:.2g}, allowed {tolerance:.0e}), {NOT_HANDED_OVER}."
         )
     progress.step(2, 2, "verifying")
     return Verified(len(files), digest_of_all(folder), form.name, difference, len(proof.texts), ancestry)

@@ -208,14 +208,16 @@ def report(job: Job) -> None:
     done: Exported = job.result
     folder, form = done.report.path, FORMATS[done.report.format]
     difference = f"{done.report.max_difference:.1e}" if done.report.max_difference else "0"
+    equal = f", {done.report.equal:.1%} of the answers equal" if done.report.equal is not None else ""
+    speed = f"<p class='asc-note'>{escape(done.report.speed)}</p>" if done.report.speed else ""
     with st.container(border=True, key="export-report"):
         st.html(
             f"<p class='asc-kicker'>Exported and checked</p><h3 style='margin:0;padding:0'>{escape(folder.name)}</h3>"
             f"<div class='asc-figures'><span>largest difference of outputs <b>{difference}</b> "
-            f"({form.tolerance:.0e} allowed) on {done.report.checked_texts} texts, "
+            f"({done.report.tolerance or form.tolerance:.0e} allowed){equal} on {done.report.checked_texts} texts, "
             f"in a {escape(done.report.checked_in)}</span>"
             f"<span>size <b>{numbers.size(done.report.bytes)}</b></span>"
-            f"<span>{escape(form.title)}, weights <b>{escape(done.report.packing)}</b></span></div>"
+            f"<span>{escape(form.title)}, weights <b>{escape(done.report.packing)}</b></span></div>{speed}"
         )
         with st.container(horizontal=True, vertical_alignment="center"):
             download(folder, "export-download", primary=True)

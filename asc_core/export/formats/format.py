@@ -21,7 +21,8 @@ class Written:
     request: what the answering script needs to know beside the folder and the
     texts. needs: one sentence on what loading takes, for the card's first lines. limitations: lines of the card.
     library, tags: of the card's front matter. made_with: packages beside torch and transformers whose versions count.
-    pooled: whether it also answers with a text's vector, the output "sentence_embedding".
+    pooled: whether it also answers with a text's vector, the output "sentence_embedding". speed: a sentence, measured
+    on this machine beside the same in float32, of what promises to be fast.
     """
 
     tensor_bytes: int
@@ -33,6 +34,7 @@ class Written:
     made_with: tuple[str, ...] = ()
     parameters: int | None = None
     pooled: bool = False
+    speed: str = ""
 
 
 class Format(Protocol):

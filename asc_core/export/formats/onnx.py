@@ -6,16 +6,19 @@ is the architecture's plain one; it is there for the names of the labels.
 
 from __future__ import annotations
 
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from asc_core import modeling
 from asc_core.errors import UserError
 from asc_core.export.answer import script
 from asc_core.export.formats.format import Written
-from asc_core.export.formats.onnx_integers import in_integers
+from asc_core.export.formats.onnx_integers import in_integers, without_rounding
+from asc_core.export.formats.onnx_speed import said_of_speed
 from asc_core.export.graph import (
     ONE_AT_A_TIME,
     loading_by_example,
@@ -33,6 +36,10 @@ if TYPE_CHECKING:
 GRAPH_FILE = "model.onnx"
 OPSET = 18  # what torch translates to without a conversion behind it; onnxruntime knows it since 1.14
 _BUILDERS = ("onnx", "onnxscript", "onnxruntime")
+_OF_INTEGERS = (
+    "What matrices multiply is rounded to 8 bits by its range in each call, so that answers depend a little on the "
+    "texts that are asked together. On processors without VNNI, sums of such products may saturate: run `asc verify` there.",
+)
 _RUNTIME = ("onnxruntime", "tokenizers", "numpy")
 
 
@@ -51,6 +58,7 @@ class Onnx:
 
     def write(self, encoder: Encoder, folder: Path, packing: Packing) -> Written:
         written = _write_graph(encoder, folder / GRAPH_FILE, packing)
+        rounds = modeling.rounds_inputs(encoder.model)
         write_companions(encoder, folder, Path(__file__).with_name("onnx_example.py"), _RUNTIME)
         return Written(
             written,
@@ -59,21 +67,34 @@ class Onnx:
                 f"The graph is of ONNX opset {OPSET}.",
                 "By default onnxruntime takes every core: set `intra_op_num_threads`, as `example.py` does.",
                 *pooling_notes(encoder),
+                *(_OF_INTEGERS if rounds else ()),
             ),
             library="onnx",
             tags=("onnx",),
             made_with=_BUILDERS,
             pooled=encoder.head == "embedding",
+            speed=_speed(encoder, folder / GRAPH_FILE, packing) if rounds else "",
         )
 
     def loading(self, folder: Path, name: str) -> str:
         return loading_by_example(folder, name)
 
 
-def _write_graph(encoder: Encoder, path: Path, packing: Packing) -> int:
-    """The bytes of all tensors in it. Raises: UserError where the exporter cannot translate the model."""
+def _speed(encoder: Encoder, path: Path, packing: Packing) -> str:
+    with tempfile.TemporaryDirectory(prefix="asc-speed-") as scratch:
+        floats = Path(scratch) / GRAPH_FILE
+        _write_graph(encoder, floats, packing, integers=False)
+        return said_of_speed(path, floats, encoder.tokens, encoder.max_length)
+
+
+def _write_graph(encoder: Encoder, path: Path, packing: Packing, integers: bool = True) -> int:
+    """The bytes of all tensors in it. integers: whether inputs that the model rounds are, else all is computed in
+    float32 with the same weights. Raises: UserError where the exporter cannot translate the model."""
     traced = traceable(encoder, packing)
-    in_integers(traced.model)
+    if integers:
+        in_integers(traced.model)
+    else:
+        without_rounding(traced.model)
     with ONE_AT_A_TIME, quiet():
         from onnx_ir.passes import common
 

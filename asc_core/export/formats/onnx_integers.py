@@ -43,3 +43,10 @@ def in_integers(model: nn.Module) -> bool:
         if isinstance(module, QuantizedLinear) and module.dynamic and module.codes.numel():
             model.set_submodule(name, made.setdefault(id(module), IntegerProduct(module)))
     return bool(made)
+
+
+def without_rounding(model: nn.Module) -> None:
+    """Compute in float32 what the codes say, in place."""
+    for module in model.modules():
+        if isinstance(module, QuantizedLinear):
+            module.dynamic = False
