@@ -34,14 +34,16 @@ from asc_core.cli.verb import (
 from asc_core.errors import UserError
 
 
-def with_int8(recipe: Any, original: Any, task: Any, int8: bool, keep: list[str] | None) -> Any:
+def with_int8(recipe: Any, original: Any, task: Any, format: str, int8: bool, keep: list[str] | None) -> Any:
     """The recipe with a last step, see `Int8Option`. Raises: UserError for --keep without --int8, or a second int8."""
     from asc_core import Recipe
     from asc_core.compress.quantize import Quantize
+    from asc_core.export import FORMATS
 
     if not int8:
         raise UserError("--keep says which matrices --int8 leaves in float32: say --int8, too.")
-    step = Quantize(choose=task is not None, keep=tuple(keep or ()))
+    activations = getattr(FORMATS.get(format), "int8_activations", "none")
+    step = Quantize(choose=task is not None, keep=tuple(keep or ()), activations=activations)
     if recipe is None:
         return Recipe((step,), original.public_name, task.source if task is not None else None)
     return replace(recipe, steps=(*recipe.steps, step))
@@ -175,7 +177,7 @@ def export(
         steps = steps.transferred() if transfer else steps
     application = task_for(task, steps if recipe is not None else None, seed, split)
     if int8 or keep:
-        steps = with_int8(steps, original, application, int8, keep)
+        steps = with_int8(steps, original, application, format, int8, keep)
     smaller, state = original, steps_folder(out)
     done: tuple[str, ...] = ()
     if steps is not None:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 MOST_TEXTS = 64
 MOST_TOKENS = 256
 LONGEST = 512
-# Where inputs are rounded: a number on the edge of two steps may fall to either side, and all behind it follows.
+# Where inputs are rounded: a number on the edge of two steps may fall to either side, and all behind it follows, so
+# that two computations of one model differ like two roundings do. Share of the outputs' largest; of the texts.
 ROUNDED, LEAST_EQUAL = 0.05, 0.98
 NOT_EXPORTED = "so nothing was exported"
 _OF_TEXTS = ("tokens.", "types.")
@@ -58,12 +59,14 @@ class Comparison:
     """max_difference: the largest between any two numbers of the outputs, the model in memory against the reloaded.
 
     tolerance: what it had to stay below. equal: share of the texts with equal answers, where that was asked, too.
+    rounds: whether inputs are rounded.
     """
 
     max_difference: float
     texts: int
     tolerance: float = 0.0
     equal: float | None = None
+    rounds: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ def compare_folder(
     tolerance: float,
     packing: Packing,
     pooled: bool = False,
+    rounds: bool = False,
     texts: Sequence[str | Sequence[str]] | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -133,9 +137,10 @@ def compare_folder(
     script, request: one of `asc_core.export.answer`, and what it needs to know beside the folder. packing: what is
     stored must answer like the model with weights packed so, within `tolerance`; the reported difference is to the
     model as it is in memory. pooled: whether it answers with a text's vector, too.
+    rounds: whether the runtime rounds inputs, in which case more is `allowed`, and answers have to be equal.
     Raises: UserError where it cannot be loaded, tokenises otherwise or differs by `tolerance` or more; Cancelled.
     """
-    tolerance, rounds = tolerance_for(encoder, tolerance), modeling.rounds_inputs(encoder.model)
+    rounds = rounds or modeling.rounds_inputs(encoder.model)
     questions = questions_for(encoder, texts)
     asked = {"folder": str(folder), **questions.__dict__, **request}
     found = answers_of_fresh_process(script, asked, (progress or Progress()).cancel)
@@ -145,6 +150,7 @@ def compare_folder(
     if changes(encoder.model, packing):
         stored = answers_in_memory(encoder, questions, packing, pooled)
         exact = difference_of(stored, found, questions.batches)
+    tolerance = allowed(stored, tolerance) if rounds else tolerance
     if not exact < tolerance:  # also where it is not a number
         raise UserError(
             "The exported model does not answer like the one in memory (largest difference of the outputs "
@@ -156,12 +162,16 @@ def compare_folder(
             f"The exported model answers only {equal:.1%} of {len(questions.texts)} texts like the one in memory "
             f"(at least {LEAST_EQUAL:.0%} are asked for), so nothing was exported."
         )
-    return Comparison(difference, len(questions.texts), tolerance, equal)
+    return Comparison(difference, len(questions.texts), tolerance, equal, rounds)
 
 
-def tolerance_for(encoder: Encoder, tolerance: float) -> float:
-    """How far outputs may be apart. tolerance: the format's own, for models that compute with numbers alone."""
-    return max(tolerance, ROUNDED) if modeling.rounds_inputs(encoder.model) else tolerance
+def allowed(expected: Mapping[str, torch.Tensor], tolerance: float) -> float:
+    """How far outputs may be apart where inputs are rounded. tolerance: where they are not."""
+    outputs = [value for name, value in expected.items() if not name.startswith(_OF_TEXTS)]
+    largest = max(
+        (float(value[value.isfinite()].abs().max()) for value in outputs if value.isfinite().any()), default=0
+    )
+    return max(tolerance, ROUNDED * largest)
 
 
 def equal_answers(

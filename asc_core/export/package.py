@@ -37,7 +37,8 @@ class ExportReport:
 
     format, packing: their names. bytes: of all files. files: their names. max_difference: the largest between outputs
     of the model in memory and the reloaded one, on `checked_texts` texts and some random token sequences. equal: share
-    of these texts with equal answers, where inputs are rounded. tolerance: that the difference was below. speed: see `Written`.
+    of these texts with equal answers, where inputs are rounded. tolerance: that the difference was below. speed: see
+    `Written`.
     """
 
     path: Path
@@ -114,6 +115,7 @@ def export(
             tolerance=form.tolerance,
             packing=packed,
             pooled=written.pooled,
+            rounds=written.rounds,
             texts=texts,
             progress=progress,
         )
@@ -134,8 +136,7 @@ def export(
         (folder / "README.md").write_text(text, encoding="utf-8")
         questions = questions_for(encoder, longest=proof.LONGEST)
         answers = answers_in_memory(encoder, questions, packed, written.pooled)
-        wider = comparison.tolerance if comparison.tolerance > form.tolerance else None
-        proof.write_proof(folder, form.name, written.request, questions, answers, wider)
+        proof.write_proof(folder, form.name, written.request, questions, answers, comparison.rounds)
         write_digests(folder)
         sizes = {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
     progress.step(3, 3, "exporting")

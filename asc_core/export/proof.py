@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save
 
 from asc_core.encoder import HEADS
 from asc_core.errors import UserError, first_line
-from asc_core.export.comparison import ROUNDED, Questions
+from asc_core.export.comparison import Questions
 from asc_core.json_files import read_json
 from asc_core.values.checked import first_fault, parsed
 
@@ -31,8 +31,8 @@ Rows = Annotated[list[list[int]], Field(min_length=1)]
 
 @dataclass(frozen=True)
 class Proof:
-    """form: a name in `FORMATS`. request: what its answering script needs beside the questions. tolerance: where it is
-    wider than the format's own, as inputs are rounded."""
+    """form: a name in `FORMATS`. request: what its answering script needs beside the questions. rounds: whether
+    inputs are rounded, so that more is allowed."""
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
@@ -42,7 +42,7 @@ class Proof:
     texts: list[tuple[str, str | None]]
     batches: list[dict[str, Rows]]
     request: dict[str, str | bool | int | float]
-    tolerance: Annotated[float, Field(gt=0, le=ROUNDED)] | None = None
+    rounds: bool = False
 
     def asked(self, folder: Path) -> dict[str, Any]:
         questions = {"texts": self.texts, "max_length": self.max_length, "batches": self.batches}
@@ -55,9 +55,9 @@ def write_proof(
     request: Mapping[str, Any],
     questions: Questions,
     answers: Mapping[str, torch.Tensor],
-    tolerance: float | None = None,
+    rounds: bool = False,
 ) -> None:
-    """answers: of the model in memory, as `comparison` compares them. tolerance: see `Proof`."""
+    """answers: of the model in memory, as `comparison` compares them. rounds: see `Proof`."""
     data = {
         "format": FORMAT,
         "form": form,
@@ -65,7 +65,7 @@ def write_proof(
         "texts": questions.texts,
         "batches": questions.batches,
         "request": dict(request),
-        **({"tolerance": tolerance} if tolerance is not None else {}),
+        **({"rounds": True} if rounds else {}),
     }
     (folder / PROOF_FILE).write_text(json.dumps(data, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / ANSWERS_FILE).write_bytes(save({name: tensor.clone() for name, tensor in answers.items()}))

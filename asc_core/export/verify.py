@@ -56,7 +56,7 @@ def verify(folder: str | Path, *, run_its_code: bool = False, progress: Progress
         form.answer, proof.asked(folder.resolve()), progress.cancel, NOT_HANDED_OVER
     )
     difference = comparison.difference_of(expected, found, proof.batches, NOT_HANDED_OVER)
-    tolerance = proof.tolerance if proof.tolerance is not None else form.tolerance
+    tolerance = comparison.allowed(expected, form.tolerance) if proof.rounds else form.tolerance
     if not difference < tolerance:  # also where it is not a number
         raise UserError(
             f"{folder} does not answer like the model that was exported (largest difference of the outputs "

@@ -21,7 +21,8 @@ class Written:
     request: what the answering script needs to know beside the folder and the
     texts. needs: one sentence on what loading takes, for the card's first lines. limitations: lines of the card.
     library, tags: of the card's front matter. made_with: packages beside torch and transformers whose versions count.
-    pooled: whether it also answers with a text's vector, the output "sentence_embedding". speed: a sentence, measured
+    pooled: whether it also answers with a text's vector, the output "sentence_embedding". rounds: whether
+    the runtime rounds what matrices multiply. speed: a sentence, measured
     on this machine beside the same in float32, of what promises to be fast.
     """
 
@@ -34,6 +35,7 @@ class Written:
     made_with: tuple[str, ...] = ()
     parameters: int | None = None
     pooled: bool = False
+    rounds: bool = False
     speed: str = ""
 
 
@@ -43,6 +45,7 @@ class Format(Protocol):
     name: as `--format` takes it. title, about: what the page and the help say of it. tolerance: how far any number of
     an output may be from the model's in memory. packings: the names of those that it can store. answer: the script,
     one of `asc_core.export.answer` or like them, that loads the directory by this format's own route.
+    A runtime that multiplies integers has `int8_activations` "dynamic", too: `asc export --int8` then rounds inputs.
     """
 
     @property

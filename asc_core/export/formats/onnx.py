@@ -18,7 +18,7 @@ from asc_core.errors import UserError
 from asc_core.export.answer import script
 from asc_core.export.formats.format import Written
 from asc_core.export.formats.onnx_integers import in_integers, without_rounding
-from asc_core.export.formats.onnx_speed import said_of_speed
+from asc_core.export.formats.speed_beside_float32 import Run, said_of_speed
 from asc_core.export.graph import (
     ONE_AT_A_TIME,
     loading_by_example,
@@ -38,7 +38,8 @@ OPSET = 18  # what torch translates to without a conversion behind it; onnxrunti
 _BUILDERS = ("onnx", "onnxscript", "onnxruntime")
 _OF_INTEGERS = (
     "What matrices multiply is rounded to 8 bits by its range in each call, so that answers depend a little on the "
-    "texts that are asked together. On processors without VNNI, sums of such products may saturate: run `asc verify` there.",
+    "texts that are asked together. On processors without VNNI, sums of such products may saturate: run `asc verify` "
+    "there.",
 )
 _RUNTIME = ("onnxruntime", "tokenizers", "numpy")
 
@@ -49,6 +50,7 @@ class Onnx:
     about = "one graph for onnxruntime, without torch, transformers or code of ours"
     tolerance = 1e-4
     packings = ("float32", "float16")
+    int8_activations = "dynamic"  # it multiplies integers
     answer = script("with_onnxruntime.py")
 
     def refuses(self, encoder: Encoder) -> str | None:
@@ -73,6 +75,7 @@ class Onnx:
             tags=("onnx",),
             made_with=_BUILDERS,
             pooled=encoder.head == "embedding",
+            rounds=rounds,
             speed=_speed(encoder, folder / GRAPH_FILE, packing) if rounds else "",
         )
 
@@ -84,7 +87,17 @@ def _speed(encoder: Encoder, path: Path, packing: Packing) -> str:
     with tempfile.TemporaryDirectory(prefix="asc-speed-") as scratch:
         floats = Path(scratch) / GRAPH_FILE
         _write_graph(encoder, floats, packing, integers=False)
-        return said_of_speed(path, floats, encoder.tokens, encoder.max_length)
+        return said_of_speed(_run(path), _run(floats), "onnxruntime", encoder.tokens, encoder.max_length)
+
+
+def _run(path: Path) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [wanted.name for wanted in session.get_inputs()]
+    return lambda given: session.run(None, {name: given[name] for name in names})
 
 
 def _write_graph(encoder: Encoder, path: Path, packing: Packing, integers: bool = True) -> int:

@@ -17,6 +17,7 @@ from asc_core import modeling
 from asc_core.errors import UserError, first_line
 from asc_core.export.answer import script
 from asc_core.export.formats.format import Written
+from asc_core.export.formats.speed_beside_float32 import Run, said_of_speed
 from asc_core.export.graph import (
     ONE_AT_A_TIME,
     loading_by_example,
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
 
 MODEL_FILE, WEIGHTS_FILE = "model.xml", "model.bin"
 _GRAPH_BYTES = 4 << 20  # more than the graph without its weights takes
+_ROUNDING = "DYNAMIC_QUANTIZATION_GROUP_SIZE"
+_OF_INTEGERS = (
+    "OpenVINO rounds what int8 matrices multiply to 8 bits, in groups, where the processor is fast at it; "
+    f"`{_ROUNDING}` = 0 switches that off.",
+)
 _RUNTIME = ("openvino", "tokenizers", "numpy")
 
 
@@ -48,6 +54,11 @@ class OpenVino:
         if find_spec("openvino") is None:
             return (
                 "OpenVINO needs the package openvino: install requirements-openvino.txt, or export in the ONNX format."
+            )
+        if modeling.rounds_inputs(encoder.model):
+            return (
+                "OpenVINO rounds inputs by itself, in groups: quantize with activations none for it, or export in the "
+                "ONNX format."
             )
         return tokenizer_refusal(encoder, self.title)
 
@@ -76,6 +87,7 @@ class OpenVino:
             _store_in_half(model)
         openvino.save_model(model, folder / MODEL_FILE, compress_to_fp16=False)
         write_companions(encoder, folder, Path(__file__).with_name("openvino_example.py"), _RUNTIME)
+        integers = any(entry["kind"] == "quantize" and entry["matrices"] for entry in encoder.structures)
         return Written(
             (folder / WEIGHTS_FILE).stat().st_size,
             needs="It needs openvino and tokenizers, and neither torch nor transformers.",
@@ -83,15 +95,32 @@ class OpenVino:
                 "By default OpenVINO takes every core, and bfloat16 where the processor has it: `example.py` sets "
                 "`INFERENCE_NUM_THREADS` and `INFERENCE_PRECISION_HINT`.",
                 *pooling_notes(encoder),
+                *(_OF_INTEGERS if integers else ()),
             ),
             library="openvino",
             tags=("openvino",),
             made_with=("openvino",),
             pooled=encoder.head == "embedding",
+            rounds=integers,
+            speed=_speed(encoder, folder / MODEL_FILE) if integers else "",
         )
 
     def loading(self, folder: Path, name: str) -> str:
         return loading_by_example(folder, name)
+
+
+def _speed(encoder: Encoder, path: Path) -> str:
+    """Beside the same file without rounding of inputs, which computes in float32."""
+    return said_of_speed(_run(path, {}), _run(path, {_ROUNDING: 0}), "openvino", encoder.tokens, encoder.max_length)
+
+
+def _run(path: Path, settings: dict[str, Any]) -> Run:
+    import openvino
+
+    wanted = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32", **settings}
+    model = openvino.Core().compile_model(path, "CPU", wanted)
+    names = [port.any_name for port in model.inputs]
+    return lambda given: model({name: given[name] for name in names})
 
 
 class _Bias(nn.Module):
