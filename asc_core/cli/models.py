@@ -42,7 +42,7 @@ def with_int8(recipe: Any, original: Any, task: Any, format: str, int8: bool, ke
 
     if not int8:
         raise UserError("--keep says which matrices --int8 leaves in float32: say --int8, too.")
-    activations = getattr(FORMATS.get(format), "int8_activations", "none")
+    activations: Any = getattr(FORMATS.get(format), "int8_activations", "none")
     step = Quantize(choose=task is not None, keep=tuple(keep or ()), activations=activations)
     if recipe is None:
         return Recipe((step,), original.public_name, task.source if task is not None else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def spiked(encoder: Encoder, path: str = "output.dense") -> Encoder:
     """One weight of a matrix in the first layer is so large that its row has no other number left in int8."""
     made = encoder.copy()
     with torch.no_grad():
-        weight = modeling.rows_of(made.model)[0].get_submodule(path).weight
+        weight: Any = modeling.rows_of(made.model)[0].get_submodule(path).weight
         weight.mul_(20)
         weight[:, 0] = 3e4 * weight.abs().max()
     return made
@@ -120,7 +121,8 @@ def test_a_cut_of_codes_is_the_codes_of_what_stays() -> None:
     made, width = in_int8(encoder), encoder.shape.head_width
     smaller = made.cut(plan)
     assert torch.isfinite(logits(smaller, padded_batch())).all()
-    whole, cut = (modeling.rows_of(one.model)[0].get_submodule("attention.self.query") for one in (made, smaller))
+    rows: list[Any] = [modeling.rows_of(one.model)[0] for one in (made, smaller)]
+    whole, cut = (row.get_submodule("attention.self.query") for row in rows)
     assert torch.equal(cut.codes, whole.codes[[i for i in range(len(whole.codes)) if i // width != 1]])
 
 
