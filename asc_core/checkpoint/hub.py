@@ -12,22 +12,13 @@ from urllib.parse import urlsplit
 
 from huggingface_hub import constants, snapshot_download
 
+from asc_core.checkpoint.digests import WANTED
 from asc_core.checkpoint.other_forms import instead_of_a_file
 from asc_core.checkpoint.reasons import reason
 from asc_core.errors import UserError
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _WAIT = 3.0  # seconds for the first connection
-_WANTED = (
-    "*.json",
-    "model*.safetensors",
-    "adapter_model.safetensors",
-    "*.txt",
-    "*.model",
-    "[0-9]*_*/*.json",
-    "[0-9]*_*/*.safetensors",
-    "[0-9]*_*/*.txt",
-)
 _NOT_WANTED = ("onnx/*", "openvino/*", "coreml/*", "runs/*", "checkpoint-*/*", "*/onnx/*", "*/openvino/*")
 
 
@@ -43,7 +34,7 @@ def hub_folder(source: str) -> Path:
     try:
         return Path(
             snapshot_download(
-                source, allow_patterns=[*_WANTED], ignore_patterns=[*_NOT_WANTED], local_files_only=not reachable
+                source, allow_patterns=[*WANTED], ignore_patterns=[*_NOT_WANTED], local_files_only=not reachable
             )
         )
     except Exception as error:  # of the network, of the hub, of the cache on this disk

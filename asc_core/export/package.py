@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from asc_core.ancestry import RECIPE_PLACE, Ancestor, Ancestry, Stage
 from asc_core.atomic_folder import new_folder
+from asc_core.checkpoint.digests import write_digests
 from asc_core.encoder import Encoder, packing_named
 from asc_core.errors import UserError
 from asc_core.export import proof
 from asc_core.export.card import Card, model_card
 from asc_core.export.comparison import answers_in_memory, compare_folder, questions_for
-from asc_core.export.digests import write_digests
 from asc_core.export.formats import FORMATS, Format
 from asc_core.export.tokenizer_files import write_tokenizer
 from asc_core.json_files import write_json
