@@ -30,7 +30,7 @@ WANTED = (  # what is fetched of a hub's folder, and what an exported one may no
     "[0-9]*_*/*.txt",
 )
 _READ_BY_PEOPLE = (".md", ".svg")  # who corrects a card does not change the model
-_RUNS_CODE = (".py", ".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib")
+_RUNS_CODE = ("*.py", "*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.joblib")
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -65,11 +65,11 @@ def check_digests(folder: Path) -> dict[str, Digest]:
 
 
 def check_loadable(folder: Path) -> None:
-    """Before anything of a folder is read: is all that loading reads what was exported? Nothing where it has no digests.
+    """Is all that loading reads of a folder what was exported? A folder without digests is not asked.
 
-    All files are hashed, the weights too, which takes 0.7 s for a GB (with SHA instructions of the processor) and less
-    than reading them into a model. A card may be edited, a hub's folder is fetched in parts and as links; but a
-    file that could run code, and was not exported, is not looked past.
+    All files are hashed, the weights too: 0.7 s for a GB where the processor has SHA instructions, less than reading
+    them into a model takes. A card may be edited, and a hub's folder is fetched in parts and as links; but what was
+    not exported and would be read, or could run code, is not looked past.
     Raises: UserError that names the first file that is not what it was, and the way out.
     """
     if not (folder / DIGESTS_FILE).exists():
@@ -82,11 +82,12 @@ def check_loadable(folder: Path) -> None:
             _check_file(folder, name, said, f"where you changed it yourself, remove {DIGESTS_FILE}")
         elif any(fnmatch(name, pattern) for pattern in WANTED):
             raise UserError(f"{folder} lacks {name}, which {DIGESTS_FILE} names: copy or download the folder again.")
-    for path in sorted(folder.iterdir()):
-        if path.suffix in _RUNS_CODE and path.name not in expected:
+    read = {path for pattern in (*WANTED, *_RUNS_CODE) for path in folder.glob(pattern)} - {folder / DIGESTS_FILE}
+    for path in sorted(read):
+        if path.relative_to(folder).as_posix() not in expected and not path.name.startswith("."):
             raise UserError(
-                f"{path} was not exported ({DIGESTS_FILE} does not name it), and such a file can run code: remove it, "
-                "or ask the folder's sender."
+                f"{path} was not exported ({DIGESTS_FILE} does not name it), and loading might read or run it: remove "
+                f"it, or, where you put it there yourself, remove {DIGESTS_FILE}."
             )
 
 

@@ -1,4 +1,4 @@
-"""Weights and JSON alone: every head of every architecture comes back by our loader, and nothing in the folder can run."""
+"""Weights and JSON alone: every head of every architecture comes back by our loader; nothing in the folder can run."""
 
 from __future__ import annotations
 
