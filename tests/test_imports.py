@@ -45,6 +45,7 @@ ORDER = [
     {"dashboard.panels"},
     {"dashboard.views"},
     {"dashboard.app"},
+    {"dashboard.serve"},
 ]
 LEVEL = {unit: level for level, units in enumerate(ORDER) for unit in units}
 

@@ -70,7 +70,7 @@ def dashboard(
     from importlib.util import find_spec
 
     package = find_spec("dashboard")  # found, not imported: the engine does not depend on its interface
-    page = Path(package.origin).parent / "app.py" if package is not None and package.origin else None
+    page = Path(package.origin).parent / "serve.py" if package is not None and package.origin else None
     if page is None or not page.exists():
         raise UserError("The dashboard is not installed beside asc_core: install the whole project (make setup).")
     command = [sys.executable, "-m", "streamlit", "run", str(page), "--server.port", str(port)]
