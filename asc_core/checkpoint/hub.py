@@ -30,15 +30,15 @@ def hub_folder(source: str) -> Path:
     if looks_like_a_path(source):
         raise UserError(f"{source} is not a folder with a checkpoint: give a folder, a hub id or demo:NAME.{near}")
     offline = bool(constants.HF_HUB_OFFLINE)
-    reachable = not offline and _reachable()
+    can_be_reached = not offline and reachable(constants.ENDPOINT)
     try:
         return Path(
             snapshot_download(
-                source, allow_patterns=[*WANTED], ignore_patterns=[*_NOT_WANTED], local_files_only=not reachable
+                source, allow_patterns=[*WANTED], ignore_patterns=[*_NOT_WANTED], local_files_only=not can_be_reached
             )
         )
     except Exception as error:  # of the network, of the hub, of the cache on this disk
-        if reachable:
+        if can_be_reached:
             why = reason(error)
         else:
             why = "the hub is switched off here (HF_HUB_OFFLINE)" if offline else "the hub cannot be reached"
@@ -66,9 +66,9 @@ def _near(source: str) -> str:
     return f" Did you mean {parent / close[0]}?" if close else ""
 
 
-def _reachable() -> bool:
-    """Whether a connection to the hub, or to the proxy before it, can be made at all; asked without waiting long."""
-    endpoint = urlsplit(constants.ENDPOINT)
+def reachable(address: str) -> bool:
+    """Whether a connection to a hub, or to the proxy before it, can be made at all; asked without waiting long."""
+    endpoint = urlsplit(address)
     proxy = os.environ.get(f"{endpoint.scheme}_proxy") or os.environ.get(f"{endpoint.scheme}_proxy".upper())
     to = urlsplit(proxy if "//" in proxy else f"//{proxy}") if proxy else endpoint
     host, port = to.hostname, to.port or (80 if to.scheme == "http" else 443)

@@ -17,6 +17,7 @@ import typer
 
 from asc_core.cli.cutting import compress, frontier
 from asc_core.cli.data import check, task
+from asc_core.cli.handing_over import push, serve
 from asc_core.cli.models import convert, evaluate, export, verify
 from asc_core.cli.planning import latency, plan
 from asc_core.cli.renamed import Command
@@ -103,6 +104,8 @@ for _verb in (
     evaluate,
     export,
     verify,
+    push,
+    serve,
     finetune,
     distil,
     recipe,
