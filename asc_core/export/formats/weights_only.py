@@ -26,6 +26,8 @@ class WeightsOnly:
     name = "weights-only"
     title = "Weights only"
     about = "safetensors and JSON without any code, loads with ASC Studio installed"
+    needs = ("asc-studio", "torch", "transformers")
+    zeros = False
     tolerance = 1e-4
     packings = tuple(PACKINGS)
     answer = script("with_asc_core.py")
