@@ -19,7 +19,7 @@ from asc_core.encoder import Encoder, is_hub_id
 from asc_core.evaluate.changes import Changes, ClassChange
 from asc_core.export.comparison import Comparison
 from asc_core.export.formats.format import Written
-from asc_core.export.pictures import FRONT_FILE, MAP_FILE, FrontPoint
+from asc_core.export.pictures import FRONT_FILE, MAP_FILE, Front, FrontPoint
 from asc_core.export.timing import Timing
 from asc_core.modeling import Packing
 from asc_core.values import Cost, Estimate, Plan
@@ -42,7 +42,8 @@ class Card:
     at the task's lengths; of an original that cannot be loaded, FLOPs alone may be known (`original_flops`). steps: how
     it was made, one sentence each. commands: the lines that make it again. unmeasured: why there is no difference to
     the original, a sentence. one_split: whether the task has one split for everything. changes: which examples it
-    decides otherwise than the original. front: other models that were measured on the same examples.
+    decides otherwise than the original. front: models of
+    other cuts, too; by default this one and the original.
     """
 
     task: str | None = None
@@ -56,20 +57,22 @@ class Card:
     unmeasured: str = ""
     one_split: bool = False
     changes: Changes | None = None
-    front: Sequence[FrontPoint] = ()
+    front: Front | None = None
 
     @property
-    def points(self) -> list[FrontPoint]:
-        """Of the picture of the front: the original, others, and this model, as far as they were measured."""
+    def drawn(self) -> Front | None:
+        """The picture of the front shows what was given, else the original and this model, where both are known."""
+        estimate, before, cost = self.estimate, self.original_estimate, self.cost
         dense = self.original_cost.flops if self.original_cost is not None else self.original_flops
-        found = list(self.front)
-        if not dense or self.estimate is None or self.cost is None:
-            return found
-        before = self.original_estimate
-        if before is not None:
-            found.insert(0, FrontPoint("original", 1.0, before.value, before.interval))
-        this = FrontPoint("this model", self.cost.flops / dense, self.estimate.value, self.estimate.interval, this=True)
-        return [*found, this]
+        if self.front is not None or estimate is None or before is None or cost is None or not dense:
+            return self.front
+        return Front(
+            estimate.split,
+            (
+                FrontPoint("original", 1.0, before.value, before.interval),
+                FrontPoint("this model", cost.flops / dense, estimate.value, estimate.interval, this=True),
+            ),
+        )
 
 
 def model_card(

@@ -160,8 +160,8 @@ def export(
 
 def _write_pictures(folder: Path, card: Card, encoder: Encoder) -> list[str]:
     """Names of the files, for the card."""
-    metric = card.estimate.metric if card.estimate is not None else ""
-    drawn = {MAP_FILE: map_svg(encoder), FRONT_FILE: front_svg(card.points, metric)}
+    front, metric = card.drawn, card.estimate.metric if card.estimate is not None else "metric"
+    drawn = {MAP_FILE: map_svg(encoder), FRONT_FILE: front_svg(front, metric) if front is not None else None}
     for name, picture in drawn.items():
         if picture is not None:
             (folder / name).write_text(picture, encoding="utf-8")

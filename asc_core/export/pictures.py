@@ -34,6 +34,14 @@ class FrontPoint:
     this: bool = False
 
 
+@dataclass(frozen=True)
+class Front:
+    """Models that were measured on the same examples of one split, for one picture."""
+
+    split: str
+    points: Sequence[FrontPoint]
+
+
 def map_svg(encoder: Encoder) -> str:
     """Each layer of the original, or set of weights where layers share them, with the heads and neurons it has left."""
     config, shape = encoder.model.config, encoder.shape
@@ -63,15 +71,16 @@ def _map(kept: dict[int, tuple[Sequence[int], int]], rows: int, heads: int, widt
         yield _text(bars + _BAR + 8, y + 10, f"{neurons:,}" if row in kept else "removed", _QUIET)
 
 
-def front_svg(points: Sequence[FrontPoint], metric: str) -> str | None:
+def front_svg(front: Front, metric: str) -> str | None:
     """The metric over the share of FLOPs that is kept, with 95 % intervals; None for fewer than two points."""
+    points = front.points
     if len(points) < 2:
         return None
     low, high = min(p.interval[0] for p in points), max(p.interval[1] for p in points)
     room = max(high - low, 0.01) * 0.08
     low, high = low - room, high + room
     most = max(1.0, *(p.kept for p in points))
-    return _svg(_WIDE, _HIGH, list(_front(points, metric, low, high, most)))
+    return _svg(_WIDE, _HIGH, list(_front(points, f"{metric} ({front.split})", low, high, most)))
 
 
 def _front(points: Sequence[FrontPoint], metric: str, low: float, high: float, most: float) -> Iterator[str]:

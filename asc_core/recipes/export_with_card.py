@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from asc_core.evaluate.estimates import estimate
 from asc_core.evaluate.per_example import PerExampleResult, measure
 from asc_core.export import Card, ExportReport, ancestry_of, check_possible, commands_of, export
 from asc_core.export.package import RECIPE_FILE
-from asc_core.export.pictures import FrontPoint
+from asc_core.export.pictures import Front
 from asc_core.export.timing import Timing, timing_of
 from asc_core.plan.encoder_cost import task_cost, task_lengths
 from asc_core.progress import Progress
@@ -52,7 +52,7 @@ def export_with_card(
     packing: str | None = None,
     overwrite: bool = False,
     steps: Sequence[str] = (),
-    front: Callable[[str], Sequence[FrontPoint]] | None = None,
+    front: Front | None = None,
     progress: Progress | None = None,
 ) -> ExportReport:
     """Measure what a recipe made of the original (the two may be the same) on the task's `split`, and export it.
@@ -61,7 +61,7 @@ def export_with_card(
     what it was cut from. One without the task's head is not measured.
     task: None leaves quality and FLOPs off the card. split: falls back to validation where the task lacks it; this is
     the one place where test is touched. steps: what the recipe did, see `Made.done`; by default what it says. front:
-    split -> other models that were measured on it, for the picture of the card.
+    for the picture of the card, see `Card`.
     Raises: UserError as `evaluate` and `export` do.
     """
     check_free(out, overwrite=overwrite)
@@ -79,7 +79,7 @@ def export_with_card(
     texts, lengths = None, None
     if task is not None:
         split = split if split in task.splits else "validation" if "validation" in task.splits else task.splits[0]
-        card = replace(measured(card, smaller, true, task, split, progress), front=front(split) if front else ())
+        card = replace(measured(card, smaller, true, task, split, progress), front=front)
         lengths = task_lengths(smaller, task).tolist()
         examples = task.examples(split, limit=TEXTS_TO_COMPARE, seed=0)
         ids = task.features(examples, smaller).input_ids[:TEXTS_TO_COMPARE]

@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 from asc_core.encoder import Encoder
 from asc_core.evaluate.changes import Changes, ClassChange
 from asc_core.export import Card, export
-from asc_core.export.pictures import FrontPoint
+from asc_core.export.pictures import Front, FrontPoint
 from asc_core.values import Cost, Estimate, Plan, Provenance
 from tests.tiny import tiny, tokenizer
 
@@ -139,14 +139,16 @@ def test_what_it_is_worse_at_is_on_the_card(tmp_path: Path) -> None:
 
 
 def test_the_front_is_drawn_where_both_were_measured(tmp_path: Path) -> None:
-    costs = {"cost": Cost(10, 5, 0.44e9, 40), "original_cost": Cost(20, 10, 0.88e9, 80)}
-    other = FrontPoint("</svg><script>", 0.7, 0.85, (0.83, 0.87))
-    card = Card(estimate=ESTIMATE, original_estimate=BEFORE, front=[other], **costs)
-    text = exported(tmp_path / "out", card)
+    costs: dict[str, Any] = {"cost": Cost(10, 5, 0.44e9, 40), "original_cost": Cost(20, 10, 0.88e9, 80)}
+    text = exported(tmp_path / "out", Card(estimate=ESTIMATE, original_estimate=BEFORE, **costs))
     assert "](front.svg)" in text
     assert "](map.svg)" in text
-    picture = (tmp_path / "out/front.svg").read_text()
+    assert (tmp_path / "out/front.svg").read_text().count("<circle") == 2
+    others = [FrontPoint("</svg><script>", kept, 0.85, (0.83, 0.87)) for kept in (0.7, 0.8, 0.9)]
+    exported(tmp_path / "more", Card(estimate=ESTIMATE, front=Front("validation", others), **costs))
+    picture = (tmp_path / "more/front.svg").read_text()
     assert picture.count("<circle") == 3
+    assert "accuracy (validation)" in picture
     assert "<script>" not in picture
     alone = exported(tmp_path / "alone", Card(estimate=ESTIMATE, **costs))
     assert "front.svg" not in alone

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from asc_core.export.pictures import _GONE, _KEPT, FrontPoint, front_svg, map_svg
+from asc_core.export.pictures import _GONE, _KEPT, Front, FrontPoint, front_svg, map_svg
 from asc_core.values import Plan
 from tests.tiny import ARCHITECTURES, tiny
 
@@ -41,9 +41,9 @@ def test_every_architecture_has_a_map(architecture: str) -> None:
 
 def test_the_front_needs_two_points_and_escapes_their_names() -> None:
     this = FrontPoint("this model", 0.5, 0.8, (0.78, 0.82), this=True)
-    assert front_svg([this], "accuracy") is None
+    assert front_svg(Front("test", [this]), "accuracy") is None
     evil = FrontPoint('</title><script>alert(1)</script>\n"', 0.7, 0.7, (0.6, 0.8))
-    picture = front_svg([evil, this], "<b>f1</b>")
+    picture = front_svg(Front("te<st", [evil, this]), "<b>f1</b>")
     assert picture is not None
     root = ElementTree.fromstring(picture)
     assert {element.tag.removeprefix(NAMESPACE) for element in root.iter()} == {
