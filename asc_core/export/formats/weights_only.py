@@ -1,7 +1,8 @@
 """Weights and configuration alone, for who may not run code that came with a model: no Python file, no `auto_map`.
 
 The numbers are those of the compact form. What builds the cut model is not in the folder: it is ASC Studio, installed
-as any package is, or its folder `asc_core/modeling`, which needs torch and transformers alone.
+as any package is, or the files of `asc_core/modeling` as a package of their own, which need torch and transformers
+alone, and which somebody can read once for all models.
 """
 
 from __future__ import annotations
