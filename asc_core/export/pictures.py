@@ -6,7 +6,7 @@ numbers, and of names that may come from anyone, which are escaped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
@@ -56,7 +56,9 @@ def map_svg(encoder: Encoder) -> str:
     return _svg(_LEFT + heads * _CELL + _BAR + 90, _TOP + rows * _CELL + 12, parts)
 
 
-def _map(kept: dict[int, tuple[Sequence[int], int]], rows: int, heads: int, width: int, row_name: str) -> Iterator[str]:
+def _map(
+    kept: Mapping[int, tuple[Sequence[int], int]], rows: int, heads: int, width: int, row_name: str
+) -> Iterator[str]:
     bars = _LEFT + heads * _CELL + 20
     yield _text(_LEFT, 16, f"heads ({heads})", _QUIET)
     yield _text(bars, 16, f"neurons (of {width:,})", _QUIET)
