@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from asc_core import modeling
-from asc_core.compress.shorter_tokenizer import shorter_tokenizer
+from asc_core.vocabulary import shorter_tokenizer
 from asc_core.compress.step import StepContext
 from asc_core.compress.vocabulary import Vocabulary
 from asc_core.encoder import Encoder
