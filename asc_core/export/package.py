@@ -37,6 +37,7 @@ class ExportReport:
 
     format, packing: their names. bytes: of all files. files: their names. max_difference: the largest between outputs
     of the model in memory and the reloaded one, on `checked_texts` texts and some random token sequences.
+    notes: what its measured quality rests on, in sentences, as on the card.
     """
 
     path: Path
@@ -47,9 +48,10 @@ class ExportReport:
     max_difference: float
     checked_texts: int
     checked_in: str = "fresh process"
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return self.__dict__ | {"path": str(self.path), "files": list(self.files)}
+        return self.__dict__ | {"path": str(self.path), "files": list(self.files), "notes": list(self.notes)}
 
 
 def export(

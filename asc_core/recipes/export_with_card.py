@@ -9,7 +9,7 @@ from pathlib import Path
 from asc_core.ancestry import RECIPE_PLACE, Ancestor, Ancestry
 from asc_core.atomic_folder import check_free
 from asc_core.encoder import Encoder
-from asc_core.evaluate import evaluate
+from asc_core.evaluate import estimate, evaluate, measure
 from asc_core.export import Card, ExportReport, ancestry_of, check_possible, commands_of, export
 from asc_core.export.package import RECIPE_FILE
 from asc_core.plan.encoder_cost import task_cost
@@ -20,6 +20,7 @@ from asc_core.tasks.base import Task
 from asc_core.tasks.heads import can_answer
 from asc_core.tasks.texts import readable
 from asc_core.values import Plan
+from asc_core.vocabulary.dropped_pieces import evaluate_apart, is_shorter
 
 TEXTS_TO_COMPARE = 64
 
@@ -76,7 +77,7 @@ def export_with_card(
         examples = task.examples(split, limit=TEXTS_TO_COMPARE, seed=0)
         ids = task.features(examples, smaller).input_ids[:TEXTS_TO_COMPARE]
         texts = [smaller.tokenizer.decode(row, skip_special_tokens=True) for row in ids]
-    return export(
+    report = export(
         smaller,
         out,
         format,
@@ -90,6 +91,7 @@ def export_with_card(
         overwrite=overwrite,
         progress=progress,
     )
+    return replace(report, notes=card.estimate.notes if card.estimate is not None else ())
 
 
 def original_of(smaller: Encoder, original: Encoder) -> Original:
@@ -105,17 +107,24 @@ def original_of(smaller: Encoder, original: Encoder) -> Original:
 
 def measured(card: Card, smaller: Encoder, original: Original, task: Task, split: str, progress: Progress) -> Card:
     """The card with what both models are worth, and what they cost on the task's texts."""
-    before, missing = None, original.missing
+    before, missing, outcome = None, original.missing, None
     if original.encoder is not None:
         if smaller is original.encoder or can_answer(original.encoder, task):
-            against = None if task.labelled else original.encoder
-            before = evaluate(original.encoder, task, split, against=against, progress=progress)
+            outcome = measure(original.encoder, task, split, progress=progress)
+            before = estimate(outcome, task.metric, None if task.labelled else outcome)
         else:
             missing = f"The original, `{original.encoder.public_name}`, has no head that answers this task."
     if smaller is original.encoder:
         after = before
+    elif outcome is None or original.encoder is None:
+        after = evaluate(smaller, task, split, progress=progress)
     else:
-        after = evaluate(smaller, task, split, against=original.encoder if before else None, progress=progress)
+        reference = None if task.labelled else outcome
+        own = measure(smaller, task, split, reference=reference, progress=progress)
+        after = estimate(own, task.metric, outcome)
+        if is_shorter(original.encoder, smaller):
+            apart = evaluate_apart(original.encoder, smaller, task, split, before=outcome, after=own)
+            after = replace(after, notes=(*after.notes, *apart.notes))
     whole = task_cost(original.encoder, readable(original.encoder, task)) if original.encoder is not None else None
     flops = original.known.flops.get(texts_of(task)) if original.known is not None else None
     return replace(
