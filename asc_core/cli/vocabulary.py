@@ -110,7 +110,7 @@ def _write_tokens(path: Path, encoder: Any, scores: Any, kept: list[int]) -> Non
 
 def _said(found: Estimate | None) -> str:
     if found is None or found.difference is None or found.difference_interval is None:
-        return "no value"
+        return "none, or too few"
     low, high = found.difference_interval
     return (
         f"{percent(found.value)}, {100 * found.difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] on "

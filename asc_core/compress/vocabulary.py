@@ -104,7 +104,8 @@ class Vocabulary(Step):
         table = encoder.model.get_parameter(name)
         kept = [token for token in kept if token < len(table)]
         if self.uses_general_order:
-            context.done = f"{self.describe()}: {len(kept):,} of {len(table):,} tokens. {scores.general.note}"
+            said = scores.general.note.removesuffix(".")
+            context.done = f"{self.describe()}: {len(kept):,} of {len(table):,} tokens. {said}"
         entry = {"kind": self.structure, "rows": len(kept), "special": _special(encoder.model.config, kept)}
         return encoder.with_structure(entry, {name: table.detach()[kept]}, tokenizer)
 

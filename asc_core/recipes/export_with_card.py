@@ -20,7 +20,7 @@ from asc_core.tasks.base import Task
 from asc_core.tasks.heads import can_answer
 from asc_core.tasks.texts import readable
 from asc_core.values import Plan
-from asc_core.vocabulary.dropped_pieces import evaluate_apart, is_shorter
+from asc_core.vocabulary.dropped_pieces import notes_on_dropped
 
 TEXTS_TO_COMPARE = 64
 
@@ -122,9 +122,8 @@ def measured(card: Card, smaller: Encoder, original: Original, task: Task, split
         reference = None if task.labelled else outcome
         own = measure(smaller, task, split, reference=reference, progress=progress)
         after = estimate(own, task.metric, outcome)
-        if is_shorter(original.encoder, smaller):
-            apart = evaluate_apart(original.encoder, smaller, task, split, before=outcome, after=own)
-            after = replace(after, notes=(*after.notes, *apart.notes))
+        dropped = notes_on_dropped(original.encoder, smaller, task, outcome, own)
+        after = replace(after, notes=(*after.notes, *dropped))
     whole = task_cost(original.encoder, readable(original.encoder, task)) if original.encoder is not None else None
     flops = original.known.flops.get(texts_of(task)) if original.known is not None else None
     return replace(

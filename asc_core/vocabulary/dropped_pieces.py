@@ -150,6 +150,19 @@ def apart(
     return Apart(rows, original_rows, changed, *parts)
 
 
+def notes_on_dropped(
+    original: Encoder, smaller: Encoder, task: Task, before: PerExampleResult, after: PerExampleResult
+) -> tuple[str, ...]:
+    """What is to be said of a measurement of the whole split where rows are gone; () where none are.
+
+    before, after: what the two did on the same examples.
+    """
+    if not is_shorter(original, smaller):
+        return ()
+    changed = changed_examples(original, kept_of(original, smaller), task, after.split)
+    return apart(smaller.tokens, original.tokens, changed, task.metric, before, after).notes
+
+
 def _part(whole: PerExampleResult, numbers: np.ndarray) -> PerExampleResult:
     """Of some examples alone, as a measurement of its own."""
     return replace(

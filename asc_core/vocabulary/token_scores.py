@@ -57,13 +57,24 @@ class TokenScores:
         counts = self.counts[split or self.split]
         return float(counts[kept].sum() / max(counts.sum(), 1))
 
-    def to_frame(self, kept: list[int] | None = None, distances: Mapping[int, float] | None = None) -> pandas.DataFrame:
+    def to_frame(
+        self,
+        kept: list[int] | None = None,
+        distances: Mapping[int, float] | None = None,
+        most: int | None = None,
+    ) -> pandas.DataFrame:
         """One row a token: token, needed, stays (with `kept`), a column of counts a split, general_rank (1 = the most
-        frequent), pieces, and distance and effect where they are known."""
+        frequent), pieces, and distance and effect where they are known.
+
+        most: not all of them by number, but that many of those that can go, the most used and most frequent first.
+        """
         import pandas
 
         names, ranks = self.model.names, self.general.ranks
         numbers = [number for number in range(self.rows) if number in names]
+        if most is not None:
+            free, used = [number for number in numbers if number in ranks], sum(self.counts.values())
+            numbers = sorted(free, key=lambda number: (-used[number], ranks[number]))[:most]
         stays = set(kept or ())
         columns: dict[str, object] = {"token": [names[number] for number in numbers]}
         if kept is not None:
