@@ -12,6 +12,7 @@ from asc_core import modeling
 from asc_core.compress.step import Step, StepContext
 from asc_core.encoder import Encoder
 from asc_core.vocabulary import Budget, TokenScores, kept_rows, shorter_tokenizer, token_scores
+from asc_core.vocabulary.general_order import is_readable
 
 
 class Vocabulary(Step):
@@ -123,10 +124,12 @@ class Vocabulary(Step):
 
 def _content(path: str) -> str:
     """The fingerprint of a file; "" where there is none, which `apply` refuses."""
+    if not is_readable(path):
+        return ""
     try:
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    except (OSError, ValueError):
+    except OSError:
         return ""
 
 

@@ -23,6 +23,7 @@ from asc_core.errors import UserError
 from asc_core.vocabulary.token_model import TokenModel
 
 LINES_AT_ONCE = 1024
+MOST_BYTES = 256 << 20  # of a text file: more does not change which tokens are frequent
 LEAST_COMPARED = 30  # tokens that a correlation is said of
 UNORDERED = 0.2  # a rank correlation below this is no order to go by
 _PLACEHOLDER = re.compile(r"[\[<]\/?(unused|reserved|extra_id)[^\]>]*[\]>]|madeupword\d+", re.IGNORECASE)
@@ -112,11 +113,20 @@ def _agreement(key: dict[int, float], counts: np.ndarray, model: TokenModel) -> 
 
 def counts_in_file(tokenizer: Any, path: str) -> dict[int, int]:
     """Token -> how often it stands in a text file (UTF-8), read line by line. Raises: UserError."""
+    if not is_readable(path):
+        raise UserError(
+            f"There is no text file {path!r} of at most {MOST_BYTES >> 20} MB to count general frequency in: name one."
+        )
+    facts = Path(path).stat()
+    return _counted(_Same(tokenizer), path, facts.st_mtime_ns, facts.st_size)
+
+
+def is_readable(path: str) -> bool:
+    """Whether it is a file, and no device or pipe that never ends: recipes and links come from anyone."""
     try:
-        content = Path(path).stat()
+        return Path(path).is_file() and Path(path).stat().st_size <= MOST_BYTES
     except (OSError, ValueError):
-        raise UserError(f"There is no text file {path!r} to count general frequency in: name another.") from None
-    return _counted(_Same(tokenizer), path, content.st_mtime_ns, content.st_size)
+        return False
 
 
 @lru_cache(maxsize=8)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from asc_core.compress.vocabulary import Vocabulary
 from asc_core.errors import UserError
 from asc_core.vocabulary import general_order, token_model
 from tests.vocabulary.tokenizers_of_each_kind import SPECIAL, TRAINED, wrapped
@@ -81,6 +82,14 @@ def test_a_file_that_says_nothing_is_refused(content: bytes | None, sentence: st
         file.write_bytes(content)
     with pytest.raises(UserError, match=sentence):
         general_order(tokenizer, token_model(tokenizer), np.zeros(len(tokenizer), int), str(file))
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", ".", "a\0b"])
+def test_what_never_ends_or_is_no_file_is_not_read(path: str) -> None:
+    tokenizer = TRAINED["wordpiece"]
+    with pytest.raises(UserError, match="There is no text file"):
+        general_order(tokenizer, token_model(tokenizer), np.zeros(len(tokenizer), int), path)
+    assert Vocabulary(margin=1, margin_texts=path).cache_key()[1]["margin_texts"] == ""
 
 
 def test_byte_pairs_are_ordered_by_merges_and_unigram_by_log_probability() -> None:
