@@ -73,7 +73,7 @@ class TokenScores:
         names, ranks = self.model.names, self.general.ranks
         numbers = [number for number in range(self.rows) if number in names]
         if most is not None:
-            free, used = [number for number in numbers if number in ranks], sum(self.counts.values())
+            free, used = [number for number in numbers if number in ranks], np.sum(list(self.counts.values()), axis=0)
             numbers = sorted(free, key=lambda number: (-used[number], ranks[number]))[:most]
         stays = set(kept or ())
         columns: dict[str, object] = {"token": [names[number] for number in numbers]}

@@ -15,7 +15,7 @@ MODELS = {kind: token_model(tokenizer) for kind, tokenizer in TRAINED.items()}
 
 
 @pytest.mark.parametrize("kind", TRAINED)
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(data=st.data())
 def test_a_smaller_budget_keeps_a_part_of_what_a_larger_one_keeps(kind: str, data: st.DataObject) -> None:
     model, rows = MODELS[kind], len(TRAINED[kind])
@@ -33,7 +33,7 @@ def test_a_smaller_budget_keeps_a_part_of_what_a_larger_one_keeps(kind: str, dat
 
 
 @pytest.mark.parametrize("kind", TRAINED)
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(data=st.data())
 def test_without_a_budget_all_used_tokens_stay_and_the_margin(kind: str, data: st.DataObject) -> None:
     model, rows = MODELS[kind], len(TRAINED[kind])

@@ -27,7 +27,7 @@ def without(encoder: Encoder, token: int) -> Encoder | None:
 
 def answer(encoder: Encoder, text: str) -> np.ndarray:
     with torch.inference_mode():
-        return encoder.forward(encoder.tokenizer(text, return_tensors="pt")).logits[0].numpy()  # type: ignore[no-any-return]
+        return encoder.forward(encoder.tokenizer(text, return_tensors="pt")).logits[0].numpy()
 
 
 @pytest.mark.parametrize("kind", TRAINED)
@@ -39,7 +39,7 @@ def test_an_effect_is_the_squared_change_of_the_logits_of_the_model_without_the_
     ids = [encoder.tokenizer(text)["input_ids"] for text in texts]
     order = np.argsort([len(one) for one in ids], kind="stable")
     compared = 0
-    for token, effect in scores.effects.items():
+    for token, effect in list(scores.effects.items())[:12]:
         smaller = without(encoder, token)
         text = next(texts[i] for i in order if token in ids[i])
         pieces = scores.model.pieces(token)

@@ -38,7 +38,7 @@ def choices(draw: st.DrawFn, kind: str) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", TRAINED)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(data=st.data(), text=TEXTS)
 def test_whatever_rows_stay_kept_tokens_are_read_as_before_and_the_rest_in_pieces(
     kind: str, data: st.DataObject, text: str

@@ -29,10 +29,10 @@ def task_of(train_words: list[str], held_out_words: list[str], count: int = 60, 
         return lambda: [{"text": text, "label": LABELS[len(text) % 2]} for text in texts]
 
     splits = {"train": rows(train_words, 1), "validation": rows(held_out_words, 2)}
-    fields = {"texts": ["text"], **({"label": "label"} if labelled else {})}
-    return task_from_rows(
-        "toy-words", "text-classification", fields, splits, **({"labels": LABELS} if labelled else {})
-    )
+    if not labelled:
+        return task_from_rows("toy-words", "text-classification", {"texts": ["text"]}, splits)
+    fields = {"texts": ["text"], "label": "label"}
+    return task_from_rows("toy-words", "text-classification", fields, splits, labels=LABELS)
 
 
 def tagging_of(words: list[str]) -> Task:
