@@ -33,6 +33,11 @@ WORTH_GIVING_BACK = 64 << 20
 SECONDS_BETWEEN_SIZES = 5.0
 
 
+def pace_key(application: Application) -> Hashable:
+    """Under which how fast its encoder is here is kept in memory."""
+    return "pace", application.encoder
+
+
 class LoadedModels:
     """Safe for any number of threads; two that want the same thing wait for one loading of it.
 
@@ -108,6 +113,10 @@ class LoadedModels:
 
     def cached_cost_model(self, application: Application) -> CostModel | None:
         return self._others.get(("cost", application.encoder, application.task))
+
+    def cached_pace(self, application: Application) -> float | None:
+        """See `asc_core.evaluate.seconds_ahead.pace_of`."""
+        return self._others.get(pace_key(application))
 
     def cached_encoder(self, application: Application) -> Encoder | None:
         """The one used last also where it is larger than the bound: a page would load it again and again."""

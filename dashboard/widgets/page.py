@@ -18,9 +18,11 @@ from dashboard.charts.palette import Scale
 from dashboard.state import session as sessions
 from dashboard.state.loaded import LoadedModels
 from dashboard.state.session import Session
+from dashboard.text import numbers
 from dashboard.text.markup import escape
 
 SECONDS_BETWEEN_POLLS = 0.4
+SECONDS_BETWEEN_BARS = 1.0  # of long work: each drawing takes server and browser time from it
 CHART_CONFIG = {"displayModeBar": False}
 
 
@@ -125,7 +127,7 @@ def progress_text(job: Job) -> str:
         return f"{job.title}: waiting for its turn"
     done, total, what = job.reported
     left = job.seconds_left
-    rest = f", {_duration(left)} left" if left is not None and left > 2 else ""
+    rest = f", {numbers.duration(left)} left" if left is not None and left > 2 else ""
     said = "" if job.progress.phase == SCORING else f" {what}"  # the title says what is scored
     counted = f" {done:,} of {total:,}" if total > 3 else ""
     return f"{job.title}:{said}{counted}{rest}"
@@ -156,7 +158,7 @@ def running_work(session: Session, lanes: tuple[str, ...] = ("score", "export", 
     with st.container():  # also where there is none: what stands below keeps its place, and tabs their choice
         if active(job for lane in lanes for job in jobs.of(session.id, lane)):
             with st.container(key="running-work", border=True):
-                st.fragment(draw, run_every=SECONDS_BETWEEN_POLLS)()
+                st.fragment(draw, run_every=SECONDS_BETWEEN_BARS)()
 
 
 def _cancel(jobs: Sequence[Job]) -> None:
@@ -169,7 +171,3 @@ def scale_legend(scale: Scale, ends: tuple[str, str]) -> None:
     stops = ", ".join(f"{colour} {100 * place:.0f}%" for place, colour in scale)
     bar = f"<i style='background:linear-gradient(90deg,{stops})'></i>"
     st.html(f"<div class='asc-scale'><span>{escape(ends[0])}</span>{bar}<span>{escape(ends[1])}</span></div>")
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
