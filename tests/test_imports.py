@@ -26,6 +26,7 @@ ORDER = [
     {"gates", "plan"},
     {"scores"},
     {"evaluate"},
+    {"vocabulary"},
     {"compress"},
     {"train"},
     {"demo"},

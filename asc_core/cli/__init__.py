@@ -26,6 +26,7 @@ from asc_core.cli.several import matrix, shared
 from asc_core.cli.stored import scores
 from asc_core.cli.training import distil, finetune, recipe
 from asc_core.cli.verb import JsonOption, StudyOption, percent, verb
+from asc_core.cli.vocabulary import vocabulary
 from asc_core.errors import UserError
 from asc_core.machine_memory import VARIABLE, bound_of
 
@@ -99,6 +100,7 @@ for _verb in (
     latency,
     plan,
     faithfulness,
+    vocabulary,
     compress,
     frontier,
     evaluate,

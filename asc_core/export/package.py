@@ -40,6 +40,7 @@ class ExportReport:
     format, packing: their names. bytes: of all files. files: their names. max_difference: the largest between outputs
     of the model in memory and the reloaded one, on `checked_texts` texts and some random token sequences. timing: of
     the folder beside the original, None where it was not measured.
+    notes: what its measured quality rests on, in sentences, as on the card.
     """
 
     path: Path
@@ -51,10 +52,12 @@ class ExportReport:
     checked_texts: int
     checked_in: str = "fresh process"
     timing: Timing | None = None
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         timing = asdict(self.timing) if self.timing is not None else None
-        return self.__dict__ | {"path": str(self.path), "files": list(self.files), "timing": timing}
+        lists = {"files": list(self.files), "notes": list(self.notes)}
+        return self.__dict__ | lists | {"path": str(self.path), "timing": timing}
 
 
 def export(

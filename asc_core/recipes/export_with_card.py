@@ -25,6 +25,7 @@ from asc_core.tasks.base import Task
 from asc_core.tasks.heads import can_answer
 from asc_core.tasks.texts import readable
 from asc_core.values import Estimate, Plan
+from asc_core.vocabulary.dropped_pieces import notes_on_dropped
 
 TEXTS_TO_COMPARE = 64
 
@@ -90,7 +91,7 @@ def export_with_card(
             return None
         return timing_of(folder, form, true.encoder, lengths, progress)
 
-    return export(
+    report = export(
         smaller,
         out,
         format,
@@ -105,6 +106,7 @@ def export_with_card(
         timed=timed,
         progress=progress,
     )
+    return replace(report, notes=card.estimate.notes if card.estimate is not None else ())
 
 
 def original_of(smaller: Encoder, original: Encoder) -> Original:
@@ -131,16 +133,20 @@ def measured(card: Card, smaller: Encoder, original: Original, task: Task, split
             f"The task {task.name} has no labels, so quality is agreement with the original model, and that cannot be "
             "asked here: export without --task."
         )
+    dropped: tuple[str, ...] = ()
     if smaller is original.encoder and before is not None:
         after = before
     else:
         after = measure(smaller, task, split, reference=None if task.labelled else before, progress=progress)
+        if original.encoder is not None and before is not None:
+            dropped = notes_on_dropped(original.encoder, smaller, task, before, after)
+    found = estimate(after, task.metric, before if after is not before or not task.labelled else None)
     whole = task_cost(original.encoder, readable(original.encoder, task)) if original.encoder is not None else None
     flops = original.known.flops.get(texts_of(task)) if original.known is not None else None
     return replace(
         card,
         task=task.name,
-        estimate=estimate(after, task.metric, before if after is not before or not task.labelled else None),
+        estimate=replace(found, notes=(*found.notes, *dropped)),
         original_estimate=_alone(before, task),
         cost=task_cost(smaller, task),
         original_cost=whole,

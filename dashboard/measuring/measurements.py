@@ -25,6 +25,7 @@ from asc_core.recipes.recipe import Made
 from asc_core.study import Study
 from asc_core.tasks import Task
 from asc_core.values import Estimate, Plan
+from asc_core.vocabulary.dropped_pieces import notes_on_dropped
 from dashboard.measuring.baseline import Baseline
 from dashboard.measuring.build import build, cut_decides, quick_calibration, usual_calibration
 from dashboard.measuring.measured_cut import MeasuredCut, costs_json, kept_of, way_of
@@ -250,7 +251,10 @@ class Measurements:
         ):
             against = original.on(outcome.numbers, aside)
             found = replace(estimate(outcome, task.metric, against), provisional=made.provisional)
-            found = replace(found, notes=tuple(dict.fromkeys((*found.notes, *done_in(made, recipe)))))
+            said = [*found.notes, *done_in(made, recipe)]
+            if outcome.complete:
+                said += notes_on_dropped(encoder, made.encoder, task, against, outcome)
+            found = replace(found, notes=tuple(dict.fromkeys(said)))
             try:
                 show(found)  # before it is written to disk: someone is waiting
             finally:

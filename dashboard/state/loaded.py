@@ -25,6 +25,7 @@ from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.same_weights import share_equal
 from asc_core.size_in_memory import size_of
 from asc_core.tasks import Task, load_task
+from asc_core.vocabulary import TokenScores, token_scores
 from dashboard.state.application import Application, Facts, describe
 
 Value = TypeVar("Value")
@@ -93,6 +94,19 @@ class LoadedModels:
     def memo(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """Anything else that should be made once for a key, then kept in memory."""
         return self._others.once(key, make, partial(size_of, without=(Encoder, Task)))
+
+    def token_scores(self, application: Application, margin_texts: str = "") -> TokenScores:
+        """Tokenises train and validation the first time. margin_texts: see `general_order`. Raises: UserError."""
+
+        def make() -> TokenScores:
+            task = self.task(application)
+            splits = tuple(split for split in ("validation",) if split in task.splits)
+            return token_scores(self.encoder(application), task, margin_texts=margin_texts, splits=splits)
+
+        return self.memo(("tokens", application.encoder, application.task, margin_texts), make)
+
+    def cached_token_scores(self, application: Application, margin_texts: str = "") -> TokenScores | None:
+        return self._others.get(("tokens", application.encoder, application.task, margin_texts))
 
     def cached_facts(self, application: Application) -> Facts | None:
         return self._others.get(("facts", application.task))
