@@ -26,6 +26,7 @@ ORDER = [
     {"gates", "plan"},
     {"scores"},
     {"evaluate"},
+    {"vocabulary"},
     {"compress"},
     {"train"},
     {"demo"},
@@ -45,6 +46,7 @@ ORDER = [
     {"dashboard.panels"},
     {"dashboard.views"},
     {"dashboard.app"},
+    {"dashboard.serve"},
 ]
 LEVEL = {unit: level for level, units in enumerate(ORDER) for unit in units}
 
