@@ -22,6 +22,7 @@ from asc_core.cli.planning import latency, plan
 from asc_core.cli.renamed import Command
 from asc_core.cli.scoring import faithfulness, score
 from asc_core.cli.several import matrix, shared
+from asc_core.cli.speed import speed
 from asc_core.cli.stored import scores
 from asc_core.cli.training import distil, finetune, recipe
 from asc_core.cli.verb import JsonOption, StudyOption, percent, verb
@@ -101,6 +102,7 @@ for _verb in (
     compress,
     frontier,
     evaluate,
+    speed,
     export,
     verify,
     finetune,
