@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from asc_core.cli.choosing import choose
 from asc_core.cli.cutting import compress, frontier
 from asc_core.cli.data import check, task
 from asc_core.cli.models import convert, evaluate, export, verify
@@ -101,6 +102,7 @@ for _verb in (
     faithfulness,
     compress,
     frontier,
+    choose,
     evaluate,
     speed,
     export,

@@ -92,6 +92,12 @@ class Deployment:
         of = {name: (False, True) if step["step"] in STEPS else (False,) for name, step in STEP_OF.items()}
         return [Variant(k, int8, short) for k in self.keeps for int8 in of["int8"] for short in of["vocabulary"]]
 
+    @property
+    def left_out(self) -> list[str]:
+        """What is not among the variants, in sentences."""
+        missing = [step["step"] for step in STEP_OF.values() if step["step"] not in STEPS]
+        return [f"This version has no step {step!r}, so nothing is made with it." for step in missing]
+
     def recipe(self, variant: Variant) -> Recipe | None:
         """None of the original itself."""
         steps: tuple[Any, ...] = ()

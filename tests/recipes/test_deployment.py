@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from asc_core.cli import app
 from asc_core.errors import UserError
 from asc_core.evaluate.speeds import Conditions
 from asc_core.recipes.deployment import Figure, Limits, Option, Variant, ranked
@@ -13,6 +16,7 @@ from asc_core.recipes.deployment_search import Deployment
 from asc_core.scores.sweep import sweep
 from asc_core.study import Study
 from tests.evaluate.toy_tasks import encoder_for, toy_task
+from tests.tiny import save_checkpoint
 
 UNKNOWN = float("nan")
 
@@ -139,3 +143,41 @@ def deployment_estimate(deployment: Deployment):  # type: ignore[no-untyped-def]
 def test_texts_longer_than_the_model_takes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="tokens at most, not 500"):
         at(tmp_path, conditions=Conditions(1, 500, 1))
+
+
+FILE = """
+kind = "text-classification"
+texts = ["text"]
+label = "mood"
+[data]
+train = "train.tsv"
+validation = "validation.tsv"
+"""
+
+
+def test_the_command_line_ranks_measures_and_writes_the_best_recipe(tmp_path: Path) -> None:
+    task = toy_task(train=40, validation=24)
+    for split in ("train", "validation"):
+        rows = task.examples(split).rows
+        lines = ["text\tmood", *(f"{row['text']}\t{row['mood']}" for row in rows)]
+        (tmp_path / f"{split}.tsv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "mood.toml").write_text(FILE)
+    model = save_checkpoint(encoder_for(task), tmp_path / "model")
+    common = [str(model), "--task", str(tmp_path / "mood.toml"), "--study", str(tmp_path / "study")]
+    done = CliRunner().invoke(app, ["score", *common, "-m", "magnitude", "--samples", "8"])
+    assert done.exit_code == 0, done.output
+    where = ["-m", "magnitude", "--runtime", "torch", "--tokens", "8", "--static", "--json"]
+    arguments = ["choose", *common, *where, "--points", "100", "--measure", "1", "-o", str(tmp_path / "best.json")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["goal"] == "mb"
+    best = found["options"][0]
+    assert best["fits"]
+    assert best["measured"]
+    assert found["static"]["estimate"]["value"] > 0.8
+    steps = json.loads((tmp_path / "best.json").read_text())["steps"]
+    assert ("vocabulary" in [step["step"] for step in steps]) == best["vocabulary"]
+    none = CliRunner().invoke(app, ["choose", *common, *where, "--mb", "0", "--measure", "0"])
+    assert none.exit_code == 3
+    assert "Nothing known is within these limits" in none.stderr
