@@ -19,7 +19,8 @@ from dashboard.widgets.page import SECONDS_BETWEEN_POLLS, all_jobs, show_failure
 from dashboard.widgets.result_card import costs, headline
 
 SECONDS_BETWEEN_ESTIMATES = 0.1
-SECONDS_WITHOUT_NEWS = 0.3  # until how far the work is is drawn anew
+SECONDS_WITHOUT_NEWS = 0.3  # until how far the work is is drawn anew, while there is no number yet
+SECONDS_BEHIND_A_NUMBER = 1.5  # the same, once there is one
 SECONDS_BETWEEN_LOOKS = 0.02
 STOP_AT = {
     "after all examples": None,
@@ -109,9 +110,10 @@ def result(session: Session, measurements: Measurements, recipe: Recipe, plan: P
 def wait_for_news(job: Job, drawn: Estimate | None) -> None:
     """Until there is another estimate than the one that was drawn, or for a moment.
 
-    A drawing takes server and browser longer than many looks, and on a few cores that is taken from the work itself.
+    A drawing takes server and browser longer than many looks, and on a few cores that is taken from the work itself:
+    of two threads that multiply together each waits for the other.
     """
-    end = time.monotonic() + SECONDS_WITHOUT_NEWS
+    end = time.monotonic() + (SECONDS_WITHOUT_NEWS if drawn is None else SECONDS_BEHIND_A_NUMBER)
     while job.active and job.latest is drawn and time.monotonic() < end:
         _ = KEY in st.session_state  # here Streamlit ends this drawing where the user has done anything meanwhile
         time.sleep(SECONDS_BETWEEN_LOOKS)
