@@ -352,6 +352,8 @@ def main() -> None:
     options = parser.parse_args()
     names = options.names or [name for name in NAMES if name in available()]
     cells = [cell for name in names for cell in application_cells(name, options)]
+    if not cells:
+        raise SystemExit("nothing was measured yet")
     result = report(cells, options)
     if set(names) == set(NAMES) and not options.limit:
         keep("deploy", result)

@@ -7,7 +7,17 @@ from pathlib import Path
 from asc_core.marked_page import rewritten
 from benchmarks.machine import committed
 from benchmarks.quality import OURS
-from benchmarks.report import applications, at_once, cuts, faithfulness, reruns, sample_sizes, speed, training
+from benchmarks.report import (
+    applications,
+    at_once,
+    cuts,
+    deployment,
+    faithfulness,
+    reruns,
+    sample_sizes,
+    speed,
+    training,
+)
 from benchmarks.report.markdown import interval, points, table, wrapped
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +34,7 @@ run."""
 
 def results_page() -> str:
     """Markdown of docs/results.md."""
-    sections = (cuts, sample_sizes, reruns, training, applications, at_once, speed, faithfulness)
+    sections = (cuts, sample_sizes, reruns, training, applications, at_once, speed, deployment, faithfulness)
     written = (wrapped(text) for one in sections if (text := one.section()))
     return "\n\n".join([HEAD, *written]) + "\n"
 
