@@ -71,6 +71,6 @@ def speeds(
             measured = measure_in_turns(sessions, texts, batch_size, repeats, seed, progress)
             here = Conditions(batch_size, length, count)
             for (model, runtime), one in zip(loaders, measured.values(), strict=True):
-                times = (round(1e3 * seconds, 4) for seconds in (one.median, one.low, one.high))
-                found.append(Speed(model, runtime, here, *times, round(one.ratio, 3)))
+                ms, low, high = (round(1e3 * seconds, 4) for seconds in (one.median, one.low, one.high))
+                found.append(Speed(model, runtime, here, ms, low, high, round(one.ratio, 3)))
     return found

@@ -40,8 +40,9 @@ def panel(session: Session, applications: Sequence[Application]) -> None:
             return
         if job.state == "failed":
             show_failure(job)
-        axis = st.segmented_control(
-            "Against", ["mb", "ms"], format_func=UNITS.__getitem__, default="mb", required=True, key="deploy-axis"
+        axes: list[Axis] = ["mb", "ms"]
+        axis: Axis | None = st.segmented_control(
+            "Against", axes, format_func=UNITS.__getitem__, default="mb", required=True, key="deploy-axis"
         )
         if job.active:
             st.fragment(lambda: _ranking(job, axis or "mb"), run_every=SECONDS_BETWEEN_RANKINGS)()

@@ -22,7 +22,8 @@ UNKNOWN = float("nan")
 
 
 def option(title: str, mb: float, ms: float, points: float) -> Option:
-    return Option(title, *(Figure(value, rests_on="a test") for value in (mb, ms, points)))
+    size, time, lost = (Figure(value, rests_on="a test") for value in (mb, ms, points))
+    return Option(title, size, time, lost)
 
 
 OPTIONS = [
