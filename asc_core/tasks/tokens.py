@@ -131,19 +131,20 @@ def beyond(
     reader: Reader, ids: Sequence[np.ndarray], types: Sequence[np.ndarray] | None = None
 ) -> tuple[int, str] | None:
     """(the first feature that the model cannot read, why), where its tokenizer knows more tokens than the model."""
+    known, kinds = reader.tokens, reader.type_vocab_size  # looked up in the model, which takes longer than a text
     for row, tokens in enumerate(ids):
-        if len(tokens) and tokens.max() >= reader.tokens:
-            token = int(tokens[tokens >= reader.tokens][0])
+        if len(tokens) and tokens.max() >= known:
+            token = int(tokens[tokens >= known][0])
             text = tokenizer_of(reader).convert_ids_to_tokens(token)
             return row, (
-                f"the token {text!r} has the number {token}, and {reader.name} has embeddings for {reader.tokens} "
+                f"the token {text!r} has the number {token}, and {reader.name} has embeddings for {known} "
                 f"tokens only (its tokenizer knows {len(tokenizer_of(reader))}); give it the tokenizer that it was "
                 "trained with, or take the checkpoint whose embeddings were resized."
             )
-        if types is not None and len(types[row]) and types[row].max() >= reader.type_vocab_size:
+        if types is not None and len(types[row]) and types[row].max() >= kinds:
             return row, (
                 f"the tokenizer gives a text the token type {int(types[row].max())}, and {reader.name} knows "
-                f"{reader.type_vocab_size}; give it the tokenizer that it was trained with."
+                f"{kinds}; give it the tokenizer that it was trained with."
             )
     return None
 

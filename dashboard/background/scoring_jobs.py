@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from asc_core.progress import Progress
 from asc_core.scores import sweep
+from asc_core.scores.first_look import Unsettled
 from asc_core.scores.task_specificity import head_shares
 from asc_core.study import Study
 from asc_core.tasks import Task
@@ -14,6 +15,8 @@ from dashboard.background.jobs import FOREGROUND, Job, Jobs
 from dashboard.state import kept
 from dashboard.state.application import Application
 from dashboard.state.loaded import LoadedModels
+
+SECONDS_TO_DRAW = 0.7  # a page with maps, on two cores that do nothing else
 
 
 def score_job(
@@ -46,12 +49,25 @@ def score_job(
             stop_when_settled=stop_when_settled,
             progress=yielding(job, jobs),
             study=study,
-            show=job.show,
+            show=leaving_time_to_draw(job),
         )
         then(job.progress)  # it does not yield: whoever measures a cut may be waiting for this very work
         return found
 
     return work
+
+
+def leaving_time_to_draw(job: Job) -> Callable[[Unsettled], None]:
+    """Shows what there is, and after the first time lets the cores go for a moment: someone waits for the first map,
+    and a page that is drawn beside the next batches takes several times as long."""
+
+    def show(found: Unsettled) -> None:
+        first = job.latest is None
+        job.show(found)
+        if first:
+            job.progress.cancel.wait(SECONDS_TO_DRAW)
+
+    return show
 
 
 def scores_prefix(study: Study, application: Application) -> str:

@@ -21,6 +21,7 @@ from dashboard.state.session import Session
 from dashboard.text.markup import escape
 
 SECONDS_BETWEEN_POLLS = 0.4
+SECONDS_BETWEEN_BARS = 1.0  # of long work: each drawing takes server and browser time from it
 CHART_CONFIG = {"displayModeBar": False}
 
 
@@ -156,7 +157,7 @@ def running_work(session: Session, lanes: tuple[str, ...] = ("score", "export", 
     with st.container():  # also where there is none: what stands below keeps its place, and tabs their choice
         if active(job for lane in lanes for job in jobs.of(session.id, lane)):
             with st.container(key="running-work", border=True):
-                st.fragment(draw, run_every=SECONDS_BETWEEN_POLLS)()
+                st.fragment(draw, run_every=SECONDS_BETWEEN_BARS)()
 
 
 def _cancel(jobs: Sequence[Job]) -> None:
