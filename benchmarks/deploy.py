@@ -206,7 +206,7 @@ class Application:
         return said
 
     def cells(self) -> list[dict[str, Any]]:
-        timed = [one for threads in THREADS for one in self.speeds(threads)]
+        timed = [one for threads in self.options.threads for one in self.speeds(threads)]
         dense = self.answers(DENSE, "torch").statistics
         found = []
         for variant, runtime in product(variants(), installed()):
@@ -314,7 +314,12 @@ def application_cells(name: str, options: argparse.Namespace) -> list[dict[str, 
     application = Application(name, options)
     application.work.mkdir(parents=True, exist_ok=True)
     file = application.work / "cells.json"
-    made = {"variants": [one.name for one in variants()], "runtimes": installed(), "turns": options.turns}
+    made: dict[str, Any] = {
+        "variants": [one.name for one in variants()],
+        "runtimes": installed(),
+        "turns": options.turns,
+    }
+    made["threads"] = options.threads
     if file.exists():
         done = json.loads(file.read_text(encoding="utf-8"))
         if options.collect or done["made"] == made:
@@ -346,16 +351,19 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help=f"of {', '.join(NAMES)}; all by default")
     parser.add_argument("--turns", type=int, default=TURNS)
     parser.add_argument("--samples", type=int, default=SAMPLES, help="calibration examples")
+    parser.add_argument("--threads", type=int, action="append", help="1 among them; by default 1 and 2")
     parser.add_argument("--limit", type=int, help="test examples, for a quick look")
     parser.add_argument("--corruptions", type=int, default=COUNT)
     parser.add_argument("--collect", action="store_true", help="measure nothing anew")
     options = parser.parse_args()
+    options.threads = sorted({1, *(options.threads or THREADS)})
     names = options.names or [name for name in NAMES if name in available()]
     cells = [cell for name in names for cell in application_cells(name, options)]
     if not cells:
         raise SystemExit("nothing was measured yet")
     result = report(cells, options)
-    if set(names) == set(NAMES) and not options.limit:
+    whole = set(names) == set(NAMES) and tuple(options.threads) == THREADS and not options.limit
+    if whole:
         keep("deploy", result)
     print(json.dumps(result))
 
