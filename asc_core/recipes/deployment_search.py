@@ -122,38 +122,50 @@ class Deployment:
 
     # Measured
 
-    def known(self, variant: Variant) -> dict[str, Any] | None:
-        found = self.study.get(self._key(variant))
-        return found if isinstance(found, dict) and {"mb", "ms", "estimate"} <= set(found) else None
+    def known(self, variant: Variant) -> dict[str, Any]:
+        """What was measured of it: "mb" and "estimate" in this runtime, "ms" under these conditions; {} = nothing."""
+        found: dict[str, Any] = {}
+        for key, names in ((self._key(variant), {"mb", "estimate"}), (self._time_key(variant), {"ms"})):
+            stored = self.study.get(key)
+            if isinstance(stored, dict) and names <= set(stored):
+                found |= stored
+        return found
 
     def _key(self, variant: Variant) -> str:
-        recipe, here = self.recipe(variant), self.conditions
+        recipe = self.recipe(variant)
         made = "original" if recipe is None else recipe.key
-        where = f"{device_name(torch.device('cpu'))}:{self.runtime}:{here.threads}:{here.batch_size}:{here.tokens}"
         data = self.task.data(self.split)
-        return f"deployment:{self.encoder.weights}:{made}:{self.task.name}:{self.split}:{data}:{where}"
+        return f"deployment:{self.encoder.weights}:{made}:{self.task.name}:{self.split}:{data}:{self.runtime}"
+
+    def _time_key(self, variant: Variant) -> str:
+        here = self.conditions
+        where = f"{device_name(torch.device('cpu'))}:{here.threads}:{here.batch_size}:{here.tokens}"
+        return f"{self._key(variant)}:{where}"
 
     def measure(self, variant: Variant) -> None:
-        """Made, written, answered and timed in the runtime, and kept in the study."""
-        recipe = self.recipe(variant)
+        """Made, written, answered and timed in the runtime, as far as that is not known, and kept in the study."""
+        recipe, known = self.recipe(variant), self.known(variant)
         made = self.encoder
         if recipe is not None:
             made = recipe.apply(self.encoder, self.task, self.progress, calibrations=self.calibrations)
         loaded, mb = self._loaded(made)
-        reference = None if self.task.labelled else self.original
-        outcome = measure(
-            SessionReader(loaded, made), self.task, self.split, reference=reference, progress=self.progress
-        )
-        found = estimate(outcome, self.task.metric, self.original)
+        if "estimate" not in known:
+            found = self._answers(loaded, made)
+            self.study.set(self._key(variant), {"mb": mb, "estimate": found.to_json()})
+            if recipe is not None and not variant.int8:  # of int8 the runtime's answers are its own
+                self._keep_for_others(recipe, made, found)
         sessions = {"original": loaded if recipe is None else self._original_session, "variant": loaded}
         here = self.conditions
         lengths = np.full(here.batch_size, here.tokens)
         took = measure_in_turns(sessions, lengths, here.batch_size, TURNS, self.seed, self.progress)
         times = {name: [round(1e3 * s, 4) for s in (t.median, t.low, t.high)] for name, t in took.items()}
-        record = {"mb": mb, "ms": times["variant"], "original_ms": times["original"], "estimate": found.to_json()}
-        self.study.set(self._key(variant), record)
-        if recipe is not None and not variant.int8:  # of int8 the runtime's answers are its own
-            self._keep_for_others(recipe, made, found)
+        self.study.set(self._time_key(variant), {"ms": times["variant"], "original_ms": times["original"]})
+
+    def _answers(self, loaded: Session, made: Encoder) -> Estimate:
+        reference = None if self.task.labelled else self.original
+        reader = SessionReader(loaded, made)
+        outcome = measure(reader, self.task, self.split, reference=reference, progress=self.progress)
+        return estimate(outcome, self.task.metric, self.original)
 
     def _keep_for_others(self, recipe: Recipe, made: Encoder, found: Estimate) -> None:
         lengths = self.cost_model.lengths
@@ -195,20 +207,17 @@ class Deployment:
     def options(self) -> list[Option]:
         """All variants, and what else the study holds of this application, best first by what is known now."""
         records = {variant: self.known(variant) for variant in self.variants}
-        forecast = _Forecast(self, {v: r for v, r in records.items() if r is not None})
+        forecast = _Forecast(self, records)
         found = [self._option(variant, record, forecast) for variant, record in records.items()]
         keys = {option.recipe_key for option in found}
         return ranked([*found, *(one for one in self._others(forecast) if one.recipe_key not in keys)], self.limits)
 
-    def _option(self, variant: Variant, record: dict[str, Any] | None, forecast: _Forecast) -> Option:
+    def _option(self, variant: Variant, known: dict[str, Any], forecast: _Forecast) -> Option:
         recipe = self.recipe(variant)
-        key = recipe.key if recipe is not None else ""
-        if record is None:
-            figures = forecast.mb(variant), forecast.ms(variant), forecast.points(variant)
-            return Option(variant.title, *figures, variant, key)
-        ms, low, high = record["ms"]
-        points = _points(Estimate.from_json(record["estimate"]))
-        return Option(variant.title, Figure(record["mb"]), Figure(ms, low, high), points, variant, key)
+        mb = Figure(known["mb"]) if "mb" in known else forecast.mb(variant)
+        ms = Figure(*known["ms"]) if "ms" in known else forecast.ms(variant)
+        points = _points(Estimate.from_json(known["estimate"])) if "estimate" in known else forecast.points(variant)
+        return Option(variant.title, mb, ms, points, variant, recipe.key if recipe is not None else "")
 
     def _others(self, forecast: _Forecast) -> Iterator[Option]:
         """Recipes that were measured in memory; their time and size are forecasts."""
@@ -228,7 +237,7 @@ class Deployment:
         """The ranking as it is known, then again after each of at most so many measurements; ends once the first is
         measured. The original comes first, and a cut where none was measured yet: forecasts rest on them."""
         for needed in self._needed():
-            if self.known(needed) is None:
+            if not {"estimate", "ms"} <= set(self.known(needed)):
                 self.measure(needed)
         yield (options := self.options())
         for _ in range(most):
@@ -269,16 +278,16 @@ class _Forecast:
 
     def __init__(self, deployment: Deployment, records: dict[Variant, dict[str, Any]]):
         self.of, self.records = deployment, records
-        dense = records.get(Variant())
-        self.dense_ms = dense["ms"][0] if dense else float("nan")
-        self.dense_mb = dense["mb"] if dense else float("nan")
+        dense = records.get(Variant(), {})
+        self.dense_ms = dense["ms"][0] if "ms" in dense else float("nan")
+        self.dense_mb = dense.get("mb", float("nan"))
         self.dense_bytes = deployment.cost_model.dense.bytes / 1e6
-        self.tokenizer_mb = max(self.dense_mb - self.dense_bytes, 0.0) if dense else 0.0
+        self.tokenizer_mb = max(self.dense_mb - self.dense_bytes, 0.0) if "mb" in dense else 0.0
         self._curve = self._losses()
 
     def mb(self, variant: Variant) -> Figure:
         """The plan's own bytes; what the steps take off the original is taken off in the same share, or amount."""
-        if not self.records:
+        if self.dense_mb != self.dense_mb:
             return Figure(float("nan"), rests_on="nothing was measured yet")
         weights = self._plan_bytes(variant.keep)
         rests = ["counted weights"]
@@ -314,7 +323,9 @@ class _Forecast:
 
     def of_share(self, flops: float) -> Figure:
         """Between the cuts that were timed by their FLOPs; before any was, as if time fell with FLOPs."""
-        timed = sorted((v.keep, r["ms"][0]) for v, r in self.records.items() if not (v.int8 or v.vocabulary))
+        timed = sorted(
+            (v.keep, r["ms"][0]) for v, r in self.records.items() if "ms" in r and not (v.int8 or v.vocabulary)
+        )
         if len(timed) < 2:
             return Figure(self.dense_ms * flops, rests_on="time taken to fall with FLOPs, which is too good")
         shares, times = zip(*timed, strict=True)
@@ -331,8 +342,8 @@ class _Forecast:
         lost, rests = self._cut_points(variant.keep)
         for name, alone in (("int8", Variant(int8=True)), ("vocabulary", Variant(vocabulary=True))):
             if getattr(variant, name):
-                record = self.records.get(alone)
-                if record is None:
+                record = self.records.get(alone, {})
+                if "estimate" not in record:
                     lost = float("nan")
                 else:
                     lost += _points(Estimate.from_json(record["estimate"])).value
@@ -356,8 +367,9 @@ class _Forecast:
         for variant in self.of.variants:
             if variant.keep == 1 or variant.int8 or variant.vocabulary:
                 continue
-            record = self.records.get(variant)
-            known = Estimate.from_json(record["estimate"]) if record else self.of._lost_in_memory(variant)
+            record = self.records.get(variant, {})
+            measured = "estimate" in record
+            known = Estimate.from_json(record["estimate"]) if measured else self.of._lost_in_memory(variant)
             one = MeasuredLoss.of(variant.keep, known) if known is not None else None
             if one is not None:
                 found.append(one)
@@ -370,8 +382,7 @@ class _Forecast:
         return grid, -100 * np.nan_to_num(curve.difference)
 
     def _alone(self, name: str, variant: Variant, otherwise: float) -> float:
-        record = self.records.get(variant)
-        if record is None:
+        value = self.records.get(variant, {}).get(name)
+        if value is None:
             return otherwise
-        value = record[name]
         return float(value[0] if isinstance(value, Sequence) else value)

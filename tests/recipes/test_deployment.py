@@ -102,6 +102,10 @@ def test_what_was_measured_is_in_the_study_and_not_measured_again(
     assert again.options() == first
     assert next(iter(again.choosing())) == first
     elsewhere = at(tmp_path, conditions=Conditions(2, 8, 1))
+    whole = next(one for one in elsewhere.options() if one.variant == Variant())
+    assert whole.mb.measured
+    assert whole.points.measured, "answers and bytes are those of any batch"
+    assert not whole.ms.measured
     with pytest.raises(AssertionError, match="measured again"):
         next(iter(elsewhere.choosing()))
 
