@@ -57,13 +57,13 @@ class CutSettings:
     everywhere: bool = False
     min_heads: int = 1
     multiple: int = 1
-    runtime: str = "torch"
     kept: frozenset[Part] = frozenset()
     cut: frozenset[Part] = frozenset()
     plan_key: str | None = None
     transfer: bool = False
     repair: str = "sequential"
     then: tuple[Step, ...] = ()
+    runtime: str = "torch"
 
     @property
     def forced(self) -> int:
