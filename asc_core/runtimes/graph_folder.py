@@ -1,7 +1,11 @@
-"""What runtimes of graphs share: an encoder leaves by the format that the runtime loads, into a temporary folder."""
+"""What runtimes of graphs share: an encoder leaves by the format that the runtime loads, into a temporary folder.
+
+Formats stand above what is timed here (an export is timed, too), so they are looked up when an encoder is to leave.
+"""
 
 from __future__ import annotations
 
+import importlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +15,6 @@ from transformers import AutoConfig
 
 from asc_core import modeling
 from asc_core.errors import UserError, first_line
-from asc_core.export.formats import FORMATS
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 def through_format(form: str, encoder: Encoder, load: Callable[[Path], Session]) -> Session:
     """Raises: UserError where the format cannot take the encoder."""
-    format = FORMATS[form]
+    format = importlib.import_module("asc_core.export.formats").FORMATS[form]
     refusal = format.refuses(encoder)
     if refusal is not None:
         raise UserError(refusal)
