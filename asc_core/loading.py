@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from asc_core import modeling
 from asc_core.ancestry import Ancestry
 from asc_core.checkpoint import adapter as adapters
+from asc_core.checkpoint.digests import check_loadable
 from asc_core.checkpoint.folder import check_folder, load_tokenizer
 from asc_core.checkpoint.hub import hub_folder
 from asc_core.checkpoint.in_memory import in_memory, require_same_answers
@@ -61,7 +62,8 @@ def load_encoder(
     by default the checkpoint's own. Weights are computed in float32 whatever their stored type. base: for an adapter,
     another base than it names. tokenizer, name: of a model in memory, which is copied and stays as it is.
     Raises: UserError where there is no such checkpoint, no tokenizer, only pickled weights, broken weights, weights
-    that are missing, left over or of other shapes, or an architecture that is not supported.
+    that are missing, left over or of other shapes, an architecture that is not supported, or an exported folder whose
+    files are not those that were exported (`check_loadable`).
     """
     wanted = _Head(head, _names(labels, "labels"), _names(slot_labels, "slot_labels"), regression, multi_label)
     if head is not None and not (isinstance(head, str) and head in HEADS):
@@ -130,6 +132,7 @@ class _Head:
 
 
 def _from_folder(folder: Path, source: str, wanted: _Head, device: str | None, trust_remote_code: bool) -> Encoder:
+    check_loadable(folder)
     inner = encoder_folder(folder)
     check_folder(inner, source if inner == folder else None)
     settings = _settings(inner, source)
@@ -183,6 +186,7 @@ def load_adapter(
             f"{folder}/adapter_config.json names no base_model_name_or_path: say which encoder it adapts (--base)."
         )
     found = _base_folder(folder, named, chosen=base is not None)
+    check_loadable(found)
     inner = encoder_folder(found)
     check_folder(inner)
     if (folder / "config.json").exists():

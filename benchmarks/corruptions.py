@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from asc_core.checkpoint.digests import DIGESTS_FILE, check_digests
 from asc_core.errors import UserError
-from asc_core.export.digests import DIGESTS_FILE, check_digests
 
 COUNT = 200
 

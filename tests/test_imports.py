@@ -27,6 +27,7 @@ ORDER = [
     {"runtimes"},
     {"scores"},
     {"evaluate"},
+    {"vocabulary"},
     {"compress"},
     {"train"},
     {"demo"},
@@ -46,6 +47,7 @@ ORDER = [
     {"dashboard.panels"},
     {"dashboard.views"},
     {"dashboard.app"},
+    {"dashboard.serve"},
 ]
 LEVEL = {unit: level for level, units in enumerate(ORDER) for unit in units}
 

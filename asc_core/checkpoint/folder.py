@@ -55,6 +55,8 @@ def _require_shards(folder: Path) -> None:
     if not isinstance(names, dict) or not names:
         raise UserError(f"{index} does not say which weight is in which file: copy or download it again.")
     for name in sorted({str(value) for value in names.values()}):
+        if Path(name).name != name:
+            raise UserError(f"{index} names the file {name!r}, which does not lie in this folder.")
         if not (folder / name).exists():
             raise UserError(f"{folder} lacks {name}, which its index names: copy or download it again.")
 

@@ -12,22 +12,13 @@ from urllib.parse import urlsplit
 
 from huggingface_hub import constants, snapshot_download
 
+from asc_core.checkpoint.digests import WANTED
 from asc_core.checkpoint.other_forms import instead_of_a_file
 from asc_core.checkpoint.reasons import reason
 from asc_core.errors import UserError
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _WAIT = 3.0  # seconds for the first connection
-_WANTED = (
-    "*.json",
-    "model*.safetensors",
-    "adapter_model.safetensors",
-    "*.txt",
-    "*.model",
-    "[0-9]*_*/*.json",
-    "[0-9]*_*/*.safetensors",
-    "[0-9]*_*/*.txt",
-)
 _NOT_WANTED = ("onnx/*", "openvino/*", "coreml/*", "runs/*", "checkpoint-*/*", "*/onnx/*", "*/openvino/*")
 
 
@@ -39,15 +30,15 @@ def hub_folder(source: str) -> Path:
     if looks_like_a_path(source):
         raise UserError(f"{source} is not a folder with a checkpoint: give a folder, a hub id or demo:NAME.{near}")
     offline = bool(constants.HF_HUB_OFFLINE)
-    reachable = not offline and _reachable()
+    can_be_reached = not offline and reachable(constants.ENDPOINT)
     try:
         return Path(
             snapshot_download(
-                source, allow_patterns=[*_WANTED], ignore_patterns=[*_NOT_WANTED], local_files_only=not reachable
+                source, allow_patterns=[*WANTED], ignore_patterns=[*_NOT_WANTED], local_files_only=not can_be_reached
             )
         )
     except Exception as error:  # of the network, of the hub, of the cache on this disk
-        if reachable:
+        if can_be_reached:
             why = reason(error)
         else:
             why = "the hub is switched off here (HF_HUB_OFFLINE)" if offline else "the hub cannot be reached"
@@ -75,9 +66,9 @@ def _near(source: str) -> str:
     return f" Did you mean {parent / close[0]}?" if close else ""
 
 
-def _reachable() -> bool:
-    """Whether a connection to the hub, or to the proxy before it, can be made at all; asked without waiting long."""
-    endpoint = urlsplit(constants.ENDPOINT)
+def reachable(address: str) -> bool:
+    """Whether a connection to a hub, or to the proxy before it, can be made at all; asked without waiting long."""
+    endpoint = urlsplit(address)
     proxy = os.environ.get(f"{endpoint.scheme}_proxy") or os.environ.get(f"{endpoint.scheme}_proxy".upper())
     to = urlsplit(proxy if "//" in proxy else f"//{proxy}") if proxy else endpoint
     host, port = to.hostname, to.port or (80 if to.scheme == "http" else 443)

@@ -18,6 +18,7 @@ import typer
 from asc_core.cli.choosing import choose
 from asc_core.cli.cutting import compress, frontier
 from asc_core.cli.data import check, task
+from asc_core.cli.handing_over import push, serve
 from asc_core.cli.models import convert, evaluate, export, verify
 from asc_core.cli.planning import latency, plan
 from asc_core.cli.renamed import Command
@@ -27,6 +28,7 @@ from asc_core.cli.speed import speed
 from asc_core.cli.stored import scores
 from asc_core.cli.training import distil, finetune, recipe
 from asc_core.cli.verb import JsonOption, StudyOption, percent, verb
+from asc_core.cli.vocabulary import vocabulary
 from asc_core.errors import UserError
 from asc_core.machine_memory import VARIABLE, bound_of
 
@@ -72,7 +74,7 @@ def dashboard(
     from importlib.util import find_spec
 
     package = find_spec("dashboard")  # found, not imported: the engine does not depend on its interface
-    page = Path(package.origin).parent / "app.py" if package is not None and package.origin else None
+    page = Path(package.origin).parent / "serve.py" if package is not None and package.origin else None
     if page is None or not page.exists():
         raise UserError("The dashboard is not installed beside asc_core: install the whole project (make setup).")
     command = [sys.executable, "-m", "streamlit", "run", str(page), "--server.port", str(port)]
@@ -100,6 +102,7 @@ for _verb in (
     latency,
     plan,
     faithfulness,
+    vocabulary,
     compress,
     frontier,
     choose,
@@ -107,6 +110,8 @@ for _verb in (
     speed,
     export,
     verify,
+    push,
+    serve,
     finetune,
     distil,
     recipe,

@@ -115,12 +115,15 @@ def compress(
         say(as_json, done)
     say(as_json, f"{out}: {smaller.parameters:,} parameters ({percent(smaller.parameters / original.parameters)})")
     say(as_json, checked(report))
+    for note in report.notes:
+        say(as_json, note)
     return {
         "path": str(out),
         "parameters": smaller.parameters,
         "original_parameters": original.parameters,
         "bytes": report.bytes,
         "max_difference": report.max_difference,
+        "notes": list(report.notes),
     }
 
 

@@ -1,16 +1,18 @@
-"""A step: the tokens that the application's texts are made of, and no others."""
+"""A step: the tokens that the application's texts are made of, a margin of general language, and no others."""
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Any, ClassVar
+import hashlib
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from asc_core import modeling
-from asc_core.compress.shorter_tokenizer import shorter_tokenizer
 from asc_core.compress.step import Step, StepContext
 from asc_core.encoder import Encoder
+from asc_core.vocabulary import Budget, TokenScores, kept_rows, shorter_tokenizer, token_scores
+from asc_core.vocabulary.general_order import is_readable
 
 
 class Vocabulary(Step):
@@ -18,6 +20,10 @@ class Vocabulary(Step):
 
     Texts of kept tokens are split as before and get the same answers; unseen words fall back to smaller pieces.
     least: how often a token has to stand in the training texts; special tokens and single characters stay anyway.
+    margin: so many further tokens stay, the most frequent ones of general language that the training texts lack: new
+    texts hold words that these do not. margin_texts: a text file that says what is frequent; without one the
+    tokenizer's own order, see `general_order`. rows, share, megabytes: one budget at most, which is then used up; where
+    it is short, `by` says which of the used tokens go first.
     """
 
     kind: ClassVar[str] = "vocabulary"
@@ -28,28 +34,103 @@ class Vocabulary(Step):
         title="Min. occurrences",
         description="Times that a token stands in the training texts at least",
     )
+    margin: int = Field(
+        default=0,
+        ge=0,
+        title="Margin",
+        description="Further tokens of general language, the most frequent ones first",
+    )
+    margin_texts: str = Field(
+        default="",
+        title="General text",
+        description="A text file that says which tokens are frequent; empty: the tokenizer's own order",
+    )
+    rows: int | None = Field(default=None, ge=1, title="Rows", description="Tokens that stay, in all")
+    share: float | None = Field(default=None, gt=0, le=1, title="Share", description="Share of the tokens that stay")
+    megabytes: float | None = Field(
+        default=None, gt=0, title="MB", description="What the word embedding may take in float32, 10^6 bytes"
+    )
+    by: Literal["count", "effect"] = Field(
+        default="count",
+        title="Go first",
+        description="Where rows are short: the tokens used least, or those whose pieces change the outputs least",
+    )
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Vocabulary:
+        if sum(one is not None for one in (self.rows, self.share, self.megabytes)) > 1:
+            raise ValueError("rows, share and megabytes are one budget: say one of them")
+        return self
 
     @property
     def needs_task(self) -> bool:
         return True
 
+    def cache_key(self) -> Any:
+        """What is as usual is left out, so that results of before these fields were there are still found."""
+        said = {"least": self.least, **self.model_dump(mode="json", exclude_defaults=True)}
+        if self.margin_texts:
+            said["margin_texts"] = _content(self.margin_texts)
+        return [self.kind, said]
+
+    def kept(self, scores: TokenScores) -> list[int]:
+        """Old numbers of the rows that stay. Raises: UserError where the budget is too short."""
+        most = Budget(self.rows, self.share, self.megabytes).in_rows(scores.rows, scores.width)
+        return kept_rows(
+            scores.model,
+            scores.used,
+            scores.general.tokens,
+            least=self.least,
+            margin=self.margin,
+            most=most,
+            worth=scores.worth,
+        )
+
+    @property
+    def uses_general_order(self) -> bool:
+        """Whether it matters which tokens are frequent in general."""
+        return self.margin > 0 or (self.rows, self.share, self.megabytes) != (None, None, None)
+
     def apply(self, encoder: Encoder, context: StepContext) -> Encoder:
-        task = context.task
-        split = "train" if "train" in task.splits else task.splits[0]
-        seen: Counter[int] = Counter()
-        for ids in task.features(task.examples(split), encoder).input_ids:
-            seen.update(ids.tolist())
+        scores = token_scores(
+            encoder,
+            context.task,
+            margin_texts=self.margin_texts,
+            effects=self.by == "effect",
+            progress=context.progress,
+        )
+        rows = self.kept(scores)
+        tokenizer, kept = shorter_tokenizer(encoder.tokenizer, rows)
         name = modeling.word_embedding_name(encoder.model)
         table = encoder.model.get_parameter(name)
-        used = [token for token, times in seen.items() if times >= self.least]
-        tokenizer, kept = shorter_tokenizer(encoder.tokenizer, used)
         kept = [token for token in kept if token < len(table)]
+        if self.uses_general_order:
+            said = scores.general.note.removesuffix(".")
+            context.done = f"{self.describe()}: {len(kept):,} of {len(table):,} tokens. {said}"
         entry = {"kind": self.structure, "rows": len(kept), "special": _special(encoder.model.config, kept)}
         return encoder.with_structure(entry, {name: table.detach()[kept]}, tokenizer)
 
     def describe(self) -> str:
         often = "" if self.least == 1 else f" at least {self.least} times"
-        return f"vocabulary of what stands in the training texts{often}"
+        said = f"vocabulary of what stands in the training texts{often}"
+        if self.margin:
+            said += f" and {self.margin:,} further tokens"
+        if self.rows is not None:
+            return f"{said}, {self.rows:,} rows"
+        if self.share is not None:
+            return f"{said}, {100 * self.share:.0f} % of the rows"
+        return said if self.megabytes is None else f"{said}, {self.megabytes:g} MB"
+
+
+def _content(path: str) -> str:
+    """The fingerprint of a file; "" where there is none, which `apply` refuses."""
+    if not is_readable(path):
+        return ""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError:
+        return ""
 
 
 def _special(config: Any, kept: list[int]) -> dict[str, int]:

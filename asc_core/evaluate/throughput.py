@@ -39,7 +39,7 @@ class Throughput:
 
     def seconds(self, encoder: Encoder, tokens: float) -> float:
         """What so many tokens (no padding) take."""
-        return tokens * _parameters(encoder) * self.seconds_per_work
+        return tokens * layer_parameters(encoder) * self.seconds_per_work
 
 
 def throughput_of(encoder: Reader) -> Throughput | None:
@@ -108,7 +108,7 @@ class BatchSizeTuner:
         best = min(fair.values())
         tokens = next(size for size in sorted(fair, reverse=True) if fair[size] <= TIE * best)
         with _lock:
-            _measured[_key(self.encoder)] = Throughput(tokens, per_token[tokens] / _parameters(self.encoder))
+            _measured[_key(self.encoder)] = Throughput(tokens, per_token[tokens] / layer_parameters(self.encoder))
 
 
 def forget() -> None:
@@ -121,6 +121,6 @@ def _key(encoder: Encoder) -> Key:
     return str(encoder.device), encoder.shape.hidden, torch.get_num_threads()
 
 
-def _parameters(encoder: Encoder) -> int:
+def layer_parameters(encoder: Encoder) -> int:
     """Of the layers: what a token meets on its way through."""
     return max(1, sum(p.numel() for row in modeling.rows_of(encoder.model) for p in row.parameters()))

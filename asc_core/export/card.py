@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import re
 from collections.abc import Iterator, Sequence
@@ -12,12 +11,16 @@ from pathlib import Path
 
 import torch
 import transformers
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from asc_core import modeling
 from asc_core.ancestry import Ancestor
 from asc_core.encoder import Encoder, is_hub_id
+from asc_core.evaluate.changes import Changes, ClassChange
 from asc_core.export.comparison import Comparison
 from asc_core.export.formats.format import Written
+from asc_core.export.pictures import FRONT_FILE, MAP_FILE, Front, FrontPoint
+from asc_core.export.timing import Timing
 from asc_core.modeling import Packing
 from asc_core.values import Cost, Estimate, Plan
 
@@ -27,6 +30,7 @@ _PIPELINES = {
     "question-answering": "question-answering",
     "embedding": "feature-extraction",
 }
+_WORST = 8  # classes in the table of those that lost most
 _PATH = re.compile(r"(?<![\w:/.<])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\"`]+[/\\])*([^\s/\\'\"`]+)[/\\]?")
 
 
@@ -37,7 +41,9 @@ class Card:
     estimate, original_estimate: of the exported model and of the uncut one, on the same split. cost, original_cost:
     at the task's lengths; of an original that cannot be loaded, FLOPs alone may be known (`original_flops`). steps: how
     it was made, one sentence each. commands: the lines that make it again. unmeasured: why there is no difference to
-    the original, a sentence. one_split: whether the task has one split for everything.
+    the original, a sentence. one_split: whether the task has one split for everything. changes: which examples it
+    decides otherwise than the original. front: models of
+    other cuts, too; by default this one and the original.
     """
 
     task: str | None = None
@@ -50,6 +56,23 @@ class Card:
     commands: Sequence[str] = ()
     unmeasured: str = ""
     one_split: bool = False
+    changes: Changes | None = None
+    front: Front | None = None
+
+    @property
+    def drawn(self) -> Front | None:
+        """The picture of the front shows what was given, else the original and this model, where both are known."""
+        estimate, before, cost = self.estimate, self.original_estimate, self.cost
+        dense = self.original_cost.flops if self.original_cost is not None else self.original_flops
+        if self.front is not None or estimate is None or before is None or cost is None or not dense:
+            return self.front
+        return Front(
+            estimate.split,
+            (
+                FrontPoint("original", 1.0, before.value, before.interval),
+                FrontPoint("this model", cost.flops / dense, estimate.value, estimate.interval, this=True),
+            ),
+        )
 
 
 def model_card(
@@ -65,24 +88,29 @@ def model_card(
     original: Ancestor | None,
     base: str,
     comparison: Comparison,
+    timing: Timing | None = None,
+    pictures: Sequence[str] = (),
 ) -> str:
     """The whole text. Paths of this machine do not get into it: of each only the last name stays.
 
     loading: the format's own section. tolerance: what `comparison` had to stay below. original: the model before its
-    parts were changed. base: what was loaded first, of which that may have been trained.
+    parts were changed. base: what was loaded first, of which that may have been trained. timing: of the folder beside
+    the original. pictures: names of files that lie beside the card, `MAP_FILE` and `FRONT_FILE`.
     """
     sections = [
-        _front_matter(card, encoder, name, _named(original, encoder), base, written),
         f"# {_plain(name)}\n\n{_summary(card, encoder, original, written)}",
-        _section("Quality", _quality(card)),
-        _section("Cost", _cost(card, encoder, original, written, packing)),
-        _section("What is left", _parts(encoder)),
+        _section("Quality", _quality(card, pictures)),
+        _section("What it is worse at", _worse(card)),
+        _section("Cost", _cost(card, encoder, original, written, packing, timing)),
+        _section("What is left", _parts(encoder, pictures)),
         _section("How it was made", _origin(card, plan)),
         _section("How to load it", iter([loading])),
         _section("Limitations", _limitations(card, written, packing)),
         _section("Checked", _checked(comparison, tolerance, written)),
     ]
-    return "\n\n".join(section for section in sections if section) + "\n"
+    text = "\n\n".join(section for section in sections if section) + "\n"
+    data = _data(card, encoder, name, _named(original, encoder), base, written)
+    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}"))
 
 
 def _section(title: str, lines: Iterator[str]) -> str:
@@ -96,10 +124,9 @@ def _plain(text: object) -> str:
     return flat.replace("|", "\\|").replace("<", "&lt;")
 
 
-def _quoted(text: object) -> str:
-    return json.dumps(
-        " ".join(_PATH.sub(r"\1", str(text)).split()), ensure_ascii=False
-    )  # JSON strings are YAML strings
+def _one_line(text: object) -> str:
+    """Untrusted text for the front matter, which is quoted as YAML asks for: no paths, no line breaks."""
+    return " ".join(_PATH.sub(r"\1", str(text)).split())
 
 
 def _named(original: Ancestor | None, encoder: Encoder) -> str:
@@ -107,26 +134,34 @@ def _named(original: Ancestor | None, encoder: Encoder) -> str:
     return source if is_hub_id(source) else Path(name).name
 
 
-def _front_matter(card: Card, encoder: Encoder, name: str, original: str, base: str, written: Written) -> str:
-    lines = ["---", f"library_name: {written.library}"]
-    of = next((one for one in (original, base) if is_hub_id(one)), None)
-    if of is not None:
-        lines.append(f"base_model: {_quoted(of)}")
-    if encoder.head in _PIPELINES:
-        lines.append(f"pipeline_tag: {_PIPELINES[encoder.head]}")
-    lines += ["tags:", *(f"- {tag}" for tag in ("application-specific-compression", "pruned", *written.tags))]
-    if card.estimate is not None and encoder.head in _PIPELINES:
-        estimate, task = card.estimate, card.task or "task"
-        lines += [
-            "model-index:",
-            f"- name: {_quoted(name)}",
-            "  results:",
-            f"  - task:\n      type: {_PIPELINES[encoder.head]}",
-            f"    dataset:\n      name: {_quoted(task)}\n      type: {_quoted(task)}",
-            f"      split: {_quoted(estimate.split)}",
-            f"    metrics:\n    - type: {_quoted(estimate.metric)}\n      value: {estimate.value:.4f}",
-        ]
-    return "\n".join([*lines, "---"])
+def _data(card: Card, encoder: Encoder, name: str, original: str, base: str, written: Written) -> ModelCardData:
+    pipeline = _PIPELINES.get(encoder.head)
+    results = _results(card, pipeline) if pipeline is not None else []
+    return ModelCardData(
+        library_name=written.library,
+        base_model=next((one for one in (original, base) if is_hub_id(one)), None),
+        pipeline_tag=pipeline,
+        tags=["application-specific-compression", "pruned", *written.tags],
+        model_name=_one_line(name) if results else None,
+        eval_results=results or None,
+    )
+
+
+def _results(card: Card, pipeline: str) -> list[EvalResult]:
+    """For the hub's model-index: the value on the split that the card's table names first."""
+    if card.estimate is None:
+        return []
+    estimate, task = card.estimate, _one_line(card.task or "task")
+    return [
+        EvalResult(
+            task_type=pipeline,
+            dataset_type=task,
+            dataset_name=task,
+            dataset_split=_one_line(estimate.split),
+            metric_type=_one_line(estimate.metric),
+            metric_value=round(estimate.value, 4),
+        )
+    ]
 
 
 def _summary(card: Card, encoder: Encoder, original: Ancestor | None, written: Written) -> str:
@@ -137,7 +172,7 @@ def _summary(card: Card, encoder: Encoder, original: Ancestor | None, written: W
     return f"`{_plain(_named(original, encoder))}`{less}, compressed{task} with ASC Studio. {written.needs}".rstrip()
 
 
-def _quality(card: Card) -> Iterator[str]:
+def _quality(card: Card, pictures: Sequence[str]) -> Iterator[str]:
     estimate, before = card.estimate, card.original_estimate
     if estimate is None:
         return
@@ -158,13 +193,45 @@ def _quality(card: Card) -> Iterator[str]:
         yield "\nWhat these figures rest on:\n"
         for note in estimate.notes:
             yield f"- {_plain(note)}"
+    if FRONT_FILE in pictures:
+        yield f"\n![The metric over the share of FLOPs that is kept]({FRONT_FILE})"
+
+
+def _worse(card: Card) -> Iterator[str]:
+    found = card.changes
+    if found is None or card.estimate is None:
+        return
+    yield (
+        f"Of {found.examples:,} {_plain(card.estimate.split)} examples it decides {found.lost:,} wrongly that the "
+        f"original decides rightly, and {found.won:,} rightly that the original decides wrongly."
+    )
+    worst = [each for each in found.classes if each.difference < 0][:_WORST]
+    if worst:
+        yield "\n| class | examples | original, right | this model, right | points |"
+        yield "|---|---|---|---|---|"
+        yield from map(_class_row, worst)
+        yield "\nThe classes that lost most; of few examples such a figure is a hint, not a measurement."
+
+
+def _class_row(each: ClassChange) -> str:
+    return (
+        f"| {_plain(each.name)} | {each.examples:,} | {each.before / each.examples:.1%} "
+        f"| {each.after / each.examples:.1%} | {100 * each.difference:+.1f} |"
+    )
 
 
 def _interval(interval: tuple[float, float]) -> str:
     return f"[{interval[0]:.4f}, {interval[1]:.4f}]"
 
 
-def _cost(card: Card, encoder: Encoder, original: Ancestor | None, written: Written, packing: Packing) -> Iterator[str]:
+def _cost(
+    card: Card,
+    encoder: Encoder,
+    original: Ancestor | None,
+    written: Written,
+    packing: Packing,
+    timing: Timing | None,
+) -> Iterator[str]:
     parameters = bytes_ = None
     if original is not None:
         parameters, bytes_ = original.parameters, original.bytes
@@ -179,12 +246,22 @@ def _cost(card: Card, encoder: Encoder, original: Ancestor | None, written: Writ
     if card.cost is not None:
         dense = card.original_cost.flops if card.original_cost else card.original_flops
         rows.append(("FLOPs of the layers, one text of average length", card.cost.flops, dense, ".3g"))
+    if timing is not None:
+        what = f"milliseconds, batch {timing.batch_size}, {timing.tokens:.0f} tokens on average"
+        rows.append((what, timing.milliseconds, timing.original_milliseconds, ".2f"))
     for what, here, there, style in rows:
         known = f"{there:{style}} | {here / there:.3f}" if there else "- | -"
         yield f"| {what} | {here:{style}} | {known} |"
+    if timing is not None:
+        yield (
+            f"\nTimed in turns with the original, each on the same texts ({_plain(timing.where)}): "
+            f"{timing.ratio:.2f} times as fast there, which says nothing about another machine."
+        )
+    else:
+        yield "\nIts time was not measured."
 
 
-def _parts(encoder: Encoder) -> Iterator[str]:
+def _parts(encoder: Encoder, pictures: Sequence[str]) -> Iterator[str]:
     shape = encoder.shape
     origin = modeling.origin(encoder.model.config)
     heads = origin.heads
@@ -196,6 +273,8 @@ def _parts(encoder: Encoder) -> Iterator[str]:
     for number, kept, neurons in zip(numbers, heads, shape.neurons, strict=True):
         yield f"| {number + 1} | {len(kept)}: {', '.join(str(h + 1) for h in kept) or 'none'} | {neurons:,} |"
     yield "\nLayers and heads are counted from 1."
+    if MAP_FILE in pictures:
+        yield f"\n![Heads and neurons that are left of each layer]({MAP_FILE})"
 
 
 def _origin(card: Card, plan: Plan | None) -> Iterator[str]:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asc_core.ancestry import RECIPE_PLACE, Ancestor, Ancestry, Stage
 from asc_core.atomic_folder import new_folder
+from asc_core.checkpoint.digests import write_digests
 from asc_core.encoder import Encoder, packing_named
 from asc_core.errors import UserError
 from asc_core.export import proof
 from asc_core.export.card import Card, model_card
 from asc_core.export.comparison import answers_in_memory, compare_folder, questions_for
-from asc_core.export.digests import write_digests
 from asc_core.export.formats import FORMATS, Format
+from asc_core.export.pictures import FRONT_FILE, MAP_FILE, front_svg, map_svg
+from asc_core.export.timing import Timing
 from asc_core.export.tokenizer_files import write_tokenizer
 from asc_core.json_files import write_json
 from asc_core.modeling import Packing
@@ -36,7 +38,9 @@ class ExportReport:
     """An export that was reloaded and compared.
 
     format, packing: their names. bytes: of all files. files: their names. max_difference: the largest between outputs
-    of the model in memory and the reloaded one, on `checked_texts` texts and some random token sequences.
+    of the model in memory and the reloaded one, on `checked_texts` texts and some random token sequences. timing: of
+    the folder beside the original, None where it was not measured.
+    notes: what its measured quality rests on, in sentences, as on the card.
     """
 
     path: Path
@@ -47,9 +51,13 @@ class ExportReport:
     max_difference: float
     checked_texts: int
     checked_in: str = "fresh process"
+    timing: Timing | None = None
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return self.__dict__ | {"path": str(self.path), "files": list(self.files)}
+        timing = asdict(self.timing) if self.timing is not None else None
+        lists = {"files": list(self.files), "notes": list(self.notes)}
+        return self.__dict__ | lists | {"path": str(self.path), "timing": timing}
 
 
 def export(
@@ -66,6 +74,7 @@ def export(
     packing: str | None = None,
     dtype: str | None = None,
     overwrite: bool = False,
+    timed: Callable[[Path, str], Timing | None] | None = None,
     progress: Progress | None = None,
 ) -> ExportReport:
     """Write an encoder, compressed or not, as a directory that others load.
@@ -75,7 +84,8 @@ def export(
     ancestry: what was done to it, written beside it; by default `ancestry_of` these.
     texts: single texts or pairs of the application, on which the reloaded model is compared (the first 64, at most 256
     tokens each); own sentences by default. packing: how weights are stored, a name in `PACKINGS`; by default what the
-    encoder asks for. dtype: the old name of packing. overwrite: whether a model directory at `out` may be replaced.
+    encoder asks for. dtype: the old name of packing. timed: measures the written folder, given it and the name of the
+    format, for the card (`timing_of`). overwrite: whether a model directory at `out` may be replaced.
 
     The directory appears at `out` only after it was reloaded in a fresh process by the format's own route, and its
     outputs were found within the format's tolerance of those in memory (of those with weights as packed).
@@ -89,7 +99,7 @@ def export(
     ancestry = ancestry if ancestry is not None else ancestry_of(encoder, original, recipe, plan)
     before = original.as_ancestor() if isinstance(original, Encoder) else original or ancestry.original
     with new_folder(out, overwrite=overwrite) as folder:
-        progress.step(0, 3, "exporting: writing the weights")
+        progress.step(0, 4, "exporting: writing the weights")
         written = form.write(encoder, folder, packed)
         write_tokenizer(encoder.tokenizer, folder, encoder.type_vocab_size > 1)
         if encoder.head == "embedding" and encoder.sentences is not None:
@@ -101,7 +111,7 @@ def export(
             if not (folder / name).exists():
                 write_json(folder / name, stage.recipe)
         ancestry.write(folder, Path(out))
-        progress.step(1, 3, "exporting: checking in a fresh process")
+        progress.step(1, 4, "exporting: checking in a fresh process")
         comparison = compare_folder(
             folder,
             encoder,
@@ -113,9 +123,12 @@ def export(
             texts=texts,
             progress=progress,
         )
-        progress.step(2, 3, "exporting: writing the model card")
+        progress.step(2, 4, "exporting: timing it")
+        timing = timed(folder, form.name) if timed is not None else None
+        progress.step(3, 4, "exporting: writing the model card")
+        card = card or Card()
         text = model_card(
-            card or Card(),
+            card,
             encoder,
             name=Path(out).name,
             loading=form.loading(folder, Path(out).name),
@@ -126,6 +139,8 @@ def export(
             original=before,
             base=ancestry.base,
             comparison=comparison,
+            timing=timing,
+            pictures=_write_pictures(folder, card, encoder),
         )
         (folder / "README.md").write_text(text, encoding="utf-8")
         questions = questions_for(encoder, longest=proof.LONGEST)
@@ -133,7 +148,7 @@ def export(
         proof.write_proof(folder, form.name, written.request, questions, answers)
         write_digests(folder)
         sizes = {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
-    progress.step(3, 3, "exporting")
+    progress.step(4, 4, "exporting")
     return ExportReport(
         path=Path(out),
         format=form.name,
@@ -142,7 +157,18 @@ def export(
         files=tuple(sizes),
         max_difference=comparison.max_difference,
         checked_texts=comparison.texts,
+        timing=timing,
     )
+
+
+def _write_pictures(folder: Path, card: Card, encoder: Encoder) -> list[str]:
+    """Names of the files, for the card."""
+    front, metric = card.drawn, card.estimate.metric if card.estimate is not None else "metric"
+    drawn = {MAP_FILE: map_svg(encoder), FRONT_FILE: front_svg(front, metric) if front is not None else None}
+    for name, picture in drawn.items():
+        if picture is not None:
+            (folder / name).write_text(picture, encoding="utf-8")
+    return [name for name, picture in drawn.items() if picture is not None]
 
 
 def ancestry_of(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from asc_core import modeling
 from asc_core.ancestry import Ancestry
+from asc_core.checkpoint.digests import check_digests, digest_of_all
 from asc_core.errors import UserError
 from asc_core.export import comparison
-from asc_core.export.digests import check_digests, digest_of_all
 from asc_core.export.formats import FORMATS
 from asc_core.export.proof import Proof, read_proof
 from asc_core.json_files import read_json

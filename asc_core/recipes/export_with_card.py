@@ -9,17 +9,23 @@ from pathlib import Path
 from asc_core.ancestry import RECIPE_PLACE, Ancestor, Ancestry
 from asc_core.atomic_folder import check_free
 from asc_core.encoder import Encoder
-from asc_core.evaluate import evaluate
+from asc_core.errors import UserError
+from asc_core.evaluate.changes import Changes, changes
+from asc_core.evaluate.estimates import estimate
+from asc_core.evaluate.per_example import PerExampleResult, measure
 from asc_core.export import Card, ExportReport, ancestry_of, check_possible, commands_of, export
 from asc_core.export.package import RECIPE_FILE
-from asc_core.plan.encoder_cost import task_cost
+from asc_core.export.pictures import Front
+from asc_core.export.timing import Timing, timing_of
+from asc_core.plan.encoder_cost import task_cost, task_lengths
 from asc_core.progress import Progress
 from asc_core.recipes.original import UNKNOWN, found_again
 from asc_core.recipes.recipe import Recipe
 from asc_core.tasks.base import Task
 from asc_core.tasks.heads import can_answer
 from asc_core.tasks.texts import readable
-from asc_core.values import Plan
+from asc_core.values import Estimate, Plan
+from asc_core.vocabulary.dropped_pieces import notes_on_dropped
 
 TEXTS_TO_COMPARE = 64
 
@@ -47,6 +53,7 @@ def export_with_card(
     packing: str | None = None,
     overwrite: bool = False,
     steps: Sequence[str] = (),
+    front: Front | None = None,
     progress: Progress | None = None,
 ) -> ExportReport:
     """Measure what a recipe made of the original (the two may be the same) on the task's `split`, and export it.
@@ -54,7 +61,8 @@ def export_with_card(
     original: the model before the recipe's first cut; where its folder says that it was cut before, it is compared with
     what it was cut from. One without the task's head is not measured.
     task: None leaves quality and FLOPs off the card. split: falls back to validation where the task lacks it; this is
-    the one place where test is touched. steps: what the recipe did, see `Made.done`; by default what it says.
+    the one place where test is touched. steps: what the recipe did, see `Made.done`; by default what it says. front:
+    for the picture of the card, see `Card`.
     Raises: UserError as `evaluate` and `export` do.
     """
     check_free(out, overwrite=overwrite)
@@ -69,14 +77,21 @@ def export_with_card(
         commands=commands_of(ancestry),
         unmeasured=true.missing,
     )
-    texts = None
+    texts, lengths = None, None
     if task is not None:
         split = split if split in task.splits else "validation" if "validation" in task.splits else task.splits[0]
-        card = measured(card, smaller, true, task, split, progress)
+        card = replace(measured(card, smaller, true, task, split, progress), front=front)
+        lengths = task_lengths(smaller, task).tolist()
         examples = task.examples(split, limit=TEXTS_TO_COMPARE, seed=0)
         ids = task.features(examples, smaller).input_ids[:TEXTS_TO_COMPARE]
         texts = [smaller.tokenizer.decode(row, skip_special_tokens=True) for row in ids]
-    return export(
+
+    def timed(folder: Path, form: str) -> Timing | None:
+        if true.encoder is None or lengths is None:
+            return None
+        return timing_of(folder, form, true.encoder, lengths, progress)
+
+    report = export(
         smaller,
         out,
         format,
@@ -88,8 +103,10 @@ def export_with_card(
         texts=texts,
         packing=packing,
         overwrite=overwrite,
+        timed=timed,
         progress=progress,
     )
+    return replace(report, notes=card.estimate.notes if card.estimate is not None else ())
 
 
 def original_of(smaller: Encoder, original: Encoder) -> Original:
@@ -108,27 +125,46 @@ def measured(card: Card, smaller: Encoder, original: Original, task: Task, split
     before, missing = None, original.missing
     if original.encoder is not None:
         if smaller is original.encoder or can_answer(original.encoder, task):
-            against = None if task.labelled else original.encoder
-            before = evaluate(original.encoder, task, split, against=against, progress=progress)
+            before = measure(original.encoder, task, split, progress=progress)
         else:
             missing = f"The original, `{original.encoder.public_name}`, has no head that answers this task."
-    if smaller is original.encoder:
+    if before is None and not task.labelled:
+        raise UserError(
+            f"The task {task.name} has no labels, so quality is agreement with the original model, and that cannot be "
+            "asked here: export without --task."
+        )
+    dropped: tuple[str, ...] = ()
+    if smaller is original.encoder and before is not None:
         after = before
     else:
-        after = evaluate(smaller, task, split, against=original.encoder if before else None, progress=progress)
+        after = measure(smaller, task, split, reference=None if task.labelled else before, progress=progress)
+        if original.encoder is not None and before is not None:
+            dropped = notes_on_dropped(original.encoder, smaller, task, before, after)
+    found = estimate(after, task.metric, before if after is not before or not task.labelled else None)
     whole = task_cost(original.encoder, readable(original.encoder, task)) if original.encoder is not None else None
     flops = original.known.flops.get(texts_of(task)) if original.known is not None else None
     return replace(
         card,
         task=task.name,
-        estimate=after,
-        original_estimate=before,
+        estimate=replace(found, notes=(*found.notes, *dropped)),
+        original_estimate=_alone(before, task),
         cost=task_cost(smaller, task),
         original_cost=whole,
         original_flops=flops,
         unmeasured=missing,
         one_split=len(task.splits) == 1,
+        changes=_changes(before, after, task) if before is not None and after is not before else None,
     )
+
+
+def _alone(before: PerExampleResult | None, task: Task) -> Estimate | None:
+    return None if before is None else estimate(before, task.metric, None if task.labelled else before)
+
+
+def _changes(before: PerExampleResult, after: PerExampleResult, task: Task) -> Changes | None:
+    examples = task.examples(after.split)
+    rows = dict(zip(examples.numbers.tolist(), examples.rows, strict=True))
+    return changes(before, after, task.metric, [task.classes_of(rows[number]) for number in after.numbers.tolist()])
 
 
 def past_of(

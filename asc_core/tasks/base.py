@@ -261,6 +261,10 @@ class Task(ABC):
         """What decides tokens, labels and metric besides the rows, as JSON."""
         return [self.kind, self.max_length, self.metric.name]
 
+    def classes_of(self, row: Row) -> Sequence[str]:
+        """Names of the gold classes of an example (one, or several tags); () where it has none."""
+        return ()
+
     @abstractmethod
     def features(self, examples: Examples, reader: Reader) -> Features:
         """Tokenise. Raises: UserError where the task's labels and the model's `id2label` do not match (shows both)."""

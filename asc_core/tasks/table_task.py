@@ -123,6 +123,9 @@ class TableTask(Task):
         counts = Counter(name for row in examples.rows for name in self._names_of(row))
         return dict(counts.most_common())
 
+    def classes_of(self, row: Row) -> Sequence[str]:
+        return self._names_of(row) if self.labelled and self.decides != "numbers" else ()
+
     def _names_of(self, row: Row) -> Sequence[str]:
         """The labels of a row."""
         return ()

@@ -17,6 +17,7 @@ from benchmarks.report import (
     sample_sizes,
     speed,
     training,
+    vocabulary,
 )
 from benchmarks.report.markdown import interval, points, table, wrapped
 
@@ -34,7 +35,18 @@ run."""
 
 def results_page() -> str:
     """Markdown of docs/results.md."""
-    sections = (cuts, sample_sizes, reruns, training, applications, at_once, speed, deployment, faithfulness)
+    sections = (
+        cuts,
+        sample_sizes,
+        reruns,
+        training,
+        vocabulary,
+        applications,
+        at_once,
+        speed,
+        deployment,
+        faithfulness,
+    )
     written = (wrapped(text) for one in sections if (text := one.section()))
     return "\n\n".join([HEAD, *written]) + "\n"
 

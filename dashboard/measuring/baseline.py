@@ -35,6 +35,12 @@ class Baseline:
         kept = study.partial(self._key)
         self._outcome = PerExampleResult.from_arrays(*kept) if kept is not None else None
 
+    @property
+    def tokens(self) -> float | None:
+        """Of all examples' texts, as far as those that were measured tell; None before any was."""
+        found = self._outcome
+        return None if found is None else found.mean_length * found.total
+
     def begun(self, progress: Progress) -> PerExampleResult:
         """On as many examples as a first estimate needs. Raises: UserError, Cancelled."""
         return self._until(lambda outcome: True, progress)

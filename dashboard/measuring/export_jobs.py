@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import re
-import tempfile
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,16 +10,18 @@ from pathlib import Path
 from asc_core.errors import UserError
 from asc_core.export import FORMATS, ExportReport, check_possible
 from asc_core.export.package import RECIPE_FILE
+from asc_core.export.pictures import FRONT_FILE, MAP_FILE, Front, FrontPoint
 from asc_core.recipes import Recipe
 from asc_core.recipes.export_with_card import command_for, export_with_card
 from asc_core.study import Study
 from dashboard.background.jobs import Job
 from dashboard.measuring.build import build
-from dashboard.measuring.measurements import TRAINING
+from dashboard.measuring.measurements import SPLIT, TRAINING
 from dashboard.state.application import Application
 from dashboard.state.loaded import LoadedModels
 
 FOLDER = "exports"
+_PICTURE = re.compile(r"^!\[[^\]]*\]\([\w.]+\)\n?", re.MULTILINE)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -73,6 +72,7 @@ def export_job(
             packing=packing,
             overwrite=overwrite,
             steps=whole.done,
+            front=front_of(models, study, application, recipe),
             progress=job.progress,
         )
         again = command_for(
@@ -85,18 +85,38 @@ def export_job(
     return work
 
 
+def front_of(models: LoadedModels, study: Study, application: Application, recipe: Recipe) -> Front | None:
+    """All cuts of this encoder that the study has measured on all of the sliders' split; None without this one."""
+    encoder, task = models.encoder(application), models.task(application)
+    split = SPLIT if SPLIT in task.splits else task.splits[0]
+    dense = models.cost_model(application).dense
+    found: dict[str, FrontPoint] = {}
+    for row in study.evaluations():
+        mine = (row["task"], row["split"], row["weights"]) == (application.task_name, split, encoder.weights)
+        estimate, key, flops = row["estimate"], row["recipe_key"], (row["cost"] or {}).get("flops")
+        if mine and flops and estimate.complete and key not in found:
+            name, this = row["name"] or key[:6], key == recipe.key
+            found[key] = FrontPoint(name, flops / dense.flops, estimate.value, estimate.interval, this)
+    return Front(split, tuple(found.values())) if recipe.key in found and len(found) > 1 else None
+
+
 def named(application: Application, recipe: Recipe) -> Recipe:
     """The recipe with the application's original and task as `load_encoder` and `load_task` take them."""
     return replace(recipe, original=application.encoder, task=application.task)
 
 
 def card_of(folder: Path) -> str:
-    """The model card without its front matter. Raises: UserError if it cannot be read."""
+    """The model card without its front matter and its pictures. Raises: UserError if it cannot be read."""
     try:
         text = (folder / "README.md").read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"The model card of {folder} cannot be read: {error}.") from None
-    return text.split("\n---\n", 1)[-1].lstrip()
+    return _PICTURE.sub("", text.split("\n---\n", 1)[-1].lstrip())
+
+
+def pictures_of(folder: Path) -> list[Path]:
+    """Those that lie beside the card, which the page shows itself."""
+    return [folder / name for name in (FRONT_FILE, MAP_FILE) if (folder / name).is_file()]
 
 
 def exports_of(study: Study) -> list[Path]:
@@ -108,18 +128,3 @@ def exports_of(study: Study) -> list[Path]:
 def size_of(folder: Path) -> int:
     """Bytes of all files."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-def zipped(folder: Path) -> io.RawIOBase:
-    """One file with the whole folder in it, written to disk; weights hardly compress, so nothing is compressed.
-
-    A raw file, since streamlit's downloads take no other kind that can be read and written.
-    """
-    archive = tempfile.TemporaryFile(suffix=".zip")  # noqa: SIM115 (whoever asked for it reads and closes it)
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                file.write(path, Path(folder.name) / path.relative_to(folder))
-    raw = archive.detach()
-    raw.seek(0)
-    return raw

@@ -10,11 +10,13 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
+from asc_core.compress.calibration import TOKENS
 from asc_core.compress.calibrations import Asked, Calibrations
 from asc_core.encoder import Encoder
 from asc_core.evaluate import PerExampleResult, estimate, measuring, own_notes
 from asc_core.evaluate.per_example import SECONDS_TO_FIRST
 from asc_core.evaluate.prefix_cache import PrefixReuse
+from asc_core.evaluate.seconds_ahead import SecondsAhead, pace_of, seconds_ahead
 from asc_core.plan import Cost, CostModel
 from asc_core.plan.encoder_cost import task_cost
 from asc_core.progress import Progress
@@ -23,12 +25,13 @@ from asc_core.recipes.recipe import Made
 from asc_core.study import Study
 from asc_core.tasks import Task
 from asc_core.values import Estimate, Plan
+from asc_core.vocabulary.dropped_pieces import notes_on_dropped
 from dashboard.measuring.baseline import Baseline
 from dashboard.measuring.build import build, cut_decides, quick_calibration, usual_calibration
 from dashboard.measuring.measured_cut import MeasuredCut, costs_json, kept_of, way_of
 from dashboard.state import kept
 from dashboard.state.application import Application
-from dashboard.state.loaded import LoadedModels
+from dashboard.state.loaded import LoadedModels, pace_key
 
 SPLIT = "validation"
 TRAINING = "training"  # in a study, what steps that train leave behind
@@ -124,6 +127,7 @@ class Measurements:
         """What the first number of a first cut needs of the original. Raises: UserError, Cancelled."""
         encoder, task = self.models.encoder(self.application), self.models.task(self.application)
         self._original().begun(progress)
+        self.models.memo(pace_key(self.application), lambda: pace_of(encoder))
         if self.repairable:
             self._recall_needed()
             self.models.calibrations.first(encoder, task, progress, **usual_calibration(encoder))
@@ -139,6 +143,18 @@ class Measurements:
             self.models.calibrations.get(encoder, task, progress, **usual_calibration(encoder))
             self._keep_needed()
         self._original().whole(progress)
+
+    def seconds_ahead(self, recipe: Recipe) -> SecondsAhead | None:
+        """What a repaired cut that was never measured will take; None where nothing tells, or other steps decide."""
+        encoder, pace = self.models.cached_encoder(self.application), self.models.cached_pace(self.application)
+        forecast, tokens = self.forecast(recipe), self._original().tokens if encoder is not None else None
+        if encoder is None or pace is None or forecast is None or tokens is None or not recipe.has_quick_form:
+            return None
+        task, asked = self.models.task(self.application), usual_calibration(encoder)
+        known = self.models.calibrations.known(encoder, task, **asked)
+        fitted_to = self.models.calibrations.needed(encoder, task, **asked) or TOKENS
+        kept_share = forecast.flops / self.cost_model.dense.flops
+        return seconds_ahead(encoder, kept_share, fitted_to, tokens, pace, known is not None)
 
     def _recall_needed(self) -> None:
         """How many tokens a repair needs is measured once for an application."""
@@ -235,7 +251,10 @@ class Measurements:
         ):
             against = original.on(outcome.numbers, aside)
             found = replace(estimate(outcome, task.metric, against), provisional=made.provisional)
-            found = replace(found, notes=tuple(dict.fromkeys((*found.notes, *done_in(made, recipe)))))
+            said = [*found.notes, *done_in(made, recipe)]
+            if outcome.complete:
+                said += notes_on_dropped(encoder, made.encoder, task, against, outcome)
+            found = replace(found, notes=tuple(dict.fromkeys(said)))
             try:
                 show(found)  # before it is written to disk: someone is waiting
             finally:

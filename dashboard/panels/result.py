@@ -15,6 +15,7 @@ from dashboard.measuring.measure_job import measure_job, measured_enough
 from dashboard.measuring.measurements import Measurements
 from dashboard.state.pins import keep_settings
 from dashboard.state.session import KEY, Session
+from dashboard.text import numbers
 from dashboard.widgets.page import SECONDS_BETWEEN_POLLS, all_jobs, show_failure
 from dashboard.widgets.result_card import costs, headline
 
@@ -22,6 +23,7 @@ SECONDS_BETWEEN_ESTIMATES = 0.1
 SECONDS_WITHOUT_NEWS = 0.3  # until how far the work is is drawn anew, while there is no number yet
 SECONDS_BEHIND_A_NUMBER = 1.5  # the same, once there is one
 SECONDS_BETWEEN_LOOKS = 0.02
+WORTH_SAYING = 15.0  # seconds that something takes before it is said how many
 STOP_AT = {
     "after all examples": None,
     "at ±3 pp": 0.03,
@@ -58,6 +60,8 @@ def result(session: Session, measurements: Measurements, recipe: Recipe, plan: P
             title = "Measuring latency"
             of_speed = jobs.start(session.id, "latency", key, title, speed_job(measurements, recipe), alone=True)
 
+    ahead = measurements.seconds_ahead(recipe) if running and stored is None else None
+
     drawn: list[Estimate | None] = []  # as this run of the page shows it, the last one counts
 
     def draw() -> None:
@@ -71,6 +75,8 @@ def result(session: Session, measurements: Measurements, recipe: Recipe, plan: P
             st.rerun()
         estimate = measurements.stored(recipe) if job is None or not running else job.latest or stored
         doing = doing_now(job, steps=len(recipe.steps)) if running else "not trained yet" if waits else ""
+        if ahead is not None and ahead.total > WORTH_SAYING and not (estimate is not None and estimate.complete):
+            doing = f"{doing or 'measuring'} (about {numbers.duration(ahead.total)} in all on this machine)"
         st.html(headline(estimate, measurements.original(), running, doing))
         if measurements.remark:
             st.caption(measurements.remark)

@@ -25,11 +25,17 @@ from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.same_weights import share_equal
 from asc_core.size_in_memory import size_of
 from asc_core.tasks import Task, load_task
+from asc_core.vocabulary import TokenScores, token_scores
 from dashboard.state.application import Application, Facts, describe
 
 Value = TypeVar("Value")
 WORTH_GIVING_BACK = 64 << 20
 SECONDS_BETWEEN_SIZES = 5.0
+
+
+def pace_key(application: Application) -> Hashable:
+    """Under which how fast its encoder is here is kept in memory."""
+    return "pace", application.encoder
 
 
 class LoadedModels:
@@ -89,11 +95,28 @@ class LoadedModels:
         """Anything else that should be made once for a key, then kept in memory."""
         return self._others.once(key, make, partial(size_of, without=(Encoder, Task)))
 
+    def token_scores(self, application: Application, margin_texts: str = "") -> TokenScores:
+        """Tokenises train and validation the first time. margin_texts: see `general_order`. Raises: UserError."""
+
+        def make() -> TokenScores:
+            task = self.task(application)
+            splits = tuple(split for split in ("validation",) if split in task.splits)
+            return token_scores(self.encoder(application), task, margin_texts=margin_texts, splits=splits)
+
+        return self.memo(("tokens", application.encoder, application.task, margin_texts), make)
+
+    def cached_token_scores(self, application: Application, margin_texts: str = "") -> TokenScores | None:
+        return self._others.get(("tokens", application.encoder, application.task, margin_texts))
+
     def cached_facts(self, application: Application) -> Facts | None:
         return self._others.get(("facts", application.task))
 
     def cached_cost_model(self, application: Application) -> CostModel | None:
         return self._others.get(("cost", application.encoder, application.task))
+
+    def cached_pace(self, application: Application) -> float | None:
+        """See `asc_core.evaluate.seconds_ahead.pace_of`."""
+        return self._others.get(pace_key(application))
 
     def cached_encoder(self, application: Application) -> Encoder | None:
         """The one used last also where it is larger than the bound: a page would load it again and again."""

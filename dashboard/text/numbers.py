@@ -48,6 +48,11 @@ def milliseconds(seconds: float) -> str:
     return f"{_three_figures(1000 * seconds)} ms"
 
 
+def duration(seconds: float) -> str:
+    """As exact as a forecast is."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
 def score(value: float) -> str:
     """A score of any method, to four significant figures."""
     return "-" if math.isnan(value) else f"{value:.4g}".replace("-", MINUS)

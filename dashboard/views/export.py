@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import streamlit as st
 
-from asc_core.compress.pack import Pack
 from asc_core.errors import UserError
 from asc_core.export import FORMATS
 from asc_core.export.package import RECIPE_FILE
+from asc_core.export.timing import Timing
 from asc_core.recipes import Recipe
 from asc_core.recipes.stored import pinned_recipes
 from dashboard.background.jobs import Job
+from dashboard.measuring.downloads import address_of
 from dashboard.measuring.export_jobs import (
     Exported,
     export_job,
     exports_of,
     folder_for,
     named,
+    pictures_of,
     size_of,
-    zipped,
 )
+from dashboard.panels.formats import choose_format
 from dashboard.state import kept
 from dashboard.state.application import Application
 from dashboard.state.applications import applications_of, of_plan
@@ -110,25 +112,14 @@ def form(session: Session, candidates: list[Candidate]) -> None:
     title = st.selectbox("Recipe", titles, key="export-candidate")
     chosen = candidates[titles.index(title)]
     summary(session, chosen)
-    format = st.radio("Format", list(FORMATS), format_func=titled, key="export-format")
-    packings = FORMATS[format].packings
-    asked = next((step.packing for step in chosen.recipe.steps[::-1] if isinstance(step, Pack)), packings[0])
-    usual = asked if asked in packings else packings[0]
-    packing = st.segmented_control(
-        "Weights stored as",
-        packings,
-        default=usual,
-        required=True,
-        key=f"export-packing-{format}" + (f"-{usual}" if usual != packings[0] else ""),
-        help="float16 halves the file; loaded with dtype=torch.float32 it computes as before, up to rounding.",
-    )
+    wanted = choose_format(models(), chosen.application, chosen.recipe)
     pinned = title if title in session.study.pins else chosen.recipe.key[:6]
     name = st.text_input(
         "Name", value=f"{chosen.application.title}-{pinned}".replace(" ", "-"), key=f"export-name-{chosen.recipe.key}"
     )
     overwrite = st.checkbox("Replace an export of this name", key="export-overwrite")
-    running = any(job.active for job in all_jobs().of(session.id, "export"))
-    if st.button("Export", key="export-start", type="primary", icon=":material/ios_share:", disabled=running):
+    blocked = wanted.refused is not None or any(job.active for job in all_jobs().of(session.id, "export"))
+    if st.button("Export", key="export-start", type="primary", icon=":material/ios_share:", disabled=blocked):
         with errors_in_page():  # beside the button: what was exported before stays on the page
             out = folder_for(session.study, name.strip())
             if out.exists() and not overwrite:
@@ -139,16 +130,12 @@ def form(session: Session, candidates: list[Candidate]) -> None:
                 chosen.application,
                 chosen.recipe,
                 out,
-                format=format,
-                packing=packing,
+                format=wanted.format,
+                packing=wanted.packing,
                 overwrite=overwrite,
             )
             all_jobs().start(session.id, "export", str(out), f"Exporting {name.strip()}", work, alone=True)
             st.rerun()
-
-
-def titled(format: str) -> str:
-    return f"{FORMATS[format].title}: {FORMATS[format].about}"
 
 
 def summary(session: Session, chosen: Candidate) -> None:
@@ -215,14 +202,17 @@ def report(job: Job) -> None:
             f"({form.tolerance:.0e} allowed) on {done.report.checked_texts} texts, "
             f"in a {escape(done.report.checked_in)}</span>"
             f"<span>size <b>{numbers.size(done.report.bytes)}</b></span>"
-            f"<span>{escape(form.title)}, weights <b>{escape(done.report.packing)}</b></span></div>"
+            f"<span>{escape(form.title)}, weights <b>{escape(done.report.packing)}</b></span>"
+            f"<span>{latency(done.report.timing)}</span></div>"
         )
         with st.container(horizontal=True, vertical_alignment="center"):
-            download(folder, "export-download", primary=True)
+            download(folder, primary=True)
             recipe_button(done.recipe, "export-report-recipe")
         st.caption(f"Folder: {folder.absolute()}")
     card, again, load = st.tabs(["Model card", "Reproduce", "Load it"])
     with card, st.container(height=420, key="export-card"):
+        for picture in pictures_of(folder):
+            st.image(str(picture))
         st.markdown(done.card)
     with again:
         st.code(done.command, language="bash", wrap_lines=True)
@@ -230,17 +220,23 @@ def report(job: Job) -> None:
         st.markdown(done.loading)
 
 
-def download(folder: Path, key: str, primary: bool = False) -> None:
-    st.download_button(
-        "Download as zip",
-        data=partial(zipped, folder),
-        file_name=f"{folder.name}.zip",
-        mime="application/zip",
-        key=key,
-        type="primary" if primary else "tertiary",
-        icon=":material/download:",
-        on_click="ignore",
+def latency(timing: Timing | None) -> str:
+    if timing is None:
+        return "time not measured in this format"
+    return (
+        f"<b>{timing.milliseconds:.1f} ms</b>, {timing.ratio:.2f} times as fast as the original in the same turns "
+        f"(batch {timing.batch_size}, {timing.tokens:.0f} tokens on average; {escape(timing.where)})"
     )
+
+
+def download(folder: Path, primary: bool = False) -> None:
+    """Streamed, so that neither memory nor disk holds a second copy of the folder."""
+    address = address_of(folder)
+    if address is None:
+        st.caption("To download it here, start the dashboard with `asc dashboard`.")
+        return
+    kind: Literal["primary", "tertiary"] = "primary" if primary else "tertiary"
+    st.link_button("Download as zip", address, type=kind, icon=":material/download:")
 
 
 def earlier(session: Session) -> None:
@@ -252,7 +248,7 @@ def earlier(session: Session) -> None:
             name, button = st.columns([3, 2], vertical_alignment="center")
             name.html(f"<b>{escape(folder.name)}</b> <span class='asc-quiet'>{numbers.size(size_of(folder))}</span>")
             with button:
-                download(folder, f"export-again-{folder.name}")
+                download(folder)
 
 
 with errors_in_page():

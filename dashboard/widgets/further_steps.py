@@ -20,10 +20,16 @@ from dashboard.state.further_steps import MOST_STEPS, added, checked, moved, off
 from dashboard.state.session import Session
 from dashboard.state.step_parameters import FINEST, Parameter, initial, parameters, words
 from dashboard.text.markup import escape
+from dashboard.widgets.vocabulary_rows import SET, vocabulary_rows
 
 REFUSED = "tune-steps-refused"
 MOST_ON_A_SLIDER = 1000
 WIDTH_OF_OFFERS = 470
+Change = Callable[[Step], None]
+# kind of step -> what stands in its form beside plain inputs, and the parameters that it sets instead of these
+OWN_CONTROLS: dict[str, tuple[Callable[[Session, int, Step, Change], None], tuple[str, ...]]] = {
+    "vocabulary": (vocabulary_rows, SET)
+}
 
 
 def further_steps(session: Session, settings: CutSettings) -> None:
@@ -95,7 +101,10 @@ def _line(session: Session, settings: CutSettings, number: int, step: Step) -> N
 
 def _form(session: Session, number: int, step: Step) -> None:
     """The step's own parameters; what it shares with others is folded away."""
-    every = parameters(type(step))
+    control, set_by_it = OWN_CONTROLS.get(step.kind, (None, ()))
+    if control is not None:
+        control(session, number, step, lambda new: _change(session, partial(_replaced, number=number, new=new), True))
+    every = [one for one in parameters(type(step)) if one.name not in set_by_it]
     own, shared = [one for one in every if one.own], [one for one in every if not one.own]
     _inputs(session, number, step, own or shared)
     if own and shared:
@@ -157,6 +166,11 @@ def _with(then: Sequence[Step], number: int, name: str, value: Any) -> tuple[Ste
         new = type(step).model_validate({**step.model_dump(), name: value})
     except ValidationError as error:
         raise UserError(f"{words(step.kind)}, {name.replace('_', ' ')}: {error.errors()[0]['msg']}.") from None
+    return _replaced(then, number, new)
+
+
+def _replaced(then: Sequence[Step], number: int, new: Step) -> tuple[Step, ...]:
+    """The steps with another one in the place of one of them. Raises: UserError where the order makes no sense."""
     return checked([*then[:number], new, *then[number + 1 :]])
 
 

@@ -18,6 +18,7 @@ from dashboard.charts.palette import Scale
 from dashboard.state import session as sessions
 from dashboard.state.loaded import LoadedModels
 from dashboard.state.session import Session
+from dashboard.text import numbers
 from dashboard.text.markup import escape
 
 SECONDS_BETWEEN_POLLS = 0.4
@@ -126,7 +127,7 @@ def progress_text(job: Job) -> str:
         return f"{job.title}: waiting for its turn"
     done, total, what = job.reported
     left = job.seconds_left
-    rest = f", {_duration(left)} left" if left is not None and left > 2 else ""
+    rest = f", {numbers.duration(left)} left" if left is not None and left > 2 else ""
     said = "" if job.progress.phase == SCORING else f" {what}"  # the title says what is scored
     counted = f" {done:,} of {total:,}" if total > 3 else ""
     return f"{job.title}:{said}{counted}{rest}"
@@ -170,7 +171,3 @@ def scale_legend(scale: Scale, ends: tuple[str, str]) -> None:
     stops = ", ".join(f"{colour} {100 * place:.0f}%" for place, colour in scale)
     bar = f"<i style='background:linear-gradient(90deg,{stops})'></i>"
     st.html(f"<div class='asc-scale'><span>{escape(ends[0])}</span>{bar}<span>{escape(ends[1])}</span></div>")
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -9,61 +9,21 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer
 
 from asc_core import modeling
-from asc_core.compress.shorter_tokenizer import shorter_tokenizer
 from asc_core.compress.step import StepContext
 from asc_core.compress.vocabulary import Vocabulary
 from asc_core.encoder import Encoder
+from asc_core.errors import UserError
+from asc_core.recipes.registry import parse_step
 from asc_core.train.distil import ids_in
+from asc_core.vocabulary import evaluate_apart, shorter_tokenizer, token_model
 from tests.evaluate.toy_tasks import encoder_for, toy_task
 from tests.tiny import logits
+from tests.vocabulary.tokenizers_of_each_kind import CORPUS, TRAINED
+from tests.vocabulary.toy_application import NEW, SEEN, encoder_of, task_of
 
-CORPUS = [
-    "the cat sat on the mat and the dog ran under a tree",
-    "flights from paris to rome leave at seven in the morning",
-    "play some quiet music in the kitchen, please!",
-    "Çok teşekkürler, naïve café: 3,677 inhabitants live on the river",
-    "unbelievable reunions rerun unhappily in the happening hall",
-]
-SPECIAL = ["<pad>", "<unk>", "<s>", "</s>", "<mask>"]
-
-
-def trained(kind: str) -> PreTrainedTokenizerFast:
-    """A tokenizer of each kind, with special tokens whose ids the post-processor names."""
-    if kind == "wordpiece":
-        core = Tokenizer(models.WordPiece(unk_token="<unk>"))
-        core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        trainer: Any = trainers.WordPieceTrainer(vocab_size=220, special_tokens=SPECIAL)
-    elif kind == "byte-level bpe":
-        core = Tokenizer(models.BPE())
-        core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        core.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(
-            vocab_size=400, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
-        )
-    else:
-        core = Tokenizer(models.Unigram())
-        core.pre_tokenizer = pre_tokenizers.Metaspace()
-        trainer = trainers.UnigramTrainer(vocab_size=200, special_tokens=SPECIAL, unk_token="<unk>")
-    core.train_from_iterator(CORPUS, trainer)
-    ids = {token: core.token_to_id(token) for token in SPECIAL}
-    core.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=[(t, ids[t]) for t in ("<s>", "</s>")]
-    )
-    named = {
-        "pad_token": "<pad>",
-        "unk_token": "<unk>",
-        "cls_token": "<s>",
-        "sep_token": "</s>",
-        "mask_token": "<mask>",
-    }
-    return PreTrainedTokenizerFast(tokenizer_object=core, **named)
-
-
-TRAINED = {kind: trained(kind) for kind in ("wordpiece", "byte-level bpe", "unigram")}
 USED = {kind: {i for text in CORPUS[:2] for i in found(text)["input_ids"]} for kind, found in TRAINED.items()}
 SHORTER = {kind: shorter_tokenizer(found, USED[kind]) for kind, found in TRAINED.items()}
 
@@ -130,3 +90,51 @@ def test_a_teacher_is_asked_in_its_own_numbers() -> None:
     names = shorter.tokenizer.convert_ids_to_tokens(list(range(len(ids))))
     assert encoder.tokenizer.convert_tokens_to_ids(names) == ids.tolist()
     assert ids_in(encoder, Encoder(encoder.model, encoder.tokenizer, "x")) is None
+
+
+def test_a_recipe_of_before_the_margin_loads_and_keeps_its_key() -> None:
+    step = parse_step({"step": "vocabulary", "least": 2}, "a recipe")
+    assert step == Vocabulary(least=2)
+    assert step.cache_key() == ["vocabulary", {"least": 2}]
+    assert Vocabulary().cache_key() == ["vocabulary", {"least": 1}]
+    assert Vocabulary(margin=5).cache_key() != Vocabulary().cache_key()
+
+
+def test_another_text_under_the_same_name_is_another_step(tmp_path: Path) -> None:
+    text = tmp_path / "general.txt"
+    step = Vocabulary(margin=5, margin_texts=str(text))
+    text.write_text("cat")
+    first = step.cache_key()
+    text.write_text("dog")
+    assert step.cache_key() != first
+
+
+def test_two_budgets_are_refused_in_a_sentence() -> None:
+    with pytest.raises(UserError, match="one budget: say one of them"):
+        parse_step({"step": "vocabulary", "rows": 5, "share": 0.5}, "a recipe")
+
+
+@pytest.mark.parametrize("kind", TRAINED)
+@pytest.mark.parametrize("by", ["count", "effect"])
+def test_a_budget_is_kept_and_what_stays_is_said(kind: str, by: Any) -> None:
+    encoder, task = encoder_of(kind), task_of(SEEN, NEW)
+    needed = len(token_model(encoder.tokenizer).needed)
+    rows = needed + 6
+    context = StepContext(task)
+    smaller = Vocabulary(rows=rows, by=by).apply(encoder, context)
+    assert needed < smaller.tokens <= rows
+    assert context.done is not None
+    assert "Assumed: the tokenizer's own order" in context.done
+    table = encoder.model.get_input_embeddings().weight
+    assert Vocabulary(megabytes=4e-6 * rows * table.shape[1]).apply(encoder, StepContext(task)).tokens <= rows
+    with pytest.raises(UserError, match="cannot do without"):
+        Vocabulary(share=1e-3).apply(encoder, StepContext(task))
+
+
+def test_a_margin_keeps_words_that_only_new_texts_hold() -> None:
+    encoder, task = encoder_of("byte-level bpe"), task_of(SEEN, NEW)
+    shares = []
+    for margin in (0, 20, 60):
+        smaller = Vocabulary(margin=margin).apply(encoder, StepContext(task))
+        shares.append(evaluate_apart(encoder, smaller, task).changed.share)
+    assert shares[0] > shares[1] > shares[2]

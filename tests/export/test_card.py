@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 
 from asc_core.encoder import Encoder
+from asc_core.evaluate.changes import Changes, ClassChange
 from asc_core.export import Card, export
+from asc_core.export.pictures import Front, FrontPoint
 from asc_core.values import Cost, Estimate, Plan, Provenance
 from tests.tiny import tiny, tokenizer
 
@@ -125,3 +128,36 @@ def test_the_dense_card_needs_no_code(tmp_path: Path) -> None:
     text = (tmp_path / "out" / "README.md").read_text()
     assert "trust_remote_code" not in text
     assert "Cut heads and neurons are zeros (" in text
+
+
+def test_what_it_is_worse_at_is_on_the_card(tmp_path: Path) -> None:
+    found = Changes(1000, 30, 12, (ClassChange("sad | <i>x</i>", 40, 36, 30), ClassChange("glad", 50, 40, 44)))
+    text = exported(tmp_path / "out", Card(task="mood", estimate=ESTIMATE, original_estimate=BEFORE, changes=found))
+    assert "decides 30 wrongly that the original decides rightly, and 12 rightly" in text
+    assert "| sad \\| &lt;i>x&lt;/i> | 40 | 90.0% | 75.0% | -15.0 |" in text
+    assert "glad" not in text
+
+
+def test_the_front_is_drawn_where_both_were_measured(tmp_path: Path) -> None:
+    costs: dict[str, Any] = {"cost": Cost(10, 5, 0.44e9, 40), "original_cost": Cost(20, 10, 0.88e9, 80)}
+    text = exported(tmp_path / "out", Card(estimate=ESTIMATE, original_estimate=BEFORE, **costs))
+    assert "](front.svg)" in text
+    assert "](map.svg)" in text
+    assert (tmp_path / "out/front.svg").read_text().count("<circle") == 2
+    others = [FrontPoint("</svg><script>", kept, 0.85, (0.83, 0.87)) for kept in (0.7, 0.8, 0.9)]
+    exported(tmp_path / "more", Card(estimate=ESTIMATE, front=Front("validation", others), **costs))
+    picture = (tmp_path / "more/front.svg").read_text()
+    assert picture.count("<circle") == 3
+    assert "accuracy (validation)" in picture
+    assert "<script>" not in picture
+    alone = exported(tmp_path / "alone", Card(estimate=ESTIMATE, **costs))
+    assert "front.svg" not in alone
+    assert not (tmp_path / "alone/front.svg").exists()
+
+
+def test_the_hub_reads_the_front_matter_as_it_was_meant(tmp_path: Path) -> None:
+    data = ModelCard(exported(tmp_path / "a model", Card(task="demo:nli", estimate=ESTIMATE))).data
+    assert data.model_name == "a model"
+    (result,) = data.eval_results
+    assert (result.task_type, result.dataset_name, result.dataset_split) == ("text-classification", "demo:nli", "test")
+    assert (result.metric_type, result.metric_value) == ("accuracy", 0.8417)

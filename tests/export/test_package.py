@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from asc_core.checkpoint.digests import write_digests
 from asc_core.encoder import HEADS, Encoder
 from asc_core.errors import UserError
 from asc_core.export import PACKINGS, Packing, checkpoint, export, package
@@ -265,6 +266,7 @@ def test_a_record_of_the_cut_that_was_tampered_with_is_refused(change: Any, says
     config = json.loads(path.read_text())
     change(config)
     path.write_text(json.dumps(config))
+    write_digests(tmp_path / "out")  # whoever tampers with one can do so with the other
     with pytest.raises(UserError, match=says):
         load_encoder(tmp_path / "out", device="cpu")
 
@@ -276,19 +278,21 @@ def test_weights_of_another_cut_are_refused(tmp_path: Path) -> None:
     weights = load_file(path)
     name = "bert.encoder.layer.0.attention.self.query.weight"
     save_file({**weights, name: torch.cat([weights[name]] * 2)}, path, metadata={"format": "pt"})
+    write_digests(tmp_path / "out")
     with pytest.raises(UserError, match="do not fit its configuration"):
         load_encoder(tmp_path / "out", device="cpu")
 
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="compact or dense or onnx"):
+    with pytest.raises(UserError, match="compact or weights-only or dense or onnx"):
         export(tiny(), tmp_path / "out", "gguf")
     with pytest.raises(UserError, match="float32 or float16"):
         export(tiny(), tmp_path / "out", packing="int8")
 
 
 def test_a_packing_that_a_format_lacks_is_refused_with_those_that_have_it(tmp_path: Path) -> None:
-    said = "torch-export stores weights as float32, not as float16; compact or dense or onnx or openvino does"
+    others = "compact or weights-only or dense or onnx or openvino"
+    said = f"torch-export stores weights as float32, not as float16; {others} does"
     with pytest.raises(UserError, match=said):
         export(tiny(), tmp_path / "out", "torch-export", packing="float16")
 

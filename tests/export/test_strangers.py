@@ -150,8 +150,8 @@ def test_an_export_is_checked_in_a_fresh_process_by_default(tmp_path: Path) -> N
     assert report.checked_texts == 2
     assert report.checked_in == "fresh process"
     assert set(report.files) == {
-        "README.md", "ancestry.json", "config.json", "digests.json", "model.safetensors", "plan.json", "proof.json",
-        "proof.safetensors", "tokenizer.json", "tokenizer_config.json", *modeling.sources(),
+        "README.md", "ancestry.json", "config.json", "digests.json", "map.svg", "model.safetensors", "plan.json",
+        "proof.json", "proof.safetensors", "tokenizer.json", "tokenizer_config.json", *modeling.sources(),
     }  # fmt: skip
     assert report.bytes == sum((report.path / name).stat().st_size for name in report.files)
     assert steps == sorted(steps)

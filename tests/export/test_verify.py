@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from asc_core.checkpoint.digests import DIGESTS_FILE, write_digests
 from asc_core.cli import app
 from asc_core.errors import UserError
 from asc_core.export import FORMATS, export
-from asc_core.export.digests import DIGESTS_FILE, write_digests
 from asc_core.export.proof import ANSWERS_FILE, PROOF_FILE
 from asc_core.export.verify import verify
 from asc_core.values import Plan

@@ -55,6 +55,8 @@ class BagOfWords:
     name = "bag"
     title = "Bag of words"
     about = "the mean of word vectors, for who needs nothing better"
+    needs = ("numpy", "transformers")
+    zeros = False
     tolerance = 1e3
     packings = ("float32",)
 

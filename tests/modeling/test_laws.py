@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from asc_core import modeling
+from asc_core.checkpoint.digests import write_digests
 from asc_core.errors import UserError
 from asc_core.export import export
 from asc_core.gates import gated
@@ -216,6 +217,7 @@ def test_an_export_of_format_1_still_loads(tmp_path: Path) -> None:
     config["asc_cut"] = {name: cut[name] for name in ("layers", "heads", "neurons")}
     config["asc_cut"]["dense"] = {"num_hidden_layers": 3}
     path.write_text(json.dumps(config))
+    write_digests(tmp_path / "out")  # whoever tampers with one can do so with the other
     again = load_encoder(tmp_path / "out", device="cpu")
     inputs = batch_within(64)
     torch.testing.assert_close(logits(again, inputs), logits(smaller, inputs), atol=1e-5, rtol=0)
@@ -234,6 +236,7 @@ def test_a_record_of_an_original_that_nobody_could_build_is_refused(values: dict
     config = json.loads(path.read_text())
     config["asc"]["dense"] |= values
     path.write_text(json.dumps(config))
+    write_digests(tmp_path / "out")  # whoever tampers with one can do so with the other
     with pytest.raises(UserError, match="record of the uncut model does not fit"):
         load_encoder(tmp_path / "out", device="cpu")
 

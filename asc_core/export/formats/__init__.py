@@ -6,7 +6,10 @@ from asc_core.export.formats.format import Format, Written
 from asc_core.export.formats.onnx import Onnx
 from asc_core.export.formats.openvino import OpenVino
 from asc_core.export.formats.torch_export import TorchExport
+from asc_core.export.formats.weights_only import WeightsOnly
 
-FORMATS: dict[str, Format] = {format.name: format for format in (Compact(), Dense(), Onnx(), OpenVino(), TorchExport())}
+FORMATS: dict[str, Format] = {
+    format.name: format for format in (Compact(), WeightsOnly(), Dense(), Onnx(), OpenVino(), TorchExport())
+}
 
 __all__ = ["FORMATS", "Format", "Written"]

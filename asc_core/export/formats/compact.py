@@ -26,6 +26,8 @@ class Compact:
     name = "compact"
     title = "Compact"
     about = "as small as it is, loads with transformers and the code beside it"
+    needs = ("torch", "transformers")
+    zeros = False
     tolerance = 1e-4
     packings = tuple(PACKINGS)
     answer = script("with_transformers.py")

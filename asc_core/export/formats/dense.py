@@ -27,6 +27,8 @@ class Dense:
     name = "dense"
     title = "Dense"
     about = "loads with the original's own class everywhere, cut parts are zeros"
+    needs = ("torch", "transformers")
+    zeros = True
     tolerance = 1e-4
     packings = tuple(PACKINGS)
     answer = script("with_transformers.py")

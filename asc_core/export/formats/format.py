@@ -38,9 +38,11 @@ class Written:
 class Format(Protocol):
     """A way for an encoder to leave. `FORMATS` is the one list: command line, page and card read it.
 
-    name: as `--format` takes it. title, about: what the page and the help say of it. tolerance: how far any number of
-    an output may be from the model's in memory. packings: the names of those that it can store. answer: the script,
-    one of `asc_core.export.answer` or like them, that loads the directory by this format's own route.
+    name: as `--format` takes it. title, about: what the page and the help say of it. needs: the packages that whoever
+    loads it needs. tolerance: how far any number of an output may be from the model's in memory. packings: the names of
+    those that it can store. zeros: whether cut heads and neurons lie in it as zeros, for a class that knows no others.
+    answer: the script, one of `asc_core.export.answer` or like them, that loads the directory by this format's own
+    route.
     """
 
     @property
@@ -51,6 +53,12 @@ class Format(Protocol):
 
     @property
     def about(self) -> str: ...
+
+    @property
+    def needs(self) -> tuple[str, ...]: ...
+
+    @property
+    def zeros(self) -> bool: ...
 
     @property
     def tolerance(self) -> float: ...

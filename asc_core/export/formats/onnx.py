@@ -39,6 +39,8 @@ class Onnx:
     name = "onnx"
     title = "ONNX"
     about = "one graph for onnxruntime, without torch, transformers or code of ours"
+    needs = _RUNTIME
+    zeros = False
     tolerance = 1e-4
     packings = ("float32", "float16")
     answer = script("with_onnxruntime.py")

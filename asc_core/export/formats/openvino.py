@@ -40,6 +40,8 @@ class OpenVino:
     name = "openvino"
     title = "OpenVINO"
     about = "one graph for OpenVINO's runtime, without torch, transformers or code of ours"
+    needs = _RUNTIME
+    zeros = False
     tolerance = 1e-4
     packings = ("float32", "float16")
     answer = script("with_openvino.py")

@@ -34,6 +34,8 @@ class TorchExport:
     name = "torch-export"
     title = "torch.export"
     about = "one graph (.pt2) for torch alone, without transformers or code of ours"
+    needs = _RUNTIME
+    zeros = False
     tolerance = 1e-4
     packings = ("float32",)
     answer = script("with_torch.py")

@@ -194,3 +194,20 @@ def test_a_repair_whose_calibration_is_larger_than_the_bound_is_the_same_and_end
     assert found.value == estimate(repaired, TASK.metric).value
     assert shown[0].provisional
     assert opened.kept.bytes <= bound
+
+
+def test_what_a_cut_will_take_is_known_once_the_original_was_begun_and_less_once_it_is_calibrated(
+    tmp_path: Path,
+) -> None:
+    measurements = Measurements(models(), Study.open(tmp_path / "study"), APPLICATION, task_cost_model(ENCODER, TASK))
+    recipe = Recipe((Cut(plan=PLAN, repair="sequential", until_settled=True),))
+    assert measurements.seconds_ahead(recipe) is None
+    measurements.begin(Progress())
+    before = measurements.seconds_ahead(recipe)
+    assert before is not None
+    assert min(before.calibrating, before.repairing, before.evaluating) > 0
+    assert measurements.seconds_ahead(Recipe.of(PLAN)) is None  # nothing is repaired
+    measurements.prepare(Progress())
+    after = measurements.seconds_ahead(recipe)
+    assert after is not None
+    assert after.calibrating == 0

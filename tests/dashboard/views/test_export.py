@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
+import re
 from pathlib import Path
 
 import pytest
 import torch
-from streamlit.runtime.download_data_util import convert_data_to_bytes_and_infer_mime
 
 from asc_core.export import FORMATS
+from asc_core.export.formats.dense import Dense
 from asc_core.loading import load_encoder
 from asc_core.recipes import Recipe
 from asc_core.study import Study
 from asc_core.values import Plan
-from dashboard.measuring.export_jobs import exports_of, zipped
+from dashboard.measuring.downloads import address_of, routes
+from dashboard.measuring.export_jobs import exports_of
 from dashboard.state import applications
 from dashboard.state.cut_settings import recipe_of
 from dashboard.widgets import page
@@ -51,15 +51,29 @@ def test_a_cut_is_exported_checked_and_packed(scored: Study, open_page: Open) ->
     assert all(torch.allclose(exported[name], again[name], atol=1e-5) for name in again)
     assert folder.name == "half"
     assert Plan.load(folder / "plan.json") == plan
-    packed, mime = convert_data_to_bytes_and_infer_mime(
-        zipped(folder), RuntimeError("not a kind that can be downloaded")
-    )
-    assert mime == "application/octet-stream"
-    with zipfile.ZipFile(io.BytesIO(packed)) as file:
-        assert file.testzip() is None
-        assert {"half/config.json", "half/model.safetensors", "half/README.md", "half/recipe.json"} <= set(
-            file.namelist()
-        )
+    assert "times as fast as the original in the same turns" in text
+    assert len(list(folder.glob("*.svg"))) == 2
+    assert "![" not in "".join(part.value for part in app.markdown)  # the page shows pictures itself
+    assert "start the dashboard with `asc dashboard`" in "".join(part.value for part in app.caption)
+    routes()
+    assert {link.proto.url for link in app.run().get("link_button")} == {address_of(folder)}
+
+
+def test_what_a_format_needs_its_bytes_and_what_it_cannot_hold_are_said_before(
+    scored: Study, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = open_page("tune")
+    monkeypatch.setattr(Dense, "refuses", lambda form, encoder: "It cannot. Export it in the compact format.")
+    app.switch_page("views/export.py").run()
+    radio = app.radio(key="export-format")
+    captions = dict(zip(FORMATS, radio.proto.captions, strict=True))
+    wanted = r"needs torch, transformers · float32 or float16 · (at most )?about [\d.]+ .B in float32"
+    assert re.fullmatch(wanted, captions["compact"]), captions["compact"]
+    assert captions["onnx"].startswith("needs onnxruntime, tokenizers, numpy · float32 or float16 · ")
+    assert captions["dense"] == "not possible here"
+    radio.set_value("dense").run()
+    assert [warning.value for warning in app.warning] == ["It cannot. Export it in the compact format."]
+    assert app.button(key="export-start").disabled
 
 
 def test_the_page_offers_every_format(

@@ -64,8 +64,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Encoder, ExportR
 def test_the_folder_holds_what_a_stranger_needs_and_no_code_of_ours(exported: tuple[Encoder, ExportReport]) -> None:
     _, report = exported
     assert set(report.files) == {
-        "README.md", "ancestry.json", "config.json", "digests.json", "example.py", "model.onnx", "plan.json",
-        "proof.json", "proof.safetensors", "requirements.txt", "tokenizer.json", "tokenizer_config.json",
+        "README.md", "ancestry.json", "config.json", "digests.json", "example.py", "map.svg", "model.onnx",
+        "plan.json", "proof.json", "proof.safetensors", "requirements.txt", "tokenizer.json", "tokenizer_config.json",
     }  # fmt: skip
     config = json.loads((report.path / "config.json").read_text())
     assert config["model_type"] == "bert"
