@@ -118,7 +118,8 @@ class Application:
     @cached_property
     def work(self) -> Path:
         limit = f"-{self.options.limit}" if self.options.limit else ""
-        return WORK / f"{self.name.replace(':', '-')}{limit}"
+        margin = f"-margin-{self.options.margin}" if self.options.margin else ""
+        return WORK / f"{self.name.replace(':', '-')}{limit}{margin}"
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -155,7 +156,8 @@ class Application:
             ("vocabulary", Variant(variant.kept, False, False)),
         ):
             if getattr(variant, step):
-                recipe = Recipe((parse_step(STEP_OF[step], f"benchmarks.deploy, {step}"),))
+                margin = {"margin": self.options.margin} if step == "vocabulary" and self.options.margin else {}
+                recipe = Recipe((parse_step(STEP_OF[step] | margin, f"benchmarks.deploy, {step}"),))
                 return recipe.apply(self.model(before), self.task)
         return Recipe.repaired(self.plan(variant.kept), samples=self.options.samples).apply(
             self.encoder, self.task, calibrations=self.calibrations
@@ -337,6 +339,7 @@ def report(cells: Sequence[dict[str, Any]], options: argparse.Namespace) -> dict
         "versions": versions(),
         "left_out": missing,
         "turns": options.turns,
+        "margin": options.margin,
         "cells": list(cells),
         "means": means(cells),
         **best(cells),
@@ -352,6 +355,9 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=TURNS)
     parser.add_argument("--samples", type=int, default=SAMPLES, help="calibration examples")
     parser.add_argument("--threads", type=int, action="append", help="1 among them; by default 1 and 2")
+    parser.add_argument(
+        "--margin", type=int, default=0, help="tokens that the shorter vocabulary keeps beside the used"
+    )
     parser.add_argument("--limit", type=int, help="test examples, for a quick look")
     parser.add_argument("--corruptions", type=int, default=COUNT)
     parser.add_argument("--collect", action="store_true", help="measure nothing anew")

@@ -111,3 +111,8 @@ def random_texts(lengths: np.ndarray, vocabulary: int, seed: int) -> dict[str, t
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(vocabulary // 2, vocabulary, mask.shape, generator=generator)  # special tokens come first
     return {"input_ids": ids, "attention_mask": mask.long()}
+
+
+def seconds_of_pass(encoder: Encoder, texts: dict[str, torch.Tensor]) -> float:
+    """Seconds of one forward pass in torch on the threads that it has now, the inputs already on the device."""
+    return TorchSession(encoder, torch.get_num_threads()).seconds(texts)
