@@ -26,13 +26,13 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import torch
 
 import asc_core
 from asc_core.encoder import Encoder
-from asc_core.evaluate.latency import random_texts, seconds_of_pass, texts_of_turns
+from asc_core.evaluate.latency import random_texts, texts_of_turns
 from asc_core.evaluate.layer_times import layer_times
 from asc_core.plan import CostModel, LatencyTable, by_budget
+from asc_core.runtimes import session
 from asc_core.values import Plan, Scores, Shape
 from benchmarks.machine import keep
 
@@ -77,12 +77,12 @@ def ratios(encoders: Mapping[str, Encoder], lengths: np.ndarray, batch: int, tur
     """Median over turns of each model's time by that of "original"."""
     names, generator = list(encoders), np.random.default_rng(seed)
     taken: dict[str, list[float]] = {name: [] for name in names}
-    vocabulary = int(encoders["original"].model.config.vocab_size)
-    with torch.inference_mode():
-        for turn, wanted in enumerate(texts_of_turns(lengths, batch, WARM_UP + turns, seed)):
-            texts = random_texts(wanted, vocabulary, seed + turn)
-            for number in generator.permutation(len(names)).tolist():
-                taken[names[number]].append(seconds_of_pass(encoders[names[number]], texts))
+    sessions = {name: session(encoder) for name, encoder in encoders.items()}
+    vocabulary = sessions["original"].vocabulary
+    for turn, wanted in enumerate(texts_of_turns(lengths, batch, WARM_UP + turns, seed)):
+        texts = random_texts(wanted, vocabulary, seed + turn)
+        for number in generator.permutation(len(names)).tolist():
+            taken[names[number]].append(sessions[names[number]].seconds(texts))
     original = np.array(taken["original"][WARM_UP:])
     return {name: float(np.median(np.array(taken[name][WARM_UP:]) / original)) for name in names}
 

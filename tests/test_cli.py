@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import random
 import re
@@ -14,8 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from asc_core.cli import app
-from asc_core.encoder import Encoder
 from asc_core.recipes import Recipe
+from asc_core.runtimes.with_torch import TorchSession
 from asc_core.study import Study
 from asc_core.values import Plan
 from tests.tiny import WORDS, save_checkpoint, tiny
@@ -124,11 +123,11 @@ def test_thresholds_and_shares_make_plans_too(project: Path, plan: Path) -> None
 def test_several_budgets_make_a_plan_that_holds_them_all(
     project: Path, plan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def by_parameters(encoder: Encoder, texts: object) -> float:
+    def by_parameters(session: TorchSession, texts: object) -> float:
         """Seconds: a clock would find a tiny encoder's widths alike."""
-        return 1e-7 * sum(p.numel() for p in encoder.model.parameters())
+        return 1e-7 * session.encoder.parameters
 
-    monkeypatch.setattr(importlib.import_module("asc_core.evaluate.layer_times"), "seconds_of_pass", by_parameters)
+    monkeypatch.setattr(TorchSession, "seconds", by_parameters)
     base = ("plan", project / "model", "--task", project / "mood.toml", "--study", project / "study", "-m", "fisher")
     budgets = ("--budget", "flops=0.6", "--budget", "latency=0.95", "--latency-batch", 2)
     made = run(*base, *budgets, "--round-to", 4, "-o", project / "several.json")

@@ -24,6 +24,7 @@ ORDER = [
     {"checkpoint", "same_weights"},
     {"loading"},
     {"gates", "plan"},
+    {"runtimes"},
     {"scores"},
     {"evaluate"},
     {"vocabulary"},

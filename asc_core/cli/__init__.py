@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from asc_core.cli.choosing import choose
 from asc_core.cli.cutting import compress, frontier
 from asc_core.cli.data import check, task
 from asc_core.cli.handing_over import push, serve
@@ -23,6 +24,7 @@ from asc_core.cli.planning import latency, plan
 from asc_core.cli.renamed import Command
 from asc_core.cli.scoring import faithfulness, scan, score
 from asc_core.cli.several import matrix, shared
+from asc_core.cli.speed import speed
 from asc_core.cli.stored import scores
 from asc_core.cli.training import distil, finetune, recipe
 from asc_core.cli.verb import JsonOption, StudyOption, percent, verb
@@ -104,7 +106,9 @@ for _verb in (
     vocabulary,
     compress,
     frontier,
+    choose,
     evaluate,
+    speed,
     export,
     verify,
     push,

@@ -24,10 +24,12 @@ from asc_core.cli.verb import (
     PackingOption,
     RepairOption,
     RoundToOption,
+    RuntimeOption,
     SeedOption,
     SplitOption,
     StudyOption,
     TaskOption,
+    ThreadsOption,
     TransferOption,
     as_choice,
     load,
@@ -144,6 +146,8 @@ def frontier(
     ] = None,
     round_to: RoundToOption = 1,
     latency_batch: BatchOption = 32,
+    runtime: RuntimeOption = "torch",
+    threads: ThreadsOption = None,
     max_drop: Annotated[
         float | None,
         typer.Option(
@@ -194,7 +198,8 @@ def frontier(
             f"--budget names {' and '.join([*along, *fixed])}: name one for the curve to go along, and give each "
             "other one its share, as in --budget flops --budget latency=0.6."
         )
-    timed = with_layer_times(task_cost_model(loaded, application), {*along, *fixed}, loaded, kept, latency_batch)
+    counted = task_cost_model(loaded, application)
+    timed = with_layer_times(counted, {*along, *fixed}, loaded, kept, latency_batch, runtime, threads)
     bench = Workbench(
         loaded,
         application,

@@ -17,9 +17,11 @@ from asc_core.cli.verb import (
     OnlySplitOption,
     OutOption,
     RoundToOption,
+    RuntimeOption,
     SeedOption,
     StudyOption,
     TaskOption,
+    ThreadsOption,
     as_choice,
     load,
     percent,
@@ -40,6 +42,8 @@ def latency(
     task: TaskOption,
     study: StudyOption,
     batch_size: BatchOption = 32,
+    runtime: RuntimeOption = "torch",
+    threads: ThreadsOption = None,
     again: Annotated[bool, typer.Option("--again", help="Measure again what the study holds already.")] = False,
     split: OnlySplitOption = None,
     seed: SeedOption = 0,
@@ -60,6 +64,8 @@ def latency(
         loaded,
         cost_model.lengths,
         batch_size,
+        runtime=runtime,
+        threads=threads,
         seed=seed,
         study=asc_core.Study.open(study),
         again=again,
@@ -67,7 +73,8 @@ def latency(
     )
     say(
         as_json,
-        f"milliseconds for {batch_size} texts of {table.tokens:.0f} tokens; {table.device}, {table.threads} threads",
+        f"milliseconds for {batch_size} texts of {table.tokens:.0f} tokens; {table.runtime}, {table.device}, "
+        f"{table.threads} threads",
     )
     for kind, widths, times in (("heads", table.heads, table.attention), ("neurons", table.neurons, table.ffn)):
         parts = ", ".join(f"{width}: {time / 1e6:.2f}" for width, time in zip(widths, times, strict=True))
@@ -91,15 +98,24 @@ def budgets_of(given: list[str] | None) -> dict[str, float]:
     return found
 
 
-def with_layer_times(cost_model: Any, wanted: Any, loaded: Encoder, study: Any, batch_size: int) -> Any:
+def with_layer_times(
+    cost_model: Any,
+    wanted: Any,
+    loaded: Encoder,
+    study: Any,
+    batch_size: int,
+    runtime: str = "torch",
+    threads: int | None = None,
+) -> Any:
     """The cost model, with the layer times of this machine where latency is among what is wanted."""
     from asc_core import layer_times
 
     if "latency" not in wanted:
+        if runtime != "torch" or threads is not None:
+            raise UserError("--runtime and --threads are of a latency budget: say --budget latency=SHARE, too.")
         return cost_model
-    return cost_model.with_latency(
-        layer_times(loaded, cost_model.lengths, batch_size, study=study, progress=progress_line())
-    )
+    options: dict[str, Any] = {"runtime": runtime, "threads": threads, "study": study, "progress": progress_line()}
+    return cost_model.with_latency(layer_times(loaded, cost_model.lengths, batch_size, **options))
 
 
 @verb
@@ -129,6 +145,8 @@ def plan(
     ] = None,
     round_to: RoundToOption = 1,
     latency_batch: BatchOption = 32,
+    runtime: RuntimeOption = "torch",
+    threads: ThreadsOption = None,
     threshold: Annotated[
         float | None,
         typer.Option(help="Remove layers with similarity >= this (asc-a, asc-b), or parts scoring below."),
@@ -171,7 +189,8 @@ def plan(
     whole = method in PUBLISHED
     kept = asc_core.Study.open(study) if whole else study_with_scores(study, encoder, task, method)
     scores = None if whole else stored_scores(kept, loaded, application, method, encoder, task, study)
-    cost_model = with_layer_times(task_cost_model(loaded, application), budgets, loaded, kept, latency_batch)
+    counted = task_cost_model(loaded, application)
+    cost_model = with_layer_times(counted, budgets, loaded, kept, latency_batch, runtime, threads)
     if scores is None:
         chosen = _published(loaded, application, method, budgets, seed, min_heads > 0 or round_to > 1)
     elif budgets:

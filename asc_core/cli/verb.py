@@ -17,6 +17,7 @@ import typer
 from asc_core.errors import Cancelled, UserError
 from asc_core.export import FORMATS, PACKINGS
 from asc_core.progress import Progress
+from asc_core.runtimes import RUNTIMES
 from asc_core.values.shown import percent as percent
 
 if TYPE_CHECKING:
@@ -63,6 +64,12 @@ KeepOption = Annotated[
     typer.Option("--keep", help="With --int8: a matrix, a path in every layer or a layer that stays float32; repeat."),
 ]
 BatchOption = Annotated[int, typer.Option("--latency-batch", min=1, help="Batch size that latency budgets are for.")]
+RuntimeOption = Annotated[
+    str, typer.Option("--runtime", help=f"What runs the model: {', '.join(RUNTIMES)}; latency budgets are for it.")
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Of the runtime; by default as many as torch has here.")
+]
 RoundToOption = Annotated[
     int, typer.Option("--round-to", min=1, help="Round FFN widths to multiples of so many neurons, for the hardware.")
 ]

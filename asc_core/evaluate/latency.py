@@ -1,8 +1,7 @@
-"""How long a forward pass takes, models side by side."""
+"""How long a forward pass takes, models side by side, whatever runs them."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +9,10 @@ import numpy as np
 import torch
 
 from asc_core.encoder import Encoder
+from asc_core.errors import UserError
 from asc_core.progress import Progress
+from asc_core.runtimes.session import Session
+from asc_core.runtimes.with_torch import TorchSession
 
 WARM_UP = 3
 
@@ -39,30 +41,59 @@ def measure_latency(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Latency]:
+    """Time models in turns in torch, as `measure_in_turns` does. encoders: by name, sharing a tokenizer."""
+    threads = torch.get_num_threads()
+    sessions = {name: TorchSession(encoder, threads) for name, encoder in encoders.items()}
+    return measure_in_turns(sessions, lengths, batch_size, repeats, seed, progress)
+
+
+def measure_in_turns(
+    sessions: Mapping[str, Session],
+    lengths: np.ndarray,
+    batch_size: int = 1,
+    repeats: int = 30,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Latency]:
     """Time models in turns (A B A B ...) on the same texts, so that whatever slows the machine slows all alike.
 
-    encoders: by name, sharing a tokenizer. lengths: (n,) tokens of a task's features; each turn takes texts of random
+    sessions: by name, of any runtimes. lengths: (n,) tokens of a task's features; each turn takes texts of random
     tokens that are as long as `batch_size` of them that are neighbours in length, as in a batch in use.
-    Raises: Cancelled between two turns.
+    Raises: UserError where texts are longer than a model takes; Cancelled between two turns.
     """
-    progress = progress or Progress()
-    vocabulary = min(int(encoder.model.config.vocab_size) for encoder in encoders.values())
-    turns = texts_of_turns(np.asarray(lengths), batch_size, WARM_UP + repeats, seed)
-    seconds = {name: np.empty(len(turns)) for name in encoders}
-    with torch.inference_mode():
-        for turn, wanted in enumerate(turns):
-            progress.step(turn, len(turns), "latency measurements")
-            texts = random_texts(wanted, vocabulary, seed + turn)
-            for name, encoder in encoders.items():
-                seconds[name][turn] = seconds_of_pass(encoder, texts)
-    progress.step(len(turns), len(turns), "latency measurements")
-    first = next(iter(seconds.values()))[WARM_UP:]
+    lengths = np.asarray(lengths)
+    for name, session in sessions.items():
+        if session.max_tokens is not None and lengths.max() > session.max_tokens:
+            raise UserError(f"{name} takes {session.max_tokens} tokens at most, not {lengths.max()}.")
+    taken = seconds_in_turns(sessions, lengths, batch_size, WARM_UP + repeats, seed, progress)
+    first = next(iter(taken.values()))[WARM_UP:]
     found = {}
-    for name, every in seconds.items():
+    for name, every in taken.items():
         own = every[WARM_UP:]
         low, median, high = (float(q) for q in np.quantile(own, [0.25, 0.5, 0.75]))
-        found[name] = Latency(median, low, high, float(np.median(first / own)), len(turns[0]), repeats)
+        found[name] = Latency(median, low, high, float(np.median(first / own)), batch_size, repeats)
     return found
+
+
+def seconds_in_turns(
+    sessions: Mapping[str, Session],
+    lengths: np.ndarray,
+    batch_size: int,
+    turns: int,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, np.ndarray]:
+    """(turns,) seconds of each session. Raises: Cancelled between two turns."""
+    progress = progress or Progress()
+    vocabulary = min(session.vocabulary for session in sessions.values())
+    seconds = {name: np.empty(turns) for name in sessions}
+    for turn, wanted in enumerate(texts_of_turns(np.asarray(lengths), batch_size, turns, seed)):
+        progress.step(turn, turns, "latency measurements")
+        texts = random_texts(wanted, vocabulary, seed + turn)
+        for name, session in sessions.items():
+            seconds[name][turn] = session.seconds(texts)
+    progress.step(turns, turns, "latency measurements")
+    return seconds
 
 
 def texts_of_turns(lengths: np.ndarray, batch_size: int, turns: int, seed: int) -> list[np.ndarray]:
@@ -83,17 +114,5 @@ def random_texts(lengths: np.ndarray, vocabulary: int, seed: int) -> dict[str, t
 
 
 def seconds_of_pass(encoder: Encoder, texts: dict[str, torch.Tensor]) -> float:
-    """Seconds of one forward pass, the inputs already on the device."""
-    inputs = {name: tensor.to(encoder.device) for name, tensor in texts.items()}
-    _wait_for(encoder.device)
-    began = time.perf_counter()
-    encoder.model(**inputs)
-    _wait_for(encoder.device)
-    return time.perf_counter() - began
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
+    """Seconds of one forward pass in torch on the threads that it has now, the inputs already on the device."""
+    return TorchSession(encoder, torch.get_num_threads()).seconds(texts)

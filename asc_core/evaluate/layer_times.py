@@ -10,6 +10,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +19,30 @@ from scipy.optimize import isotonic_regression
 
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
-from asc_core.evaluate.latency import random_texts, seconds_of_pass, texts_of_turns
+from asc_core.evaluate.latency import random_texts, texts_of_turns
 from asc_core.plan.latency import LatencyTable
 from asc_core.plan.parts import first_iterations
 from asc_core.progress import Progress
+from asc_core.runtimes import Session, session
 from asc_core.study import Study
 from asc_core.values import Plan, Shape
 
-SHARES_OF_HEADS = (1 / 4, 1 / 2, 3 / 4, 1)
-SHARES_OF_NEURONS = (1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1)
 ROUND_NEURONS = 32  # widths between are of a size that suits the hardware, so that they do not measure its opposite
 WARM_UP = 1
 LEAST_TURNS = 3
+
+
+@dataclass(frozen=True)
+class Spacing:
+    """Which widths are timed, as shares of the widest row's; one head, and none of either, beside them."""
+
+    heads: tuple[float, ...]
+    neurons: tuple[float, ...]
+    one_head: bool = True
+
+
+FINE = Spacing((1 / 4, 1 / 2, 3 / 4, 1), (1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1))
+COARSE = Spacing((1 / 2, 1), (1 / 4, 1 / 2, 1), one_head=False)  # of runtimes for which every width is exported
 
 
 def layer_times(
@@ -37,6 +50,8 @@ def layer_times(
     lengths: np.ndarray,
     batch_size: int = 32,
     *,
+    runtime: str = "torch",
+    threads: int | None = None,
     repeats: int = 25,
     seconds: float = 20.0,
     seed: int = 0,
@@ -50,10 +65,13 @@ def layer_times(
         encoder: the uncut model.
         lengths: (n,) tokens of a task's features; texts are as in `measure_latency`.
         batch_size: of one forward pass.
+        runtime: a name of `RUNTIMES`; one of graphs is timed at fewer widths, as every width is exported first.
+        threads: by default as many as torch has here.
         repeats: turns, in each of which every width is timed once on the same texts.
         seconds: after so many there are fewer turns, though 3 at least.
         seed: of texts and order.
-        study: where the table is kept, under the encoder's blueprint, device, threads, batch size and mean length.
+        study: where the table is kept, under the encoder's blueprint, device, threads, batch size, mean length and
+            runtime.
         again: measure though it is there.
         progress: told how far it is; may cancel.
 
@@ -62,24 +80,47 @@ def layer_times(
 
     Raises:
         Cancelled: between two passes.
-        UserError: as the study does.
+        UserError: as the study does, and where the runtime is not there or cannot run the model.
     """
     lengths = np.asarray(lengths)
-    known = None if study is None or again else known_layer_times(encoder, lengths, batch_size, study)
+    threads = torch.get_num_threads() if threads is None else threads
+    known = None
+    if study is not None and not again:
+        known = known_layer_times(encoder, lengths, batch_size, study, runtime, threads)
     if known is not None:
         return known
-    variants = _variants(encoder)
-    times = typical(_in_turns(variants, lengths, batch_size, repeats, seconds, seed, progress or Progress()))
-    table = table_of(encoder.shape, times, batch_size, float(lengths.mean()), device_name(encoder.device))
+    progress = progress or Progress()
+    spacing = FINE if runtime == "torch" else COARSE
+    variants = _variants(encoder, spacing, runtime, threads, progress)
+    times = typical(_in_turns(variants, lengths, batch_size, repeats, seconds, seed, progress))
+    device = device_name(_device(encoder, runtime))
+    table = table_of(
+        encoder.shape,
+        times,
+        batch_size,
+        float(lengths.mean()),
+        device,
+        threads=threads,
+        runtime=runtime,
+        spacing=spacing,
+    )
     if study is not None:
-        study.set(_key(encoder, lengths, batch_size), table.to_json())
+        study.set(_key(encoder, lengths, batch_size, runtime, threads), table.to_json())
     return table
 
 
-def known_layer_times(encoder: Encoder, lengths: np.ndarray, batch_size: int, study: Study) -> LatencyTable | None:
+def known_layer_times(
+    encoder: Encoder,
+    lengths: np.ndarray,
+    batch_size: int,
+    study: Study,
+    runtime: str = "torch",
+    threads: int | None = None,
+) -> LatencyTable | None:
     """What `layer_times` has kept of such a model under these conditions; None where there is nothing of use."""
     shape = encoder.shape
-    stored = study.get(_key(encoder, np.asarray(lengths), batch_size))
+    threads = torch.get_num_threads() if threads is None else threads
+    stored = study.get(_key(encoder, np.asarray(lengths), batch_size, runtime, threads))
     try:
         table = LatencyTable.from_json(stored) if stored is not None else None
     except UserError:
@@ -99,16 +140,26 @@ def typical(seconds: Mapping[str, np.ndarray]) -> dict[str, float]:
     return dict(zip(seconds, (1e9 * np.exp(np.median(log - turn, axis=1))).tolist(), strict=True))
 
 
-def table_of(shape: Shape, times: Mapping[str, float], batch_size: int, tokens: float, device: str) -> LatencyTable:
+def table_of(
+    shape: Shape,
+    times: Mapping[str, float],
+    batch_size: int,
+    tokens: float,
+    device: str,
+    *,
+    threads: int | None = None,
+    runtime: str = "torch",
+    spacing: Spacing = FINE,
+) -> LatencyTable:
     """From nanoseconds of encoders cut alike everywhere to those of one layer's parts.
 
-    times: by name, as of `cuts`. Where narrower ones took longer (noise), the nearest times that rise are taken
-    (isotonic regression).
+    times: by name, as of `cuts` with the same spacing. Where narrower ones took longer (noise), the nearest times that
+    rise are taken (isotonic regression).
     """
     runs = np.bincount(np.asarray(shape.rows), minlength=len(shape.heads))
     adds: dict[str, tuple[tuple[int, ...], np.ndarray]] = {}
     for kind, counts in (("heads", shape.heads), ("neurons", shape.neurons)):
-        widths = _widths(kind, max(counts))
+        widths = _widths(kind, max(counts), spacing)
         of_all = isotonic_regression([times[_name(kind, width, max(counts))] for width in widths]).x
         # How many heads or neurons the whole encoder has more, from one width to the next; rows may end before.
         more = np.array([(runs * np.minimum(width, counts)).sum() for width in widths])
@@ -133,16 +184,17 @@ def table_of(shape: Shape, times: Mapping[str, float], batch_size: int, tokens: 
         batch_size=batch_size,
         tokens=round(tokens, 1),
         device=device,
-        threads=torch.get_num_threads(),
+        threads=torch.get_num_threads() if threads is None else threads,
+        runtime=runtime,
     )
 
 
-def cuts(shape: Shape) -> dict[str, Plan]:
+def cuts(shape: Shape, spacing: Spacing = FINE) -> dict[str, Plan]:
     """What is timed, by name: every row at most so wide, one layer alone ("shallow"), and all of it ("whole")."""
     full = Plan.full(shape)
     found = {"whole": full}
     for kind, counts in (("heads", shape.heads), ("neurons", shape.neurons)):
-        for width in _widths(kind, max(counts))[:-1]:
+        for width in _widths(kind, max(counts), spacing)[:-1]:
             kept = tuple(tuple(range(min(width, count))) for count in counts)
             heads, neurons = (kept, full.neurons) if kind == "heads" else (full.heads, kept)
             found[_name(kind, width, max(counts))] = Plan(shape, heads, neurons, full.layers)
@@ -169,11 +221,12 @@ def _processor() -> str:
     return named or platform.processor() or platform.machine()
 
 
-def _widths(kind: str, most: int) -> tuple[int, ...]:
+def _widths(kind: str, most: int, spacing: Spacing) -> tuple[int, ...]:
     """Those that are measured, ascending from 0 to the widest row's."""
     if kind == "heads":
-        return tuple(sorted({0, min(1, most), *(round(share * most) for share in SHARES_OF_HEADS)}))
-    rounded = (ROUND_NEURONS * round(share * most / ROUND_NEURONS) for share in SHARES_OF_NEURONS[:-1])
+        one = {min(1, most)} if spacing.one_head else set()
+        return tuple(sorted({0, *one, *(round(share * most) for share in spacing.heads)}))
+    rounded = (ROUND_NEURONS * round(share * most / ROUND_NEURONS) for share in spacing.neurons[:-1])
     return tuple(sorted({0, *(width for width in rounded if width < most), most}))
 
 
@@ -181,12 +234,22 @@ def _name(kind: str, width: int, most: int) -> str:
     return "whole" if width == most else f"{width} {kind}"
 
 
-def _variants(encoder: Encoder) -> dict[str, Encoder]:
-    return {name: encoder if plan.keeps_all else encoder.cut(plan) for name, plan in cuts(encoder.shape).items()}
+def _device(encoder: Encoder, runtime: str) -> torch.device:
+    """Only torch runs a model where it lies; all others run it on the CPU."""
+    return encoder.device if runtime == "torch" else torch.device("cpu")
+
+
+def _variants(encoder: Encoder, spacing: Spacing, runtime: str, threads: int, progress: Progress) -> dict[str, Session]:
+    plans = cuts(encoder.shape, spacing)
+    found: dict[str, Session] = {}
+    for number, (name, plan) in enumerate(plans.items()):
+        progress.step(number, len(plans), "loading widths to time")
+        found[name] = session(encoder if plan.keeps_all else encoder.cut(plan), runtime, threads)
+    return found
 
 
 def _in_turns(
-    variants: Mapping[str, Encoder],
+    variants: Mapping[str, Session],
     lengths: np.ndarray,
     batch_size: int,
     repeats: int,
@@ -195,24 +258,24 @@ def _in_turns(
     progress: Progress,
 ) -> dict[str, np.ndarray]:
     """(turns,) seconds of each variant, in an order that is drawn anew for each turn."""
-    vocabulary = int(variants["whole"].model.config.vocab_size)
+    vocabulary = variants["whole"].vocabulary
     turns = texts_of_turns(lengths, batch_size, WARM_UP + repeats, seed)
     names, generator = list(variants), np.random.default_rng([seed, 1])
     taken: dict[str, list[float]] = {name: [] for name in names}
     began = time.perf_counter()
-    with torch.inference_mode():
-        for turn, wanted in enumerate(turns):
-            if turn >= WARM_UP + LEAST_TURNS and time.perf_counter() - began > seconds:
-                break
-            texts = random_texts(wanted, vocabulary, seed + turn)
-            for place, number in enumerate(generator.permutation(len(names)).tolist()):
-                progress.step(turn * len(names) + place, len(turns) * len(names), "timing layers")
-                taken[names[number]].append(seconds_of_pass(variants[names[number]], texts))
+    for turn, wanted in enumerate(turns):
+        if turn >= WARM_UP + LEAST_TURNS and time.perf_counter() - began > seconds:
+            break
+        texts = random_texts(wanted, vocabulary, seed + turn)
+        for place, number in enumerate(generator.permutation(len(names)).tolist()):
+            progress.step(turn * len(names) + place, len(turns) * len(names), "timing layers")
+            taken[names[number]].append(variants[names[number]].seconds(texts))
     progress.step(len(turns) * len(names), len(turns) * len(names), "timing layers")
     return {name: np.array(every[WARM_UP:]) for name, every in taken.items()}
 
 
-def _key(encoder: Encoder, lengths: np.ndarray, batch_size: int) -> str:
+def _key(encoder: Encoder, lengths: np.ndarray, batch_size: int, runtime: str, threads: int) -> str:
     """Whatever its weights are, a model of the same blueprint takes the same time."""
-    conditions = f"{device_name(encoder.device)}:{torch.get_num_threads()}:{batch_size}:{lengths.mean():.0f}"
-    return f"layer-times:{encoder.blueprint}:{conditions}"
+    conditions = f"{device_name(_device(encoder, runtime))}:{threads}:{batch_size}:{lengths.mean():.0f}"
+    where = "" if runtime == "torch" else f":{runtime}"  # tables of earlier versions are torch's
+    return f"layer-times:{encoder.blueprint}:{conditions}{where}"

@@ -114,10 +114,16 @@ def by_budget(
         blocks_within = _parts_within if question.counts_parts else _widths_within
         heads, neurons, how = blocks_within(question, limits, one_scale)
         layers = question.base.layers
-    asked = " and ".join(f"{share:.4g} of the {name}" for name, share in shares.items())
+    asked = " and ".join(f"{share:.4g} of the {name}{_where(cost_model, name)}" for name, share in shares.items())
     minimum = minimum_note(min_heads) if "heads" in question.kinds else ""
     widths = f", neurons in multiples of {round_to}" if question.round_to > 1 else ""
     return to_plan(scores, question.edits, heads, neurons, layers, f"keep {asked}, {how}{minimum}{widths}")
+
+
+def _where(cost_model: CostModel, budget: str) -> str:
+    """Said of a latency in another runtime than torch, as what a plan was made for."""
+    table = cost_model.latency
+    return f" in {table.runtime}" if budget == "latency" and table is not None and table.runtime != "torch" else ""
 
 
 def smallest_share(

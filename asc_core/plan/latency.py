@@ -29,7 +29,8 @@ class LatencyTable:
     heads, attention: so many heads in a layer add so much to its time. neurons, ffn: the same for neurons. Widths
     ascend from 0 and times never fall; both begin with 0.
     layer: of a layer with neither heads nor neurons. outside: of what no plan removes.
-    batch_size, tokens: of the texts, tokens as the mean of a text without padding. device, threads: what ran it.
+    batch_size, tokens: of the texts, tokens as the mean of a text without padding. device, threads, runtime: what ran
+    it.
 
     Raises: ValueError where a table is not of this form.
     """
@@ -46,6 +47,7 @@ class LatencyTable:
     tokens: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     device: str
     threads: Annotated[int, Field(gt=0)]
+    runtime: str = "torch"  # what all tables were of that do not say it
 
     def __post_init__(self) -> None:
         for widths, times in ((self.heads, self.attention), (self.neurons, self.ffn)):

@@ -11,6 +11,7 @@ from benchmarks.report import (
     applications,
     at_once,
     cuts,
+    deployment,
     faithfulness,
     reruns,
     sample_sizes,
@@ -34,7 +35,18 @@ run."""
 
 def results_page() -> str:
     """Markdown of docs/results.md."""
-    sections = (cuts, sample_sizes, reruns, training, vocabulary, applications, at_once, speed, faithfulness)
+    sections = (
+        cuts,
+        sample_sizes,
+        reruns,
+        training,
+        vocabulary,
+        applications,
+        at_once,
+        speed,
+        deployment,
+        faithfulness,
+    )
     written = (wrapped(text) for one in sections if (text := one.section()))
     return "\n\n".join([HEAD, *written]) + "\n"
 

@@ -112,7 +112,18 @@ In bare forward passes over the same batches, medians of turns within one run (`
 
 def _machines() -> str:
     rows = []
-    for name in ("quality", "asc", "latency", "evaluate", "at_once", "quick_repair", "sweep", "unseen", "trust"):
+    for name in (
+        "quality",
+        "asc",
+        "latency",
+        "evaluate",
+        "at_once",
+        "quick_repair",
+        "deploy",
+        "sweep",
+        "unseen",
+        "trust",
+    ):
         if not (RESULTS / f"{name}.json").exists():
             continue  # not measured yet
         on = committed(name)["machine"]

@@ -64,22 +64,25 @@ def _model(measurements: Measurements, recipe: Recipe, progress: Progress) -> En
     return build(measurements.models, measurements.application, recipe, progress, folder).encoder
 
 
-def layer_times_job(models: LoadedModels, study: Study, application: Application) -> Callable[[Job], LatencyTable]:
-    """How long layers take on this machine, by their widths; kept in the study."""
+def layer_times_job(
+    models: LoadedModels, study: Study, application: Application, runtime: str = "torch"
+) -> Callable[[Job], LatencyTable]:
+    """How long layers take on this machine in a runtime, by their widths; kept in the study."""
 
     def work(job: Job) -> LatencyTable:
         lengths = models.cost_model(application).lengths
-        return layer_times(models.encoder(application), lengths, BATCH, study=study, progress=job.progress)
+        encoder = models.encoder(application)
+        return layer_times(encoder, lengths, BATCH, runtime=runtime, study=study, progress=job.progress)
 
     return work
 
 
 def with_known_times(
-    models: LoadedModels, study: Study, application: Application, costs: CostModel
+    models: LoadedModels, study: Study, application: Application, costs: CostModel, runtime: str = "torch"
 ) -> CostModel | None:
-    """The cost model with this machine's layer times, None where they have not been measured yet."""
+    """The cost model with this machine's layer times in a runtime, None where they have not been measured yet."""
     encoder = models.cached_encoder(application)
     if encoder is None:
         return None
-    table = known_layer_times(encoder, costs.lengths, BATCH, study)
+    table = known_layer_times(encoder, costs.lengths, BATCH, study, runtime)
     return costs.with_latency(table) if table is not None else None

@@ -91,4 +91,5 @@ def others(session: Session, settings: CutSettings) -> list[Ahead]:
 
 
 def known_times(session: Session, application: Application, costs: CostModel) -> CostModel:
-    return with_known_times(models(), session.study, application, costs) or costs
+    runtime = session.settings.runtime if session.settings is not None else "torch"
+    return with_known_times(models(), session.study, application, costs, runtime) or costs

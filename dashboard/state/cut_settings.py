@@ -15,6 +15,7 @@ from asc_core.compress.step import Step
 from asc_core.errors import UserError
 from asc_core.plan import Budget, CostModel, Part, asc_greedy, by_budget, by_share, by_threshold, smallest_share
 from asc_core.recipes import Recipe
+from asc_core.runtimes import RUNTIMES
 from asc_core.values import Plan, Scores, Shape
 from dashboard.state import further_steps
 from dashboard.state.plan_masks import keeps
@@ -34,6 +35,7 @@ class CutSettings:
 
     keep: share of the budget. similarity: ASC's threshold. below_heads, below_neurons, below_layers: thresholds, as the
     share of the parts of that kind that score lower (0.4 = the threshold is the score that 40 % lie below).
+    runtime: what runs the model, for a budget of latency.
     multiple: under a budget of heads and neurons, what every FFN's width is a multiple of.
     kept, cut: parts set by hand; kind heads, ffn or layers, where an ffn is all neurons of a row.
     transfer: whether a fixed plan may come from other weights. repair: how the parts that stay take over.
@@ -61,6 +63,7 @@ class CutSettings:
     transfer: bool = False
     repair: str = "sequential"
     then: tuple[Step, ...] = ()
+    runtime: str = "torch"
 
     @property
     def forced(self) -> int:
@@ -95,11 +98,15 @@ class CutSettings:
         return f"{self._cut}{repaired}{''.join(f', then {step.kind}' for step in self.then)}"
 
     @property
+    def _latency(self) -> str:
+        return " latency" if self.runtime == "torch" else f" latency ({self.runtime})"
+
+    @property
     def _cut(self) -> str:
         star = "*" if self.forced else ""
         match self.rule:
             case "budget":
-                of = {"parameters": " parameters", "bytes": " bytes", "latency": " latency"}.get(self.budget, "")
+                of = {"parameters": " parameters", "bytes": " bytes", "latency": self._latency}.get(self.budget, "")
                 round_widths = f" ×{self.multiple}" if self.multiple > 1 and self.level == "blocks" else ""
                 what = f"{self.keep:.2f}{of}{round_widths}"
             case "threshold":
@@ -134,6 +141,13 @@ def _known_repair(name: str) -> str:
     return name if name == "none" else check_repair(name) or "none"
 
 
+def _runtime_here(name: str) -> str:
+    """A budget for a runtime that is not installed here is one of torch."""
+    if name not in RUNTIMES:
+        raise ValueError(f"there is no runtime {name!r}")
+    return name if RUNTIMES[name].missing() is None else "torch"
+
+
 class _CutSettingsFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
     application: str
@@ -151,6 +165,7 @@ class _CutSettingsFile(BaseModel):
     everywhere: bool
     min_heads: int = Field(ge=0)
     multiple: int = Field(ge=1, default=1)
+    runtime: Annotated[str, AfterValidator(_runtime_here)] = "torch"
     kept: list[tuple[Literal["heads", "ffn", "layers"], int, int | None]]
     cut: list[tuple[Literal["heads", "ffn", "layers"], int, int | None]]
     plan_key: str | None

@@ -10,6 +10,7 @@ import streamlit as st
 
 from asc_core.errors import UserError
 from asc_core.plan import CostModel, Part
+from asc_core.runtimes import RUNTIMES
 from asc_core.scores.data_fingerprint import is_current
 from asc_core.scores.methods import offered
 from asc_core.values import Plan, Scores
@@ -146,12 +147,14 @@ def opened(session: Session, application: Application) -> CostModel | None:
 
 def timed(session: Session, application: Application, costs: CostModel) -> CostModel | None:
     """With this machine's layer times where they are known; None while a budget of latency waits for them."""
-    found = with_known_times(models(), session.study, application, costs)
     settings = session.settings
+    runtime = settings.runtime if settings is not None else "torch"
+    found = with_known_times(models(), session.study, application, costs, runtime)
     wanted = settings is not None and settings.application == application.name and settings.budget == "latency"
     if found is None and wanted and settings is not None and settings.rule == "budget":
-        work = layer_times_job(models(), session.study, application)
-        load(session, f"times|{application.name}", "Measuring how long layers take on this machine", work)
+        work = layer_times_job(models(), session.study, application, runtime)
+        title = f"Measuring how long layers take on this machine in {RUNTIMES[runtime].title}"
+        load(session, f"times|{application.name}|{runtime}", title, work)
         return None
     return found or costs
 

@@ -17,6 +17,7 @@ import streamlit as st
 from asc_core.compress.repairs import REPAIRS
 from asc_core.errors import UserError
 from asc_core.plan import CostModel
+from asc_core.runtimes import RUNTIMES, installed
 from asc_core.values import Scores, Shape
 from dashboard.state.applications import applications_of
 from dashboard.state.cut_settings import LEVELS, RULES, CutSettings, levels_of, repairs_of, smallest_keep, thresholds
@@ -136,7 +137,10 @@ def _share_of_hundred(percent: int) -> float:
 def _budget(
     session: Session, settings: CutSettings, scores: Scores, cost_model: CostModel, below: Callable[[], None]
 ) -> None:
-    kind, level = st.columns(2)
+    kind, *where, level = st.columns(3 if settings.budget == "latency" else 2)
+    for column in where:
+        with column:
+            _runtime(session, settings)
     with kind:
         control(
             st.selectbox,
@@ -179,6 +183,22 @@ def _budget(
             _multiple(session, settings)
     else:
         _minimum(session, settings, scores)
+
+
+def _runtime(session: Session, settings: CutSettings) -> None:
+    """Those that can run here, and the one that settings from elsewhere name."""
+    control(
+        st.selectbox,
+        session,
+        "tune-runtime",
+        "runtime",
+        settings.runtime,
+        label="Runtime",
+        options=list(dict.fromkeys([*installed(), settings.runtime])),
+        format_func=lambda name: RUNTIMES[name].title if name in RUNTIMES else name,
+        help="What runs the model: the budget is a share of the original's time there. Of graph runtimes a few widths "
+        "are exported and timed first, which takes about a minute.",
+    )
 
 
 def _multiple(session: Session, settings: CutSettings) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import importlib
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,13 @@ from asc_core.encoder import Encoder
 from asc_core.errors import Cancelled
 from asc_core.evaluate import known_layer_times, layer_times
 from asc_core.evaluate.layer_times import cuts, table_of, typical
-from asc_core.plan import LatencyTable
+from asc_core.plan import LatencyTable, by_budget
 from asc_core.plan.encoder_cost import cost_model
 from asc_core.progress import Progress
+from asc_core.runtimes.with_torch import TorchSession
 from asc_core.study import Study
 from asc_core.values import Plan, Shape
-from tests.plan.builders import cost_model_of, layer_times_of, shape_of, shapes
+from tests.plan.builders import cost_model_of, layer_times_of, scores_of, shape_of, shapes
 from tests.tiny import tiny
 
 LENGTHS = np.array([3, 5, 8, 9, 12])
@@ -101,7 +102,7 @@ def test_a_study_keeps_what_was_measured(tmp_path: Path, monkeypatch: pytest.Mon
         raise AssertionError("measured again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(importlib.import_module("asc_core.evaluate.layer_times"), "seconds_of_pass", never)
+        patch.setattr(TorchSession, "seconds", never)
         assert measured(encoder, study=Study.open(tmp_path / "study")) == first
         assert known_layer_times(encoder, LENGTHS, 2, study) == first
         for other in ({"again": True}, {"study": None}):
@@ -146,3 +147,25 @@ def test_timing_can_be_cancelled() -> None:
     progress.cancel.set()
     with pytest.raises(Cancelled):
         measured(small(), progress=progress)
+
+
+def test_layers_are_timed_in_a_runtime_of_graphs_too_and_kept_apart(tmp_path: Path) -> None:
+    encoder, study = small(), Study.open(tmp_path / "study")
+    table = measured(encoder, runtime="onnxruntime", threads=1, study=study)
+    assert (table.runtime, table.threads) == ("onnxruntime", 1)
+    assert (table.heads, table.neurons) == ((0, 2, 4), (0, 20)), "few widths: each is exported"
+    here = (encoder, LENGTHS, 2, study)
+    assert known_layer_times(*here, "onnxruntime", 1) == table
+    assert known_layer_times(*here, "onnxruntime", 2) is None
+    assert known_layer_times(*here, threads=1) is None, "torch was not timed"
+    scores = scores_of(encoder.shape)
+    model = cost_model(encoder, LENGTHS).with_latency(replace(table, ffn=(0, 1000), attention=(0, 500, 1000)))
+    assert by_budget(scores, model, 0.99, "latency").provenance.rule.startswith(
+        "keep 0.99 of the latency in onnxruntime"
+    )
+
+
+def test_a_table_that_says_no_runtime_is_of_torch() -> None:
+    stored = measured(small()).to_json()
+    del stored["runtime"]
+    assert LatencyTable.from_json(stored).runtime == "torch"

@@ -247,3 +247,13 @@ def test_layers_that_share_weights_have_a_repair_of_their_own() -> None:
 )
 def test_what_are_no_settings_is_refused(data: object) -> None:
     assert CutSettings.from_json(data) is None
+
+
+def test_the_runtime_of_a_latency_budget_is_kept_where_it_can_run() -> None:
+    settings = replace(SETTINGS, budget="latency", runtime="onnxruntime")
+    assert CutSettings.from_json(settings.to_json()) == settings
+    assert "latency (onnxruntime)" in settings.label
+    stored = SETTINGS.to_json()
+    del stored["runtime"]
+    assert CutSettings.from_json(stored) == SETTINGS, "settings of earlier versions are of torch"
+    assert CutSettings.from_json(SETTINGS.to_json() | {"runtime": "tpu"}) is None

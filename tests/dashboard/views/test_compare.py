@@ -148,3 +148,22 @@ def test_a_size_out_of_reach_is_said_and_what_was_measured_stays(scored: Study, 
     app = settled(app.run())
     assert not app.exception
     assert any("One layer alone" in error.value or "out of reach" in error.value for error in app.error)
+
+
+def test_what_to_deploy_is_ranked_and_the_best_of_it_measured(scored: Study, open_page: Open) -> None:
+    app = open_page("compare")
+    app.selectbox(key="deploy-runtime").set_value("torch")
+    app.selectbox(key="deploy-tokens").set_value(24)
+    app.number_input(key="deploy-points").set_value(100.0)
+    app = app.run()
+    app.button(key="deploy-rank").click()
+    app = settled(app.run())
+    assert not app.exception
+    text = html_of(app)
+    assert "is a forecast, not a measurement" in text
+    assert "forecast</td>" in text
+    assert "measured</td>" not in text
+    app.button(key="deploy-measure").click()
+    app = settled(app.run())
+    assert not app.exception
+    assert "measured</td>" in html_of(app)

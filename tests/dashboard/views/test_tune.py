@@ -310,6 +310,23 @@ def test_a_budget_of_latency_measures_this_machine_once_and_cuts_by_it(scored: S
     assert not any("how long layers take" in job.title for job in page.all_jobs().of(session_of(again).id))
 
 
+def test_a_budget_of_latency_can_be_for_another_runtime(scored: Study, open_page: Open) -> None:
+    app = open_page("tune")
+    control(app.selectbox, "tune-budget").set_value("latency")
+    app = settled(app.run())
+    assert control(app.selectbox, "tune-runtime").value == "torch"
+    control(app.selectbox, "tune-runtime").set_value("onnxruntime")
+    app = settled(app.run())
+    assert not app.exception
+    (application,) = applications.applications_of(scored)
+    counted = page.models().cost_model(application)
+    costs = with_known_times(page.models(), scored, application, counted, "onnxruntime")
+    assert costs is not None
+    assert costs.latency is not None
+    assert costs.latency.runtime == "onnxruntime"
+    assert "in onnxruntime" in current_plan(app, scored).provenance.rule
+
+
 def test_scores_of_texts_that_have_changed_are_said_to_be(scored: Study, scores: list[Scores], open_page: Open) -> None:
     said = "have changed since it was scored"
     assert not any(said in warning.value for warning in open_page("tune").warning)
