@@ -5,8 +5,9 @@
     python -m benchmarks.deploy --collect               the report of all that was measured so far
 
 The demo's nli and the checkpoints in ../shared/models. A cut keeps half the encoder's FLOPs (plan by `obs`, sequential
-repair, nothing trained); vocabulary is the step `vocabulary` (with a margin of general tokens where
-validation says that used tokens alone cost more, see `MARGINS`), int8 the step `quantize`, applied in this order. Every model is exported, reloaded by its runtime, and from then
+repair, nothing trained); vocabulary is the step `vocabulary` (with a margin of general tokens where validation says
+that used tokens alone cost more, see `MARGINS`), int8 the step `quantize`, applied in this order; a step that this
+version does not have is left out, and said. Every model is exported, reloaded by its runtime, and from then
 on only the folder counts. mb: 10^6 bytes of its weights and its tokenizer. lost: points of the metric that dense torch
 has and this folder's own answers in its runtime do not, on the fixed test split, paired by example; one number of
 texts in a batch for all. ms: medians of turns, all models of an application in turns in one process, by batch x tokens
