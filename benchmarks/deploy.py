@@ -7,11 +7,12 @@
 The demo's nli and the checkpoints in ../shared/models. A cut keeps half the encoder's FLOPs (plan by `obs`, sequential
 repair, nothing trained); vocabulary is the step `vocabulary` (with a margin of general tokens where validation says
 that used tokens alone cost more, see `MARGINS`), int8 the step `quantize`, applied in this order; a step that this
-version does not have is left out, and said. Every model is exported, reloaded by its runtime, and from then
-on only the folder counts. mb: 10^6 bytes of its weights and its tokenizer. lost: points of the metric that dense torch
-has and this folder's own answers in its runtime do not, on the fixed test split, paired by example; one number of
-texts in a batch for all. ms: medians of turns, all models of an application in turns in one process, by batch x tokens
-and threads. Each application's part is kept in build/deploy as it is done, and a killed run goes on from there.
+version does not have is left out, and said; torch has no int8 cells, since it multiplies no integers. Every model is
+exported, reloaded by its runtime, and from then on only the folder counts. mb: 10^6 bytes of its weights and its
+tokenizer. lost: points of the metric that dense torch has and this folder's own answers in its runtime do not, on the
+fixed test split, paired by example; one number of texts in a batch for all. ms: medians of turns, all models of an
+application in turns in one process, by batch x tokens and threads. Each application's part is kept in build/deploy as
+it is done, and a killed run goes on from there.
 
 The last line is one JSON object, kept in benchmarks/results/deploy.json where nothing was left out:
 cells               checkpoint, kept, int8, vocabulary, runtime, mb, ms, speedup (to dense torch in the same turns),
@@ -112,6 +113,16 @@ def variants(kept: Sequence[float] = KEPT) -> Iterator[Variant]:
         yield Variant(KEPT_OF_THE_SMALLEST, True, possible("vocabulary"))
 
 
+def places() -> list[tuple[Variant, str]]:
+    """Variants and where they run. torch multiplies no integers: int8 takes bytes there and no time."""
+    return [
+        (variant, runtime)
+        for variant in variants()
+        for runtime in installed()
+        if not (variant.int8 and runtime == "torch")
+    ]
+
+
 @dataclass
 class Application:
     name: str
@@ -198,7 +209,7 @@ class Application:
     def speeds(self, threads: int) -> list[dict[str, Any]]:
         """Of all folders in turns, in `SIZES`; read where it was measured before."""
         file = self.work / f"speeds-{threads}.json"
-        names = [(variant, runtime) for variant in variants() for runtime in installed()]
+        names = places()
         wanted = [f"{variant.name} {runtime}" for variant, runtime in names]
         if file.exists():
             done = json.loads(file.read_text(encoding="utf-8"))
@@ -217,7 +228,7 @@ class Application:
         timed = [one for threads in self.options.threads for one in self.speeds(threads)]
         dense = self.answers(DENSE, "torch").statistics
         found = []
-        for variant, runtime in product(variants(), installed()):
+        for variant, runtime in places():
             own = self.answers(variant, runtime).statistics
             low, high = difference_interval(dense, own, self.task)
             here = [one for one in timed if (one["model"], one["runtime"]) == (variant.name, runtime)]
