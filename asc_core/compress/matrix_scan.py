@@ -1,7 +1,9 @@
 """What it does to an application to quantize each matrix alone, and which ones had better stay as they are.
 
-Rounding errors of different matrices are unrelated, so that their divergences add up: the divergence of many matrices
-is near the sum of each one's. How many answers change with it is measured on the whole once, as it grows with the root.
+The divergence of many matrices is taken to be in proportion to the sum of each one's, which orders them and no more: a
+sum alone says too much (MiniLM in 8 bits: 0.0028 where all together had 0.0025 on SICK, 0.0041 for 0.0022 on MRPC). So
+the whole is measured once, and what part of it a choice leaves is estimated; how many answers change with it is taken
+to grow with its root. `Quantize` measures what it chose.
 """
 
 from __future__ import annotations
@@ -188,8 +190,8 @@ def kept_in_order(scan: MatrixScan) -> Iterator[str]:
 def least_kept(scan: MatrixScan, most_changed: float) -> tuple[str, ...]:
     """The fewest matrices to leave as they are, so that at most so large a share of answers is expected to change.
 
-    The expectation: answers change with the root of the divergence, and divergences add up; anchored at what was
-    measured of all matrices together. Of a model that decides nothing (embeddings, numbers), the share is that of the
+    The expectation: answers change with the root of the divergence, of which each matrix has the share that it has of
+    the sum of single ones; anchored at what was measured of all matrices together. Of a model that decides nothing (embeddings, numbers), the share is that of the
     square of its outputs which is lost.
     """
     divergence = {name: one.divergence for name, one in zip(scan.names, scan.alone, strict=True)}
@@ -205,7 +207,7 @@ def least_kept(scan: MatrixScan, most_changed: float) -> tuple[str, ...]:
 
 
 def expected_changed(scan: MatrixScan, share: float) -> float:
-    """The share of answers that change at a share of the divergence of all matrices."""
+    """The share of answers that is expected to change at a share of the divergence of all matrices."""
     exponent = 0.5 if scan.together.decides else 1.0
     return float(scan.together.share * max(0.0, share) ** exponent)
 
