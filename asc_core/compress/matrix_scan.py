@@ -191,8 +191,8 @@ def least_kept(scan: MatrixScan, most_changed: float) -> tuple[str, ...]:
     """The fewest matrices to leave as they are, so that at most so large a share of answers is expected to change.
 
     The expectation: answers change with the root of the divergence, of which each matrix has the share that it has of
-    the sum of single ones; anchored at what was measured of all matrices together. Of a model that decides nothing (embeddings, numbers), the share is that of the
-    square of its outputs which is lost.
+    the sum of single ones; anchored at what was measured of all matrices together. Of a model that decides nothing
+    (embeddings, numbers), the share is that of the square of its outputs which is lost.
     """
     divergence = {name: one.divergence for name, one in zip(scan.names, scan.alone, strict=True)}
     total = sum(divergence.values())

@@ -96,7 +96,8 @@ def model_card(
 
     loading: the format's own section. tolerance: what `comparison` had to stay below. original: the model before its
     parts were changed. base: what was loaded first, of which that may have been trained. timing: of the folder beside
-    the original. speed: of int8 beside float32, in a sentence. pictures: names of files that lie beside the card, `MAP_FILE` and `FRONT_FILE`.
+    the original. speed: of int8 beside float32, in a sentence.
+    pictures: names of files that lie beside the card, `MAP_FILE` and `FRONT_FILE`.
     """
     sections = [
         f"# {_plain(name)}\n\n{_summary(card, encoder, original, written)}",

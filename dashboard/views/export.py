@@ -128,7 +128,7 @@ def form(session: Session, candidates: list[Candidate]) -> None:
                 models(),
                 session.study,
                 chosen.application,
-                chosen.recipe,
+                wanted.recipe,
                 out,
                 format=wanted.format,
                 packing=wanted.packing,

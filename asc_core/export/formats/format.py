@@ -47,7 +47,8 @@ class Format(Protocol):
     those that it can store. zeros: whether cut heads and neurons lie in it as zeros, for a class that knows no others.
     answer: the script, one of `asc_core.export.answer` or like them, that loads the directory by this format's own
     route.
-    A runtime that multiplies integers has `int8_activations` "dynamic", too: `asc export --int8` then rounds inputs.
+    A runtime that multiplies integers has `int8_activations` "dynamic", too: `asc export --int8` then rounds inputs. A
+    format that holds no integers has None there; without it, weights alone are int8.
     """
 
     @property
