@@ -8,6 +8,7 @@ to grow with its root. `Quantize` measures what it chose.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -27,6 +28,7 @@ from asc_core.tasks.soft_targets import OUTPUTS, changed_answers, relative_error
 SAMPLES = 256
 TOKENS = 8192  # of long texts so many tokens are enough
 BATCH_TOKENS = 2048
+_NAME = re.compile(rf"{modeling.EMBEDDING}|[0-9]{{1,3}}\.[A-Za-z_.]+")
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ class MatrixScan:
     activations: str
     texts: int
     tokens: int
+
+    def __post_init__(self) -> None:
+        """Raises: ValueError where a scan that was read is none of matrices."""
+        if not len(self.names) == len(self.alone) == len(self.numbers) or not all(map(_NAME.fullmatch, self.names)):
+            raise ValueError("these are no matrices with an effect each")
 
     def grid(self) -> tuple[tuple[str, ...], np.ndarray]:
         """(paths of matrices in a layer, (rows, paths) divergence of each): NaN where there is no such matrix."""

@@ -77,8 +77,8 @@ def _of_int8(
         size = numbers.size(weights + _beside(models, application, encoder))
         said.append(f"{_how_sure(recipe, encoder)} {size} with every matrix in int8.")
     said.append(
-        f"Where that changes more than {numbers.percent(step.most_changed, 0)} of the answers on {step.samples} training "
-        "texts, those that do the most harm stay in float32, which makes it larger."
+        f"Where that changes more than {numbers.percent(step.most_changed, 0)} of the answers on {step.samples} "
+        "training texts, those that do the most harm stay in float32, which makes it larger."
     )
     if step.activations == "dynamic":
         said.append("What matrices multiply is rounded, too; the export measures whether that is faster here.")
