@@ -115,8 +115,8 @@ def what_stays(scan: MatrixScan, stay: tuple[str, ...], limit: float) -> str:
     rest = len(scan.names) - len(stay)
     return (
         f"For {within}, <b>{len(stay)}</b> stay{'s' * (len(stay) == 1)} in float32: {named}{more}. The other {rest} "
-        f"are then expected to change {numbers.percent(share, 2)}: an estimate, by what each does alone as a share of what "
-        "all do together. The step <i>quantize</i> and an export in int8 measure what they choose."
+        f"are then expected to change {numbers.percent(share, 2)}: an estimate, by what each "
+        "does alone as a share of what all do. The step <i>quantize</i> and an export in int8 measure what they choose."
     )
 
 

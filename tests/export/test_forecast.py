@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asc_core.compress.step import StepContext
-from asc_core.errors import UserError
 from asc_core.export import FORMATS, export
 from asc_core.export.forecast import BESIDE, bytes_beside, int8_bytes, weight_bytes
 from asc_core.recipes.int8 import int8_step
@@ -68,11 +67,6 @@ def test_int8_is_forecast_for_all_matrices(form: str, tmp_path: Path) -> None:
     forecast = int8_bytes(encoder, FORMATS[form], step.activations, plan)
     assert forecast == pytest.approx(written(tmp_path / "out"), rel=0 if form == "compact" else 0.05)
     assert forecast < 0.4 * weight_bytes(encoder, FORMATS[form], "float32", plan)
-
-
-def test_a_format_without_integers_says_which_has_them() -> None:
-    with pytest.raises(UserError, match=r"dense format holds no integers.*choose compact or weights-only or onnx"):
-        int8_step("dense", choose=False)
 
 
 def test_what_lies_beside_the_weights_is_mostly_the_tokenizer(tmp_path: Path) -> None:
