@@ -28,7 +28,7 @@ from asc_core.tasks.soft_targets import OUTPUTS, changed_answers, relative_error
 SAMPLES = 256
 TOKENS = 8192  # of long texts so many tokens are enough
 BATCH_TOKENS = 2048
-_NAME = re.compile(rf"{modeling.EMBEDDING}|[0-9]{{1,3}}\.[A-Za-z_.]+")
+_NAME = re.compile(rf"{modeling.EMBEDDING}|[0-9]{{1,3}}\.[A-Za-z0-9_.]+")
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,6 @@ def test_a_format_without_integers_says_which_has_them(tmp_path: Path) -> None:
     said = CliRunner().invoke(
         app, ["export", str(source), "--format", "dense", "--int8", "-o", str(tmp_path / "out")], env={"COLUMNS": "200"}
     )
-    assert said.exit_code == 1
+    assert said.exit_code == 2
     assert "holds no integers" in said.output
     assert not (tmp_path / "out").exists()
