@@ -128,7 +128,7 @@ def form(session: Session, candidates: list[Candidate]) -> None:
                 models(),
                 session.study,
                 chosen.application,
-                chosen.recipe,
+                wanted.recipe,
                 out,
                 format=wanted.format,
                 packing=wanted.packing,
@@ -224,7 +224,7 @@ def report(job: Job) -> None:
 
 def latency(timing: Timing | None) -> str:
     if timing is None:
-        return "time not measured in this format"
+        return "time not measured beside the original"
     return (
         f"<b>{timing.milliseconds:.1f} ms</b>, {timing.ratio:.2f} times as fast as the original in the same turns "
         f"(batch {timing.batch_size}, {timing.tokens:.0f} tokens on average; {escape(timing.where)})"
