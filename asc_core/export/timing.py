@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from asc_core.evaluate.latency import measure_latency
+from asc_core.evaluate.latency import Latency, measure_in_turns, measure_latency
 from asc_core.loading import load_encoder
 from asc_core.progress import Progress
+from asc_core.runtimes import RUNTIMES, session
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder
@@ -52,6 +53,21 @@ def _torch(folder: Path, original: Encoder, lengths: Sequence[int], progress: Pr
     found = measure_latency(
         {"original": original, "exported": exported}, np.asarray(lengths), repeats=REPEATS, progress=progress
     )
+    return _timing(found, lengths, f"torch {torch.__version__} in float32")
+
+
+def _graph(folder: Path, original: Encoder, lengths: Sequence[int], progress: Progress) -> Timing | None:
+    """In the graph's own runtime; the original stays in torch, which is what its user leaves."""
+    runtime = next((one for one in RUNTIMES.values() if one.form and one.missing() is None and one.takes(folder)), None)
+    if runtime is None:
+        return None
+    sessions = {"original": session(original), "exported": session(folder, runtime.name)}
+    found = measure_in_turns(sessions, np.asarray(lengths), repeats=REPEATS, progress=progress)
+    there = f"torch {torch.__version__}" + ("" if original.device.type == "cpu" else f" on {original.device.type}")
+    return _timing(found, lengths, f"{runtime.title}, the original in {there}")
+
+
+def _timing(found: Mapping[str, Latency], lengths: Sequence[int], runtime: str) -> Timing:
     before, after = found["original"], found["exported"]
     return Timing(
         milliseconds=1e3 * after.median,
@@ -59,14 +75,17 @@ def _torch(folder: Path, original: Encoder, lengths: Sequence[int], progress: Pr
         ratio=after.ratio,
         batch_size=after.batch_size,
         tokens=float(np.mean(lengths)),
-        runtime=f"torch {torch.__version__} in float32",
+        runtime=runtime,
         threads=torch.get_num_threads(),
         machine=machine(),
     )
 
 
 # Format -> how its folders are timed. What is not here has no time yet; the page and the card say so.
-TIMERS: dict[str, Timer] = dict.fromkeys(("compact", "weights-only", "dense"), _torch)
+TIMERS: dict[str, Timer] = {
+    **dict.fromkeys(("compact", "weights-only", "dense"), _torch),
+    **dict.fromkeys(("onnx", "openvino"), _graph),
+}
 
 
 def timing_of(

@@ -35,6 +35,24 @@ def test_a_folder_is_loaded_and_timed_in_turns(form: str, tmp_path: Path) -> Non
     assert machine() in card
 
 
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_a_graph_is_timed_in_its_own_runtime_beside_the_original_in_torch(form: str, tmp_path: Path) -> None:
+    pytest.importorskip({"onnx": "onnxruntime"}.get(form, form))
+    encoder = tiny()
+    report = export(
+        encoder,
+        tmp_path / "out",
+        form,
+        timed=lambda folder, name: timing_of(folder, name, encoder, [9, 12]),
+    )
+    timing = report.timing
+    assert timing is not None
+    assert timing.milliseconds > 0 < timing.original_milliseconds
+    assert "the original in torch" in timing.where
+    assert timing.where.startswith({"onnx": "ONNX Runtime", "openvino": "OpenVINO"}[form])
+    assert timing.where in (tmp_path / "out/README.md").read_text()
+
+
 def test_the_same_computation_is_not_timed(tmp_path: Path) -> None:
     encoder = tiny()
     export(encoder, tmp_path / "out")
