@@ -216,7 +216,7 @@ def _figure(figure: Figure, digits: int) -> str:
 
 
 def _number(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")  # + 0.0: no -0.00
 
 
 def _state(option: Option, limits: Limits) -> str:
