@@ -128,3 +128,22 @@ def test_an_export_needs_a_plain_name(scored: Study, open_page: Open) -> None:
     app.run()
     assert "A name has letters" in html_of(app)
     assert exports_of(scored) == []
+
+
+def test_the_usual_name_says_the_format_so_that_exports_of_a_recipe_stand_beside_each_other(
+    scored: Study, open_page: Open
+) -> None:
+    def usual() -> str:
+        return next(i.value for i in app.text_input if (i.key or "").startswith("export-name"))
+
+    app = open_page("tune")
+    app.switch_page("views/export.py").run()
+    compact = usual()
+    app.radio(key="export-format").set_value("onnx")
+    app = app.run()
+    assert usual() == f"{compact}-onnx"
+    storage = next(group for group in app.button_group if (group.key or "").startswith("export-packing-onnx"))
+    storage.set_value("float16")
+    app = app.run()
+    assert usual() == f"{compact}-onnx-float16"
+    assert not app.exception
