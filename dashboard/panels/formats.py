@@ -25,12 +25,13 @@ INT8 = "int8"
 @dataclass(frozen=True)
 class Choice:
     """format, packing: their names. refused: why there is no such export, None where there is. recipe: what is to be
-    exported, with int8 as its last step where that was chosen."""
+    exported, with int8 as its last step where that was chosen. stored_as: what was chosen, a packing or int8."""
 
     format: str
     packing: str
     refused: str | None
     recipe: Recipe
+    stored_as: str
 
 
 def choose_format(models: LoadedModels, application: Application, recipe: Recipe) -> Choice:
@@ -53,9 +54,9 @@ def choose_format(models: LoadedModels, application: Application, recipe: Recipe
     if row.refused is not None:
         st.warning(row.refused, icon=":material/block:")
     if chosen != INT8:
-        return Choice(format, chosen or row.packing, row.refused, recipe)
+        return Choice(format, chosen or row.packing, row.refused, recipe, chosen or row.packing)
     st.caption(_of_int8(FORMATS[format], recipe, models, application, encoder))
-    return Choice(format, "float32", row.refused, in_int8(recipe, format))
+    return Choice(format, "float32", row.refused, in_int8(recipe, format), INT8)
 
 
 def stored_as(form: Format, recipe: Recipe) -> tuple[str, ...]:

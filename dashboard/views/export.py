@@ -147,8 +147,8 @@ def default_name(application: str, recipe: str, wanted: Choice) -> str:
     parts = [application, recipe]
     if wanted.format != next(iter(FORMATS)):
         parts.append(wanted.format)
-    if wanted.packing != form.packings[0]:
-        parts.append(wanted.packing)
+    if wanted.stored_as != form.packings[0]:
+        parts.append(wanted.stored_as)
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))
     return re.sub("-{2,}", "-", plain).strip("-.")[:64]
 

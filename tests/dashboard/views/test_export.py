@@ -102,6 +102,7 @@ def test_int8_is_a_last_step_and_what_it_says_of_answers_and_speed_stands_in_the
     app.switch_page("views/export.py").run()
     app.radio(key="export-format").set_value("onnx").run()
     app.segmented_control(key="export-packing-onnx").set_value("int8").run()
+    assert next(i.value for i in app.text_input if (i.key or "").startswith("export-name")).endswith("-onnx-int8")
     caption = next(one.value for one in app.caption if "int8" in one.value)
     assert re.search(r"bout [\d.]+ .B with every matrix in int8", caption), caption
     assert "changes more than 1 % of the answers on 256 training texts" in caption
