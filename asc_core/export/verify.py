@@ -65,8 +65,8 @@ def verify(folder: str | Path, *, run_its_code: bool = False, progress: Progress
     if proof.alike:
         comparison.check_short_texts(expected, found, proof.batches, form.tolerance, str(folder), NOT_HANDED_OVER)
     questions = comparison.Questions(proof.texts, proof.max_length, proof.batches)
-    equal = comparison.equal_answers(expected, found, questions) if proof.rounds else None
-    if equal is not None and equal < comparison.least_equal(proof.alike):
+    equal = comparison.equal_answers(expected, found, questions) if proof.alike else None
+    if equal is not None and equal < comparison.least_equal(alike=True):
         raise UserError(
             f"{folder} answers only {equal:.1%} of {len(proof.texts)} texts like the model that was exported, "
             f"{NOT_HANDED_OVER}."
