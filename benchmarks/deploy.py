@@ -5,12 +5,14 @@
     python -m benchmarks.deploy --collect               the report of all that was measured so far
 
 The demo's nli and the checkpoints in ../shared/models. A cut keeps half the encoder's FLOPs (plan by `obs`, sequential
-repair, nothing trained); int8 is the step `quantize`, vocabulary the step `vocabulary`, applied in this order; a step
-that this version does not have is left out, and said. Every model is exported, reloaded by its runtime, and from then
-on only the folder counts. mb: 10^6 bytes of its weights and its tokenizer. lost: points of the metric that dense torch
-has and this folder's own answers in its runtime do not, on the fixed test split, paired by example; one number of
-texts in a batch for all. ms: medians of turns, all models of an application in turns in one process, by batch x tokens
-and threads. Each application's part is kept in build/deploy as it is done, and a killed run goes on from there.
+repair, nothing trained); vocabulary is the step `vocabulary` (with a margin of general tokens where validation says
+that used tokens alone cost more, see `MARGINS`), int8 the step `quantize`, applied in this order; a step that this
+version does not have is left out, and said; torch has no int8 cells, since it multiplies no integers. Every model is
+exported, reloaded by its runtime, and from then on only the folder counts. mb: 10^6 bytes of its weights and its
+tokenizer. lost: points of the metric that dense torch has and this folder's own answers in its runtime do not, on the
+fixed test split, paired by example; one number of texts in a batch for all. ms: medians of turns, all models of an
+application in turns in one process, by batch x tokens and threads. Each application's part is kept in build/deploy as
+it is done, and a killed run goes on from there.
 
 The last line is one JSON object, kept in benchmarks/results/deploy.json where nothing was left out:
 cells               checkpoint, kept, int8, vocabulary, runtime, mb, ms, speedup (to dense torch in the same turns),
@@ -71,6 +73,7 @@ TURNS = 15
 REACH = "1x128, 1 thread"
 MB, POINTS = 9.0, (1.0, 2.0)
 LIMITS = BatchLimits(32, 1024, 0)  # the same batches in all runtimes: dynamic int8 depends on what stands together
+MARGINS = {"demo:nli": 8000, "minilm-squad": 8000}  # chosen on validation (results/vocabulary.json); others none
 STEP_OF = {
     "int8": {"step": "quantize", "activations": "dynamic"},
     "vocabulary": {"step": "vocabulary"},
@@ -110,6 +113,16 @@ def variants(kept: Sequence[float] = KEPT) -> Iterator[Variant]:
         yield Variant(KEPT_OF_THE_SMALLEST, True, possible("vocabulary"))
 
 
+def places() -> list[tuple[Variant, str]]:
+    """Variants and where they run. torch multiplies no integers: int8 takes bytes there and no time."""
+    return [
+        (variant, runtime)
+        for variant in variants()
+        for runtime in installed()
+        if not (variant.int8 and runtime == "torch")
+    ]
+
+
 @dataclass
 class Application:
     name: str
@@ -118,8 +131,12 @@ class Application:
     @cached_property
     def work(self) -> Path:
         limit = f"-{self.options.limit}" if self.options.limit else ""
-        margin = f"-margin-{self.options.margin}" if self.options.margin else ""
+        margin = f"-margin-{self.margin}" if self.margin else ""
         return WORK / f"{self.name.replace(':', '-')}{limit}{margin}"
+
+    @property
+    def margin(self) -> int:
+        return MARGINS.get(self.name, 0) if self.options.margin is None else int(self.options.margin)
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -156,7 +173,7 @@ class Application:
             ("vocabulary", Variant(variant.kept, False, False)),
         ):
             if getattr(variant, step):
-                margin = {"margin": self.options.margin} if step == "vocabulary" and self.options.margin else {}
+                margin = {"margin": self.margin} if step == "vocabulary" and self.margin else {}
                 recipe = Recipe((parse_step(STEP_OF[step] | margin, f"benchmarks.deploy, {step}"),))
                 return recipe.apply(self.model(before), self.task)
         return Recipe.repaired(self.plan(variant.kept), samples=self.options.samples).apply(
@@ -192,7 +209,7 @@ class Application:
     def speeds(self, threads: int) -> list[dict[str, Any]]:
         """Of all folders in turns, in `SIZES`; read where it was measured before."""
         file = self.work / f"speeds-{threads}.json"
-        names = [(variant, runtime) for variant in variants() for runtime in installed()]
+        names = places()
         wanted = [f"{variant.name} {runtime}" for variant, runtime in names]
         if file.exists():
             done = json.loads(file.read_text(encoding="utf-8"))
@@ -211,7 +228,7 @@ class Application:
         timed = [one for threads in self.options.threads for one in self.speeds(threads)]
         dense = self.answers(DENSE, "torch").statistics
         found = []
-        for variant, runtime in product(variants(), installed()):
+        for variant, runtime in places():
             own = self.answers(variant, runtime).statistics
             low, high = difference_interval(dense, own, self.task)
             here = [one for one in timed if (one["model"], one["runtime"]) == (variant.name, runtime)]
@@ -339,7 +356,7 @@ def report(cells: Sequence[dict[str, Any]], options: argparse.Namespace) -> dict
         "versions": versions(),
         "left_out": missing,
         "turns": options.turns,
-        "margin": options.margin,
+        "margins": MARGINS if options.margin is None else options.margin,
         "cells": list(cells),
         "means": means(cells),
         **best(cells),
@@ -356,7 +373,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=SAMPLES, help="calibration examples")
     parser.add_argument("--threads", type=int, action="append", help="1 among them; by default 1 and 2")
     parser.add_argument(
-        "--margin", type=int, default=0, help="tokens that the shorter vocabulary keeps beside the used"
+        "--margin", type=int, help="tokens that the shorter vocabulary keeps beside the used; default: MARGINS"
     )
     parser.add_argument("--limit", type=int, help="test examples, for a quick look")
     parser.add_argument("--corruptions", type=int, default=COUNT)

@@ -234,11 +234,12 @@ class Deployment:
             yield Option(title, mb, forecast.of_share(share), _points(found), None, row["recipe_key"])
 
     def choosing(self, most: int = 3) -> Iterator[list[Option]]:
-        """The ranking as it is known, then again after each of at most so many measurements; ends once the first is
-        measured. The original comes first, and a cut where none was measured yet: forecasts rest on them."""
+        """The ranking again after each measurement; ends once the first is measured, or after `most` of those that
+        look best. What forecasts rest on comes before: the original, each step alone, and a cut where none was yet."""
         for needed in self._needed():
             if not {"estimate", "ms"} <= set(self.known(needed)):
                 self.measure(needed)
+                yield self.options()
         yield (options := self.options())
         for _ in range(most):
             first = next((o for o in options if o.variant is not None and not o.measured), None)

@@ -18,7 +18,7 @@ def deployment_chart(
 ) -> go.Figure:
     """axis: mb or ms. Dashed lines are the limits; the first option is the one that was found best."""
     figure = styled(go.Figure(), colours, height, (48, 8, 8, 40))
-    shown = [one for one in options if _known(one.figures[axis]) and _known(one.points)]
+    shown = [one for one in options if drawable(one, axis)]
     for fits, colour in ((False, colours.quiet), (True, colours.accent)):
         alike = [one for one in shown if (one.excess(limits) == 0) == fits]
         if alike:
@@ -38,6 +38,11 @@ def deployment_chart(
         autorange="reversed", showgrid=True, gridcolor=colours.line, title={"text": UNITS["points"], **title}
     )
     return figure
+
+
+def drawable(option: Option, axis: Axis) -> bool:
+    """Whether both of its figures on the chart are known, measured or forecast."""
+    return _known(option.figures[axis]) and _known(option.points)
 
 
 def _points(which: Sequence[Option], axis: Axis, colour: str, colours: Palette, size: int) -> go.Scatter:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from asc_core.compress.repairs import default_repair
 from asc_core.evaluate.speeds import Conditions
+from asc_core.recipes import Recipe
 from asc_core.recipes.deployment import Limits, Option
 from asc_core.recipes.deployment_search import Deployment
+from asc_core.recipes.stored import stored_recipe
 from asc_core.study import Study
 from dashboard.background import application_jobs
 from dashboard.background.jobs import Job
@@ -33,11 +35,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class Ranking:
-    """options: best first. asked: what they are ranked by. notes: what is not among them."""
+    """options: best first. asked: what they are ranked by. notes: what is not among them. recipes: by their keys, of
+    the options within the limits that are more than the original."""
 
     options: list[Option]
     asked: Asked
     notes: tuple[str, ...] = ()
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
 
 
 def choosing_job(
@@ -61,13 +65,31 @@ def choosing_job(
             split=measurements.split,
             progress=job.progress,
         )
-        notes = tuple(deployment.left_out)
-        ranking = Ranking(deployment.options(), asked, notes)
-        job.show(ranking)
+
+        def shown(options: list[Option]) -> Ranking:
+            recipes = recipes_within(options, deployment, study, application)
+            ranking = Ranking(options, asked, tuple(deployment.left_out), recipes)
+            job.show(ranking)
+            return ranking
+
+        ranking = shown(deployment.options())
         if asked.measure:
             for options in deployment.choosing(asked.measure):
-                ranking = Ranking(options, asked, notes)
-                job.show(ranking)
+                ranking = shown(options)
         return ranking
 
     return work
+
+
+def recipes_within(
+    options: Sequence[Option], deployment: Deployment, study: Study, application: Application
+) -> dict[str, Recipe]:
+    """Of what is within the limits, so that it can be pinned: named as the page names the application."""
+    found: dict[str, Recipe] = {}
+    for option in options:
+        if option.excess(deployment.limits) > 0:
+            continue
+        made = deployment.recipe(option.variant) if option.variant else stored_recipe(study, option.recipe_key)
+        if made is not None:
+            found[option.recipe_key] = replace(made, original=application.encoder, task=application.name)
+    return found

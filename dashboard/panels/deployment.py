@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from asc_core.evaluate.speeds import Conditions
-from asc_core.recipes.deployment import Axis, Figure, Limits, Option
+from asc_core.recipes.deployment import ROUNDING, Axis, Figure, Limits, Option
 from asc_core.runtimes import RUNTIMES, installed
+from asc_core.scores.methods import offered
 from dashboard.background.jobs import Job
-from dashboard.charts.deployment import UNITS, deployment_chart
+from dashboard.charts.deployment import UNITS, deployment_chart, drawable
 from dashboard.measuring.deployment import LANE, Asked, Ranking, choosing_job
 from dashboard.state import stored_scores
 from dashboard.state.application import Application
@@ -21,8 +22,20 @@ from dashboard.widgets.page import CHART_CONFIG, all_jobs, last_about, models, s
 from dashboard.widgets.theme import colours
 
 ABOUT = "deployment"
+PINNED = "deploy-pinned"
 SHOWN = 14
+LEGEND = (
+    "<div class='asc-legend'><span>● measured</span><span>○ forecast, in part or whole</span>"
+    "<span class='asc-quiet'>dashed: your limits; the large one is the best within them</span></div>"
+)
 SECONDS_BETWEEN_RANKINGS = 1.0
+BEFORE = (
+    "<p class='asc-kicker'>What happens</p><div class='asc-small'><b>Measure the best</b> exports the original, int8 "
+    "and a shorter vocabulary alone, and one cut, answers the validation texts with each in the runtime and times it "
+    "there; from these it forecasts all combinations, and measures up to three that look best within your limits. That "
+    "takes minutes and can be stopped: what was measured is kept. <b>Rank</b> goes by what is known already, at once. "
+    "What you choose is then pinned, and exported on the page Export.</div>"
+)
 BATCHES, TOKENS, THREADS = (1, 8, 32), (24, 64, 128, 256), (1, 2, 4)
 
 
@@ -36,7 +49,7 @@ def panel(session: Session, applications: Sequence[Application]) -> None:
         _form(session, applications, job)
     with right:
         if job is None:
-            st.info("Nothing has been ranked in this window yet.", icon=":material/rocket_launch:")
+            st.html(BEFORE)
             return
         if job.state == "failed":
             show_failure(job)
@@ -48,6 +61,7 @@ def panel(session: Session, applications: Sequence[Application]) -> None:
             st.fragment(lambda: _ranking(job, axis or "mb"), run_every=SECONDS_BETWEEN_RANKINGS)()
         else:
             _ranking(job, axis or "mb")
+            _take(session, job)
 
 
 def _form(session: Session, applications: Sequence[Application], job: Job | None) -> None:
@@ -60,7 +74,11 @@ def _form(session: Session, applications: Sequence[Application], job: Job | None
     chosen = titles[st.selectbox("Application", list(titles), index=usual, key="deploy-application")]
     index = session.study.score_index()
     methods = in_order(stored_scores.newest(stored_scores.entries_of(session.study, index, chosen)))
-    st.selectbox("Cuts by", ["", *methods], index=min(1, len(methods)), key="deploy-method", format_func=_method)
+    best = next(iter(offered(methods)), next(iter(methods), ""))  # as on Tune
+    choices = ["", *methods]
+    st.selectbox("Cuts by", choices, index=choices.index(best), key="deploy-method", format_func=_method)
+    if not methods:
+        st.caption("It has not been scored, so nothing is cut: int8 and vocabulary alone. Score it on Overview.")
     for column, (key, label) in zip(
         st.columns(3), {"mb": "MB, at most", "ms": "ms, at most", "points": "Points lost, at most"}.items(), strict=True
     ):
@@ -111,11 +129,56 @@ def _ranking(job: Job, axis: Axis) -> None:
         st.html("<div class='asc-quiet asc-small'>Loading.</div>")
         return
     limits = ranking.asked.limits
-    figure = deployment_chart(ranking.options, limits, axis, colours())
-    st.plotly_chart(figure, theme=None, config=CHART_CONFIG, key=f"deploy-chart-{id(ranking)}-{axis}")
+    if any(drawable(option, axis) for option in ranking.options):
+        figure = deployment_chart(ranking.options, limits, axis, colours())
+        st.plotly_chart(figure, theme=None, config=CHART_CONFIG, key=f"deploy-chart-{id(ranking)}-{axis}")
+        st.html(LEGEND)
+    if all(option.ms.value != option.ms.value for option in ranking.options):
+        where = RUNTIMES[ranking.asked.runtime].title
+        st.info(
+            f"Nothing was measured in {where} under these conditions yet, so that times, and what rests on them, are "
+            "not known (?)." + ("" if job.active else " Measure the best finds them."),
+            icon=":material/timer:",
+        )
     st.html(options_table(ranking))
     for note in ranking.notes:
         st.caption(note)
+
+
+def _take(session: Session, job: Job) -> None:
+    """From the ranking to a model: what was chosen is pinned, and stands on Export."""
+    ranking = job.latest
+    if not isinstance(ranking, Ranking) or not ranking.recipes:
+        return
+    titles = {
+        option.recipe_key: f"{option.title} ({'measured' if option.measured else 'forecast'})"
+        for option in ranking.options
+        if option.recipe_key in ranking.recipes
+    }
+    choice, button = st.columns([3, 1], vertical_alignment="bottom")
+    key = choice.selectbox("Within the limits", list(titles), format_func=titles.__getitem__, key="deploy-take")
+
+    button.button(
+        "Pin it",
+        key="deploy-pin",
+        icon=":material/push_pin:",
+        on_click=_pin,
+        args=(session, ranking, key),
+        width="stretch",
+    )
+    pinned = st.session_state.get(PINNED)
+    if pinned in session.study.pins:
+        st.page_link("views/export.py", label=f"Export {pinned}", icon=":material/ios_share:")
+
+
+def _pin(session: Session, ranking: Ranking, key: str) -> None:
+    """Under the name that the recipe has already, else under its title."""
+    pins = session.study.pins
+    title = next(option.title for option in ranking.options if option.recipe_key == key)
+    free = title if title not in pins else f"{title} {key[:6]}"
+    name = next((name for name, known in pins.items() if known == key), free)
+    session.study.save_recipe(ranking.recipes[key], name)
+    st.session_state[PINNED] = name
 
 
 def options_table(ranking: Ranking) -> str:
@@ -130,12 +193,13 @@ def options_table(ranking: Ranking) -> str:
         )
         rows.append(f"<tr{quiet}><td>{escape(option.title)}</td>{cells}<td>{_state(option, limits)}</td></tr>")
     head = "<tr><th></th><th>MB</th><th>ms</th><th>points lost</th><th></th></tr>"
+    threads = f"{here.threads} thread{'s' * (here.threads != 1)}"
     about = (
-        f"{here.batch_size} x {here.tokens} tokens, {here.threads} threads, {RUNTIMES[ranking.asked.runtime].title}, "
-        "this machine; ~ is a forecast, not a measurement; 95 % paired intervals"
+        f"{here.batch_size} x {here.tokens} tokens, {threads}, {RUNTIMES[ranking.asked.runtime].title}, this machine; "
+        "~ is a forecast, not a measurement (point at it for what it rests on); 95 % paired intervals"
     )
     return (
-        f"<table class='asc-costs asc-number'>{head}{''.join(rows)}</table>"
+        f"<table class='asc-costs asc-number asc-deploy'>{head}{''.join(rows)}</table>"
         f"<div class='asc-small asc-quiet'>{escape(about)}</div>"
     )
 
@@ -144,14 +208,19 @@ def _figure(figure: Figure, digits: int) -> str:
     if figure.value != figure.value:
         return f"<span title='{escape(figure.rests_on)}'>?</span>"
     if not figure.measured:
-        return f"<span title='{escape(figure.rests_on)}'>~{figure.value:.{digits}f}</span>"
+        return f"<span title='{escape(figure.rests_on)}'>~{_number(figure.value, digits)}</span>"
     ends = ""
     if figure.low is not None and figure.high is not None:
-        ends = f" <span class='asc-quiet'>[{figure.low:.{digits}f}, {figure.high:.{digits}f}]</span>"
-    return f"<b>{figure.value:.{digits}f}</b>{ends}"
+        ends = f" <span class='asc-quiet'>[{_number(figure.low, digits)}, {_number(figure.high, digits)}]</span>"
+    return f"<b>{_number(figure.value, digits)}</b>{ends}"
+
+
+def _number(value: float, digits: int) -> str:
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")  # + 0.0: no -0.00
 
 
 def _state(option: Option, limits: Limits) -> str:
-    if option.excess(limits) > 0:
-        return "beyond"
+    beyond = option.excess(limits)
+    if beyond > 0:
+        return "beyond" if beyond > ROUNDING else "not known yet"  # see `Option.excess`
     return "measured" if option.measured else "forecast"

@@ -70,7 +70,8 @@ def work_ahead(session: Session, measurements: Measurements, scores: Scores) -> 
 
 def how_far(job: Job) -> None:
     if job.active:
-        st.html(f"<span class='asc-small asc-quiet'>{job.reported[0]:,} cuts measured</span>")
+        done = job.reported[0]
+        st.html(f"<span class='asc-small asc-quiet'>{done:,} cut{'s' * (done != 1)} measured</span>")
     elif job.state == "failed":
         st.caption(f"Working ahead has stopped: {job.error}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -26,7 +27,7 @@ from dashboard.measuring.export_jobs import (
     pictures_of,
     size_of,
 )
-from dashboard.panels.formats import choose_format
+from dashboard.panels.formats import Choice, choose_format
 from dashboard.state import kept
 from dashboard.state.application import Application
 from dashboard.state.applications import applications_of, of_plan
@@ -77,7 +78,7 @@ def page() -> None:
             st.info("The export was stopped; nothing was written.", icon=":material/info:")
         elif job is not None and job.result is not None:
             report(job)
-        elif job is None:
+        else:
             explain()
     write_address(session)
 
@@ -114,11 +115,11 @@ def form(session: Session, candidates: list[Candidate]) -> None:
     summary(session, chosen)
     wanted = choose_format(models(), chosen.application, chosen.recipe)
     pinned = title if title in session.study.pins else chosen.recipe.key[:6]
-    name = st.text_input(
-        "Name", value=f"{chosen.application.title}-{pinned}".replace(" ", "-"), key=f"export-name-{chosen.recipe.key}"
-    )
+    usual = default_name(chosen.application.title, pinned, wanted)
+    name = st.text_input("Name", value=usual, key=f"export-name-{chosen.recipe.key}-{usual}")
     overwrite = st.checkbox("Replace an export of this name", key="export-overwrite")
-    blocked = wanted.refused is not None or any(job.active for job in all_jobs().of(session.id, "export"))
+    busy = any(job.active for job in all_jobs().of(session.id, "export"))
+    blocked = wanted.refused is not None or busy
     if st.button("Export", key="export-start", type="primary", icon=":material/ios_share:", disabled=blocked):
         with errors_in_page():  # beside the button: what was exported before stays on the page
             out = folder_for(session.study, name.strip())
@@ -128,7 +129,7 @@ def form(session: Session, candidates: list[Candidate]) -> None:
                 models(),
                 session.study,
                 chosen.application,
-                chosen.recipe,
+                wanted.recipe,
                 out,
                 format=wanted.format,
                 packing=wanted.packing,
@@ -136,6 +137,20 @@ def form(session: Session, candidates: list[Candidate]) -> None:
             )
             all_jobs().start(session.id, "export", str(out), f"Exporting {name.strip()}", work, alone=True)
             st.rerun()
+    if busy:
+        st.caption("An export is under way: see the top of this page.")
+
+
+def default_name(application: str, recipe: str, wanted: Choice) -> str:
+    """One for each format and storage, so that exports of one recipe stand beside each other."""
+    form = FORMATS[wanted.format]
+    parts = [application, recipe]
+    if wanted.format != next(iter(FORMATS)):
+        parts.append(wanted.format)
+    if wanted.packing != form.packings[0]:
+        parts.append(wanted.packing)
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))
+    return re.sub("-{2,}", "-", plain).strip("-.")[:64]
 
 
 def summary(session: Session, chosen: Candidate) -> None:
@@ -224,7 +239,7 @@ def report(job: Job) -> None:
 
 def latency(timing: Timing | None) -> str:
     if timing is None:
-        return "time not measured in this format"
+        return "time not measured beside the original"
     return (
         f"<b>{timing.milliseconds:.1f} ms</b>, {timing.ratio:.2f} times as fast as the original in the same turns "
         f"(batch {timing.batch_size}, {timing.tokens:.0f} tokens on average; {escape(timing.where)})"

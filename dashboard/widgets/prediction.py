@@ -61,7 +61,7 @@ def _track_record(past: Sequence[Prediction]) -> str:
 
 
 def _said(what: str) -> str:
-    return f"<div class='asc-small asc-quiet' data-testid='asc-predicted'>Predicted: {what}</div>"
+    return f"<div class='asc-small asc-quiet asc-two-lines' data-testid='asc-predicted'>Predicted: {what}</div>"
 
 
 def _polygon(points: Iterable[tuple[float, float]]) -> str:

@@ -91,7 +91,8 @@ def costs(cost: Mapping[str, Any] | None, dense: Cost, speed: Speed | None, meas
         else "FLOPs: encoder layers, mean unpadded text"
     )
     head = "<tr><th></th><th>this model</th><th>original</th><th>ratio</th></tr>"
-    return f"<table class='asc-costs'>{head}{''.join(lines)}</table><div class='asc-small asc-quiet'>{note}</div>"
+    below = f"<div class='asc-small asc-quiet asc-two-lines'>{note}</div>"
+    return f"<table class='asc-costs'>{head}{''.join(lines)}</table>{below}"
 
 
 def _row(name: str, own: str, whole: str, ratio: str) -> str:

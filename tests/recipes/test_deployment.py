@@ -77,7 +77,8 @@ def test_before_anything_is_measured_all_figures_are_forecasts_and_say_what_they
 
 
 def test_choosing_measures_what_forecasts_rest_on_then_the_best_and_ranks_again(deployment: Deployment) -> None:
-    *_, last = deployment.choosing(most=2)
+    first, *_, last = deployment.choosing(most=2)
+    assert [one.variant for one in first if one.measured] == [Variant()], "ranked again as soon as anything is known"
     by_variant = {one.variant: one for one in last}
     assert by_variant[Variant()].measured
     assert by_variant[Variant(0.5)].measured, "a cut, or nothing is known of any"

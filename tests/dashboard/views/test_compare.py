@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from asc_core.recipes.deployment import Figure, Limits, Option
 from asc_core.recipes.transfer_matrix_store import keep_report, reports
 from asc_core.scores import sweep
 from asc_core.study import Study
 from asc_core.values import Plan
+from dashboard.measuring.deployment import Asked, Ranking
+from dashboard.panels.deployment import options_table
 from dashboard.state import applications, kept
 from dashboard.state.application import Application
 from dashboard.state.cut_settings import CutSettings
@@ -167,3 +171,20 @@ def test_what_to_deploy_is_ranked_and_the_best_of_it_measured(scored: Study, ope
     app = settled(app.run())
     assert not app.exception
     assert "measured</td>" in html_of(app)
+    app.button(key="deploy-pin").click()
+    app = app.run()
+    assert not app.exception
+    (name,) = scored.pins
+    app = open_page("export")
+    assert name in app.selectbox(key="export-candidate").options
+    assert not app.exception
+
+
+def test_what_limits_nobody_can_judge_yet_is_not_called_beyond_them() -> None:
+    guess = Figure(float("nan"), rests_on="a test")
+    option = Option("a cut", Figure(10.0), Figure(2.0), guess)
+    asked = Asked(Limits(points=1.0), "torch")
+    assert "not known yet</td>" in options_table(Ranking([option], asked))
+    assert "beyond</td>" in options_table(Ranking([replace(option, points=Figure(2.0))], asked))
+    assert "<b>0.00</b>" in options_table(Ranking([replace(option, points=Figure(-0.001))], asked))
+    assert "\N{MINUS SIGN}0.50" in options_table(Ranking([replace(option, points=Figure(-0.5))], asked))

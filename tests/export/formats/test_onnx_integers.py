@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import onnx
@@ -38,7 +39,7 @@ def test_products_are_of_integers_and_what_is_said_of_speed_stands_on_the_card(t
     assert sum(tensor.data_type == onnx.TensorProto.INT8 for tensor in graph.initializer) == 6
     assert report.equal is not None
     assert report.equal >= 0.9
-    assert "than float32 on this machine: 1 x 24 tokens" in report.speed
+    assert re.match(r"int8 is (slower|faster) than float32 on this machine: 1 x 24 tokens [\d.]+ ms", report.speed)
     card = (tmp_path / "out" / "README.md").read_text()
     assert report.speed in card
     assert "got the same answer from both" in card
