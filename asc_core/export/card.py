@@ -17,7 +17,7 @@ from asc_core import modeling
 from asc_core.ancestry import Ancestor
 from asc_core.encoder import Encoder, is_hub_id
 from asc_core.evaluate.changes import Changes, ClassChange
-from asc_core.export.comparison import Comparison
+from asc_core.export.comparison import SHORT_TEXTS, SHORT_TOKENS, Comparison
 from asc_core.export.formats.format import Written
 from asc_core.export.pictures import FRONT_FILE, MAP_FILE, Front, FrontPoint
 from asc_core.export.timing import Timing
@@ -329,6 +329,12 @@ def _checked(comparison: Comparison, tolerance: float, written: Written) -> Iter
     )
     if comparison.equal is not None:
         yield f"\nOf these texts, {comparison.equal:.1%} got the same answer from both."
+    if comparison.short is not None:
+        yield (
+            "\nWhere inputs are rounded, a number on the edge of two steps may fall to either side. In texts of "
+            f"{SHORT_TOKENS} tokens that is seldom: {comparison.short:.0%} of {SHORT_TEXTS} differ by less than "
+            f"{tolerance:.0e}."
+        )
     versions = {
         "ASC Studio": _version("asc-studio"),
         "torch": torch.__version__,

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asc_core import modeling
 from asc_core.ancestry import RECIPE_PLACE, Ancestor, Ancestry, Stage
 from asc_core.atomic_folder import new_folder
 from asc_core.checkpoint.digests import write_digests
@@ -153,7 +154,8 @@ def export(
         (folder / "README.md").write_text(text, encoding="utf-8")
         questions = questions_for(encoder, longest=proof.LONGEST)
         answers = answers_in_memory(encoder, questions, packed, written.pooled)
-        proof.write_proof(folder, form.name, written.request, questions, answers, comparison.rounds)
+        alike = modeling.rounds_inputs(encoder.model)
+        proof.write_proof(folder, form.name, written.request, questions, answers, comparison.rounds, alike)
         write_digests(folder)
         sizes = {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
     progress.step(4, 4, "exporting")
