@@ -81,7 +81,9 @@ def _form(session: Session, applications: Sequence[Application], job: Job | None
     if not methods:
         st.caption("It has not been scored, so nothing is cut: int8 and vocabulary alone. Score it on Overview.")
     for column, (key, label) in zip(
-        st.columns(3), {"mb": "MB, at most", "ms": "ms, at most", "points": "Points lost, at most"}.items(), strict=True
+        st.columns(3, vertical_alignment="bottom"),
+        {"mb": "MB, at most", "ms": "ms, at most", "points": "Points lost, at most"}.items(),
+        strict=True,
     ):
         with column:
             st.number_input(label, min_value=0.0, value=1.0 if key == "points" else None, key=f"deploy-{key}")
