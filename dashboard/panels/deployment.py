@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from asc_core.evaluate.speeds import Conditions
+from asc_core.export import FORMATS
 from asc_core.recipes.deployment import ROUNDING, Axis, Figure, Limits, Option
 from asc_core.runtimes import RUNTIMES, installed
 from asc_core.scores.methods import offered
@@ -80,7 +81,9 @@ def _form(session: Session, applications: Sequence[Application], job: Job | None
     if not methods:
         st.caption("It has not been scored, so nothing is cut: int8 and vocabulary alone. Score it on Overview.")
     for column, (key, label) in zip(
-        st.columns(3), {"mb": "MB, at most", "ms": "ms, at most", "points": "Points lost, at most"}.items(), strict=True
+        st.columns(3, vertical_alignment="bottom"),
+        {"mb": "MB, at most", "ms": "ms, at most", "points": "Points lost, at most"}.items(),
+        strict=True,
     ):
         with column:
             st.number_input(label, min_value=0.0, value=1.0 if key == "points" else None, key=f"deploy-{key}")
@@ -172,13 +175,16 @@ def _take(session: Session, job: Job) -> None:
 
 
 def _pin(session: Session, ranking: Ranking, key: str) -> None:
-    """Under the name that the recipe has already, else under its title."""
+    """Under the name that the recipe has already, else under its title; Export begins with it, for this runtime."""
     pins = session.study.pins
     title = next(option.title for option in ranking.options if option.recipe_key == key)
     free = title if title not in pins else f"{title} {key[:6]}"
     name = next((name for name, known in pins.items() if known == key), free)
     session.study.save_recipe(ranking.recipes[key], name)
-    st.session_state[PINNED] = name
+    st.session_state[PINNED] = st.session_state["export-candidate"] = name
+    form = RUNTIMES[ranking.asked.runtime].form
+    if form in FORMATS:
+        st.session_state["export-format"] = form
 
 
 def options_table(ranking: Ranking) -> str:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from asc_core.errors import UserError
 from asc_core.plan import CostModel, Part
-from asc_core.runtimes import RUNTIMES
+from asc_core.runtimes import RUNTIMES, installed
 from asc_core.scores.data_fingerprint import is_current
 from asc_core.scores.methods import offered
 from asc_core.values import Plan, Scores
@@ -154,9 +154,29 @@ def timed(session: Session, application: Application, costs: CostModel) -> CostM
     if found is None and wanted and settings is not None and settings.rule == "budget":
         work = layer_times_job(models(), session.study, application, runtime)
         title = f"Measuring how long layers take on this machine in {RUNTIMES[runtime].title}"
-        load(session, f"times|{application.name}|{runtime}", title, work)
+        key = f"times|{application.name}|{runtime}"
+        load(session, key, title, work)
+        instead_of_times(session, settings, key)
         return None
     return found or costs
+
+
+def instead_of_times(session: Session, settings: CutSettings, key: str) -> None:
+    """Ways out of a wait of minutes. key: of the job."""
+
+    def choose(**changed: str) -> None:
+        job = all_jobs().last(session.id, "load", key)
+        if job is not None:
+            job.cancel()
+        session.go(replace(settings, **changed))
+
+    st.caption("Measured once and kept in the study; the sliders come back by themselves.")
+    with st.container(horizontal=True):
+        st.button("Budget of FLOPs instead", key="tune-times-flops", on_click=choose, kwargs={"budget": "flops"})
+        for name in installed():
+            if name != settings.runtime:
+                label = f"In {RUNTIMES[name].title} instead"
+                st.button(label, key=f"tune-times-{name}", on_click=choose, kwargs={"runtime": name})
 
 
 def current_settings(session: Session, measurements: Measurements, scored: dict[str, Scores]) -> CutSettings:

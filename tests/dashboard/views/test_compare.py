@@ -175,8 +175,8 @@ def test_what_to_deploy_is_ranked_and_the_best_of_it_measured(scored: Study, ope
     app = app.run()
     assert not app.exception
     (name,) = scored.pins
-    app = open_page("export")
-    assert name in app.selectbox(key="export-candidate").options
+    app.switch_page("views/export.py").run()
+    assert app.selectbox(key="export-candidate").value == name
     assert not app.exception
 
 

@@ -6,6 +6,8 @@ import json
 import re
 import sys
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from asc_core.recipes.stored import pinned_recipes, stored_recipe
 from asc_core.scores import METHODS
 from asc_core.study import Study
 from asc_core.values import Plan, Scores
+from dashboard.background.jobs import Job
 from dashboard.measuring.latency import with_known_times
 from dashboard.state import applications
 from dashboard.state.application import Application
@@ -308,6 +311,31 @@ def test_a_budget_of_latency_measures_this_machine_once_and_cuts_by_it(scored: S
     again = open_page("tune")
     control(again.selectbox, "tune-budget").set_value("latency")
     assert not any("how long layers take" in job.title for job in page.all_jobs().of(session_of(again).id))
+
+
+def test_who_does_not_want_to_wait_for_times_of_layers_goes_back_to_another_budget(
+    scored: Study, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forever(*_: object) -> Callable[[Job], None]:
+        def work(job: Job) -> None:
+            while True:
+                job.progress.step(0, 1, "timing layers")
+                time.sleep(0.01)
+
+        return work
+
+    monkeypatch.setattr("dashboard.measuring.latency.layer_times_job", forever)
+    app = open_page("tune")
+    control(app.selectbox, "tune-budget").set_value("latency")
+    app = app.run()
+    assert not app.exception
+    (job,) = [one for one in page.all_jobs().of(session_of(app).id) if "how long layers take" in one.title]
+    assert job.active
+    app.button(key="tune-times-flops").click()
+    app = settled(app.run())
+    assert not app.exception
+    assert job.progress.cancel.is_set()
+    assert control(app.selectbox, "tune-budget").value == "flops"
 
 
 def test_a_budget_of_latency_can_be_for_another_runtime(scored: Study, open_page: Open) -> None:
