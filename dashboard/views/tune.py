@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import streamlit as st
 
@@ -164,7 +165,7 @@ def timed(session: Session, application: Application, costs: CostModel) -> CostM
 def instead_of_times(session: Session, settings: CutSettings, key: str) -> None:
     """Ways out of a wait of minutes. key: of the job."""
 
-    def choose(**changed: str) -> None:
+    def choose(**changed: Any) -> None:
         job = all_jobs().last(session.id, "load", key)
         if job is not None:
             job.cancel()
