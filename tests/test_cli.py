@@ -372,6 +372,9 @@ def test_what_rows_cost_is_a_table_and_a_file_of_tokens_says_which_go(project: P
     said = run("vocabulary", project / "model", *task, "--rows", 12, "--margin", 3, exit_code=2)
     assert "either --margin or --rows" in said
     assert "cannot do without 9 tokens" in run("vocabulary", project / "model", *task, "--rows", 2, exit_code=2)
+    some = run("vocabulary", project / "model", *task, "--rows", 12, "--rows", 9999)  # of which the last drops nothing
+    assert [choice["rows"] for choice in some["choices"]] == [12]
+    assert "tokens of" in run("vocabulary", project / "model", *task, "--margin", 9999, exit_code=2)
 
 
 @pytest.mark.slow

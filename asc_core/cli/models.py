@@ -35,15 +35,14 @@ from asc_core.errors import UserError
 
 
 def with_int8(recipe: Any, original: Any, task: Any, format: str, int8: bool, keep: list[str] | None) -> Any:
-    """The recipe with a last step, see `Int8Option`. Raises: UserError for --keep without --int8, or a second int8."""
+    """The recipe with a last step, see `Int8Option`. Raises: UserError for --keep without --int8, a second int8, or a
+    format that holds no integers."""
     from asc_core import Recipe
-    from asc_core.compress.quantize import Quantize
-    from asc_core.export import FORMATS
+    from asc_core.recipes.int8 import int8_step
 
     if not int8:
         raise UserError("--keep says which matrices --int8 leaves in float32: say --int8, too.")
-    activations: Any = getattr(FORMATS.get(format), "int8_activations", "none")
-    step = Quantize(choose=task is not None, keep=tuple(keep or ()), activations=activations)
+    step = int8_step(format, choose=task is not None, keep=tuple(keep or ()))
     if recipe is None:
         return Recipe((step,), original.public_name, task.source if task is not None else None)
     return replace(recipe, steps=(*recipe.steps, step))

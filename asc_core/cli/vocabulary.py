@@ -77,6 +77,9 @@ def vocabulary(
     scores = token_scores(original, application, margin_texts=texts, splits=(held_out,))
     say(as_json, scores.general.note)
     kept = [step.kept(scores) for step in steps]  # all of them before any work: a budget may be too short
+    every = len(original.tokenizer.get_vocab())
+    if all(len(rows_kept) >= every for rows_kept in kept):
+        raise UserError(f"All {every:,} tokens of {original.name} would stay: ask for fewer with --rows or --margin.")
     if tokens is not None:
         _write_tokens(tokens, original, scores, kept[0])
         say(as_json, f"{tokens}: {scores.rows:,} tokens")
@@ -86,7 +89,10 @@ def vocabulary(
         typer.echo(
             f"{'rows':>8} {'MB':>7} {'coverage':>9} {'changed':>8}  {application.metric.name}, points to the original"
         )
-    for step in steps:
+    for step, rows_kept in zip(steps, kept, strict=True):
+        if len(rows_kept) >= every:
+            say(as_json, f"{len(rows_kept):>8,} all tokens stay ({_asked(step)}): nothing to measure")
+            continue
         smaller = step.apply(original, StepContext(application))
         apart = evaluate_apart(original, smaller, application, held_out, limit=limit, seed=seed, before=before)
         megabytes = count(smaller.model, smaller.packing).bytes / 1e6
@@ -97,6 +103,10 @@ def vocabulary(
                 f"{percent(apart.changed.share):>8}  changed: {_said(apart.on_changed)}; rest: {_said(apart.on_rest)}"
             )
     return {"split": held_out, "original_rows": scores.rows, "order": scores.general.note, "choices": found}
+
+
+def _asked(step: Any) -> str:
+    return f"--rows {step.rows}" if step.rows else f"--margin {step.margin}"
 
 
 def _write_tokens(path: Path, encoder: Any, scores: Any, kept: list[int]) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from asc_core.errors import UserError
 from asc_core.evaluate.latency import measure_in_turns
+from asc_core.memory import is_out_of_memory
 from asc_core.progress import Progress
 from asc_core.runtimes import Session
 
@@ -61,14 +63,21 @@ def speeds(
         repeats: turns.
 
     Raises:
-        UserError: where a model takes fewer tokens; Cancelled between two turns.
+        UserError: where a model takes fewer tokens, or memory is too short; Cancelled between two turns.
     """
     found = []
     for count in threads:  # those of one number of threads together: two teams at once would disturb each other
         sessions = {" ".join(key): load(count) for key, load in loaders.items()}
         for batch_size, length in product(batch_sizes, tokens):
-            texts = np.full(batch_size, length)
-            measured = measure_in_turns(sessions, texts, batch_size, repeats, seed, progress)
+            try:
+                texts = np.full(batch_size, length)
+                measured = measure_in_turns(sessions, texts, batch_size, repeats, seed, progress)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise UserError(
+                    f"Memory is too short for {batch_size:,} texts of {length:,} tokens: ask for a smaller batch size."
+                ) from None
             here = Conditions(batch_size, length, count)
             for (model, runtime), one in zip(loaders, measured.values(), strict=True):
                 ms, low, high = (round(1e3 * seconds, 4) for seconds in (one.median, one.low, one.high))

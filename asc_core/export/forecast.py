@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asc_core import modeling
+from asc_core.compress.matrix_scan import quantized
 from asc_core.export.formats.format import Format
 from asc_core.export.tokenizer_files import write_tokenizer
 from asc_core.modeling import PACKINGS
@@ -36,6 +37,12 @@ def weight_bytes(encoder: Encoder, form: Format, packing: str, plan: Plan | None
         bytes_per_parameter=PACKINGS[packing].dtype.itemsize,
     )
     return model.cost(_with_zeros(plan) if form.zeros else plan).bytes
+
+
+def int8_bytes(encoder: Encoder, form: Format, activations: str, plan: Plan | None = None) -> int:
+    """Of the weights with every matrix in int8 that can be: a `Quantize` that leaves some in float32 takes more."""
+    able = list(modeling.quantizable(encoder.model))
+    return weight_bytes(quantized(encoder, able, activations), form, "float32", plan)
 
 
 def _with_zeros(plan: Plan) -> Plan:

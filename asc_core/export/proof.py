@@ -32,7 +32,7 @@ Rows = Annotated[list[list[int]], Field(min_length=1)]
 @dataclass(frozen=True)
 class Proof:
     """form: a name in `FORMATS`. request: what its answering script needs beside the questions. rounds: whether
-    inputs are rounded, so that more is allowed."""
+    inputs are rounded, so that more is allowed. alike: whether the model in memory rounded them, too."""
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
@@ -43,6 +43,7 @@ class Proof:
     batches: list[dict[str, Rows]]
     request: dict[str, str | bool | int | float]
     rounds: bool = False
+    alike: bool = False
 
     def asked(self, folder: Path) -> dict[str, Any]:
         questions = {"texts": self.texts, "max_length": self.max_length, "batches": self.batches}
@@ -56,8 +57,9 @@ def write_proof(
     questions: Questions,
     answers: Mapping[str, torch.Tensor],
     rounds: bool = False,
+    alike: bool = False,
 ) -> None:
-    """answers: of the model in memory, as `comparison` compares them. rounds: see `Proof`."""
+    """answers: of the model in memory, as `comparison` compares them. rounds, alike: see `Proof`."""
     data = {
         "format": FORMAT,
         "form": form,
@@ -66,6 +68,7 @@ def write_proof(
         "batches": questions.batches,
         "request": dict(request),
         **({"rounds": True} if rounds else {}),
+        **({"alike": True} if alike else {}),
     }
     (folder / PROOF_FILE).write_text(json.dumps(data, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / ANSWERS_FILE).write_bytes(save({name: tensor.clone() for name, tensor in answers.items()}))

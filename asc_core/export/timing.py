@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from asc_core.evaluate.latency import Latency, measure_in_turns, measure_latency
+from asc_core.evaluate.latency import measure_in_turns
 from asc_core.loading import load_encoder
 from asc_core.progress import Progress
 from asc_core.runtimes import RUNTIMES, session
@@ -26,7 +27,8 @@ REPEATS = 15
 class Timing:
     """Milliseconds of one forward pass: medians of turns. ratio: the original's by the folder's, of the same turns.
 
-    tokens: of a text, on average. runtime, threads, machine: on what it was measured, which is all that it holds for.
+    tokens: of a text, on average. runtime, original_runtime, threads, machine: on what it was measured, which is all
+    that it holds for.
     """
 
     milliseconds: float
@@ -35,39 +37,40 @@ class Timing:
     batch_size: int
     tokens: float
     runtime: str
+    original_runtime: str
     threads: int
     machine: str
 
     @property
     def where(self) -> str:
-        return f"{self.runtime}, {self.threads} thread{'s' * (self.threads != 1)}, {self.machine}"
+        other = f", the original in {self.original_runtime}" if self.original_runtime != self.runtime else ""
+        return f"{self.runtime}{other}, {self.threads} thread{'s' * (self.threads != 1)}, {self.machine}"
 
 
-Timer = Callable[[Path, "Encoder", Sequence[int], Progress], Timing | None]
+# Formats whose folders are loaded again as an encoder; graphs are loaded by the runtime that they are for.
+LOADED_IN_TORCH = ("compact", "weights-only", "dense")
 
 
-def _torch(folder: Path, original: Encoder, lengths: Sequence[int], progress: Progress) -> Timing | None:
-    exported = load_encoder(folder, device=str(original.device))
-    if exported.blueprint == original.blueprint:
-        return None  # equal blueprints take equal time: whatever was measured would be noise
-    found = measure_latency(
-        {"original": original, "exported": exported}, np.asarray(lengths), repeats=REPEATS, progress=progress
-    )
-    return _timing(found, lengths, f"torch {torch.__version__} in float32")
+def timing_of(
+    folder: Path, form: str, original: Encoder, lengths: Sequence[int], progress: Progress | None = None
+) -> Timing | None:
+    """form: a format's name. lengths: tokens of the application's texts.
 
-
-def _graph(folder: Path, original: Encoder, lengths: Sequence[int], progress: Progress) -> Timing | None:
-    """In the graph's own runtime; the original stays in torch, which is what its user leaves."""
-    runtime = next((one for one in RUNTIMES.values() if one.form and one.missing() is None and one.takes(folder)), None)
+    The original is timed in torch where it lies, a graph on the CPU with as many threads. None where no runtime loads
+    that format, or where both are the same computation; the page and the card say so.
+    Raises: Cancelled between two turns.
+    """
+    runtime = "torch" if form in LOADED_IN_TORCH else next((r.name for r in RUNTIMES.values() if r.form == form), None)
     if runtime is None:
         return None
-    sessions = {"original": session(original), "exported": session(folder, runtime.name)}
+    threads, exported = torch.get_num_threads(), None
+    if runtime == "torch":
+        loaded = load_encoder(folder, device=str(original.device))
+        if loaded.blueprint == original.blueprint:
+            return None  # equal blueprints take equal time: whatever was measured would be noise
+        exported = session(loaded, threads=threads)
+    sessions = {"original": session(original, threads=threads), "exported": exported or session(folder, runtime)}
     found = measure_in_turns(sessions, np.asarray(lengths), repeats=REPEATS, progress=progress)
-    there = f"torch {torch.__version__}" + ("" if original.device.type == "cpu" else f" on {original.device.type}")
-    return _timing(found, lengths, f"{runtime.title}, the original in {there}")
-
-
-def _timing(found: Mapping[str, Latency], lengths: Sequence[int], runtime: str) -> Timing:
     before, after = found["original"], found["exported"]
     return Timing(
         milliseconds=1e3 * after.median,
@@ -75,29 +78,21 @@ def _timing(found: Mapping[str, Latency], lengths: Sequence[int], runtime: str) 
         ratio=after.ratio,
         batch_size=after.batch_size,
         tokens=float(np.mean(lengths)),
-        runtime=runtime,
-        threads=torch.get_num_threads(),
+        runtime=_named(runtime, original),
+        original_runtime=_named("torch", original),
+        threads=threads,
         machine=machine(),
     )
 
 
-# Format -> how its folders are timed. What is not here has no time yet; the page and the card say so.
-TIMERS: dict[str, Timer] = {
-    **dict.fromkeys(("compact", "weights-only", "dense"), _torch),
-    **dict.fromkeys(("onnx", "openvino"), _graph),
-}
+def _named(runtime: str, original: Encoder) -> str:
+    where = f" on {original.device.type}" if original.device.type != "cpu" else ""
+    return f"torch {torch.__version__} in float32{where}" if runtime == "torch" else version_of(runtime)
 
 
-def timing_of(
-    folder: Path, form: str, original: Encoder, lengths: Sequence[int], progress: Progress | None = None
-) -> Timing | None:
-    """form: a format's name. lengths: tokens of the application's texts. None where nothing times that format, or where
-    both are the same computation.
-
-    Raises: Cancelled between two turns.
-    """
-    timer = TIMERS.get(form)
-    return timer(folder, original, lengths, progress or Progress()) if timer is not None else None
+def version_of(runtime: str) -> str:
+    """Its name with the version that is installed."""
+    return f"{RUNTIMES[runtime].title} {metadata.version(runtime)}"
 
 
 def machine() -> str:

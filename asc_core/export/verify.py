@@ -56,11 +56,20 @@ def verify(folder: str | Path, *, run_its_code: bool = False, progress: Progress
         form.answer, proof.asked(folder.resolve()), progress.cancel, NOT_HANDED_OVER
     )
     difference = comparison.difference_of(expected, found, proof.batches, NOT_HANDED_OVER)
-    tolerance = comparison.allowed(expected, form.tolerance) if proof.rounds else form.tolerance
+    tolerance = comparison.allowed(expected, form.tolerance, proof.alike) if proof.rounds else form.tolerance
     if not difference < tolerance:  # also where it is not a number
         raise UserError(
             f"{folder} does not answer like the model that was exported (largest difference of the outputs "
             f"{difference:.2g}, allowed {tolerance:.0e}), {NOT_HANDED_OVER}."
+        )
+    if proof.alike:
+        comparison.check_short_texts(expected, found, proof.batches, form.tolerance, str(folder), NOT_HANDED_OVER)
+    questions = comparison.Questions(proof.texts, proof.max_length, proof.batches)
+    equal = comparison.equal_answers(expected, found, questions) if proof.alike else None
+    if equal is not None and equal < comparison.least_equal(alike=True):
+        raise UserError(
+            f"{folder} answers only {equal:.1%} of {len(proof.texts)} texts like the model that was exported, "
+            f"{NOT_HANDED_OVER}."
         )
     progress.step(2, 2, "verifying")
     return Verified(len(files), digest_of_all(folder), form.name, difference, len(proof.texts), ancestry)

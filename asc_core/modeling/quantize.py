@@ -93,7 +93,8 @@ def rounded_to_bytes(inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def quantized(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(rows, columns) as (int8 codes, float32 scale of each row), the row's largest number as the end of the range.
 
-    At 8 bits no narrower range errs less: of MiniLM's 37 matrices the best of 13 took a thousandth off one's error.
+    At 8 bits a narrower range gains next to nothing: tried on 7 matrices of MiniLM, the best of 13 ranges took a
+    thousandth off the error of one.
     """
     values = values.detach().float()
     largest = values.abs().amax(1) if values.numel() else values.new_zeros(len(values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,25 +20,29 @@ GRAPH_FILE = "model.xml"
 
 class OpenVinoSession(GraphSession):
     """One stream on so many threads, in the numbers that the file holds (by default it would take bfloat16 where the
-    processor has it). Threads are not tied to cores, and the file is read, not mapped: it may be a temporary one."""
+    processor has it). Threads are not tied to cores, and the file is read, not mapped: it may be a temporary one.
+
+    settings: of OpenVINO, beside these.
+    """
 
     runtime: ClassVar[str] = "openvino"
 
-    def __init__(self, folder: Path, threads: int):
+    def __init__(self, folder: Path, threads: int, settings: Mapping[str, Any] | None = None):
         import openvino
 
         super().__init__(threads, *facts_of(folder))
-        settings = {
+        wanted = {
             "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,
+            **(settings or {}),
         }
         core = openvino.Core()
         core.set_property({"ENABLE_MMAP": False})
         try:
-            self._model = core.compile_model(folder / GRAPH_FILE, "CPU", settings)
+            self._model = core.compile_model(folder / GRAPH_FILE, "CPU", wanted)
         except RuntimeError as error:
             raise UserError(f"OpenVINO cannot load {folder / GRAPH_FILE} ({first_line(error)}).") from error
         self._request = self._model.create_infer_request()

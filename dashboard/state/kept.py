@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import PlainSerializer, PlainValidator, TypeAdapter, ValidationError
 
 from asc_core.compress.calibration import SAMPLES
+from asc_core.compress.matrix_scan import MatrixScan
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.evaluate.loss_prediction import Prediction
@@ -93,6 +94,7 @@ _SCORING, _TRUST, _PACE, _SPEED = TypeAdapter(ScoringRun), TypeAdapter(TrustRun)
 _SETTINGS: TypeAdapter[CutSettings] = TypeAdapter(SettingsForm)
 _PINNED = TypeAdapter(PinnedSettings)
 _PREDICTIONS = TypeAdapter(list[Prediction])
+_MATRICES = TypeAdapter(MatrixScan)
 
 
 # Of an application
@@ -182,6 +184,11 @@ def pin_settings(study: Study, name: str) -> Setting[PinnedSettings]:
 
 def speed(study: Study, weights: str, application: Application, key: str) -> Setting[Speed]:
     return Setting(study, f"latency:{weights}:{application.name}:{key}", _SPEED)
+
+
+def matrix_scan(study: Study, weights: str, application: Application, activations: str) -> Setting[MatrixScan]:
+    """What int8 does to an encoder's answers, matrix by matrix."""
+    return Setting(study, f"matrices:{weights}:{application.name}:{activations}", _MATRICES)
 
 
 def series(study: Study, application: Application, recipe_key: str) -> Setting[str]:

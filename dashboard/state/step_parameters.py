@@ -50,8 +50,13 @@ def can_be_shown(step: type[Step]) -> bool:
 
 
 def initial(step: type[Step]) -> dict[str, Any]:
-    """A value for each field that has no default: where a form begins."""
-    return {one.name: one.default for one in parameters(step) if step.model_fields[one.name].is_required()}
+    """Where a form begins: a value for each field that has no default, or whose default is only there for recipes of
+    before the field was."""
+    found = {one.name: one.default for one in parameters(step) if step.model_fields[one.name].is_required()}
+    for name, field in step.model_fields.items():
+        if isinstance(field.json_schema_extra, Mapping) and "initial" in field.json_schema_extra:
+            found[name] = field.json_schema_extra["initial"]
+    return found
 
 
 def words(name: str) -> str:

@@ -129,7 +129,7 @@ def form(session: Session, candidates: list[Candidate]) -> None:
                 models(),
                 session.study,
                 chosen.application,
-                chosen.recipe,
+                wanted.recipe,
                 out,
                 format=wanted.format,
                 packing=wanted.packing,
@@ -147,8 +147,8 @@ def default_name(application: str, recipe: str, wanted: Choice) -> str:
     parts = [application, recipe]
     if wanted.format != next(iter(FORMATS)):
         parts.append(wanted.format)
-    if wanted.packing != form.packings[0]:
-        parts.append(wanted.packing)
+    if wanted.stored_as != form.packings[0]:
+        parts.append(wanted.stored_as)
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))
     return re.sub("-{2,}", "-", plain).strip("-.")[:64]
 
@@ -239,7 +239,7 @@ def report(job: Job) -> None:
 
 def latency(timing: Timing | None) -> str:
     if timing is None:
-        return "time not measured in this format"
+        return "time not measured beside the original"
     return (
         f"<b>{timing.milliseconds:.1f} ms</b>, {timing.ratio:.2f} times as fast as the original in the same turns "
         f"(batch {timing.batch_size}, {timing.tokens:.0f} tokens on average; {escape(timing.where)})"

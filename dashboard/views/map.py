@@ -11,7 +11,7 @@ from asc_core.values import Scores
 from dashboard.background.unsettled_scores import Scoring, scoring_now, with_unsettled
 from dashboard.charts.grid import COLUMNS
 from dashboard.charts.heatmap import Panel
-from dashboard.panels import across, agreement, examples, maps, parts, scoring, selected_part, trust
+from dashboard.panels import across, agreement, examples, maps, matrices, parts, scoring, selected_part, trust
 from dashboard.panels.selection import MapSelection
 from dashboard.state import stored_scores
 from dashboard.state.application import Application
@@ -42,6 +42,7 @@ PANELS = {
     "parts": ("All parts", parts.panel),
     "examples": ("How many examples", examples.panel),
     "across": ("Across applications", across.panel),
+    "matrices": ("Matrices in int8", matrices.panel),
 }
 LOW_SHARE = 0.3
 

@@ -219,3 +219,13 @@ def test_a_recipe_holds_the_step() -> None:
     assert parse_step(step_json(step), "here") == step
     assert Recipe((step,)).needs_task
     assert not Recipe((Quantize(choose=False),)).needs_task
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_scan_that_is_read_may_name_the_matrices_of_every_architecture(architecture: str) -> None:
+    names = tuple(modeling.quantizable(tiny(architecture).model))
+    effects = tuple(Effect(0.1, 0.0) for _ in names)
+    scan = MatrixScan(names, effects, Effect(0.2, 0.1), tuple(range(len(names))), "none", 3, 9)
+    assert (~np.isnan(scan.grid()[1])).sum() == sum(name != modeling.EMBEDDING for name in names)
+    with pytest.raises(ValueError, match="no matrices"):
+        MatrixScan(("1000000.query",), effects[:1], Effect(0.2, 0.1), (1,), "none", 3, 9)

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from asc_core.compress.step import StepContext
 from asc_core.export import FORMATS, export
-from asc_core.export.forecast import BESIDE, bytes_beside, weight_bytes
+from asc_core.export.forecast import BESIDE, bytes_beside, int8_bytes, weight_bytes
+from asc_core.recipes.int8 import int8_step
 from tests.export.conftest import checked_in_process
 from tests.export.test_package import half
 from tests.test_surgery import plans
@@ -52,6 +54,19 @@ def test_a_graph_is_forecast_nearly(form: str, tmp_path: Path) -> None:
     with checked_in_process():
         export(encoder.cut(plan), tmp_path / "out", form)
     assert weight_bytes(encoder, FORMATS[form], "float32", plan) == pytest.approx(written(tmp_path / "out"), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "form", ["compact", *(pytest.param(graph, marks=pytest.mark.slow) for graph in ("onnx", "torch-export"))]
+)
+def test_int8_is_forecast_for_all_matrices(form: str, tmp_path: Path) -> None:
+    encoder = tiny(hidden_size=96, intermediate_size=192, vocab_size=2000)
+    plan, step = half(encoder.shape), int8_step(form, choose=False)
+    with checked_in_process():
+        export(step.apply(encoder.cut(plan), StepContext()), tmp_path / "out", form)
+    forecast = int8_bytes(encoder, FORMATS[form], step.activations, plan)
+    assert forecast == pytest.approx(written(tmp_path / "out"), rel=0 if form == "compact" else 0.05)
+    assert forecast < 0.4 * weight_bytes(encoder, FORMATS[form], "float32", plan)
 
 
 def test_what_lies_beside_the_weights_is_mostly_the_tokenizer(tmp_path: Path) -> None:

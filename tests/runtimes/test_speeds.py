@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
@@ -49,3 +50,15 @@ def test_what_cannot_be_timed_is_said(folders: tuple[Path, Path]) -> None:
     code, _, err = run(model, "--runtime", "torch", "--tokens", 500)
     assert code == 2
     assert "tokens at most, not 500" in err
+
+
+def test_more_texts_than_memory_holds_are_said_in_a_sentence(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_much(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 47999999520 bytes.")
+
+    monkeypatch.setattr(importlib.import_module("asc_core.evaluate.speeds"), "measure_in_turns", too_much)
+    code, _, err = run(folders[0], "--runtime", "torch", "--tokens", 8, "--batch-size", 99999999)
+    assert code == 2
+    assert "Memory is too short for 99,999,999 texts of 8 tokens: ask for a smaller batch size." in err

@@ -31,6 +31,7 @@ class Dense:
     zeros = True
     tolerance = 1e-4
     packings = tuple(PACKINGS)
+    int8_activations = None  # codes would lie in it multiplied out
     answer = script("with_transformers.py")
 
     def refuses(self, encoder: Encoder) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,8 +22,8 @@ class Written:
     texts. needs: one sentence on what loading takes, for the card's first lines. limitations: lines of the card.
     library, tags: of the card's front matter. made_with: packages beside torch and transformers whose versions count.
     pooled: whether it also answers with a text's vector, the output "sentence_embedding". rounds: whether
-    the runtime rounds what matrices multiply. speed: a sentence, measured
-    on this machine beside the same in float32, of what promises to be fast.
+    the runtime rounds what matrices multiply. speed: of what promises to be fast, measures the folder beside the same
+    in float32 on this machine, and says it in a sentence; only an export asks for it.
     """
 
     tensor_bytes: int
@@ -36,7 +36,7 @@ class Written:
     parameters: int | None = None
     pooled: bool = False
     rounds: bool = False
-    speed: str = ""
+    speed: Callable[[], str] | None = None
 
 
 class Format(Protocol):
@@ -47,7 +47,8 @@ class Format(Protocol):
     those that it can store. zeros: whether cut heads and neurons lie in it as zeros, for a class that knows no others.
     answer: the script, one of `asc_core.export.answer` or like them, that loads the directory by this format's own
     route.
-    A runtime that multiplies integers has `int8_activations` "dynamic", too: `asc export --int8` then rounds inputs.
+    A runtime that multiplies integers has `int8_activations` "dynamic", too: `asc export --int8` then rounds inputs. A
+    format that holds no integers has None there; without it, weights alone are int8.
     """
 
     @property

@@ -6,6 +6,7 @@ is the architecture's plain one; it is there for the names of the labels.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +19,7 @@ from asc_core.errors import UserError
 from asc_core.export.answer import script
 from asc_core.export.formats.format import Written
 from asc_core.export.formats.onnx_integers import in_integers, without_rounding
-from asc_core.export.formats.speed_beside_float32 import Run, said_of_speed
+from asc_core.export.formats.speed_beside_float32 import THREADS, said_of_speed
 from asc_core.export.graph import (
     ONE_AT_A_TIME,
     loading_by_example,
@@ -29,11 +30,11 @@ from asc_core.export.graph import (
     write_companions,
 )
 from asc_core.modeling import Packing
+from asc_core.runtimes.with_onnxruntime import GRAPH_FILE, OnnxRuntimeSession
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder
 
-GRAPH_FILE = "model.onnx"
 OPSET = 18  # what torch translates to without a conversion behind it; onnxruntime knows it since 1.14
 _BUILDERS = ("onnx", "onnxscript", "onnxruntime")
 _OF_INTEGERS = (
@@ -78,28 +79,19 @@ class Onnx:
             made_with=_BUILDERS,
             pooled=encoder.head == "embedding",
             rounds=rounds,
-            speed=_speed(encoder, folder / GRAPH_FILE, packing) if rounds else "",
+            speed=(lambda: _speed(encoder, folder, packing)) if rounds else None,
         )
 
     def loading(self, folder: Path, name: str) -> str:
         return loading_by_example(folder, name)
 
 
-def _speed(encoder: Encoder, path: Path, packing: Packing) -> str:
+def _speed(encoder: Encoder, folder: Path, packing: Packing) -> str:
     with tempfile.TemporaryDirectory(prefix="asc-speed-") as scratch:
-        floats = Path(scratch) / GRAPH_FILE
-        _write_graph(encoder, floats, packing, integers=False)
-        return said_of_speed(_run(path), _run(floats), "onnxruntime", encoder.tokens, encoder.max_length)
-
-
-def _run(path: Path) -> Run:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    names = [wanted.name for wanted in session.get_inputs()]
-    return lambda given: session.run(None, {name: given[name] for name in names})
+        floats = Path(scratch)
+        _write_graph(encoder, floats / GRAPH_FILE, packing, integers=False)
+        shutil.copy(folder / "config.json", floats)
+        return said_of_speed(OnnxRuntimeSession(folder, THREADS), OnnxRuntimeSession(floats, THREADS))
 
 
 def _write_graph(encoder: Encoder, path: Path, packing: Packing, integers: bool = True) -> int:

@@ -17,7 +17,7 @@ from asc_core import modeling
 from asc_core.errors import UserError, first_line
 from asc_core.export.answer import script
 from asc_core.export.formats.format import Written
-from asc_core.export.formats.speed_beside_float32 import Run, said_of_speed
+from asc_core.export.formats.speed_beside_float32 import THREADS, said_of_speed
 from asc_core.export.graph import (
     ONE_AT_A_TIME,
     loading_by_example,
@@ -28,11 +28,12 @@ from asc_core.export.graph import (
     write_companions,
 )
 from asc_core.modeling import Packing
+from asc_core.runtimes.with_openvino import GRAPH_FILE, OpenVinoSession
 
 if TYPE_CHECKING:
     from asc_core.encoder import Encoder
 
-MODEL_FILE, WEIGHTS_FILE = "model.xml", "model.bin"
+WEIGHTS_FILE = "model.bin"
 _GRAPH_BYTES = 4 << 20  # more than the graph without its weights takes
 _ROUNDING = "DYNAMIC_QUANTIZATION_GROUP_SIZE"
 _OF_INTEGERS = (
@@ -87,7 +88,7 @@ class OpenVino:
         _check_space(encoder, folder, packing)
         if packing.dtype == torch.float16:
             _store_in_half(model)
-        openvino.save_model(model, folder / MODEL_FILE, compress_to_fp16=False)
+        openvino.save_model(model, folder / GRAPH_FILE, compress_to_fp16=False)
         write_companions(encoder, folder, Path(__file__).with_name("openvino_example.py"), _RUNTIME)
         integers = any(entry["kind"] == "quantize" and entry["matrices"] for entry in encoder.structures)
         return Written(
@@ -104,25 +105,17 @@ class OpenVino:
             made_with=("openvino",),
             pooled=encoder.head == "embedding",
             rounds=integers,
-            speed=_speed(encoder, folder / MODEL_FILE) if integers else "",
+            speed=(lambda: _speed(folder)) if integers else None,
         )
 
     def loading(self, folder: Path, name: str) -> str:
         return loading_by_example(folder, name)
 
 
-def _speed(encoder: Encoder, path: Path) -> str:
+def _speed(folder: Path) -> str:
     """Beside the same file without rounding of inputs, which computes in float32."""
-    return said_of_speed(_run(path, {}), _run(path, {_ROUNDING: 0}), "openvino", encoder.tokens, encoder.max_length)
-
-
-def _run(path: Path, settings: dict[str, Any]) -> Run:
-    import openvino
-
-    wanted = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32", **settings}
-    model = openvino.Core().compile_model(path, "CPU", wanted)
-    names = [port.any_name for port in model.inputs]
-    return lambda given: model({name: given[name] for name in names})
+    floats = OpenVinoSession(folder, THREADS, {_ROUNDING: 0})
+    return said_of_speed(OpenVinoSession(folder, THREADS), floats)
 
 
 class _Bias(nn.Module):

@@ -3,51 +3,30 @@
 from __future__ import annotations
 
 import os
-import statistics
-import time
-from collections.abc import Callable, Mapping
 from importlib import metadata
-from typing import Any
 
 import numpy as np
 
+from asc_core.evaluate.latency import measure_in_turns
+from asc_core.runtimes import Session
+
 SHAPES = ((1, 24), (1, 128))  # texts, tokens
-SECONDS = 1.0  # for each shape, both graphs together
-LEAST_ROUNDS, MOST_ROUNDS = 3, 40
-
-Run = Callable[[dict[str, np.ndarray]], Any]
+REPEATS = 15
+THREADS = 1
 
 
-def said_of_speed(integers: Run, floats: Run, runtime: str, tokens: int, longest: int) -> str:
-    """A sentence for card and report.
-
-    integers, floats: run a model on inputs by name (ids, mask, types), on one thread. runtime: its package. tokens:
-    that the model has embeddings for. longest: text that it takes.
-    """
-    said, slower = [], False
+def said_of_speed(integers: Session, floats: Session) -> str:
+    """A sentence for card and report. Both of one model, on `THREADS` in one runtime."""
+    longest, said, slower = integers.max_tokens or SHAPES[-1][1], [], False
     for texts, length in sorted({(texts, min(length, longest)) for texts, length in SHAPES}):
-        times = _in_turns({"integers": integers, "floats": floats}, texts, length, tokens)
+        both = {"floats": floats, "integers": integers}
+        times = measure_in_turns(both, np.full(texts, length), batch_size=texts, repeats=REPEATS)
         ours, theirs = times["integers"], times["floats"]
-        slower = slower or ours > theirs
-        said.append(f"{texts} x {length} tokens {1e3 * ours:.1f} ms against {1e3 * theirs:.1f} ({theirs / ours:.2f}x)")
-    verdict = "It is slower than float32 on this machine" if slower else "It is faster than float32 on this machine"
+        slower = slower or ours.ratio < 1
+        milliseconds = f"{1e3 * ours.median:.1f} ms against {1e3 * theirs.median:.1f}"
+        said.append(f"{texts} x {length} tokens {milliseconds} ({ours.ratio:.2f}x)")
     return (
-        f"{verdict}: {', '.join(said)}, medians in turns on one thread of {runtime} {metadata.version(runtime)}, "
-        f"{os.cpu_count()} processors in the machine."
+        f"int8 is {'slower' if slower else 'faster'} than float32 on this machine: {', '.join(said)}, medians in turns "
+        f"on one thread of {integers.runtime} {metadata.version(integers.runtime)}, {os.cpu_count()} processors in the "
+        "machine."
     )
-
-
-def _in_turns(models: Mapping[str, Run], texts: int, length: int, tokens: int) -> dict[str, float]:
-    """Seconds of each, the median of rounds in which each has its turn; the first is for warming up."""
-    ids = np.random.default_rng(0).integers(0, tokens, (texts, length))
-    given = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-    times: dict[str, list[float]] = {name: [] for name in models}
-    began = time.perf_counter()
-    for done in range(MOST_ROUNDS + 1):
-        for name, run in models.items():
-            start = time.perf_counter()
-            run(given)
-            times[name].append(time.perf_counter() - start)
-        if done >= LEAST_ROUNDS and time.perf_counter() - began > SECONDS:
-            break
-    return {name: statistics.median(taken[1:]) for name, taken in times.items()}

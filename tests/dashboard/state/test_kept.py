@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from asc_core.compress.matrix_scan import Effect, MatrixScan
 from asc_core.evaluate.loss_prediction import Prediction
 from asc_core.study import Study
 from dashboard.state import kept
@@ -50,6 +51,20 @@ KEPT: dict[str, tuple[Any, str, Any, Any]] = {
         Speed(0.5, 2.0, 32),
         {"original": 0.5, "ratio": 2.0, "batch": 32},
     ),
+    "matrices": (
+        lambda s: kept.matrix_scan(s, "w", APPLICATION, "none"),
+        "matrices:w:nli:none",
+        MatrixScan(("0.output.dense",), (Effect(0.5, 0.25),), Effect(0.5, 0.25), (6,), "none", 4, 9),
+        {
+            "names": ["0.output.dense"],
+            "alone": [{"divergence": 0.5, "changed": 0.25, "decides": True}],
+            "together": {"divergence": 0.5, "changed": 0.25, "decides": True},
+            "numbers": [6],
+            "activations": "none",
+            "texts": 4,
+            "tokens": 9,
+        },
+    ),
     "series": (lambda s: kept.series(s, APPLICATION, "r"), "series:nli:r", "nli|fisher", "nli|fisher"),
     "predictions": (
         lambda s: kept.predictions(s, "w", APPLICATION, "validation"),
@@ -82,6 +97,15 @@ def test_what_is_kept_comes_back_and_is_spelled_as_in_the_first_studies(name: st
 def test_what_is_nothing_of_the_kind_counts_as_not_kept(name: str, foreign: Any, own: Study) -> None:
     accessor, key, _, _ = KEPT[name]
     own.set(key, foreign)
+    assert accessor(own).get() is None
+
+
+@pytest.mark.parametrize("name", ["999999999.output.dense", "x.output.dense", "<b>", ""])
+def test_a_scan_of_what_is_no_matrix_counts_as_not_kept(name: str, own: Study) -> None:
+    accessor, key, _, stored = KEPT["matrices"]
+    own.set(key, {**stored, "names": [name]})
+    assert accessor(own).get() is None
+    own.set(key, {**stored, "numbers": []})
     assert accessor(own).get() is None
 
 

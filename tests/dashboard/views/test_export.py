@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from asc_core.compress.quantize import Quantize
 from asc_core.export import FORMATS
 from asc_core.export.formats.dense import Dense
+from asc_core.export.timing import version_of
 from asc_core.loading import load_encoder
 from asc_core.recipes import Recipe
 from asc_core.study import Study
@@ -67,9 +69,9 @@ def test_what_a_format_needs_its_bytes_and_what_it_cannot_hold_are_said_before(
     app.switch_page("views/export.py").run()
     radio = app.radio(key="export-format")
     captions = dict(zip(FORMATS, radio.proto.captions, strict=True))
-    wanted = r"needs torch, transformers · float32 or float16 · (at most )?about [\d.]+ .B in float32"
+    wanted = r"needs torch, transformers · float32 or float16 or int8 · (at most )?about [\d.]+ .B in float32"
     assert re.fullmatch(wanted, captions["compact"]), captions["compact"]
-    assert captions["onnx"].startswith("needs onnxruntime, tokenizers, numpy · float32 or float16 · ")
+    assert captions["onnx"].startswith("needs onnxruntime, tokenizers, numpy · float32 or float16 or int8 · ")
     assert captions["dense"] == "not possible here"
     radio.set_value("dense").run()
     assert [warning.value for warning in app.warning] == ["It cannot. Export it in the compact format."]
@@ -87,7 +89,34 @@ def test_the_page_offers_every_format(
     assert "Bag of words: the mean of word vectors, for who needs nothing better" in offered
     app.radio(key="export-format").set_value("torch-export").run()
     packings = next(group for group in app.button_group if group.key == "export-packing-torch-export")
-    assert packings.options == ["float32"]
+    assert packings.options == ["float32", "int8"]
+    app.radio(key="export-format").set_value("dense").run()
+    packings = next(group for group in app.button_group if group.key == "export-packing-dense")
+    assert packings.options == ["float32", "float16"]  # the original's class holds no integers
+
+
+def test_int8_is_a_last_step_and_what_it_says_of_answers_and_speed_stands_in_the_report(
+    scored: Study, open_page: Open
+) -> None:
+    app = open_page("tune")
+    app.switch_page("views/export.py").run()
+    app.radio(key="export-format").set_value("onnx").run()
+    app.segmented_control(key="export-packing-onnx").set_value("int8").run()
+    assert next(i.value for i in app.text_input if (i.key or "").startswith("export-name")).endswith("-onnx-int8")
+    caption = next(one.value for one in app.caption if "int8" in one.value)
+    assert re.search(r"bout [\d.]+ .B with every matrix in int8", caption), caption
+    assert "changes more than 1 % of the answers on 256 training texts" in caption
+    app.button(key="export-start").click()
+    settled(app.run())
+    assert not app.exception
+    text = html_of(app)
+    (folder,) = exports_of(scored)
+    made = Recipe.load(folder / "recipe.json").steps[-1]
+    assert isinstance(made, Quantize)
+    assert (made.activations, made.choose) == ("dynamic", True)
+    assert "of the answers equal" in text
+    assert re.search(r"int8 is (slower|faster) than float32 on this machine", text)
+    assert f"{version_of('onnxruntime')}, the original in torch" in text
 
 
 def test_an_export_needs_a_plain_name(scored: Study, open_page: Open) -> None:

@@ -12,12 +12,16 @@ from typing import Any
 
 import pytest
 
+from asc_core.compress.matrix_scan import least_kept
 from asc_core.progress import Progress
 from asc_core.scores.first_look import Unsettled
 from asc_core.study import Study
 from asc_core.values import Scores
 from dashboard.background import scoring_jobs, trust_jobs
+from dashboard.measuring.matrix_scans import scan_of
+from dashboard.panels.matrices import what_it_shows, what_stays
 from dashboard.state.application import Application
+from dashboard.state.applications import applications_of
 from dashboard.widgets import page
 from tests.dashboard.conftest import html_of, settled
 from tests.dashboard.views.windows import Open, add_another, click, session_of
@@ -250,3 +254,28 @@ def test_two_applications_are_compared_part_by_part_and_tested(
     assert "beyond" in text
     assert "all heads together" in text
     assert re.search(r"It matters [^.]*than to others \(p ", html_of(click(app, "map-chart", [0, "heads", 1, 2])))
+
+
+def test_matrices_in_int8_are_measured_on_demand_kept_and_drawn(scored: Study, open_page: Open) -> None:
+    app = open_page("map")
+    app.segmented_control(key="map-panel").set_value("matrices")
+    app.run()
+    assert "Which matrices can be int8?" in html_of(app)
+    charts = len(app.get("plotly_chart"))
+    app.button(key="matrices-measure").click()
+    settled(app.run())
+    assert not app.exception
+    assert len(app.get("plotly_chart")) == charts + 1
+    (application,) = applications_of(scored)
+    found = scan_of(scored, application, "dynamic")
+    assert found is not None
+    assert len(found.names) == 3 * 6 + 1
+    assert what_it_shows(found) in html_of(app)
+    app.slider(key="matrices-limit").set_value(0.0).run()
+    assert what_stays(found, least_kept(found, 0.0), 0.0) in html_of(app)
+    again = open_page("map")
+    again.segmented_control(key="map-panel").set_value("matrices")
+    again.run()
+    assert what_it_shows(found) in html_of(again)  # nothing is measured twice
+    again.segmented_control(key="matrices-activations").set_value("none").run()
+    assert "Which matrices can be int8?" in html_of(again)
