@@ -75,7 +75,7 @@ def downloaded_onnx(page: Page, into: Path) -> Path:
     from playwright.sync_api import expect
 
     page.locator(".st-key-export-format").get_by_text("ONNX: one graph").click()
-    expect(page.get_by_label("Name", exact=True)).to_have_value(re.compile("-onnx$"))
+    expect(page.locator("[class*='st-key-export-name-'][class*='-onnx'] input")).to_have_value(re.compile("-onnx$"))
     expect(page.locator(".st-key-export-start button")).to_be_enabled()
     page.locator(".st-key-export-start button").click()
     report = page.locator(".st-key-export-report")
