@@ -28,9 +28,13 @@ WRITTEN_ALONE = {
     "ApplicationReport",
     "Check",
     "ExportReport",
+    "Figure",
     "KeptRecipe",
+    "MatrixScan",
     "MethodFaithfulness",
+    "Option",
     "Settings",
+    "Speed",
 }
 
 

@@ -18,9 +18,10 @@ class Quantize(Step):
     """Matrices of the layers and the word embedding in int8, with a scale for each row.
 
     choose: leave in float32 the fewest matrices, so that on training texts at most `most_changed` of the answers
-    change, measured with all others in int8. keep: matrices that stay float32 anyway: "3.output.dense" (row of layer
-    weights from 0, path), "output.dense" (in every layer), "3" (a whole layer), "word_embedding". activations:
-    "dynamic" rounds what matrices multiply, too, which is what makes runtimes fast; "none" takes bytes alone.
+    change, measured with all others in int8. keep: matrices that stay float32 anyway, as `asc scan` names them: row of
+    layer weights from 0 and path; a path alone (in every layer), a row alone (a whole layer), or "word_embedding".
+    activations: "dynamic" rounds what matrices multiply, too, which is what makes runtimes fast; "none" takes bytes
+    alone.
     """
 
     kind: ClassVar[str] = "quantize"

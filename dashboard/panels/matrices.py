@@ -121,7 +121,7 @@ def what_stays(scan: MatrixScan, stay: tuple[str, ...], limit: float) -> str:
 
 
 def called(name: str) -> str:
-    """ "3.output.dense": "layer 4, output.dense"."""
+    """A matrix for people: rows of layer weights count from 1."""
     if name == EMBEDDING:
         return "the word embedding"
     row, _, path = name.partition(".")

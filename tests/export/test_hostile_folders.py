@@ -15,16 +15,8 @@ from asc_core.checkpoint.digests import DIGESTS_FILE, check_loadable, write_dige
 from asc_core.errors import UserError
 from asc_core.export.verify import verify
 from asc_core.loading import load_encoder
-from tests.export.test_verify import (
-    CORRUPTIONS,
-    KINDS,
-    changed_plan,
-    exported,  # noqa: F401 (a fixture)
-    received,  # noqa: F401 (a fixture)
-    stale_tokenizer,
-    swapped_layer,
-    wrong_row,
-)
+from benchmarks.corruptions import COUNT, KINDS, changed_plan, stale_tokenizer, swapped_layer, wrong_row
+from tests.export.test_verify import exported, received  # noqa: F401 (fixtures)
 
 FOR_PEOPLE = {"README.md", "map.svg"}
 ONE_SENTENCE = r"\A[^\n]+\.\Z"
@@ -135,7 +127,7 @@ def test_digests_cannot_lead_outside(received: Path) -> None:  # noqa: F811
 def test_the_loader_catches_every_corruption_of_what_it_reads(exported: Path, tmp_path: Path) -> None:  # noqa: F811
     before, looked = contents(exported), 0
     not_fetched = {*FOR_PEOPLE, "proof.safetensors", *(path.name for path in exported.glob("*.py"))}
-    for seed in range(CORRUPTIONS):
+    for seed in range(COUNT):
         folder = shutil.copytree(exported, tmp_path / "received")
         KINDS[seed % len(KINDS)](folder, random.Random(seed))
         changed = {name for name, _ in before ^ contents(folder)}
@@ -147,7 +139,7 @@ def test_the_loader_catches_every_corruption_of_what_it_reads(exported: Path, tm
             with pytest.raises(UserError, match=ONE_SENTENCE):
                 check_loadable(folder)
         shutil.rmtree(folder)
-    assert looked > 0.8 * CORRUPTIONS
+    assert looked > 0.8 * COUNT
 
 
 def contents(folder: Path) -> set[tuple[str, bytes]]:

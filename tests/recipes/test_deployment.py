@@ -173,7 +173,7 @@ def test_the_command_line_ranks_measures_and_writes_the_best_recipe(tmp_path: Pa
     done = CliRunner().invoke(app, ["score", *common, "-m", "magnitude", "--samples", "8"])
     assert done.exit_code == 0, done.output
     where = ["-m", "magnitude", "--runtime", "torch", "--tokens", "8", "--static", "--json"]
-    arguments = ["choose", *common, *where, "--points", "100", "--measure", "1", "-o", str(tmp_path / "best.json")]
+    arguments = ["choose", *common, *where, "--points", "100", "--measure", "9", "-o", str(tmp_path / "best.json")]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
