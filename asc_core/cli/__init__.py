@@ -78,7 +78,9 @@ def dashboard(
     if page is None or not page.exists():
         raise UserError("The dashboard is not installed beside asc_core: install the whole project (make setup).")
     command = [sys.executable, "-m", "streamlit", "run", str(page), "--server.port", str(port)]
-    environment = os.environ | {"ASC_STUDY": str(study.resolve())}
+    # Threads that wait for one another sleep: beside the browser on the same cores, or anything else, those that spin
+    # make a repair of seconds take minutes.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ | {"ASC_STUDY": str(study.resolve())}
     if memory is not None:
         environment[VARIABLE] = str(bound_of(memory, "--memory"))
     os.chdir(page.parent.parent)  # Streamlit reads its theme from .streamlit in the folder that it is started in
