@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from asc_core.scores.ranking_stability import stopped_early
@@ -16,6 +17,7 @@ from dashboard.state.application import Application
 from dashboard.state.applications import applications_of
 from dashboard.state.session import Session
 from dashboard.widgets.page import (
+    CHART_CONFIG,
     all_jobs,
     errors_in_page,
     load,
@@ -52,6 +54,14 @@ def page() -> None:
             with line[len(applications) - start], st.container(border=True, height="stretch", key="card-add"):
                 add_application.panel(session)
     memory.panel()
+    load_charts_early()
+
+
+def load_charts_early() -> None:
+    """The browser fetches and reads its library of charts (megabytes) with the first one, for which a second goes by:
+    here while nobody waits for one, not when a map or the first number of a cut is waited for."""
+    with st.container(key="charts-early"):
+        st.plotly_chart(go.Figure(), theme=None, config=CHART_CONFIG, key="charts-early-chart")
 
 
 def hero(session: Session, applications: list[Application], index: list[dict[str, Any]], map_begun: bool) -> None:
