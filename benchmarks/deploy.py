@@ -53,6 +53,7 @@ from asc_core.export import FORMATS, PACKINGS
 from asc_core.export.tokenizer_files import write_tokenizer
 from asc_core.plan import by_budget
 from asc_core.recipes import Recipe
+from asc_core.recipes.deployment_search import megabytes
 from asc_core.recipes.registry import STEPS, parse_step
 from asc_core.runtimes import RUNTIMES, SessionReader, installed, session
 from asc_core.tasks import Task
@@ -253,13 +254,6 @@ class Application:
 
 def place(one: dict[str, Any]) -> str:
     return f"{one['batch_size']}x{one['tokens']}, {one['threads']} thread{'s' * (one['threads'] > 1)}"
-
-
-def megabytes(folder: Path) -> float:
-    """Of what a runtime reads: weights and graph, and the tokenizer's one file."""
-    names = ("model*", "pytorch_model*", "tokenizer.json")
-    files = {path for name in names for path in folder.glob(name) if path.suffix != ".py"}
-    return sum(path.stat().st_size for path in files) / 1e6
 
 
 def means(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

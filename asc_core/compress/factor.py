@@ -67,8 +67,8 @@ class Factor(Step):
         rows = modeling.factorable(encoder.model, self.matrices)
         found = {names[id(module)]: module for row in rows for module in row.values() if _has_numbers(module)}
         if self.nearest == "weights":
-            every = {name: _Decomposed.of(module, None, self.nearest) for name, module in found.items()}
             ranks = {name: modeling.saving_rank(module, self.keep) for name, module in found.items()}
+            every = {name: _Decomposed.of(found[name], None, self.nearest) for name, rank in ranks.items() if rank}
         else:
             known = linear_statistics(
                 encoder, context.task, found, samples=self.samples, seed=self.seed, progress=context.progress

@@ -209,10 +209,11 @@ def device_name(device: torch.device) -> str:
     """What runs there, as far as the machine says."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type} {_processor()}"
+    return f"{device.type} {processor()}"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Its name, as far as the system says it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

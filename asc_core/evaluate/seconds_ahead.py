@@ -1,8 +1,8 @@
 """How long a repaired cut and its evaluation will take on this machine, before any of it starts.
 
 Each is so many times the calibration tokens' way through the uncut layers, at the pace that this machine showed with a
-model of this width. How many times was counted in processor seconds of one thread on the demo's encoder and on one of
-the shape of BERT base (see `FORWARDS_OF_CALIBRATION`): a forecast within about a factor of two, and to be shown so.
+model of this width. How many times was counted in processor seconds of one thread on two applications of the demo (see
+`FORWARDS_OF_CALIBRATION`): of their size within a quarter; larger encoders were not tried. To be shown as a forecast.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 
 from asc_core.evaluate.latency import measure_in_turns
+from asc_core.evaluate.layer_times import processor
 from asc_core.loading import load_encoder
 from asc_core.progress import Progress
 from asc_core.runtimes import RUNTIMES, session
@@ -81,7 +81,7 @@ def timing_of(
         runtime=_named(runtime, original),
         original_runtime=_named("torch", original),
         threads=threads,
-        machine=machine(),
+        machine=processor(),
     )
 
 
@@ -93,13 +93,3 @@ def _named(runtime: str, original: Encoder) -> str:
 def version_of(runtime: str) -> str:
     """Its name with the version that is installed."""
     return f"{RUNTIMES[runtime].title} {metadata.version(runtime)}"
-
-
-def machine() -> str:
-    """The processor's name, as far as the system says it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return named or platform.processor() or platform.machine()

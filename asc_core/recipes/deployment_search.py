@@ -44,6 +44,12 @@ TURNS = 15
 _READ = ("model*", "pytorch_model*", "tokenizer.json")
 
 
+def megabytes(folder: Path) -> float:
+    """10^6 bytes of what a runtime reads: weights and graph, and the tokenizer's one file."""
+    files = {file for name in _READ for file in folder.glob(name) if file.suffix != ".py"}
+    return sum(file.stat().st_size for file in files) / 1e6
+
+
 @dataclass
 class Deployment:
     """One application, its limits, and where it will run.
@@ -197,8 +203,7 @@ class Deployment:
             folder = Path(path)
             format.write(made, folder, modeling.PACKINGS[packing])
             write_tokenizer(made.tokenizer, folder, made.type_vocab_size > 1)
-            files = {file for name in _READ for file in folder.glob(name) if file.suffix != ".py"}
-            mb = sum(file.stat().st_size for file in files) / 1e6
+            mb = megabytes(folder)
             loaded = session(folder if RUNTIMES[self.runtime].form else made, self.runtime, self.conditions.threads)
         return loaded, round(mb, 3)
 
