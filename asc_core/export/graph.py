@@ -71,9 +71,12 @@ class Traceable:
     def program(self, format: str) -> torch.export.ExportedProgram:
         """Raises: UserError where torch cannot trace the model."""
         try:
-            return torch.export.export(
-                self.module, tuple(self.sample.values()), dynamic_shapes=self.shapes, strict=False
-            )
+            # Without gradients, a part of a model that switches them off is no graph of its own: one whose result
+            # nobody uses (the positions of layers that lost their heads) could not be written.
+            with torch.no_grad():
+                return torch.export.export(
+                    self.module, tuple(self.sample.values()), dynamic_shapes=self.shapes, strict=False
+                )
         except Exception as error:  # whatever of it fails, in as many ways as models are written
             raise UserError(
                 f"torch.export cannot trace this model ({first_line(error).rstrip('.')}), so there is no {format} "

@@ -140,6 +140,18 @@ def test_every_head_of_every_architecture_is_translated(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("form", GRAPHS)
+def test_positions_that_no_layer_asks_for_any_more_are_no_obstacle(form: str, tmp_path: Path) -> None:
+    """ModernBERT makes positions for each kind of layer, without gradients; one kind has lost all its heads here."""
+    encoder = tiny("modernbert")
+    plan = Plan.full(encoder.shape).drop(layer=0)
+    for head in range(encoder.shape.heads[1]):
+        plan = plan.drop(layer=1, head=head)
+    with checked_in_process():
+        assert export(encoder.cut(plan), tmp_path / "out", form).max_difference < FORMATS[form].tolerance
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("form", OTHERS)
 @settings(max_examples=1, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
