@@ -18,6 +18,7 @@ import typer
 from asc_core.cli.choosing import choose
 from asc_core.cli.cutting import compress, frontier
 from asc_core.cli.data import check, task
+from asc_core.cli.fitting import fit
 from asc_core.cli.handing_over import push, serve
 from asc_core.cli.models import convert, evaluate, export, verify
 from asc_core.cli.planning import latency, plan
@@ -109,6 +110,7 @@ for _verb in (
     compress,
     frontier,
     choose,
+    fit,
     evaluate,
     speed,
     export,

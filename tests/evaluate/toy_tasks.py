@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -102,3 +103,23 @@ def encoder_for(task: Task, architecture: str = "bert", seed: int = 0, **overrid
     if task.kind == "multi-label":
         overrides["problem_type"] = "multi_label_classification"
     return tiny(architecture, task.head, seed, labels, list(task.slot_labels) or None, **overrides)
+
+
+_FILE = """
+kind = "text-classification"
+texts = ["text"]
+label = "mood"
+[data]
+train = "train.tsv"
+validation = "validation.tsv"
+"""
+
+
+def written(task: Task, folder: Path) -> Path:
+    """The file of a task of moods and its tables, for the command line."""
+    for split in ("train", "validation"):
+        rows = task.examples(split).rows
+        lines = ["text\tmood", *(f"{row['text']}\t{row['mood']}" for row in rows)]
+        (folder / f"{split}.tsv").write_text("\n".join(lines) + "\n")
+    (folder / "mood.toml").write_text(_FILE)
+    return folder / "mood.toml"

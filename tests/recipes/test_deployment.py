@@ -15,7 +15,7 @@ from asc_core.recipes.deployment import Figure, Limits, Option, Variant, ranked
 from asc_core.recipes.deployment_search import Deployment
 from asc_core.scores.sweep import sweep
 from asc_core.study import Study
-from tests.evaluate.toy_tasks import encoder_for, toy_task
+from tests.evaluate.toy_tasks import encoder_for, toy_task, written
 from tests.tiny import save_checkpoint
 
 UNKNOWN = float("nan")
@@ -151,25 +151,10 @@ def test_texts_longer_than_the_model_takes_are_refused(tmp_path: Path) -> None:
         at(tmp_path, conditions=Conditions(1, 500, 1))
 
 
-FILE = """
-kind = "text-classification"
-texts = ["text"]
-label = "mood"
-[data]
-train = "train.tsv"
-validation = "validation.tsv"
-"""
-
-
 def test_the_command_line_ranks_measures_and_writes_the_best_recipe(tmp_path: Path) -> None:
     task = toy_task(train=40, validation=24)
-    for split in ("train", "validation"):
-        rows = task.examples(split).rows
-        lines = ["text\tmood", *(f"{row['text']}\t{row['mood']}" for row in rows)]
-        (tmp_path / f"{split}.tsv").write_text("\n".join(lines) + "\n")
-    (tmp_path / "mood.toml").write_text(FILE)
     model = save_checkpoint(encoder_for(task), tmp_path / "model")
-    common = [str(model), "--task", str(tmp_path / "mood.toml"), "--study", str(tmp_path / "study")]
+    common = [str(model), "--task", str(written(task, tmp_path)), "--study", str(tmp_path / "study")]
     done = CliRunner().invoke(app, ["score", *common, "-m", "magnitude", "--samples", "8"])
     assert done.exit_code == 0, done.output
     where = ["-m", "magnitude", "--runtime", "torch", "--tokens", "8", "--static", "--json"]
