@@ -16,8 +16,10 @@ import numpy as np
 import torch
 
 from asc_core import modeling
+from asc_core.compress.bottom_up import check_repairable
 from asc_core.compress.calibrations import Calibrations
 from asc_core.compress.cut import Cut
+from asc_core.compress.repairs import REPAIRS, default_repair
 from asc_core.compress.step import Step
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
@@ -142,7 +144,9 @@ class Allocator:
             scores = sweep(self.encoder, self.task, ["obs"], seed=self.seed, progress=self.progress)["obs"]
         least = smallest_share(scores, costs)
         plans = [by_budget(scores, costs, keep) for keep in KEEPS if keep >= least]
-        return [Cut(plan=plan, repair="sequential", seed=self.seed) for plan in plans]
+        repair = default_repair(self.encoder.shape)
+        check_repairable(self.encoder, REPAIRS[repair].shared)
+        return [Cut(plan=plan, repair=repair, seed=self.seed) for plan in plans]
 
     @cached_property
     def original(self) -> PerExampleResult:
@@ -226,8 +230,8 @@ class Allocator:
     # Search
 
     def search(self, most: int = 5, seconds: float | None = None) -> Iterator[list[Fitted]]:
-        """What was made and measured so far, best first, after each: until `most` of them meet the budget (or three times
-        as many were made), none begun after `seconds`.
+        """What was made and measured so far, best first, after each: until `most` of them meet the budget (or three
+        times as many were made), none begun after `seconds`.
 
         Raises: UserError where no allocation is small enough, naming the smallest there is.
         """

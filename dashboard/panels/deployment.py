@@ -19,11 +19,12 @@ from dashboard.state.application import Application
 from dashboard.state.session import Session, application_in_view
 from dashboard.text.markup import escape
 from dashboard.text.method_names import in_order, title_of
+from dashboard.text.numbers import plain
 from dashboard.widgets.page import CHART_CONFIG, all_jobs, last_about, models, show_failure
+from dashboard.widgets.take_recipe import take_recipe
 from dashboard.widgets.theme import colours
 
 ABOUT = "deployment"
-PINNED = "deploy-pinned"
 SHOWN = 14
 LEGEND = (
     "<div class='asc-legend'><span>● measured</span><span>○ forecast, in part or whole</span>"
@@ -149,42 +150,12 @@ def _ranking(job: Job, axis: Axis) -> None:
 
 
 def _take(session: Session, job: Job) -> None:
-    """From the ranking to a model: what was chosen is pinned, and stands on Export."""
     ranking = job.latest
-    if not isinstance(ranking, Ranking) or not ranking.recipes:
+    if not isinstance(ranking, Ranking):
         return
-    titles = {
-        option.recipe_key: f"{option.title} ({'measured' if option.measured else 'forecast'})"
-        for option in ranking.options
-        if option.recipe_key in ranking.recipes
-    }
-    choice, button = st.columns([3, 1], vertical_alignment="bottom")
-    key = choice.selectbox("Within the limits", list(titles), format_func=titles.__getitem__, key="deploy-take")
-
-    button.button(
-        "Pin it",
-        key="deploy-pin",
-        icon=":material/push_pin:",
-        on_click=_pin,
-        args=(session, ranking, key),
-        width="stretch",
-    )
-    pinned = st.session_state.get(PINNED)
-    if pinned in session.study.pins:
-        st.page_link("views/export.py", label=f"Export {pinned}", icon=":material/ios_share:")
-
-
-def _pin(session: Session, ranking: Ranking, key: str) -> None:
-    """Under the name that the recipe has already, else under its title; Export begins with it, for this runtime."""
-    pins = session.study.pins
-    title = next(option.title for option in ranking.options if option.recipe_key == key)
-    free = title if title not in pins else f"{title} {key[:6]}"
-    name = next((name for name, known in pins.items() if known == key), free)
-    session.study.save_recipe(ranking.recipes[key], name)
-    st.session_state[PINNED] = st.session_state["export-candidate"] = name
+    titles = {option.recipe_key: option.title for option in ranking.options if option.recipe_key in ranking.recipes}
     form = RUNTIMES[ranking.asked.runtime].form
-    if form in FORMATS:
-        st.session_state["export-format"] = form
+    take_recipe(session, "deploy", titles, ranking.recipes, form if form in FORMATS else None)
 
 
 def options_table(ranking: Ranking) -> str:
@@ -214,15 +185,11 @@ def _figure(figure: Figure, digits: int) -> str:
     if figure.value != figure.value:
         return f"<span title='{escape(figure.rests_on)}'>?</span>"
     if not figure.measured:
-        return f"<span title='{escape(figure.rests_on)}'>~{_number(figure.value, digits)}</span>"
+        return f"<span title='{escape(figure.rests_on)}'>~{plain(figure.value, digits)}</span>"
     ends = ""
     if figure.low is not None and figure.high is not None:
-        ends = f" <span class='asc-quiet'>[{_number(figure.low, digits)}, {_number(figure.high, digits)}]</span>"
-    return f"<b>{_number(figure.value, digits)}</b>{ends}"
-
-
-def _number(value: float, digits: int) -> str:
-    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")  # + 0.0: no -0.00
+        ends = f" <span class='asc-quiet'>[{plain(figure.low, digits)}, {plain(figure.high, digits)}]</span>"
+    return f"<b>{plain(figure.value, digits)}</b>{ends}"
 
 
 def _state(option: Option, limits: Limits) -> str:

@@ -9,7 +9,7 @@ MINUS = "−"  # a real minus sign lines up with the plus
 
 def percent(share: float, digits: int = 1) -> str:
     """0.912 -> "91.2 %"."""
-    return f"{_signless(100 * share, digits)} %"
+    return f"{plain(100 * share, digits)} %"
 
 
 def points(difference: float, digits: int = 1) -> str:
@@ -25,7 +25,7 @@ def interval_of_points(interval: tuple[float, float]) -> str:
 
 
 def interval_of_percent(interval: tuple[float, float]) -> str:
-    return f"[{_signless(100 * interval[0], 1)}, {_signless(100 * interval[1], 1)}]"
+    return f"[{plain(100 * interval[0], 1)}, {plain(100 * interval[1], 1)}]"
 
 
 def amount(number: float) -> str:
@@ -68,5 +68,6 @@ def _three_figures(value: float) -> str:
     return f"{rounded:.{digits}f}".replace("-", MINUS)
 
 
-def _signless(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}".replace("-", MINUS)
+def plain(value: float, digits: int) -> str:
+    """With a minus sign where it is one, and no negative zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", MINUS)

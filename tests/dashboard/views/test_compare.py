@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from asc_core.recipes.deployment import Figure, Limits, Option
+from asc_core.recipes.stored import stored_recipe
 from asc_core.recipes.transfer_matrix_store import keep_report, reports
 from asc_core.scores import sweep
 from asc_core.study import Study
@@ -178,6 +179,27 @@ def test_what_to_deploy_is_ranked_and_the_best_of_it_measured(scored: Study, ope
     app.switch_page("views/export.py").run()
     assert app.selectbox(key="export-candidate").value == name
     assert not app.exception
+
+
+def test_one_budget_is_filled_by_the_families_that_are_allowed_and_the_best_is_pinned(
+    scored: Study, open_page: Open
+) -> None:
+    app = open_page("compare")
+    app.segmented_control(key="fit-axis").set_value("flops").run()
+    app.number_input(key="fit-amount-flops").set_value(60.0)
+    app.number_input(key="fit-most").set_value(1)
+    app.button_group(key="fit-families").set_value(["cut", "factor"])
+    app.button(key="fit-start").click()
+    settled(app)
+    assert not app.exception
+    assert "points lost" in html_of(app)
+    app.button(key="fit-pin").click()
+    app.run()
+    assert not app.exception
+    (name,) = scored.pins
+    recipe = stored_recipe(scored, scored.pins[name])
+    assert recipe is not None
+    assert {step.kind for step in recipe.steps} <= {"cut", "factor"}
 
 
 def test_what_limits_nobody_can_judge_yet_is_not_called_beyond_them() -> None:

@@ -1,0 +1,75 @@
+"""The best model within one budget: what a job made and measured so far. Functions of a `Job`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from asc_core.evaluate.speeds import Conditions
+from asc_core.recipes.allocation import Bound, Footprint
+from asc_core.recipes.allocation_search import FAMILIES, Allocator, Fitted
+from asc_core.study import Study
+from dashboard.background import application_jobs
+from dashboard.background.jobs import Job
+from dashboard.measuring.measurements import Measurements
+from dashboard.state import stored_scores
+from dashboard.state.application import Application
+from dashboard.state.loaded import LoadedModels
+
+LANE = "explore"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """See `Allocator`. most: allocations that are made."""
+
+    bound: Bound
+    families: tuple[str, ...] = FAMILIES
+    steps: int = 0
+    most: int = 5
+    runtime: str = "torch"
+    conditions: Conditions = field(default_factory=Conditions)
+
+
+@dataclass(frozen=True)
+class Fits:
+    """made: best first; of the original: what it takes."""
+
+    made: list[Fitted]
+    original: Footprint
+    asked: Asked
+    split: str
+
+
+def fitting_job(models: LoadedModels, study: Study, application: Application, asked: Asked) -> Callable[[Job], Fits]:
+    """Shows what was made so far. Prices are in the study, so a cancelled search, or another budget, goes on."""
+
+    def work(job: Job) -> Fits:
+        opened = application_jobs.opened(models, study, application, job)
+        split = Measurements(models, study, application, opened.cost_model).split
+        scored = stored_scores.of_application(models, study, application)
+        allocator = Allocator(
+            opened.encoder,
+            opened.task,
+            asked.bound,
+            asked.families,
+            scored.get("obs"),
+            asked.steps,
+            asked.runtime,
+            asked.conditions,
+            split,
+            study=study,
+            progress=job.progress,
+        )
+        found = Fits([], allocator.dense, asked, split)
+        job.show(found)
+        for made in allocator.search(asked.most):
+            named = [
+                replace(one, recipe=replace(one.recipe, original=application.encoder, task=application.name))
+                for one in made
+            ]
+            found = replace(found, made=named)
+            job.show(found)
+        return found
+
+    return work

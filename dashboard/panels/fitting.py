@@ -1,0 +1,166 @@
+"""One budget: bits, ranks, widths, layers and vocabulary compete for it, and what looks best is made and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from asc_core.evaluate.speeds import Conditions
+from asc_core.recipes.allocation import Axis, Bound
+from asc_core.recipes.allocation_search import FAMILIES, Fitted
+from asc_core.runtimes import RUNTIMES, installed
+from dashboard.background.jobs import Job
+from dashboard.measuring.fitting import LANE, Asked, Fits, fitting_job
+from dashboard.state.application import Application
+from dashboard.state.session import Session, application_in_view
+from dashboard.text.markup import escape
+from dashboard.text.numbers import plain
+from dashboard.widgets.page import all_jobs, last_about, models, show_failure
+from dashboard.widgets.take_recipe import take_recipe
+
+ABOUT = "fitting"
+SECONDS_BETWEEN_RANKINGS = 1.0
+AXES: dict[Axis, str] = {"bytes": "MB of weights", "flops": "% of the FLOPs", "ms": "ms at batch 1 x 128"}
+USUAL: dict[Axis, float] = {"bytes": 9.0, "flops": 50.0, "ms": 5.0}
+NAMES = {"cut": "Cut", "factor": "Factors", "vocabulary": "Vocabulary", "bits": "Bits"}
+BEFORE = (
+    "<p class='asc-kicker'>What happens</p><div class='asc-small'>Each family is first tried alone, at a few "
+    "strengths, on validation texts: that is its price. Of all combinations within the budget the one that should lose "
+    "least is made and measured, then the next that differs, up to the number you say. It takes minutes (long texts: "
+    "more) and can be stopped; prices are kept, so that a second budget is quicker.</div>"
+)
+
+
+def panel(session: Session, applications: Sequence[Application]) -> None:
+    if not applications:
+        st.info("Add an application on the Overview page first.", icon=":material/dashboard:")
+        return
+    left, right = st.columns([4, 7], gap="large")
+    job = last_about(session, LANE, ABOUT)
+    with left:
+        _form(session, applications, job)
+    with right:
+        if job is None:
+            st.html(BEFORE)
+            return
+        if job.state == "failed":
+            show_failure(job)
+        if job.active:
+            st.fragment(lambda: _made(job), run_every=SECONDS_BETWEEN_RANKINGS)()
+        else:
+            _made(job)
+            _take(session, job)
+
+
+def _form(session: Session, applications: Sequence[Application], job: Job | None) -> None:
+    st.html(
+        "<p class='asc-kicker'>The best within one budget</p><div class='asc-small'>All families compete for it; "
+        "within each, heads, neurons, ranks and rows are chosen for the application.</div>"
+    )
+    titles = {application.title: application for application in applications}
+    usual = list(titles).index(application_in_view(session, list(applications)).title)
+    st.selectbox("Application", list(titles), index=usual, key="fit-application")
+    axes = list(AXES)
+    axis: Axis = st.segmented_control(
+        "Budget", axes, format_func=AXES.__getitem__, default="bytes", required=True, key="fit-axis"
+    )
+    most = 100.0 if axis == "flops" else None
+    st.number_input(
+        f"At most, {AXES[axis]}", min_value=0.01, max_value=most, value=USUAL[axis], key=f"fit-amount-{axis}"
+    )
+    if axis == "ms":
+        st.selectbox("Runtime", installed(), key="fit-runtime", format_func=lambda name: RUNTIMES[name].title)
+    families = st.pills(
+        "Families", FAMILIES, selection_mode="multi", default=FAMILIES, key="fit-families", format_func=_name
+    )
+    made, steps = st.columns(2)
+    made.number_input("Make and measure", min_value=1, max_value=20, value=3, key="fit-most")
+    steps.number_input(
+        "Training steps",
+        min_value=0,
+        max_value=100_000,
+        value=0,
+        key="fit-steps",
+        help="Batches of distillation for the best one; 0 = nothing is trained.",
+    )
+    st.button(
+        "Find the best",
+        key="fit-start",
+        type="primary",
+        disabled=(job is not None and job.active) or not families,
+        on_click=start,
+        args=(session, titles, axis),
+        help=None if families else "Allow a family.",
+    )
+
+
+def _name(family: str) -> str:
+    return NAMES.get(family, family.capitalize())
+
+
+def start(session: Session, titles: Mapping[str, Application], axis: Axis) -> None:
+    state = st.session_state
+    application = titles[state["fit-application"]]
+    amount = state[f"fit-amount-{axis}"]
+    bound = {
+        "bytes": Bound("bytes", 1e6 * amount),
+        "flops": Bound("flops", amount / 100, True),
+        "ms": Bound("ms", amount),
+    }[axis]
+    families = tuple(family for family in FAMILIES if family in state["fit-families"])
+    asked = Asked(
+        bound, families, state["fit-steps"], state["fit-most"], state.get("fit-runtime", "torch"), Conditions()
+    )
+    work = fitting_job(models(), session.study, application, asked)
+    all_jobs().start(session.id, LANE, f"{ABOUT}|{application.name}", f"Fitting {application.title}", work)
+
+
+def _made(job: Job) -> None:
+    fits = job.latest
+    if not isinstance(fits, Fits):
+        st.html("<div class='asc-quiet asc-small'>Loading.</div>")
+        return
+    if not fits.made:
+        st.html("<div class='asc-quiet asc-small'>Each family is priced alone; the first allocation follows.</div>")
+        return
+    st.html(made_table(fits))
+
+
+def _take(session: Session, job: Job) -> None:
+    fits = job.latest
+    if isinstance(fits, Fits):
+        recipes = {one.recipe.key: one for one in fits.made if one.meets and one.recipe.steps}
+        titles = {key: one.title for key, one in recipes.items()}
+        take_recipe(session, "fit", titles, {key: one.recipe for key, one in recipes.items()})
+
+
+def made_table(fits: Fits) -> str:
+    """What meets the budget first, by the points that it is expected to lose."""
+    rows = "".join(_row(one, fits) for one in fits.made)
+    timed = bool(fits.original.ms)
+    head = f"<tr><th></th><th>MB</th><th>FLOPs</th>{'<th>ms</th>' * timed}<th>points lost</th><th></th></tr>"
+    about = (
+        f"MB of weights in the compact format; points on the {fits.split} split, which also chose, with 95 % paired "
+        "intervals: measure the final model on another split"
+    )
+    return (
+        f"<table class='asc-costs asc-number asc-deploy'>{head}{rows}</table>"
+        f"<div class='asc-small asc-quiet'>{escape(about)}</div>"
+    )
+
+
+def _row(one: Fitted, fits: Fits) -> str:
+    size, original = one.footprint, fits.original
+    lost = -100 * (one.found.difference or 0.0)
+    ends = ""
+    if one.found.difference_interval is not None:
+        low, high = (-100 * end for end in reversed(one.found.difference_interval))
+        ends = f" <span class='asc-quiet'>[{plain(low, 2)}, {plain(high, 2)}]</span>"
+    ms = f"<td>{size.ms:.2f}</td>" if original.ms else ""
+    quiet = "" if one.meets else " class='asc-quiet'"
+    return (
+        f"<tr{quiet}><td>{escape(one.title)}</td><td>{size.bytes / 1e6:.2f}</td>"
+        f"<td>{size.flops / original.flops:.0%}</td>{ms}<td><b>{plain(lost, 2)}</b>{ends}</td>"
+        f"<td>{'' if one.meets else 'beyond'}</td></tr>"
+    )
