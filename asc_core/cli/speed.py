@@ -47,7 +47,7 @@ def speed(
     from asc_core.evaluate.speeds import speeds
 
     found = speeds(
-        loaders_of(models, runtime, device),
+        loaders_of(models, runtime, device, max(tokens or [0])),
         batch_size or [1],
         tokens or [128],
         threads or [1],
@@ -66,8 +66,11 @@ def speed(
     return {"machine": here, "speeds": [one.to_json() for one in found]}
 
 
-def loaders_of(models: list[str], runtimes: list[str] | None, device: str | None) -> Any:
-    """(model, runtime) -> what loads it on so many threads. Raises: UserError before anything is loaded twice."""
+def loaders_of(models: list[str], runtimes: list[str] | None, device: str | None, most_tokens: int = 0) -> Any:
+    """(model, runtime) -> what loads it on so many threads.
+
+    most_tokens: that it has to take. Raises: UserError before anything is exported for a runtime.
+    """
     from functools import partial
 
     from asc_core import load_encoder
@@ -85,6 +88,8 @@ def loaders_of(models: list[str], runtimes: list[str] | None, device: str | None
             found[model, graph] = partial(session, folder, graph)
             continue
         encoder = load_encoder(model, device=device)
+        if encoder.max_length < most_tokens:
+            raise UserError(f"{model} takes {encoder.max_length} tokens at most, not {most_tokens}.")
         for name in runtimes or installed():
             found[model, name] = partial(session, encoder, name)
     return found

@@ -102,7 +102,7 @@ def row_of(
     said = [f"needs {', '.join(form.needs)}", " or ".join(stored_as(form, recipe))]
     refused = form.refuses(encoder) if encoder is not None else None
     if refused is not None:
-        said = ["not possible here"]
+        said = [f"not possible here: {refused.partition('. ')[0].rstrip('.')}"]
     elif encoder is not None:
         said.append(_bytes(form, packing, recipe, models, application, encoder))
     return Row(packing, refused, " · ".join(said))
