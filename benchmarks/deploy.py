@@ -6,13 +6,13 @@
 
 The demo's nli and the checkpoints in ../shared/models. A cut keeps half the encoder's FLOPs (plan by `obs`, sequential
 repair, nothing trained); vocabulary is the step `vocabulary` (with a margin of general tokens where validation says
-that used tokens alone cost more, see `MARGINS`), int8 the step `quantize`, applied in this order; a step that this
-version does not have is left out, and said; torch has no int8 cells, since it multiplies no integers. Every model is
-exported, reloaded by its runtime, and from then on only the folder counts. mb: 10^6 bytes of its weights and its
-tokenizer. lost: points of the metric that dense torch has and this folder's own answers in its runtime do not, on the
-fixed test split, paired by example; one number of texts in a batch for all. ms: medians of turns, all models of an
-application in turns in one process, by batch x tokens and threads. Each application's part is kept in build/deploy as
-it is done, and a killed run goes on from there.
+that used tokens alone cost more, see `MARGINS`), int8 the step `quantize` as the runtime takes it, applied in this
+order; torch has no int8 cells, since it multiplies no integers. Every model is exported, reloaded by its runtime, and
+from then on only the folder counts. mb: 10^6 bytes of its weights and its tokenizer. lost: points of the metric that
+dense torch has and this folder's own answers in its runtime do not, on the fixed test split, paired by example; one
+number of texts in a batch for all. ms: medians of turns, all models of an application in turns in one process, by
+batch x tokens and threads. Each application's part is kept in build/deploy as it is done, and a killed run goes on from
+there.
 
 The last line is one JSON object, kept in benchmarks/results/deploy.json where nothing was left out:
 cells               checkpoint, kept, int8, vocabulary, runtime, mb, ms, speedup (to dense torch in the same turns),
@@ -46,6 +46,7 @@ import asc_core
 from asc_core.atomic_folder import new_folder
 from asc_core.batches import BatchLimits
 from asc_core.compress import Calibrations
+from asc_core.compress.vocabulary import Vocabulary
 from asc_core.encoder import Encoder
 from asc_core.evaluate import PerExampleResult, measure
 from asc_core.evaluate.speeds import speeds
@@ -54,7 +55,7 @@ from asc_core.export.tokenizer_files import write_tokenizer
 from asc_core.plan import by_budget
 from asc_core.recipes import Recipe
 from asc_core.recipes.deployment_search import megabytes
-from asc_core.recipes.registry import STEPS, parse_step
+from asc_core.recipes.int8 import int8_step
 from asc_core.runtimes import RUNTIMES, SessionReader, installed, session
 from asc_core.tasks import Task
 from asc_core.values import Plan
@@ -75,10 +76,6 @@ REACH = "1x128, 1 thread"
 MB, POINTS = 9.0, (1.0, 2.0)
 LIMITS = BatchLimits(32, 1024, 0)  # the same batches in all runtimes: dynamic int8 depends on what stands together
 MARGINS = {"demo:nli": 8000, "minilm-squad": 8000}  # chosen on validation (results/vocabulary.json); others none
-STEP_OF = {
-    "int8": {"step": "quantize", "activations": "dynamic"},
-    "vocabulary": {"step": "vocabulary"},
-}
 
 
 @dataclass(frozen=True)
@@ -101,17 +98,11 @@ class Variant:
 DENSE = Variant(1.0, False, False)
 
 
-def possible(step: str) -> bool:
-    return STEP_OF[step]["step"] in STEPS
-
-
 def variants(kept: Sequence[float] = KEPT) -> Iterator[Variant]:
-    """As far as this version has the steps; dense first."""
-    of = {step: (False, True) if possible(step) else (False,) for step in STEP_OF}
-    for share, int8, vocabulary in product(kept, of["int8"], of["vocabulary"]):
-        yield Variant(share, int8, vocabulary)
-    if possible("int8"):
-        yield Variant(KEPT_OF_THE_SMALLEST, True, possible("vocabulary"))
+    """Dense first."""
+    for chosen in product(kept, (False, True), (False, True)):
+        yield Variant(*chosen)
+    yield Variant(KEPT_OF_THE_SMALLEST, True, True)
 
 
 def places() -> list[tuple[Variant, str]]:
@@ -157,26 +148,25 @@ class Application:
         return asc_core.score(self.encoder, self.task, ["obs"], samples=self.options.samples, study=study)["obs"]
 
     @cached_property
-    def made(self) -> dict[Variant, Encoder]:
+    def made(self) -> dict[tuple[Variant, str], Encoder]:
         return {}
 
-    def model(self, variant: Variant) -> Encoder:
+    def model(self, variant: Variant, runtime: str) -> Encoder:
         """Kept until the next application: four folders and an intermediate step may be of one."""
-        if variant not in self.made:
-            self.made[variant] = self._make(variant)
-        return self.made[variant]
+        key = (variant, runtime if variant.int8 else "")
+        if key not in self.made:
+            self.made[key] = self._make(variant, runtime)
+        return self.made[key]
 
-    def _make(self, variant: Variant) -> Encoder:
+    def _make(self, variant: Variant, runtime: str) -> Encoder:
         if variant == DENSE:
             return self.encoder
-        for step, before in (
-            ("int8", Variant(variant.kept, False, variant.vocabulary)),
-            ("vocabulary", Variant(variant.kept, False, False)),
-        ):
-            if getattr(variant, step):
-                margin = {"margin": self.margin} if step == "vocabulary" and self.margin else {}
-                recipe = Recipe((parse_step(STEP_OF[step] | margin, f"benchmarks.deploy, {step}"),))
-                return recipe.apply(self.model(before), self.task)
+        if variant.int8:  # as the runtime takes it
+            before = self.model(variant.in_float32, runtime)
+            return Recipe((int8_step(RUNTIMES[runtime].form or "compact", choose=True),)).apply(before, self.task)
+        if variant.vocabulary:
+            before = self.model(Variant(variant.kept, False, False), runtime)
+            return Recipe((Vocabulary(margin=self.margin),)).apply(before, self.task)
         return Recipe.repaired(self.plan(variant.kept), samples=self.options.samples).apply(
             self.encoder, self.task, calibrations=self.calibrations
         )
@@ -191,7 +181,7 @@ class Application:
         """The model as it leaves for that runtime, written where it is not there yet."""
         out = self.work / variant.name / runtime
         if not out.exists():
-            encoder = self.model(variant)
+            encoder = self.model(variant, runtime)
             with new_folder(out) as folder:
                 FORMATS[RUNTIMES[runtime].form or "compact"].write(encoder, folder, PACKINGS["float32"])
                 write_tokenizer(encoder.tokenizer, folder, encoder.type_vocab_size > 1)
@@ -203,7 +193,7 @@ class Application:
         file = self.work / f"{variant.name}-{runtime}.npz"
         if not file.exists():
             loaded = session(self.folder(variant, runtime), runtime, max(THREADS))
-            reader = SessionReader(loaded, self.model(variant))
+            reader = SessionReader(loaded, self.model(variant, runtime))
             store(file, [measure(reader, self.task, "test", limit=self.options.limit, limits=LIMITS)])
         return outcomes(file, list, self.task)[0]
 
@@ -345,7 +335,7 @@ def application_cells(name: str, options: argparse.Namespace) -> list[dict[str, 
 
 
 def report(cells: Sequence[dict[str, Any]], options: argparse.Namespace) -> dict[str, Any]:
-    missing = [step for step in STEP_OF if not possible(step)] + [one for one in RUNTIMES if one not in installed()]
+    missing = [one for one in RUNTIMES if one not in installed()]
     return {
         "versions": versions(),
         "left_out": missing,

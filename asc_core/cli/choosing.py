@@ -109,11 +109,8 @@ def choose(
         "split": split,
         "limits": limits.of,
         "goal": limits.goal,
-        "left_out": deployment.left_out,
         "options": [option.to_json(limits) for option in options],
     }
-    for note in deployment.left_out:
-        say(as_json, note)
     if static:
         result["static"] = _static(loaded, application, split, seed, as_json)
     best = options[0]

@@ -24,14 +24,21 @@ from asc_core.cli.verb import (
     verb,
 )
 
+FORMS = "bytes=9M, bytes=10%, flops=50% or ms=5"
+
 
 @verb
 def fit(
     encoder: EncoderArgument,
     task: TaskOption,
     budget: Annotated[
-        str, typer.Option("--budget", "-b", help="What it may take: bytes=9M, bytes=10%, flops=50% or ms=5.")
+        str,
+        typer.Option("--budget", "-b", help=f"What it may take: {FORMS}; with --points also bytes, flops or ms alone."),
     ],
+    points: Annotated[
+        float | None,
+        typer.Option("--points", min=0, help="Find the smallest that loses at most so many points, see --budget."),
+    ] = None,
     family: Annotated[
         list[str] | None, typer.Option("--family", "-f", help="A family that may be used; repeat it. Default: all.")
     ] = None,
@@ -56,7 +63,7 @@ def fit(
     base: BaseOption = None,
     as_json: JsonOption = False,
 ) -> Any:
-    """The best model within one budget: bits, ranks, widths, layers and vocabulary compete for it.
+    """The best model within one budget, or the smallest that loses few enough points: all families compete for it.
 
     Each family is priced alone, the best allocations are made and measured, the best one's recipe is written.
 
@@ -76,6 +83,7 @@ def fit(
         application,
         bound,
         tuple(family) if family else FAMILIES,
+        points=points,
         steps=steps,
         runtime=runtime,
         conditions=Conditions(batch_size, tokens, threads or torch.get_num_threads()),
@@ -99,7 +107,8 @@ def fit(
         say(as_json, _line(one, allocator.dense))
     say(as_json, f"points lost on the {split} split, which also chose; measure the final model on another one")
     if not best.meets:
-        unmet(as_json, f"Nothing that was made is within {budget}: raise --most, or give a larger budget.", result)
+        asked = budget if points is None else f"{budget} and {points:g} points"
+        unmet(as_json, f"Nothing that was made is within {asked}: raise --most, or ask for less.", result)
     if out is not None:
         best.recipe.for_task(application, task).save(out)
         say(as_json, f"{best.title} -> {out}")

@@ -37,8 +37,10 @@ class Bound:
 
     @staticmethod
     def parse(text: str) -> Bound:
-        """Raises: UserError where it is none of `FORMS`."""
+        """An axis alone is all of the original. Raises: UserError where it is none of `FORMS`."""
         axis, _, amount = text.partition("=")
+        if text.strip().lower() in AXES:
+            amount = "100%"
         found = _AMOUNT.fullmatch(amount.strip())
         axis = axis.strip().lower()
         if axis not in AXES or found is None:
@@ -102,7 +104,8 @@ class Loss:
         once: the mean of both is weighted as for a normal prior whose deviation is its mean.
         """
         usual = points_of_change * self.change
-        trust = usual**2 / (usual**2 + self.error**2) if usual or self.error else 0.0
+        both = usual**2 + self.error**2
+        trust = usual**2 / both if both else 0.0
         return trust * self.points + (1 - trust) * usual
 
 
@@ -175,27 +178,31 @@ def allocations(families: Mapping[str, Sequence[Setting]]) -> list[Allocation]:
 def within(
     candidates: Iterable[Allocation], original: Footprint, bound: Bound, corrections: Mapping[str, float], rate: float
 ) -> list[Allocation]:
-    """Those that are expected to meet the bound, the least lost first; of equals the larger.
+    """Those that are expected to meet the bound, the least lost first, of equals the larger.
 
-    corrections: what came of an allocation that was made, as a share of its forecast, by key: those that were not made
-    are expected to come out as the nearest one did (in the number of families that differ), or as forecast.
+    corrections: see `size`.
     """
     most = bound.on(original)
     found = []
-    known = list(corrections.items())
     for one in candidates:
-        share = _correction(one, known)
-        size = one.footprint(original).of(bound.axis) * share
-        if size <= most:
-            found.append((round(one.lost(rate), 9), -size, one.key, one))
+        expected = size(one, original, bound.axis, corrections)
+        if expected <= most:
+            found.append((round(one.lost(rate), 9), -expected, one.key, one))
     return [entry[-1] for entry in sorted(found, key=lambda entry: entry[:3])]
 
 
-def _correction(one: Allocation, known: Sequence[tuple[str, float]]) -> float:
-    if not known:
-        return 1.0
+def size(one: Allocation, original: Footprint, axis: Axis, corrections: Mapping[str, float]) -> float:
+    """What it is expected to take.
+
+    corrections: what came of an allocation that was made, as a share of its forecast, by key: those that were not made
+    are expected to come out as the nearest one did (in the number of settings that differ), or as forecast.
+    """
+    forecast = one.footprint(original).of(axis)
+    if not corrections:
+        return forecast
     mine = set(one.key.split(" "))
-    return min(known, key=lambda other: len(mine.symmetric_difference(other[0].split(" "))))[1]
+    nearest = min(corrections, key=lambda key: len(mine.symmetric_difference(key.split(" "))))
+    return forecast * corrections[nearest]
 
 
 def smallest_possible(candidates: Iterable[Allocation], original: Footprint, axis: Axis) -> float:

@@ -37,6 +37,7 @@ from asc_core.recipes.allocation import (
     Setting,
     allocations,
     points_of_change,
+    size,
     smallest_possible,
     standard_error,
     told_apart,
@@ -63,6 +64,7 @@ FAMILIES = tuple(LADDERS)
 LAST = ("bits",)  # behind training: what was rounded is not trained
 PRICED_ON = 400  # examples; those that look best are measured on the whole split
 TURNS = 9
+RATIOS = (0.25, 4.0)  # of what combinations lose to the sum of their prices, at most
 NOTHING_SAVED = 0.995  # a share that counts as all of it
 
 
@@ -99,7 +101,8 @@ class Fitted:
 class Allocator:
     """One application and one budget.
 
-    families: of `FAMILIES`. scores: what cuts go by, `obs` scores are made where there are none. steps: batches of
+    points: that may be lost; then the smallest within the budget is looked for, None = the least lost. families: of
+    `FAMILIES`. scores: what cuts go by, `obs` scores are made where there are none. steps: batches of
     distillation for the best, 0 = nothing is trained. runtime, conditions: of a budget in milliseconds. study: keeps
     prices, so that a second budget begins with them. split: what chooses. Raises: UserError, Cancelled (all methods).
     """
@@ -109,6 +112,7 @@ class Allocator:
     bound: Bound
     families: Sequence[str] = FAMILIES
     scores: Scores | None = None
+    points: float | None = None
     steps: int = 0
     runtime: str = "torch"
     conditions: Conditions = field(default_factory=Conditions)
@@ -117,6 +121,7 @@ class Allocator:
     study: Study | None = None
     progress: Progress | None = None
     calibrations: Calibrations = field(default_factory=Calibrations)
+    _harms: list[tuple[float, float]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         unknown = [family for family in self.families if family not in FAMILIES]
@@ -244,6 +249,7 @@ class Allocator:
         rate = points_of_change(every)
         tried: list[Allocation] = []
         made: list[Fitted] = []
+        self._harms = []
         shares: dict[str, float] = {}
         while sum(one.meets for one in made) < most and len(tried) < 3 * most:
             if tried and seconds is not None and time.monotonic() - begun >= seconds:
@@ -251,19 +257,40 @@ class Allocator:
             left = within(candidates, self.dense, self.bound, shares, rate)
             if not left and not tried:
                 self._impossible(candidates)
-            chosen = told_apart(left, tried, rungs)
+            chosen = told_apart(left, tried, rungs) if self.points is None else self._smaller(left, made, shares, rate)
             if chosen is None:
                 break
             if self.progress is not None:
                 self.progress.step(len(tried), most, f"made: {chosen.title}")
             fitted = self._made(chosen.title, self._recipe(chosen), rate)
             tried.append(chosen)
+            self._harms.append((fitted.expected, chosen.lost(rate)))
             axis = self.bound.axis
             shares[chosen.key] = fitted.footprint.of(axis) / chosen.footprint(self.dense).of(axis)
             made = self._ranked([*made, fitted])
             yield made
         if self.steps and made:
             yield self._ranked([*made, self._trained(made[0], rate)])
+
+    def _smaller(
+        self, left: Sequence[Allocation], made: Sequence[Fitted], shares: dict[str, float], rate: float
+    ) -> Allocation | None:
+        """The smallest that should lose few enough points, smaller than the smallest that does; None = there is none.
+
+        What was made lost more or less than the sum of its prices: the others are taken to do so in the same ratio.
+        """
+        assert self.points is not None
+        axis = self.bound.axis
+        best = min((one.footprint.of(axis) for one in made if one.meets), default=float("inf"))
+        ratio = sum(found for found, _ in self._harms) / max(sum(sum_ for _, sum_ in self._harms), 1e-9)
+        ratio = float(np.clip(ratio, *RATIOS)) if self._harms else 1.0
+        sizes = {one.key: size(one, self.dense, axis, shares) for one in left}
+        fitting = [
+            one
+            for one in left
+            if one.key not in shares and sizes[one.key] < best and ratio * one.lost(rate) <= self.points
+        ]
+        return min(fitting, key=lambda one: sizes[one.key], default=None)
 
     def _check(self) -> None:
         if self.bound.axis == "ms" and self.encoder.max_length < self.conditions.tokens:
@@ -309,20 +336,23 @@ class Allocator:
             made = recipe.apply(self.encoder, self.task, self.progress, calibrations=self.calibrations)
         else:
             made = self.encoder
-        size = self._footprint(made)
+        taken = self._footprint(made)
         outcome = self._measured(made)
         found = estimate(outcome, self.task.metric, self.original)
         known = self.original.statistics[self.original.positions(outcome.numbers)]
         expected = _loss(found, outcome.statistics, known).expected(rate)
-        meets = size.of(self.bound.axis) <= self.bound.on(self.dense)
+        meets = taken.of(self.bound.axis) <= self.bound.on(self.dense)
+        meets &= self.points is None or expected <= self.points
         self._keep_evaluation(recipe, found, made)
-        return Fitted(title, recipe, size, found, expected, meets, trained)
+        return Fitted(title, recipe, taken, found, expected, meets, trained)
 
     def _ranked(self, made: Sequence[Fitted]) -> list[Fitted]:
-        """Those that meet the budget first, by what they are expected to lose; the others by how far they are off."""
+        """Those that meet what was asked for first, the least lost of them, or the smallest where points are limited;
+        the others by how far they are off."""
 
         def place(one: Fitted) -> tuple[bool, float]:
-            return not one.meets, one.expected if one.meets else one.footprint.of(self.bound.axis)
+            by_size = one.meets == (self.points is not None)
+            return not one.meets, one.footprint.of(self.bound.axis) if by_size else one.expected
 
         return sorted(made, key=place)
 

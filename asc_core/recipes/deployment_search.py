@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 
 from asc_core import modeling
 from asc_core.compress.calibrations import Calibrations
+from asc_core.compress.vocabulary import Vocabulary
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.evaluate import PerExampleResult, estimate, known_layer_times, measure, measure_in_turns
@@ -30,8 +32,8 @@ from asc_core.plan import CostModel, by_budget, smallest_share
 from asc_core.plan.encoder_cost import task_cost_model
 from asc_core.progress import Progress
 from asc_core.recipes.deployment import Figure, Limits, Option, Variant, ranked
+from asc_core.recipes.int8 import int8_step
 from asc_core.recipes.recipe import Recipe
-from asc_core.recipes.registry import STEPS, parse_step
 from asc_core.runtimes import RUNTIMES, Session, SessionReader, runtime_named, session
 from asc_core.study import Study
 from asc_core.tasks.base import Task
@@ -39,7 +41,6 @@ from asc_core.values import Estimate, Scores
 
 KEEPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
 FIRST_CUT = 0.5  # measured first where no cut was yet: without one there is nothing to forecast from
-STEP_OF = {"vocabulary": {"step": "vocabulary"}, "int8": {"step": "quantize", "activations": "dynamic"}}
 TURNS = 15
 _READ = ("model*", "pytorch_model*", "tokenizer.json")
 
@@ -94,15 +95,7 @@ class Deployment:
 
     @cached_property
     def variants(self) -> list[Variant]:
-        """As far as this version has the steps."""
-        of = {name: (False, True) if step["step"] in STEPS else (False,) for name, step in STEP_OF.items()}
-        return [Variant(k, int8, short) for k in self.keeps for int8 in of["int8"] for short in of["vocabulary"]]
-
-    @property
-    def left_out(self) -> list[str]:
-        """What is not among the variants, in sentences."""
-        missing = [step["step"] for step in STEP_OF.values() if step["step"] not in STEPS]
-        return [f"This version has no step {step!r}, so nothing is made with it." for step in missing]
+        return [Variant(*chosen) for chosen in product(self.keeps, (False, True), (False, True))]
 
     def recipe(self, variant: Variant) -> Recipe | None:
         """None of the original itself."""
@@ -110,9 +103,10 @@ class Deployment:
         if variant.keep < 1:
             assert self.scores is not None
             steps = Recipe.repaired(self._plan(variant.keep), self.repair, seed=self.seed).steps
-        for name, step in STEP_OF.items():
-            if getattr(variant, name):
-                steps = (*steps, parse_step(step, name))
+        if variant.vocabulary:
+            steps = (*steps, Vocabulary())
+        if variant.int8:
+            steps = (*steps, int8_step(RUNTIMES[self.runtime].form or "compact", choose=True))
         return Recipe(steps, self.encoder.public_name, self.task.source) if steps else None
 
     def _plan(self, keep: float) -> Any:
@@ -258,7 +252,7 @@ class Deployment:
     def _needed(self) -> list[Variant]:
         """What forecasts rest on: the original, each step alone, and a cut where none is known."""
         alone = [Variant(int8=True), Variant(vocabulary=True)]
-        needed = [Variant(), *(variant for variant in alone if variant in self.variants)]
+        needed = [Variant(), *alone]
         cuts = [variant for variant in self.variants if variant.keep < 1 and not (variant.int8 or variant.vocabulary)]
         if cuts and not any(self._lost_in_memory(cut) or self.known(cut) for cut in cuts):
             needed.append(min(cuts, key=lambda cut: abs(cut.keep - FIRST_CUT)))

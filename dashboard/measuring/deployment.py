@@ -35,12 +35,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Ranking:
-    """options: best first. asked: what they are ranked by. notes: what is not among them. recipes: by their keys, of
-    the options within the limits that are more than the original."""
+    """options: best first. asked: what they are ranked by. recipes: by their keys, of the options within the limits
+    that are more than the original."""
 
     options: list[Option]
     asked: Asked
-    notes: tuple[str, ...] = ()
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
 
 
@@ -68,7 +67,7 @@ def choosing_job(
 
         def shown(options: list[Option]) -> Ranking:
             recipes = recipes_within(options, deployment, study, application)
-            ranking = Ranking(options, asked, tuple(deployment.left_out), recipes)
+            ranking = Ranking(options, asked, recipes)
             job.show(ranking)
             return ranking
 

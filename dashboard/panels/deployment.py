@@ -145,8 +145,6 @@ def _ranking(job: Job, axis: Axis) -> None:
             icon=":material/timer:",
         )
     st.html(options_table(ranking))
-    for note in ranking.notes:
-        st.caption(note)
 
 
 def _take(session: Session, job: Job) -> None:

@@ -39,6 +39,7 @@ DENSE = Footprint(40e6, 48e6, 2e6, 1e9, 20.0)
         ("flops=0.5", 5e8),
         ("ms=5", 5.0),
         ("ms=25%", 5.0),
+        ("bytes", 90e6),
     ],
 )
 def test_a_budget_is_an_amount_or_a_share(text: str, limit: float) -> None:

@@ -54,6 +54,18 @@ def test_only_families_that_are_allowed_are_used() -> None:
     assert {step.kind for one in made for step in one.recipe.steps} == {"quantize"}
 
 
+def test_the_smallest_that_loses_few_enough_points_is_looked_for() -> None:
+    search = allocator("bytes", points=100.0)
+    every = list(search.search(most=3))
+    first, made = every[0], every[-1]
+    assert made[0].meets
+    assert made[0].footprint.bytes == min(one.footprint.bytes for one in made if one.meets)
+    assert first[0].footprint.bytes < 0.5 * search.dense.bytes, "everything may go, so the smallest is tried first"
+    strict = allocator("bytes", points=0.0)
+    *_, made = strict.search(most=2)
+    assert made[0].expected <= 0
+
+
 def test_training_comes_before_what_rounds() -> None:
     *_, made = allocator("bytes=30%", steps=2, families=("cut", "bits")).search(most=1)
     trained = next(one for one in made if one.trained)
