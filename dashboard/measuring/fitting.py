@@ -25,6 +25,7 @@ class Asked:
 
     bound: Bound
     families: tuple[str, ...] = FAMILIES
+    points: float | None = None
     steps: int = 0
     most: int = 5
     runtime: str = "torch"
@@ -53,11 +54,12 @@ def fitting_job(models: LoadedModels, study: Study, application: Application, as
             opened.task,
             asked.bound,
             asked.families,
-            scored.get("obs"),
-            asked.steps,
-            asked.runtime,
-            asked.conditions,
-            split,
+            scores=scored.get("obs"),
+            points=asked.points,
+            steps=asked.steps,
+            runtime=asked.runtime,
+            conditions=asked.conditions,
+            split=split,
             study=study,
             progress=job.progress,
         )

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from asc_core.evaluate.speeds import Conditions
 from asc_core.recipes.allocation import Axis, Bound
 from asc_core.recipes.allocation_search import FAMILIES, Fitted
 from asc_core.runtimes import RUNTIMES, installed
@@ -66,8 +65,17 @@ def _form(session: Session, applications: Sequence[Application], job: Job | None
         "Budget", axes, format_func=AXES.__getitem__, default="bytes", required=True, key="fit-axis"
     )
     most = 100.0 if axis == "flops" else None
-    st.number_input(
+    amount, points = st.columns(2)
+    amount.number_input(
         f"At most, {AXES[axis]}", min_value=0.01, max_value=most, value=USUAL[axis], key=f"fit-amount-{axis}"
+    )
+    points.number_input(
+        "Points lost, at most",
+        min_value=0.0,
+        value=None,
+        key="fit-points",
+        placeholder="the least there is",
+        help="With a number, the smallest within it and within the budget is looked for.",
     )
     if axis == "ms":
         st.selectbox("Runtime", installed(), key="fit-runtime", format_func=lambda name: RUNTIMES[name].title)
@@ -110,7 +118,12 @@ def start(session: Session, titles: Mapping[str, Application], axis: Axis) -> No
     }[axis]
     families = tuple(family for family in FAMILIES if family in state["fit-families"])
     asked = Asked(
-        bound, families, state["fit-steps"], state["fit-most"], state.get("fit-runtime", "torch"), Conditions()
+        bound,
+        families,
+        state["fit-points"],
+        state["fit-steps"],
+        state["fit-most"],
+        state.get("fit-runtime", "torch"),
     )
     work = fitting_job(models(), session.study, application, asked)
     all_jobs().start(session.id, LANE, f"{ABOUT}|{application.name}", f"Fitting {application.title}", work)
