@@ -13,6 +13,7 @@ from benchmarks.report import (
     cuts,
     deployment,
     faithfulness,
+    families,
     reruns,
     sample_sizes,
     speed,
@@ -45,6 +46,7 @@ def results_page() -> str:
         at_once,
         speed,
         deployment,
+        families,
         faithfulness,
     )
     written = (wrapped(text) for one in sections if (text := one.section()))
