@@ -8,6 +8,7 @@ to grow with its root. `Quantize` measures what it chose.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from asc_core.tasks.soft_targets import OUTPUTS, changed_answers, relative_error
 SAMPLES = 256
 TOKENS = 8192  # of long texts so many tokens are enough
 BATCH_TOKENS = 2048
+SURE = 0.95
 _NAME = re.compile(rf"{modeling.EMBEDDING}|[0-9]{{1,3}}\.[A-Za-z0-9_.]+")
 
 
@@ -192,6 +194,24 @@ def kept_in_order(scan: MatrixScan) -> Iterator[str]:
     """Matrices by what is won by leaving each as it is, the most harmful first."""
     for place in np.argsort([-one.divergence for one in scan.alone], kind="stable"):
         yield scan.names[place]
+
+
+def bearable(most_changed: float, texts: int) -> float:
+    """The largest share of so many answers that changes by chance where `most_changed` of all do: more is seen in less
+    than one of twenty draws.
+
+    An answer that hangs by a hair changes at any rounding, so that a handful of changes says little of what is rounded:
+    asked for 1 % of 256 to the letter, three such texts would leave every matrix in float32.
+    """
+    if most_changed <= 0 or most_changed >= 1:
+        return min(max(most_changed, 0.0), 1.0)
+    seen, log_odds = 0.0, math.log(most_changed) - math.log1p(-most_changed)
+    for changed in range(texts + 1):
+        ways = math.lgamma(texts + 1) - math.lgamma(changed + 1) - math.lgamma(texts - changed + 1)
+        seen += math.exp(ways + changed * log_odds + texts * math.log1p(-most_changed))
+        if seen >= SURE:
+            return changed / texts
+    return 1.0
 
 
 def least_kept(scan: MatrixScan, most_changed: float) -> tuple[str, ...]:

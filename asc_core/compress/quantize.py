@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from asc_core import modeling
-from asc_core.compress.matrix_scan import SAMPLES, MatrixScanner, kept_in_order, least_kept, quantized
+from asc_core.compress.matrix_scan import SAMPLES, MatrixScanner, bearable, kept_in_order, least_kept, quantized
 from asc_core.compress.step import Step, StepContext
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
@@ -17,9 +17,10 @@ from asc_core.modeling import EMBEDDING
 class Quantize(Step):
     """Matrices of the layers and the word embedding in int8, with a scale for each row.
 
-    choose: leave in float32 the fewest matrices, so that on training texts at most `most_changed` of the answers
-    change, measured with all others in int8. keep: matrices that stay float32 anyway, as `asc scan` names them: row of
-    layer weights from 0 and path; a path alone (in every layer), a row alone (a whole layer), or "word_embedding".
+    choose: leave in float32 the fewest matrices, so that on training texts no more answers change than could where
+    `most_changed` of all do, see `bearable`; measured with all others in int8. keep: matrices that stay float32 anyway,
+    as `asc scan` names them: row of layer weights from 0 and path; a path alone (in every layer), a row alone (a whole
+    layer), or "word_embedding".
     activations: "dynamic" rounds what matrices multiply, too, which is what makes runtimes fast; "none" takes bytes
     alone.
     """
@@ -44,6 +45,10 @@ class Quantize(Step):
     def needs_task(self) -> bool:
         return self.choose
 
+    def cache_key(self) -> Any:
+        """With a mark of how matrices are chosen: what was stored before was chosen to the letter."""
+        return [*super().cache_key(), *(["by chance"] * self.choose)]
+
     def apply(self, encoder: Encoder, context: StepContext) -> Encoder:
         able = [name for name in modeling.quantizable(encoder.model) if self.embedding or name != EMBEDDING]
         kept = self._kept_by_name(able)
@@ -61,7 +66,7 @@ class Quantize(Step):
 
     def describe(self) -> str:
         inputs = ", inputs rounded in each call" if self.activations == "dynamic" else ", weights alone"
-        some = f", at most {100 * self.most_changed:g} % of answers changed" if self.choose else ""
+        some = f", about {100 * self.most_changed:g} % of answers changed at most" if self.choose else ""
         return f"matrices in int8{inputs}{some}"
 
     def _kept_by_name(self, able: list[str]) -> list[str]:
@@ -81,12 +86,13 @@ class Quantize(Step):
             encoder, context.task, activations=self.activations, samples=self.samples, seed=self.seed
         )
         open_ = [name for name in able if name not in kept]
-        if _share(scanner, open_) <= self.most_changed:
+        most = bearable(self.most_changed, scanner.texts) if scanner.decides else self.most_changed
+        if _share(scanner, open_) <= most:
             return []
         scan = scanner.scan(open_, context.progress)
-        found = list(least_kept(scan, self.most_changed))
+        found = list(least_kept(scan, most))
         order = list(kept_in_order(scan))
-        while len(found) < len(order) and _share(scanner, [n for n in open_ if n not in found]) > self.most_changed:
+        while len(found) < len(order) and _share(scanner, [n for n in open_ if n not in found]) > most:
             found = order[: len(found) + max(1, len(order) // 16)]
         return found
 
