@@ -74,12 +74,22 @@ from asc_core.modeling.record import (
     can_follow,
     check_order,
     checked,
+    every_token_passes,
     needs_compact_class,
     origin,
     structures_of,
 )
 from asc_core.modeling.share import shapes
 from asc_core.modeling.structure import Structure
+from asc_core.modeling.tokens import (
+    PARTS,
+    argument_places,
+    effect_name,
+    kept_tokens,
+    layers_losing,
+    named,
+    positional,
+)
 from asc_core.modeling.vocabulary import SPECIAL, word_embedding_name
 
 __all__ = [
@@ -90,6 +100,7 @@ __all__ = [
     "ENTRY_MODULE",
     "NO_STRUCTURES",
     "PACKINGS",
+    "PARTS",
     "SPECIAL",
     "STRUCTURES",
     "Architecture",
@@ -105,6 +116,7 @@ __all__ = [
     "added",
     "architecture_name",
     "architecture_of",
+    "argument_places",
     "bias",
     "block_sums",
     "blocks",
@@ -118,6 +130,8 @@ __all__ = [
     "cut",
     "dense_refusal",
     "depth_is_grouped",
+    "effect_name",
+    "every_token_passes",
     "executed_rows",
     "factorable",
     "feeding",
@@ -127,12 +141,15 @@ __all__ = [
     "heads_of",
     "intent_slots_class",
     "is_matrix",
+    "kept_tokens",
     "key_width",
     "layer_flops",
+    "layers_losing",
     "layers_of",
     "matrices",
     "matrix",
     "most_tokens",
+    "named",
     "needs_compact_class",
     "norm_behind",
     "origin",
@@ -140,6 +157,7 @@ __all__ = [
     "place_of",
     "plain",
     "plain_query",
+    "positional",
     "put",
     "put_submodule",
     "quantizable",

@@ -30,6 +30,7 @@ from .quantize import Quantize  # noqa: F401
 from .record import STRUCTURES, build, checked
 from .share import Share
 from .structure import Structure  # noqa: F401
+from .tokens import Tokens  # noqa: F401
 from .vocabulary import Vocabulary  # noqa: F401
 
 if TYPE_CHECKING:  # transformers 4 has it under another name
