@@ -41,6 +41,11 @@ class TorchExport:
     answer = script("with_torch.py")
 
     def refuses(self, encoder: Encoder) -> str | None:
+        if any(entry["kind"] == "tokens" for entry in encoder.structures):
+            return (
+                "torch.export takes sizes of 1 for a case of its own, and so few tokens may be left of a text: export "
+                "it as ONNX or in the compact format."
+            )
         return tokenizer_refusal(encoder, self.title)
 
     def write(self, encoder: Encoder, folder: Path, packing: Packing) -> Written:
