@@ -40,6 +40,7 @@ from asc_core.modeling.compact import (
 from asc_core.modeling.counting import Count, PartCounts, count, count_parts, layer_flops
 from asc_core.modeling.cut import blocks, cut, dense_refusal, pad_to_class
 from asc_core.modeling.embeddings import tokens_of
+from asc_core.modeling.exits import exits_refusal
 from asc_core.modeling.factor import factorable, saving_rank
 from asc_core.modeling.intent_slots import intent_slots_class
 from asc_core.modeling.linears import (
@@ -133,6 +134,7 @@ __all__ = [
     "effect_name",
     "every_token_passes",
     "executed_rows",
+    "exits_refusal",
     "factorable",
     "feeding",
     "ffn_width",

@@ -21,6 +21,7 @@ from .architectures import ARCHITECTURES, COMPACT
 from .counting import count  # noqa: F401
 from .cut import cut  # noqa: F401
 from .embeddings import tokens_of  # noqa: F401
+from .exits import Exits  # noqa: F401
 from .factor import Factor  # noqa: F401
 from .headless import leave_without_heads  # noqa: F401
 from .intent_slots import intent_slots_class

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from asc_core.compress.choose import CutBySimilarity, CutToBudget
 from asc_core.compress.cut import Cut
+from asc_core.compress.early_exit import EarlyExit
 from asc_core.compress.eliminate import EliminateTokens
 from asc_core.compress.factor import Factor
 from asc_core.compress.pack import Pack
@@ -28,6 +29,7 @@ STEPS: dict[str, type[Step]] = {
         Vocabulary,
         Quantize,
         EliminateTokens,
+        EarlyExit,
         Pack,
         Finetune,
         Distil,

@@ -11,9 +11,11 @@ from asc_core.compress.eliminate import EliminateTokens
 from asc_core.compress.matrix_scan import MatrixScanner
 from asc_core.compress.step import StepContext
 from asc_core.errors import UserError
+from asc_core.loading import load_encoder
 from asc_core.plan.encoder_cost import task_cost
 from asc_core.recipes import Recipe
 from asc_core.recipes.registry import parse_step, step_json
+from asc_core.tasks import load_task
 from tests.evaluate.toy_tasks import encoder_for, toy_task
 from tests.tiny import logits, padded_batch, tiny
 
@@ -31,15 +33,15 @@ def test_it_keeps_to_the_budget_and_says_what_it_changed(kind: str) -> None:
 
 
 def test_what_leaves_by_its_effect_changes_less_than_what_leaves_the_other_way_round() -> None:
-    task = toy_task("question-answering")
-    encoder = encoder_for(task)
-    made = EliminateTokens(schedule=(1, 0.7, 0.5), samples=128).apply(encoder, StepContext(task=task))
+    encoder, task = load_encoder("demo:qa", device="cpu"), load_task("demo:qa")  # random ones are far from linear
+    layers = encoder.shape.layers
+    keep = (*[1.0] * (layers // 2), *[0.6] * (layers - layers // 2))
+    made = EliminateTokens(schedule=keep, samples=32).apply(encoder, StepContext(task=task))
     other = made.copy()
     with torch.no_grad():
-        for layer in (1, 2):
-            other.model.get_parameter(modeling.effect_name(other.model, layer)).neg_()
-    scanner = MatrixScanner(encoder, task, samples=60, split="validation")
-    assert scanner.effect_of(made.model).divergence < 0.9 * scanner.effect_of(other.model).divergence
+        other.model.get_parameter(modeling.effect_name(other.model, layers // 2)).neg_()
+    scanner = MatrixScanner(encoder, task, samples=32, split="validation")
+    assert scanner.effect_of(made.model).divergence < 0.5 * scanner.effect_of(other.model).divergence
 
 
 def test_the_same_texts_and_seed_make_the_same_model() -> None:

@@ -25,7 +25,7 @@ from asc_core.export.graph import (
     loading_by_example,
     pooling_notes,
     quiet,
-    tokenizer_refusal,
+    graph_refusal,
     traceable,
     write_companions,
 )
@@ -59,7 +59,7 @@ class Onnx:
     def refuses(self, encoder: Encoder) -> str | None:
         if not all(map(find_spec, _BUILDERS)):
             return f"ONNX needs the packages {', '.join(_BUILDERS)}: install requirements.txt."
-        return tokenizer_refusal(encoder, self.title)
+        return graph_refusal(encoder, self.title)
 
     def write(self, encoder: Encoder, folder: Path, packing: Packing) -> Written:
         written = _write_graph(encoder, folder / GRAPH_FILE, packing)

@@ -23,7 +23,7 @@ from asc_core.export.graph import (
     loading_by_example,
     pooling_notes,
     quiet,
-    tokenizer_refusal,
+    graph_refusal,
     traceable,
     write_companions,
 )
@@ -63,7 +63,7 @@ class OpenVino:
                 "OpenVINO rounds inputs by itself, in groups: quantize with activations none for it, or export in the "
                 "ONNX format."
             )
-        return tokenizer_refusal(encoder, self.title)
+        return graph_refusal(encoder, self.title)
 
     def write(self, encoder: Encoder, folder: Path, packing: Packing) -> Written:
         import openvino

@@ -15,7 +15,7 @@ from asc_core.export.graph import (
     loading_by_example,
     pooling_notes,
     quiet,
-    tokenizer_refusal,
+    graph_refusal,
     traceable,
     write_companions,
 )
@@ -46,7 +46,7 @@ class TorchExport:
                 "torch.export takes sizes of 1 for a case of its own, and so few tokens may be left of a text: export "
                 "it as ONNX or in the compact format."
             )
-        return tokenizer_refusal(encoder, self.title)
+        return graph_refusal(encoder, self.title)
 
     def write(self, encoder: Encoder, folder: Path, packing: Packing) -> Written:
         traced = traceable(encoder, packing)
