@@ -67,12 +67,16 @@ class EarlyExit(Step):
         leaves = left_at(logits, sure)
         shares = [float((leaves == number).float().mean()) for number in range(len(exits))]
         entry = {"kind": self.structure, "layers": exits, "sure": sure, "leaving": [round(s, 4) for s in shares]}
-        tensors = {}
+        tensors: dict[str, torch.Tensor] = {}
         for number, (weight, bias) in enumerate(heads):
             tensors |= {f"exits.{number}.weight": weight, f"exits.{number}.bias": bias}
         made = encoder.with_structure(entry, tensors)
-        lost = judged.value(task, encoder, judged.last) - judged.value(task, encoder, combined(logits, judged.last, sure))
-        context.done = self._said(exits, shares, sure, lost, judged_on, task_cost(made, task).flops / _whole(encoder, task))
+        lost = judged.value(task, encoder, judged.last) - judged.value(
+            task, encoder, combined(logits, judged.last, sure)
+        )
+        context.done = self._said(
+            exits, shares, sure, lost, judged_on, task_cost(made, task).flops / _whole(encoder, task)
+        )
         return made
 
     def describe(self) -> str:
@@ -104,9 +108,7 @@ class EarlyExit(Step):
             best = sure
         return best
 
-    def _said(
-        self, exits: list[int], shares: list[float], sure: float, lost: float, split: str, flops: float
-    ) -> str:
+    def _said(self, exits: list[int], shares: list[float], sure: float, lost: float, split: str, flops: float) -> str:
         parts = ", ".join(f"{100 * s:.0f} % behind layer {i + 1}" for i, s in zip(exits, shares, strict=True) if s)
         gone = f"of {split} texts leave {parts}" if parts else f"no {split} text leaves"
         return (
@@ -199,10 +201,10 @@ def _regression(inputs: torch.Tensor, wanted: torch.Tensor, penalty: float) -> t
             solver.zero_grad()
             loss = functional.cross_entropy(functional.linear(inputs, weight, bias), wanted)
             loss = loss + penalty * weight.square().sum() / 2
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             return loss
 
-        solver.step(closure)  # type: ignore[no-untyped-call]
+        solver.step(closure)
     return weight.detach(), bias.detach()
 
 

@@ -1,4 +1,4 @@
-"""What it does to a model's outputs when a token leaves below a layer, from gradients, and a linear rule that foresees it.
+"""What a token's leaving below a layer does to a model's outputs, from gradients, and a linear rule that foresees it.
 
 A token that leaves below layer l is no key and no value in the layers from l on, and its own state stays what it was.
 To first order that changes the outputs y by
@@ -71,7 +71,7 @@ def token_effects(
 
 
 def fitted_rules(found: Iterator[TokenEffects]) -> list[torch.Tensor]:
-    """For each layer from the second on (d,): the larger the product with a token's state, the more its leaving does."""
+    """For each layer from the second on (d,): the larger its product with a state, the more the leaving does."""
     moments: list[torch.Tensor] = []
     products: list[torch.Tensor] = []
     for batch in found:
@@ -146,8 +146,8 @@ def _of_batch(encoder: Encoder, batch: Batch, rows: np.ndarray, binary: bool, se
     gates: list[torch.Tensor] = []
     seen = _States()
     with ExitStack() as hooks:
-        for layer in modeling.rows_of(encoder.model):
-            hooks.callback(_gated(layer, gates).remove)
+        for row in modeling.rows_of(encoder.model):
+            hooks.callback(_gated(row, gates).remove)
         with torch.enable_grad(), probing(seen):
             output = encoder.model(**batch.inputs)
     last = seen.last
@@ -168,9 +168,7 @@ def _of_batch(encoder: Encoder, batch: Batch, rows: np.ndarray, binary: bool, se
     return TokenEffects(real, states, effects)
 
 
-def _projected(
-    encoder: Encoder, output: Any, real: torch.Tensor, noise: Noise, binary: bool
-) -> torch.Tensor:
+def _projected(encoder: Encoder, output: Any, real: torch.Tensor, noise: Noise, binary: bool) -> torch.Tensor:
     if encoder.head != "embedding":
         return fisher_projection(output, real, noise, binary)
     pooling = encoder.sentences or Sentences()
@@ -195,7 +193,7 @@ def _gated(layer: nn.Module, gates: list[torch.Tensor]) -> RemovableHandle:
 
     def begin(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Any:
         hidden_at, mask_at = modeling.argument_places(args, kwargs)
-        given: dict[int | str, Any] = {**dict(enumerate(args)), **kwargs}
+        given = modeling.arguments(args, kwargs)
         hidden, mask = given[hidden_at], given.get(mask_at)
         texts, tokens = hidden.shape[:2]
         gate = torch.zeros(texts, 1, 1, tokens, dtype=hidden.dtype, device=hidden.device, requires_grad=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -115,5 +116,5 @@ def _filled(prices: np.ndarray, flops: np.ndarray, budget: float, columns: list[
 
 
 def _price(prices: np.ndarray, columns: Sequence[int]) -> float:
-    pairs = zip(columns, columns[1:], strict=False)
+    pairs = pairwise(columns)
     return float(sum(prices[layer, now] - prices[layer, below] for layer, (below, now) in enumerate(pairs)))

@@ -85,6 +85,7 @@ from asc_core.modeling.structure import Structure
 from asc_core.modeling.tokens import (
     PARTS,
     argument_places,
+    arguments,
     effect_name,
     kept_tokens,
     layers_losing,
@@ -118,6 +119,7 @@ __all__ = [
     "architecture_name",
     "architecture_of",
     "argument_places",
+    "arguments",
     "bias",
     "block_sums",
     "blocks",

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 
 from .architectures import architecture_of, layers_of, rows_of
 from .structure import Entry, State, Structure, ascending
-from .tokens import argument_places, named, positional
+from .tokens import argument_places, arguments, named, positional
 
 if TYPE_CHECKING:  # transformers 4 has it under another name
     from transformers import PreTrainedConfig
@@ -50,14 +50,17 @@ class Exits(Structure):
         if entry["layers"][-1] >= len(layers_of(model)) - 1:
             raise ValueError("behind its last layer the model's own head stands: texts leave below that")
         like, config = next(model.parameters()), model.config
-        heads = [nn.Linear(int(config.hidden_size), int(config.num_labels), device=like.device) for _ in entry["layers"]]
+        heads = [
+            nn.Linear(int(config.hidden_size), int(config.num_labels), device=like.device) for _ in entry["layers"]
+        ]
         made: Any = model
         made.exits = nn.ModuleList(heads).requires_grad_(False)
         made.exit_rule = ExitRule(tuple(entry["layers"]), float(entry["sure"]))
         model.register_forward_pre_hook(_begin)
         model.register_forward_hook(_end, with_kwargs=True, always_call=True)
         for row in rows_of(model):
-            row.__class__ = _leaving(type(row))
+            layer_class: Any = type(row)
+            row.__class__ = _leaving(layer_class)
             row.register_forward_pre_hook(_count)
 
     def needs(self, model: PreTrainedModel, entry: Entry) -> tuple[str, ...]:
@@ -154,7 +157,7 @@ def _leaving(layer_class: Any) -> Any:
         if here is None:
             return layer_class.forward(self, *args, **kwargs)
         hidden_at, mask_at = argument_places(args, kwargs)
-        given: dict[int | str, Any] = {**dict(enumerate(args)), **kwargs}
+        given = arguments(args, kwargs)
         hidden = given[hidden_at]
         if here.rows is not None and not len(here.rows):
             return (hidden, None) if here.in_tuples else hidden

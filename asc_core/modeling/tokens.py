@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -47,7 +48,7 @@ class Tokens(Structure):
         keep = entry["keep"]
         if not isinstance(keep, list) or not keep or not all(type(s) in (int, float) and 0 < s <= 1 for s in keep):
             raise ValueError("its shares of tokens are no list of numbers above 0 and at most 1, one a layer")
-        if any(later > earlier for earlier, later in zip(keep, keep[1:], strict=False)) or keep[0] != 1:
+        if any(later > earlier for earlier, later in pairwise(keep)) or keep[0] != 1:
             raise ValueError("its shares of tokens must begin with 1 and never rise: what has left does not come back")
         if any(abs(share * PARTS - round(share * PARTS)) > 1e-6 or round(share * PARTS) < 1 for share in keep):
             raise ValueError(f"its shares of tokens are no whole {PARTS}ths")
@@ -74,7 +75,8 @@ class Tokens(Structure):
         base.register_forward_pre_hook(_begin, with_kwargs=True)
         base.register_forward_hook(_end, always_call=True)
         for row in rows:
-            row.__class__ = _shortened(type(row))
+            layer_class: Any = type(row)
+            row.__class__ = _shortened(layer_class)
             row.register_forward_pre_hook(_count)
             if entry["by"] == "attention" and columns_of(row.get_submodule(architecture.attention_readout)):
                 for feeder, hook in zip(architecture.attention_feeders, (_keep_query, _keep_key), strict=False):
@@ -276,9 +278,10 @@ def _shortened(layer_class: Any) -> Any:
 
 
 def _on_those_present(here: _Pass, layer_class: Any, layer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Any:
-    assert here.places is not None and here.present is not None
+    assert here.places is not None
+    assert here.present is not None
     places = argument_places(args, kwargs)
-    given: dict[int | str, Any] = {**dict(enumerate(args)), **kwargs}
+    given = arguments(args, kwargs)
     hidden = given[places[0]]
     index = here.places[..., None].expand(-1, -1, hidden.shape[-1])
     given[places[0]] = short = hidden.gather(1, index)
@@ -298,6 +301,13 @@ def argument_places(args: tuple, kwargs: Mapping[str, Any]) -> tuple[int | str, 
     if len(args) > 1:
         return hidden, 1
     return hidden, "attn_mask" if "attn_mask" in kwargs else "attention_mask"
+
+
+def arguments(args: tuple, kwargs: Mapping[str, Any]) -> dict[int | str, Any]:
+    """Those of a call, by place or name."""
+    found: dict[int | str, Any] = dict(enumerate(args))
+    found.update(kwargs.items())
+    return found
 
 
 def positional(given: Mapping[int | str, Any]) -> list[Any]:

@@ -94,7 +94,7 @@ def test_an_effect_is_what_closing_the_mask_a_little_changes() -> None:
             gate = torch.zeros(1, 1, tokens, tokens)
             gate[..., token] = -1e-2
             last = layer(states[0], gate)
-            said = encoder.model.classifier(encoder.model.bert.pooler(last))[0]  # type: ignore[operator]
+            said = encoder.model.classifier(encoder.model.bert.pooler(last))[0]
             change = (said - wanted) / 1e-2
             shares = wanted.softmax(0)
             closed.append(float(change @ (shares.diag() - torch.outer(shares, shares)) @ change))

@@ -16,7 +16,7 @@ LENGTHS = np.array([7, 12, 31])
 
 def random_prices(seed: int, layers: int = 4, shares: int = 6) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(seed)
-    prices = -np.sort(-generator.random((layers - 1, shares)) ** 2, axis=1)
+    prices = -np.sort(-(generator.random((layers - 1, shares)) ** 2), axis=1)
     prices[:, -1] = 0
     flops = np.tile(np.arange(1, shares + 1) * 10.0, (layers, 1))
     return prices, flops

@@ -255,7 +255,7 @@ def test_what_would_need_every_token_is_refused_in_words(tmp_path: Path) -> None
     encoder = eliminating(encoder_for(task), [1, 0.5, 0.5])
     with pytest.raises(UserError, match='"cut" cannot come after "tokens": put it first'):
         encoder.cut(Plan.full(encoder.shape).drop(0, head=1))
-    with pytest.raises(UserError, match="every token through every layer.*compact"):
+    with pytest.raises(UserError, match=r"every token through every layer.*compact"):
         export(encoder, tmp_path / "out", "dense")
     for asked in (lambda: sweep(encoder, task), lambda: restart.Restartable(encoder)):
         with pytest.raises(UserError, match="Not every token goes through every layer"):
@@ -275,5 +275,5 @@ def test_graphs_hold_it_too(format: str, package: str, tmp_path: Path) -> None:
 
 
 def test_a_graph_for_torch_alone_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="sizes of 1 for a case of its own.*ONNX"):
+    with pytest.raises(UserError, match=r"sizes of 1 for a case of its own.*ONNX"):
         export(eliminating(tiny(), [1, 0.6, 0.3]), tmp_path / "out", "torch-export")

@@ -20,10 +20,10 @@ from asc_core.export.formats.format import Written
 from asc_core.export.formats.speed_beside_float32 import THREADS, said_of_speed
 from asc_core.export.graph import (
     ONE_AT_A_TIME,
+    graph_refusal,
     loading_by_example,
     pooling_notes,
     quiet,
-    graph_refusal,
     traceable,
     write_companions,
 )

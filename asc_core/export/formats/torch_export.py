@@ -12,10 +12,10 @@ from asc_core.export.answer import script
 from asc_core.export.formats.format import Written
 from asc_core.export.graph import (
     ONE_AT_A_TIME,
+    graph_refusal,
     loading_by_example,
     pooling_notes,
     quiet,
-    graph_refusal,
     traceable,
     write_companions,
 )
