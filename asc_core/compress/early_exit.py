@@ -134,7 +134,7 @@ class _Seen:
             return float((logits.argmax(-1) == self.last.argmax(-1)).double().mean())
         found: list[Any] = [None] * len(self.features)
         for rows, batch in self.batches:
-            output = SimpleNamespace(logits=logits[torch.from_numpy(rows)])
+            output = SimpleNamespace(logits=logits[torch.from_numpy(rows)].to(encoder.device))
             for row, prediction in zip(rows, task.predict(output, batch), strict=True):
                 found[row] = prediction
         return task.metric.value(task.statistics(found, self.features, self.examples))

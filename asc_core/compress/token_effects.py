@@ -159,7 +159,9 @@ def _of_batch(encoder: Encoder, batch: Batch, rows: np.ndarray, binary: bool, se
             said = _projected(encoder, output, real, noise, binary)
         found = torch.autograd.grad(said, [last, *gates[1:]], retain_graph=drawn + 1 < DRAWS, allow_unused=True)
         gradient = found[0] if found[0] is not None else torch.zeros_like(last)
-        of_gates = [torch.zeros(real.shape) if g is None else g[:, 0, 0].square() for g in found[1:]]
+        of_gates = [
+            torch.zeros(real.shape, device=real.device) if g is None else g[:, 0, 0].square() for g in found[1:]
+        ]
         above = torch.zeros(real.shape, device=real.device)
         for layer in reversed(range(len(states))):
             above = above + of_gates[layer]
