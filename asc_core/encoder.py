@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -190,18 +190,23 @@ class Encoder:
         if not len(lengths):
             raise UserError("FLOPs are counted at the lengths of the task's texts: give at least one text.")
         whole = modeling.count(self.model, self.packing)
-        whole_texts, each_layer = lengths.tolist(), []
-        for layer in range(self.shape.layers):
-            texts = whole_texts
-            for entry in self.structures:
-                texts = modeling.STRUCTURES[entry["kind"]].lengths(entry, texts, layer)
-            each_layer.append(texts)
+        each_layer = self.layer_lengths(lengths)
         return Cost(
             parameters=whole.parameters,
             encoder_parameters=whole.parameters - self.part_counts.outside_layers,
             flops=modeling.layer_flops(self.model, each_layer) / len(lengths),
             bytes=whole.bytes,
         )
+
+    def layer_lengths(self, lengths: np.ndarray) -> list[Sequence[int]]:
+        """For each layer, the tokens of each text that it runs on. lengths: as for `cost`."""
+        found = []
+        for layer in range(self.shape.layers):
+            texts: Sequence[int] = lengths.tolist()
+            for entry in self.structures:
+                texts = modeling.STRUCTURES[entry["kind"]].lengths(entry, texts, layer)
+            found.append(texts)
+        return found
 
     @property
     def public_name(self) -> str:

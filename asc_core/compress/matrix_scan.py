@@ -124,7 +124,10 @@ class MatrixScanner:
 
     def effect(self, names: Sequence[str]) -> Effect:
         """What quantizing these matrices together does."""
-        model = quantized(self.encoder, names, self.activations).model
+        return self.effect_of(quantized(self.encoder, names, self.activations).model)
+
+    def effect_of(self, model: Any) -> Effect:
+        """What another model does on the texts, against the encoder. model: transformers' or a compact one."""
         return self._of(lambda batch, states: model(**batch.inputs))
 
     def alone(self, name: str) -> Effect:

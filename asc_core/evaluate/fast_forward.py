@@ -26,7 +26,7 @@ class FastForward:
     """An encoder's modules once more, on its weights. For one thread. Its layers' inputs are the original's.
 
     A model whose linears are not plain ones (adapters stand around them, or they round their inputs by the range of all
-    tokens) runs as it is.
+    tokens) runs as it is, and so does one whose tokens leave between layers.
     """
 
     def __init__(self, encoder: Encoder):
@@ -57,6 +57,8 @@ class FastForward:
 
 def can_restart(encoder: Encoder) -> bool:
     """Whether a pass can begin at any layer, and leave out tokens that change no answer."""
+    if not modeling.every_token_passes(encoder.model.config):
+        return False
     table = modeling.architecture_of(encoder.model)
     matrices = (module for row in modeling.rows_of(encoder.model) for module in modeling.matrices(table, row).values())
     return all(modeling.is_matrix(module) and not modeling.rounds_inputs(module) for module in matrices)

@@ -106,8 +106,13 @@ def pooling_of(encoder: Encoder) -> tuple[Sentences | None, int]:
     return pooling, pooling.prompt_tokens(encoder.tokenizer)
 
 
-def tokenizer_refusal(encoder: Encoder, title: str) -> str | None:
-    """Why texts cannot be split without transformers."""
+def graph_refusal(encoder: Encoder, title: str) -> str | None:
+    """Why texts cannot be split without transformers, or a model is no graph of tensors."""
+    if any(entry["kind"] == "exits" for entry in encoder.structures):
+        return (
+            f"Which layers run on a text is decided while they run, and {title} holds one way for all texts. Export it "
+            "in the compact format."
+        )
     if getattr(encoder.tokenizer, "backend_tokenizer", None) is None:
         return (
             f"The tokenizer ({type(encoder.tokenizer).__name__}) has no form that the tokenizers library reads, so "

@@ -40,6 +40,7 @@ from asc_core.modeling.compact import (
 from asc_core.modeling.counting import Count, PartCounts, count, count_parts, layer_flops
 from asc_core.modeling.cut import blocks, cut, dense_refusal, pad_to_class
 from asc_core.modeling.embeddings import tokens_of
+from asc_core.modeling.exits import exits_refusal
 from asc_core.modeling.factor import factorable, saving_rank
 from asc_core.modeling.intent_slots import intent_slots_class
 from asc_core.modeling.linears import (
@@ -74,12 +75,23 @@ from asc_core.modeling.record import (
     can_follow,
     check_order,
     checked,
+    every_token_passes,
     needs_compact_class,
     origin,
     structures_of,
 )
 from asc_core.modeling.share import shapes
 from asc_core.modeling.structure import Structure
+from asc_core.modeling.tokens import (
+    PARTS,
+    argument_places,
+    arguments,
+    effect_name,
+    kept_tokens,
+    layers_losing,
+    named,
+    positional,
+)
 from asc_core.modeling.vocabulary import SPECIAL, word_embedding_name
 
 __all__ = [
@@ -90,6 +102,7 @@ __all__ = [
     "ENTRY_MODULE",
     "NO_STRUCTURES",
     "PACKINGS",
+    "PARTS",
     "SPECIAL",
     "STRUCTURES",
     "Architecture",
@@ -105,6 +118,8 @@ __all__ = [
     "added",
     "architecture_name",
     "architecture_of",
+    "argument_places",
+    "arguments",
     "bias",
     "block_sums",
     "blocks",
@@ -118,7 +133,10 @@ __all__ = [
     "cut",
     "dense_refusal",
     "depth_is_grouped",
+    "effect_name",
+    "every_token_passes",
     "executed_rows",
+    "exits_refusal",
     "factorable",
     "feeding",
     "ffn_width",
@@ -127,12 +145,15 @@ __all__ = [
     "heads_of",
     "intent_slots_class",
     "is_matrix",
+    "kept_tokens",
     "key_width",
     "layer_flops",
+    "layers_losing",
     "layers_of",
     "matrices",
     "matrix",
     "most_tokens",
+    "named",
     "needs_compact_class",
     "norm_behind",
     "origin",
@@ -140,6 +161,7 @@ __all__ = [
     "place_of",
     "plain",
     "plain_query",
+    "positional",
     "put",
     "put_submodule",
     "quantizable",

@@ -53,6 +53,7 @@ class Architecture:
         the relative positions that each head scores, 0 = none.
     first_layer: of a configuration, what the original's class does to whichever layer is first, so that no other can
         take its place in it; None = nothing. convolution: a module beside the layers that follows the first one.
+    positions_at_input: whether a token's place is added to its embedding once, and no layer asks for it again.
     narrow: what slicing alone does not do, called as narrow(attention, kept heads, columns of a head).
     """
 
@@ -74,6 +75,7 @@ class Architecture:
     relative_span: Callable[[Any], int] = lambda config: 0
     first_layer: Callable[[Any], str | None] = lambda config: None
     convolution: str | None = None
+    positions_at_input: bool = False
     narrow: Callable[[Any, Sequence[int], int], None] | None = None
 
     def feeders(self, kind: str) -> tuple[Feeder, ...]:
@@ -140,6 +142,7 @@ def _bert(padding_shifts_positions: bool = False) -> Architecture:
         attention_norm="attention.output.LayerNorm",
         ffn_norm="output.LayerNorm",
         padding_shifts_positions=padding_shifts_positions,
+        positions_at_input=True,
     )
 
 
@@ -160,6 +163,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         attention_norm="sa_layer_norm",
         ffn_norm="output_layer_norm",
         ffn_width="hidden_dim",
+        positions_at_input=True,
     ),
     "albert": Architecture(
         layers="encoder.albert_layer_groups",
@@ -172,6 +176,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         ffn_readout="ffn_output",
         attention_norm="attention.LayerNorm",
         ffn_norm="full_layer_layer_norm",
+        positions_at_input=True,
     ),
     "modernbert": Architecture(
         layers="layers",

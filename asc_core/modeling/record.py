@@ -15,10 +15,12 @@ from transformers import PreTrainedModel
 
 from .architectures import ARCHITECTURES, architecture_name, head_count
 from .cut import Cut, joined
+from .exits import Exits
 from .factor import Factor
 from .quantize import Quantize
 from .share import Share
 from .structure import Entry, Structure, whole_numbers
+from .tokens import Tokens
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:  # transformers 4 has it under another name
@@ -27,7 +29,9 @@ if TYPE_CHECKING:  # transformers 4 has it under another name
 FORMAT = 2
 MOST_LAYERS, MOST_TOKENS = 1 << 10, 1 << 31  # of an uncut model
 NO_STRUCTURES: dict[str, Any] = {"format": FORMAT, "dense": {}, "structures": []}
-STRUCTURES: dict[str, Structure] = {s.kind: s for s in (Cut(), Factor(), Quantize(), Share(), Vocabulary())}
+STRUCTURES: dict[str, Structure] = {
+    s.kind: s for s in (Cut(), Exits(), Factor(), Quantize(), Share(), Tokens(), Vocabulary())
+}
 
 
 def structures_of(config: PreTrainedConfig) -> tuple[dict[str, Any], ...]:
@@ -39,6 +43,11 @@ def structures_of(config: PreTrainedConfig) -> tuple[dict[str, Any], ...]:
 def needs_compact_class(config: PreTrainedConfig) -> bool:
     """Whether the class that transformers has for a configuration's architecture would build another model."""
     return any(not STRUCTURES[entry["kind"]].ordinary for entry in structures_of(config))
+
+
+def every_token_passes(config: PreTrainedConfig) -> bool:
+    """Whether each token of each text goes through each layer."""
+    return all(STRUCTURES[entry["kind"]].every_token for entry in structures_of(config))
 
 
 def can_follow(kind: str, before: str) -> bool:

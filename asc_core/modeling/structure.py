@@ -26,10 +26,13 @@ class Structure:
     kind: its name in entries. after: the kinds that may stand before it. before: those that may stand after it, though
     their `after` does not name it. fields: the names in an entry, besides "kind".
     ordinary: whether the original's class takes the result as it is, by its configuration alone.
+    every_token: whether each token of each text goes through each layer. Where not, what a layer does depends on those
+    below it beyond their hidden states, so that no pass can begin or end between layers.
     """
 
     kind: str
     ordinary: bool = False
+    every_token: bool = True
     after: frozenset[str] = frozenset()
     before: frozenset[str] = frozenset()
     fields: frozenset[str] = frozenset()

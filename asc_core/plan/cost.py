@@ -55,6 +55,7 @@ class CostModel:
     lengths: (texts,), tokens of each text without padding, after truncation.
     bytes_per_parameter: as the layers' weights will lie in a file.
     latency: a machine's layer times; without it there is no budget of latency.
+    layer_lengths: for each layer, the tokens of texts that it runs on, where those are not all; empty = all.
 
     Raises: UserError if `lengths` is empty or has a text without tokens; ValueError if the rows or the latency table
     do not fit the shape.
@@ -65,6 +66,7 @@ class CostModel:
     lengths: np.ndarray
     bytes_per_parameter: int = 4
     latency: LatencyTable | None = None
+    layer_lengths: tuple[np.ndarray, ...] = ()
 
     def __post_init__(self) -> None:
         rows, layers = len(self.shape.heads), self.shape.layers
@@ -84,18 +86,24 @@ class CostModel:
     @cached_property
     def _head_totals(self) -> tuple[int, ...]:
         """FLOPs of one head of each layer, summed over all texts: see `modeling.layer_flops`."""
-        tokens = int(self.lengths.sum())
         totals = []
-        for row, window in zip(self.shape.rows, self.counts.span, strict=True):
-            seen = self.lengths if window is None else np.minimum(self.lengths, window)
+        for row, window, lengths in zip(self.shape.rows, self.counts.span, self._lengths, strict=True):
+            tokens = int(lengths.sum())
+            seen = lengths if window is None else np.minimum(lengths, window)
             # The projections of relative positions are the same for every text, so they are nobody's cost for one text.
-            pairs = int((self.lengths * seen).sum()) + 2 * tokens * self.counts.relative_span
+            pairs = int((lengths * seen).sum()) + 2 * tokens * self.counts.relative_span
             totals.append(2 * (tokens * self.counts.head_macs[row] + pairs * self.counts.attention_macs))
         return tuple(totals)
 
-    def _row_totals(self, macs: tuple[int, ...]) -> tuple[int, ...]:
-        """FLOPs for one run of each row, summed over all texts, of so many multiply-adds for a token."""
-        return tuple(2 * int(self.lengths.sum()) * each for each in macs)
+    @cached_property
+    def _lengths(self) -> tuple[np.ndarray, ...]:
+        """For each layer, the tokens of each text that it runs on."""
+        return self.layer_lengths or (self.lengths,) * self.shape.layers
+
+    def _layer_totals(self, macs: tuple[int, ...]) -> tuple[int, ...]:
+        """FLOPs of each layer, summed over all texts, of so many multiply-adds of its row for a token."""
+        by_layer = zip(self.shape.rows, self._lengths, strict=True)
+        return tuple(2 * int(lengths.sum()) * macs[row] for row, lengths in by_layer)
 
     def unit_costs(self, budget: str, layers: np.ndarray | None = None) -> UnitCosts:
         """Exact costs of single parts, given which layers run.
@@ -110,13 +118,13 @@ class CostModel:
         running = range(self.shape.layers) if layers is None else np.flatnonzero(layers).tolist()
         counts, rows = self.counts, len(self.shape.heads)
         if budget == "flops":
-            neuron, fixed = self._row_totals(counts.neuron_macs), self._row_totals(counts.layer_macs)
+            neuron, fixed = self._layer_totals(counts.neuron_macs), self._layer_totals(counts.layer_macs)
             summed_heads, summed_neurons, rest = [0] * rows, [0] * rows, 0
             for layer in running:
                 row = self.shape.rows[layer]
                 summed_heads[row] += self._head_totals[layer]
-                summed_neurons[row] += neuron[row]
-                rest += fixed[row]
+                summed_neurons[row] += neuron[layer]
+                rest += fixed[layer]
             return UnitCosts(tuple(summed_heads), tuple(summed_neurons), rest)
         used = {self.shape.rows[layer] for layer in running}
         heads, neurons, fixed, rest = counts.head, counts.neuron, counts.layer, counts.outside_layers

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asc_core.modeling import PACKINGS
+from asc_core.modeling import PACKINGS, every_token_passes
 from asc_core.plan.cost import CostModel
 from asc_core.values import Cost
 
@@ -19,11 +19,13 @@ TEXTS_FOR_LENGTHS = 1024
 
 def cost_model(encoder: Encoder, lengths: np.ndarray) -> CostModel:
     """What every part costs on texts of these lengths, (texts,) tokens without padding."""
+    other = () if every_token_passes(encoder.model.config) else map(np.asarray, encoder.layer_lengths(lengths))
     return CostModel(
         shape=encoder.shape,
         counts=encoder.part_counts,
         lengths=lengths,
         bytes_per_parameter=PACKINGS[encoder.packing].dtype.itemsize,
+        layer_lengths=tuple(other),
     )
 
 

@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import Literal
 
 from asc_core.compress.quantize import Quantize
+from asc_core.compress.step import Step
 from asc_core.errors import UserError
 from asc_core.export import FORMATS
+from asc_core.modeling import STRUCTURES
 from asc_core.recipes.recipe import Recipe
 
 Activations = Literal["dynamic", "none"]
@@ -31,5 +33,15 @@ def int8_step(format: str, *, choose: bool, keep: tuple[str, ...] = ()) -> Quant
 
 
 def in_int8(recipe: Recipe, format: str) -> Recipe:
-    """The recipe with int8 last, but for matrices that its task would miss. Raises: UserError as `int8_step` does."""
-    return replace(recipe, steps=(*recipe.steps, int8_step(format, choose=True)))
+    """The recipe with int8 last, but for matrices that its task would miss; before tokens or texts leave, for what
+    leaves is chosen by the model as it will be. Raises: UserError as `int8_step` does.
+    """
+    last = len(recipe.steps)
+    place = next((number for number, step in enumerate(recipe.steps) if _lets_leave(step)), last)
+    steps = (*recipe.steps[:place], int8_step(format, choose=True), *recipe.steps[place:])
+    return replace(recipe, steps=steps)
+
+
+def _lets_leave(step: Step) -> bool:
+    """Whether not every token goes through every layer behind it."""
+    return step.structure in STRUCTURES and not STRUCTURES[step.structure].every_token

@@ -7,6 +7,8 @@ from pydantic import ValidationError
 
 from asc_core.compress.choose import CutBySimilarity, CutToBudget
 from asc_core.compress.cut import Cut
+from asc_core.compress.early_exit import EarlyExit
+from asc_core.compress.eliminate import EliminateTokens
 from asc_core.compress.factor import Factor
 from asc_core.compress.pack import Pack
 from asc_core.compress.quantize import Quantize
@@ -18,7 +20,20 @@ from asc_core.train.steps import Distil, Finetune
 
 STEPS: dict[str, type[Step]] = {
     step.kind: step
-    for step in (Cut, CutBySimilarity, CutToBudget, Factor, Share, Vocabulary, Quantize, Pack, Finetune, Distil)
+    for step in (
+        Cut,
+        CutBySimilarity,
+        CutToBudget,
+        Factor,
+        Share,
+        Vocabulary,
+        Quantize,
+        EliminateTokens,
+        EarlyExit,
+        Pack,
+        Finetune,
+        Distil,
+    )
 }
 
 # Files of earlier versions: the kind of a step then -> its kind now, and the fields that the old name stood for.

@@ -20,6 +20,7 @@ from torch import nn
 
 from asc_core import modeling
 from asc_core.encoder import Encoder, _copy_sharing
+from asc_core.errors import UserError
 from asc_core.probes import Probe, probing
 
 Inputs = dict[str, torch.Tensor]
@@ -32,6 +33,15 @@ class _Done(Exception):
         self.output = output
 
 
+def check_every_token_passes(encoder: Encoder) -> None:
+    """Raises: UserError where not every token of every text goes through every layer."""
+    if not modeling.every_token_passes(encoder.model.config):
+        raise UserError(
+            f"Not every token goes through every layer of {encoder.name}, so its parts cannot be scored or repaired: "
+            "do that first, and let tokens or texts leave behind it."
+        )
+
+
 class Restartable:
     """An encoder whose forward pass can begin and end at any layer. One thread at a time; several may have one each.
 
@@ -41,6 +51,8 @@ class Restartable:
     """
 
     def __init__(self, encoder: Encoder):
+        """Raises: UserError where what runs in a layer is decided below it."""
+        check_every_token_passes(encoder)
         self.encoder = encoder.with_model(_copy_sharing(encoder.model))
         self.layers = self.encoder.shape.layers
         self.running = -1  # the layer that is being executed

@@ -17,6 +17,7 @@ from asc_core.scores.collector import TOKEN_SHARE
 from asc_core.scores.first_look import Unsettled
 from asc_core.scores.method import Collected, FromWeights, Growing, Method, OwnPass, Request
 from asc_core.scores.methods import chosen_methods
+from asc_core.scores.restart import check_every_token_passes
 from asc_core.scores.shared_pass import SharedPass
 from asc_core.study import Study
 from asc_core.tasks.base import Targets, Task
@@ -60,6 +61,7 @@ def sweep(
     Safe in several threads on one encoder. Raises: UserError (unknown method, no labels, a single text does not fit
     into memory), Cancelled.
     """
+    check_every_token_passes(encoder)
     everything = chosen_methods(methods)
     chosen = [method for method in everything if isinstance(method, Collected)]
     targets = targets or ("gold" if task.labelled else "sampled")

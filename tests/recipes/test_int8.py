@@ -8,6 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from asc_core.cli import app
+from asc_core.compress.early_exit import EarlyExit
+from asc_core.compress.eliminate import EliminateTokens
+from asc_core.compress.factor import Factor
 from asc_core.compress.quantize import Quantize
 from asc_core.errors import UserError
 from asc_core.export import FORMATS
@@ -29,6 +32,12 @@ def test_it_comes_last_and_the_task_chooses() -> None:
     made = in_int8(recipe, "onnx")
     assert made.steps[:-1] == recipe.steps
     assert made.steps[-1] == Quantize(choose=True, activations="dynamic")
+
+
+def test_it_comes_before_tokens_or_texts_leave() -> None:
+    for step in (EliminateTokens(keep=0.7), EarlyExit()):
+        made = in_int8(Recipe((Factor(), step), task="demo:nli"), "compact")
+        assert [one.kind for one in made.steps] == ["factor", "quantize", step.kind]
 
 
 def test_a_format_without_integers_says_which_has_them(tmp_path: Path) -> None:

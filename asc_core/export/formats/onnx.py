@@ -22,10 +22,10 @@ from asc_core.export.formats.onnx_integers import in_integers, without_rounding
 from asc_core.export.formats.speed_beside_float32 import THREADS, said_of_speed
 from asc_core.export.graph import (
     ONE_AT_A_TIME,
+    graph_refusal,
     loading_by_example,
     pooling_notes,
     quiet,
-    tokenizer_refusal,
     traceable,
     write_companions,
 )
@@ -59,7 +59,7 @@ class Onnx:
     def refuses(self, encoder: Encoder) -> str | None:
         if not all(map(find_spec, _BUILDERS)):
             return f"ONNX needs the packages {', '.join(_BUILDERS)}: install requirements.txt."
-        return tokenizer_refusal(encoder, self.title)
+        return graph_refusal(encoder, self.title)
 
     def write(self, encoder: Encoder, folder: Path, packing: Packing) -> Written:
         written = _write_graph(encoder, folder / GRAPH_FILE, packing)

@@ -20,10 +20,10 @@ from asc_core.export.formats.format import Written
 from asc_core.export.formats.speed_beside_float32 import THREADS, said_of_speed
 from asc_core.export.graph import (
     ONE_AT_A_TIME,
+    graph_refusal,
     loading_by_example,
     pooling_notes,
     quiet,
-    tokenizer_refusal,
     traceable,
     write_companions,
 )
@@ -63,7 +63,7 @@ class OpenVino:
                 "OpenVINO rounds inputs by itself, in groups: quantize with activations none for it, or export in the "
                 "ONNX format."
             )
-        return tokenizer_refusal(encoder, self.title)
+        return graph_refusal(encoder, self.title)
 
     def write(self, encoder: Encoder, folder: Path, packing: Packing) -> Written:
         import openvino

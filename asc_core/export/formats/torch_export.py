@@ -12,10 +12,10 @@ from asc_core.export.answer import script
 from asc_core.export.formats.format import Written
 from asc_core.export.graph import (
     ONE_AT_A_TIME,
+    graph_refusal,
     loading_by_example,
     pooling_notes,
     quiet,
-    tokenizer_refusal,
     traceable,
     write_companions,
 )
@@ -41,7 +41,12 @@ class TorchExport:
     answer = script("with_torch.py")
 
     def refuses(self, encoder: Encoder) -> str | None:
-        return tokenizer_refusal(encoder, self.title)
+        if any(entry["kind"] == "tokens" for entry in encoder.structures):
+            return (
+                "torch.export takes sizes of 1 for a case of its own, and so few tokens may be left of a text: export "
+                "it as ONNX or in the compact format."
+            )
+        return graph_refusal(encoder, self.title)
 
     def write(self, encoder: Encoder, folder: Path, packing: Packing) -> Written:
         traced = traceable(encoder, packing)
