@@ -20,6 +20,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 from .architectures import ARCHITECTURES, COMPACT
 from .counting import count  # noqa: F401
 from .cut import cut  # noqa: F401
+from .differences import Differences  # noqa: F401
 from .embeddings import tokens_of  # noqa: F401
 from .factor import Factor  # noqa: F401
 from .headless import leave_without_heads  # noqa: F401
@@ -30,6 +31,7 @@ from .quantize import Quantize  # noqa: F401
 from .record import STRUCTURES, build, checked
 from .share import Share
 from .structure import Structure  # noqa: F401
+from .turns import Turn  # noqa: F401
 from .vocabulary import Vocabulary  # noqa: F401
 
 if TYPE_CHECKING:  # transformers 4 has it under another name
