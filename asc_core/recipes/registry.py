@@ -15,10 +15,11 @@ from asc_core.compress.step import Step
 from asc_core.compress.vocabulary import Vocabulary
 from asc_core.errors import UserError
 from asc_core.train.steps import Distil, Finetune
+from asc_core.train.student import Student
 
 STEPS: dict[str, type[Step]] = {
     step.kind: step
-    for step in (Cut, CutBySimilarity, CutToBudget, Factor, Share, Vocabulary, Quantize, Pack, Finetune, Distil)
+    for step in (Cut, CutBySimilarity, CutToBudget, Factor, Share, Vocabulary, Quantize, Pack, Finetune, Distil, Student)
 }
 
 # Files of earlier versions: the kind of a step then -> its kind now, and the fields that the old name stood for.
