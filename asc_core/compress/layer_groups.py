@@ -49,15 +49,14 @@ def cheapest_groups(
         able_pairs = [
             i
             for i in range(len(groups) - 1)
-            if set(groups[i + 1]) <= able.get(groups[i][0], set()) and set(groups[i][1:]) <= able.get(groups[i][0], set())
+            if set(groups[i + 1]) <= able.get(groups[i][0], set())
+            and set(groups[i][1:]) <= able.get(groups[i][0], set())
         ]
         if not able_pairs:
             raise UserError(
                 f"The layers of {encoder.name} can run on {len(groups) - shared} sets of weights at least, as their "
                 f"widths are: keep as many, not {keep}."
             )
-        best = min(
-            able_pairs, key=lambda i: cost(groups[i] + groups[i + 1]) - cost(groups[i]) - cost(groups[i + 1])
-        )
+        best = min(able_pairs, key=lambda i: cost(groups[i] + groups[i + 1]) - cost(groups[i]) - cost(groups[i + 1]))
         groups[best : best + 2] = [groups[best] + groups[best + 1]]
     return [group for group in groups if len(group) > 1]

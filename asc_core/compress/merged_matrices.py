@@ -1,11 +1,11 @@
 """One matrix for several layers, in closed form: what it should be, what each layer adds to it, what that costs.
 
-Layer k reads inputs with second moments H_k and multiplies them by W_k; g_k says how much the model's outputs feel what
-it writes (the mean of the squared gradients there, see `linear_statistics`). The one matrix W that all use instead makes
-sum_k g_k tr((W_k - W) H_k (W_k - W)^T) least: a regression on all layers' inputs at once. What it lacks for layer k is
-then made up for by a product of rank r, the best one by the same sum: with S S^T = H_k the truncated singular value
-decomposition of (W_k - W) S (SVD-LLM, Wang et al. 2024, arXiv 2403.07378, section 3). The two are found in turns, each
-of which can only lower the sum.
+Layer k reads inputs with second moments H_k and multiplies them by W_k; g_k says how much the model's outputs feel
+what it writes (the mean of the squared gradients there, see `linear_statistics`). The one matrix W that all use instead
+makes sum_k g_k tr((W_k - W) H_k (W_k - W)^T) least: a regression on all layers' inputs at once. What it lacks for layer
+k is then made up for by a product of rank r, the best one by the same sum: with S S^T = H_k the truncated singular
+value decomposition of (W_k - W) S (SVD-LLM, Wang et al. 2024, arXiv 2403.07378, section 3). The two are found by turns,
+each of which can only lower the sum.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ class _Weighed:
     def alone(layer: OfLayer) -> _Weighed:
         """A bias of its own takes over the mean: what counts is the covariance."""
         known = layer.known
-        return _Weighed.of(layer.weight.double(), _on_cpu(known.inputs if layer.bias is None else known.covariance), known)
+        return _Weighed.of(
+            layer.weight.double(), _on_cpu(known.inputs if layer.bias is None else known.covariance), known
+        )
 
     @staticmethod
     def with_bias(layer: OfLayer) -> _Weighed:
@@ -104,7 +106,9 @@ class _Weighed:
         if layer.bias is None:
             return _Weighed.alone(layer)
         mean = _on_cpu(layer.known.mean)[:, None]
-        moments = torch.cat([torch.cat([_on_cpu(layer.known.inputs), mean], 1), torch.cat([mean.T, mean.new_ones(1, 1)], 1)])
+        moments = torch.cat(
+            [torch.cat([_on_cpu(layer.known.inputs), mean], 1), torch.cat([mean.T, mean.new_ones(1, 1)], 1)]
+        )
         return _Weighed.of(torch.cat([layer.weight, layer.bias[:, None]], 1).double(), moments, layer.known)
 
     def less(self, part: torch.Tensor) -> _Weighed:

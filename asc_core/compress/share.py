@@ -29,10 +29,10 @@ class Share(Step):
     Which layers: `lower`, the lower one of an adjacent pair, counted from 1; or `groups` of them; or as many groups of
     adjacent layers as `keep` says, those whose merging costs least in closed form (see `merged_matrices`). With none of
     the three the pair that changes the last hidden states on training texts least, or, where matrices are fitted, whose
-    merging costs least. weights: of the lowest layer of a group, of the highest one, their mean, or "fitted" to what all
-    of them read and write. differences: None = layers of a group are the same; else each has its own biases and norms
-    and, at a rank above 0, a difference of that rank from each matrix. samples, seed: draw the texts that a pair is
-    chosen on; matrices are fitted on 1,024.
+    merging costs least. weights: of the lowest layer of a group, of the highest one, their mean, or "fitted" to what
+    all of them read and write. differences: None = layers of a group are the same; else each has its own biases and
+    norms and, at a rank above 0, a difference of that rank from each matrix. samples, seed: draw the texts that a pair
+    is chosen on; matrices are fitted on 1,024.
     """
 
     kind: ClassVar[str] = "share"
@@ -116,9 +116,7 @@ class Share(Step):
         )
         return f"{which} ({whose}{more})"
 
-    def _groups(
-        self, encoder: Encoder, able: dict[int, set[int]], layers: Sequence[dict[str, OfLayer]]
-    ) -> list[Group]:
+    def _groups(self, encoder: Encoder, able: dict[int, set[int]], layers: Sequence[dict[str, OfLayer]]) -> list[Group]:
         """Of two layers or more each, ascending. Raises: UserError where some cannot share."""
         if self.lower is not None:
             return [(self.lower - 1, self.lower)]
@@ -128,8 +126,8 @@ class Share(Step):
                 wrong = next((one for one in group[1:] if one not in able.get(group[0], ())), None)
                 if wrong is not None:
                     raise UserError(
-                        f"Layers {group[0] + 1} and {wrong + 1} of {encoder.name} cannot share their weights: layers of "
-                        "the same widths can, each once."
+                        f"Layers {group[0] + 1} and {wrong + 1} of {encoder.name} cannot share their weights: layers "
+                        "of the same widths can, each once."
                     )
             return groups
         keep = self.keep if self.keep is not None else encoder.shape.layers - 1
@@ -171,9 +169,7 @@ class Share(Step):
             return merged(layers, given)
         return merged_with_differences(layers, min(self.differences, *layers[0].weight.shape), given)
 
-    def _shared(
-        self, encoder: Encoder, groups: Sequence[Group], fitted: Sequence[dict[str, OfLayer]] = ()
-    ) -> Encoder:
+    def _shared(self, encoder: Encoder, groups: Sequence[Group], fitted: Sequence[dict[str, OfLayer]] = ()) -> Encoder:
         """groups: in numbers from 0. fitted: the layers' matrices, where they are fitted."""
         layers = modeling.layers_of(encoder.model)
         lowest = {layer: group[0] for group in groups for layer in group}

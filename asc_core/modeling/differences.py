@@ -86,7 +86,9 @@ class Differences(Structure):
         for row in ranks:
             for path, rank in row.items():
                 if path not in known or type(rank) is not int or not 0 <= rank <= MOST_RANK:
-                    raise ValueError(f"{path} with a difference of rank {rank!r} is none of a {config.model_type} model")
+                    raise ValueError(
+                        f"{path} with a difference of rank {rank!r} is none of a {config.model_type} model"
+                    )
 
     def build(self, model: PreTrainedModel, entry: Entry) -> None:
         if depth_is_grouped(model):
@@ -207,7 +209,9 @@ def _(module: SharedLinear, rows: torch.Tensor | None = None, columns: torch.Ten
 
 @put.register
 def _(module: SharedLinear, values: torch.Tensor, offset: torch.Tensor | None) -> None:
-    raise ValueError("a matrix with differences cannot hold one value for all its layers: repair first, share afterwards")
+    raise ValueError(
+        "a matrix with differences cannot hold one value for all its layers: repair first, share afterwards"
+    )
 
 
 @marginal.register

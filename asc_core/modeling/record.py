@@ -28,7 +28,9 @@ if TYPE_CHECKING:  # transformers 4 has it under another name
 FORMAT = 2
 MOST_LAYERS, MOST_TOKENS = 1 << 10, 1 << 31  # of an uncut model
 NO_STRUCTURES: dict[str, Any] = {"format": FORMAT, "dense": {}, "structures": []}
-STRUCTURES: dict[str, Structure] = {s.kind: s for s in (Cut(), Differences(), Factor(), Quantize(), Share(), Vocabulary())}
+STRUCTURES: dict[str, Structure] = {
+    s.kind: s for s in (Cut(), Differences(), Factor(), Quantize(), Share(), Vocabulary())
+}
 
 
 def structures_of(config: PreTrainedConfig) -> tuple[dict[str, Any], ...]:

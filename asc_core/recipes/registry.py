@@ -19,7 +19,19 @@ from asc_core.train.student import Student
 
 STEPS: dict[str, type[Step]] = {
     step.kind: step
-    for step in (Cut, CutBySimilarity, CutToBudget, Factor, Share, Vocabulary, Quantize, Pack, Finetune, Distil, Student)
+    for step in (
+        Cut,
+        CutBySimilarity,
+        CutToBudget,
+        Factor,
+        Share,
+        Vocabulary,
+        Quantize,
+        Pack,
+        Finetune,
+        Distil,
+        Student,
+    )
 }
 
 # Files of earlier versions: the kind of a step then -> its kind now, and the fields that the old name stood for.

@@ -68,9 +68,9 @@ def distil(
     """Train a copy of `student` towards `teacher` on the task's train split; the best state on validation is kept.
 
     student: `teacher` after a cut, or any encoder of the same architecture, head and hidden size. Its state before the
-    first step counts as a candidate, so that validation never gets worse. steps: batches in all. texts: a file of further
-    texts without labels, see `augmented`. Other arguments as for `finetune`; an adapter is merged into the weights at the
-    end.
+    first step counts as a candidate, so that validation never gets worse. steps: batches in all. texts: a file of
+    further texts without labels, see `augmented`. Other arguments as for `finetune`; an adapter is merged into the
+    weights at the end.
     Raises: UserError where the two do not fit each other or the task, `out` is in use, the disk is full or the loss is
     no longer a number; Cancelled within one batch.
     """

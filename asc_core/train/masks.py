@@ -106,7 +106,7 @@ def reinitialised(encoder: Encoder, seed: int) -> Encoder:
 
 @torch.no_grad()
 def shuffled(encoder: Encoder, masks: Mapping[str, torch.Tensor], seed: int) -> Encoder:
-    """A copy in which each matrix's weights that stay change places among themselves; one without a mask stays whole."""
+    """A copy in which each matrix's weights that stay change places; of one without a mask all of them do."""
     made = encoder.copy()
     for name, linear in matrices_of(made).items():
         values = linear.weight.detach().cpu().clone()

@@ -34,10 +34,10 @@ class Student(Distil):
     depth: layers, heads and width (neurons): of each layer; None = as the teacher has. parts: "important" drops the
     layers that the task misses least one after the other (greedy), keeps the heads and neurons of highest score
     (`method`), and lets `repair` fit what stays; "evenly" takes layers, heads and neurons at equal distances and
-    repairs nothing, as DistilBERT begins (Sanh et al. 2019, arXiv 1910.01108, section 3). texts: a file of further texts,
-    one example a line, two texts of one apart by a tab: soft targets and hidden states of them are learnt, too. samples:
-    of the task's texts that parts are chosen and fitted on. The other fields are those of `distil`. The width of the
-    residual stream stays the teacher's.
+    repairs nothing, as DistilBERT begins (Sanh et al. 2019, arXiv 1910.01108, section 3). texts: a file of further
+    texts, one example a line, two texts of one apart by a tab: soft targets and hidden states of them are learnt, too.
+    samples: of the task's texts that parts are chosen and fitted on. The other fields are those of `distil`. The width
+    of the residual stream stays the teacher's.
     """
 
     kind: ClassVar[str] = "student"
@@ -61,7 +61,11 @@ class Student(Distil):
         heads, neurons = self._blocks(encoder, task, context)
         rule = f"student of {len(layers)} layers, {self.parts} parts"
         return Plan(
-            shape, heads, neurons, layers, Provenance(weights=encoder.weights, task=task.name, rule=rule, seed=self.seed)
+            shape,
+            heads,
+            neurons,
+            layers,
+            Provenance(weights=encoder.weights, task=task.name, rule=rule, seed=self.seed),
         )
 
     def apply(self, encoder: Encoder, context: StepContext) -> Encoder:
@@ -98,7 +102,9 @@ class Student(Distil):
 
     def describe(self) -> str:
         asked = {"layers": self.depth, "heads": self.heads, "neurons": self.width}
-        sizes = ", ".join(f"{count} {what}" for what, count in asked.items() if count is not None) or "its teacher's size"
+        sizes = (
+            ", ".join(f"{count} {what}" for what, count in asked.items() if count is not None) or "its teacher's size"
+        )
         return f"student of {sizes} ({self.parts} parts), {self._taught} ({self._with}, at most {self.steps} steps)"
 
     @property
@@ -145,9 +151,9 @@ class Student(Distil):
             return _spread(shape.heads, self.heads), _spread(shape.neurons, self.width)
         if self.heads is None and self.width is None:
             return _spread(shape.heads, None), _spread(shape.neurons, None)
-        found = sweep(
-            encoder, task, [self.method], samples=self.samples, seed=self.seed, progress=context.progress
-        )[self.method].values
+        found = sweep(encoder, task, [self.method], samples=self.samples, seed=self.seed, progress=context.progress)[
+            self.method
+        ].values
         return (
             _highest(found.heads, shape, "heads", self.heads, self.method),
             _highest(found.neurons, shape, "neurons", self.width, self.method),

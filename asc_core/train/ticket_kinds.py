@@ -55,9 +55,7 @@ class TicketKind(Protocol):
 
     def whole(self, start: Encoder) -> Masks: ...
 
-    def smaller(
-        self, ticket: Masks, trained: Encoder, task: Task, rate: float, seed: int, progress: Progress
-    ) -> Masks:
+    def smaller(self, ticket: Masks, trained: Encoder, task: Task, rate: float, seed: int, progress: Progress) -> Masks:
         """The next ticket: without `rate` of what is left, chosen on this one as it was trained."""
 
     def sparsity(self, start: Encoder, ticket: Masks) -> float:
@@ -80,9 +78,7 @@ class WeightTickets:
     def whole(self, start: Encoder) -> Masks:
         return whole(start)
 
-    def smaller(
-        self, ticket: Masks, trained: Encoder, task: Task, rate: float, seed: int, progress: Progress
-    ) -> Masks:
+    def smaller(self, ticket: Masks, trained: Encoder, task: Task, rate: float, seed: int, progress: Progress) -> Masks:
         return by_magnitude(ticket, trained, rate)
 
     def sparsity(self, start: Encoder, ticket: Masks) -> float:
@@ -124,9 +120,7 @@ class PartTickets:
         kept |= {f"neurons.{row}": torch.ones(count, dtype=torch.bool) for row, count in enumerate(shape.neurons)}
         return kept | {"layers": torch.ones(shape.layers, dtype=torch.bool)}
 
-    def smaller(
-        self, ticket: Masks, trained: Encoder, task: Task, rate: float, seed: int, progress: Progress
-    ) -> Masks:
+    def smaller(self, ticket: Masks, trained: Encoder, task: Task, rate: float, seed: int, progress: Progress) -> Masks:
         step = CutToBudget(
             method=self.method,
             keep=1 - rate,
@@ -137,7 +131,9 @@ class PartTickets:
         )
         plan = step.plan(trained, task, progress)
         found = {name: mask.clone() for name, mask in ticket.items()}
-        layers = ticket["layers"].nonzero().flatten().tolist()  # row i of the trained model is the layers[i] of the start
+        layers = (
+            ticket["layers"].nonzero().flatten().tolist()
+        )  # row i of the trained model is the layers[i] of the start
         found["layers"] = _narrowed(ticket["layers"], plan.layers)
         for row, layer in enumerate(layers):
             for kind, kept in (("heads", plan.heads[row]), ("neurons", plan.neurons[row])):
@@ -162,9 +158,7 @@ class PartTickets:
 
 
 def _plan(shape: Shape, ticket: Masks) -> Plan:
-    heads, neurons = (
-        [ticket[f"{kind}.{row}"].numpy() for row in range(shape.layers)] for kind in ("heads", "neurons")
-    )
+    heads, neurons = ([ticket[f"{kind}.{row}"].numpy() for row in range(shape.layers)] for kind in ("heads", "neurons"))
     return Plan.from_masks(shape, heads, neurons, ticket["layers"].numpy())
 
 

@@ -220,9 +220,7 @@ class _Search:
             self._starts = {seed: start}  # of one seed at a time: they are as large as models are
         return self._starts[seed]
 
-    def _trained(
-        self, place: Path, candidate: Candidate, seed: int, early: int | None = None
-    ) -> tuple[Encoder, int]:
+    def _trained(self, place: Path, candidate: Candidate, seed: int, early: int | None = None) -> tuple[Encoder, int]:
         """(the encoder as training leaves it, steps that were run); read where it was trained before a kill."""
         if (place / LOG).exists():
             last = json.loads((place / LOG).read_text(encoding="utf-8").splitlines()[-1])

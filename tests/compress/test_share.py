@@ -83,12 +83,17 @@ def test_differences_of_full_rank_are_the_layers_as_they_were(architecture: str)
 
 def test_the_higher_the_rank_the_nearer_the_original_and_the_dearer() -> None:
     encoder = encoder_for(TASK)
-    found = [Share(lower=2, differences=rank, weights="fitted").apply(encoder, StepContext(TASK)) for rank in (0, 8, 16)]
+    found = [
+        Share(lower=2, differences=rank, weights="fitted").apply(encoder, StepContext(TASK)) for rank in (0, 8, 16)
+    ]
     far = [distance(encoder, one) for one in found]
     assert far == sorted(far, reverse=True)
     sizes = [one.parameters for one in found]
     assert sizes == sorted(sizes)
-    row = sum(m.weight.numel() for m in modeling.matrices(modeling.architecture_of(encoder.model), layers_of(encoder.model)[1]).values())
+    row = sum(
+        m.weight.numel()
+        for m in modeling.matrices(modeling.architecture_of(encoder.model), layers_of(encoder.model)[1]).values()
+    )
     assert encoder.parameters - sizes[0] == row  # of two layers one set of matrices is left; biases and norms stay
 
 

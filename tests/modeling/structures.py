@@ -52,7 +52,9 @@ def differing(encoder: Encoder, rank: int, seed: int = 0) -> Encoder:
             name, (rows, columns), thin = names[id(module)], module.weight.shape, ranks[-1][path]
             tensors[f"{name}.weight"] = module.weight
             if thin:
-                tensors[f"{name}.first"] = torch.randn(turns, thin, columns, generator=generator) / max(1, columns) ** 0.5
+                tensors[f"{name}.first"] = (
+                    torch.randn(turns, thin, columns, generator=generator) / max(1, columns) ** 0.5
+                )
                 tensors[f"{name}.second"] = torch.randn(turns, rows, thin, generator=generator) / thin**0.5
             if module.bias is not None:
                 tensors[f"{name}.biases"] = near(module.bias, turns)

@@ -88,7 +88,9 @@ def test_each_layer_computes_with_its_own_sum_of_matrices_biases_and_norms() -> 
                 module.load_state_dict(own.turns[number].state_dict())
     torch.testing.assert_close(logits(plain, inputs), logits(encoder, inputs), atol=1e-5, rtol=0)
     swapped = encoder.copy()
-    for module in modeling.matrices(modeling.architecture_of(swapped.model), modeling.rows_of(swapped.model)[1]).values():
+    for module in modeling.matrices(
+        modeling.architecture_of(swapped.model), modeling.rows_of(swapped.model)[1]
+    ).values():
         module.second.data = module.second.data.flip(0)
     assert (logits(swapped, inputs) - logits(encoder, inputs)).abs().max() > 1e-3
 
@@ -142,10 +144,10 @@ def test_what_fits_no_model_is_refused(ranks: object, says: str) -> None:
         shared().with_structure({"kind": "differences", "ranks": ranks})
 
 
-def test_differences_come_behind_the_sharing_and_before_nothing_that_needs_plain_layers() -> None:
+def test_differences_come_behind_all_sharing() -> None:
     encoder = differing(shared(layers=(0, 1, 1, 3)), 1)
     with pytest.raises(UserError, match="cannot come after"):
         encoder.with_structure({"kind": "share", "layers": [0, 1, 1, 1]})
+    albert = tiny("albert")
     with pytest.raises(UserError, match="shares weights between layers already"):
-        albert = tiny("albert")
         albert.with_structure({"kind": "differences", "ranks": [{}] * len(albert.shape.heads)})

@@ -79,9 +79,7 @@ def test_more_rounds_and_controls_add_to_what_is_there(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("kind", [WeightTickets(), PartTickets(samples=24)], ids=lambda kind: kind.name)
-def test_a_killed_run_goes_on_to_the_same_result(
-    kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_run_goes_on_to_the_same_result(kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = replace(FAST, early=2, controls=("random",), dense_seeds=(0,))
     wanted = find_tickets(tiny(), TASK, tmp_path / "whole", settings, kind)
     killed = 0
