@@ -62,7 +62,7 @@ def ticket(
     """
     from asc_core.json_files import write_json
     from asc_core.train.options import TrainingOptions
-    from asc_core.train.ticket_kinds import PartTickets, WeightTickets
+    from asc_core.train.ticket_kinds import PartTickets, TicketKind, WeightTickets
     from asc_core.train.ticket_report import overlaps, overlaps_of_seeds, report
     from asc_core.train.tickets import TicketSettings, find_tickets, seeds_from
 
@@ -80,7 +80,7 @@ def ticket(
         split,
         samples,
     )
-    kind = PartTickets(method) if parts else WeightTickets()
+    kind: TicketKind = PartTickets(method) if parts else WeightTickets()
     result = report(find_tickets(start, application, out, settings, kind, progress_line()))
     result["overlap"] = [entry for other in against or () for entry in overlaps(out, other)]
     result["overlap_of_seeds"] = overlaps_of_seeds(out)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -142,7 +143,7 @@ def _beside(layers: Sequence[_Weighed], base: torch.Tensor) -> torch.Tensor:
     if layers[0].weight.shape[1] == base.shape[1]:
         return base
     total = sum(one.worth * one.moments[-1, -1] for one in layers)
-    lacking = sum(
+    lacking: Any = sum(
         one.worth * ((one.weight[:, :-1] - base) @ one.moments[:-1, -1] + one.weight[:, -1] * one.moments[-1, -1])
         for one in layers
     )

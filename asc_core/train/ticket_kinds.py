@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -50,8 +50,14 @@ class TicketKind(Protocol):
     Tickets are masks by name; those of the whole model (`whole`) keep everything.
     """
 
-    name: str
-    controls: tuple[str, ...]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def controls(self) -> tuple[str, ...]: ...
+
+    def identity(self) -> Any:
+        """What decides its tickets, as JSON."""
 
     def whole(self, start: Encoder) -> Masks: ...
 
@@ -73,7 +79,10 @@ class WeightTickets:
     """
 
     name = "weights"
-    controls = ("random", "reinitialised", "shuffled", "untrained")
+    controls: tuple[str, ...] = ("random", "reinitialised", "shuffled", "untrained")
+
+    def identity(self) -> Any:
+        return [self.name]
 
     def whole(self, start: Encoder) -> Masks:
         return whole(start)
@@ -107,8 +116,11 @@ class PartTickets:
 
     method: str = "obs"
     samples: int = SAMPLES
-    name = "parts"
-    controls = ("random", "reinitialised", "shuffled")
+    name: ClassVar[str] = "parts"
+    controls: ClassVar[tuple[str, ...]] = ("random", "reinitialised", "shuffled")
+
+    def identity(self) -> Any:
+        return [self.name, self.method, self.samples]
 
     def whole(self, start: Encoder) -> Masks:
         shape = start.shape

@@ -31,7 +31,7 @@ from asc_core.train.heads import with_head_for
 from asc_core.train.masks import Masks, read_masks, write_masks
 from asc_core.train.options import TrainingOptions
 from asc_core.train.run import LOG, STATE_FORMAT
-from asc_core.train.ticket_kinds import TICKET, Candidate, PartTickets, TicketKind, WeightTickets
+from asc_core.train.ticket_kinds import TICKET, Candidate, TicketKind, WeightTickets
 
 FORMAT = "asc-tickets/1"
 ABOUT, MASKS, EARLY = "tickets.json", "masks.safetensors", "early"
@@ -111,7 +111,7 @@ def find_tickets(
     Raises: UserError where the folder is of another run, the task has no labels, a number makes no sense or nothing
     can be pruned; Cancelled, after which the same call goes on.
     """
-    kind = kind or WeightTickets()
+    kind = WeightTickets() if kind is None else kind
     settings.check(kind)
     search = _Search(encoder, task, Path(folder), settings, kind, progress or Progress())
     search.claim()
@@ -165,14 +165,13 @@ class _Search:
     def _about(self) -> Any:
         """All that decides an outcome; more rounds, seeds or controls change none that is there."""
         settings = self.settings
-        kind = [self.kind.name, *(asdict(self.kind).values() if isinstance(self.kind, PartTickets) else ())]
         training = settings.training.model_dump(mode="json") | {"lr": settings.training.learning_rate, "seed": None}
         described = {
             "format": FORMAT,
             "weights": self.encoder.weights,
             "task": self.task.name,
             "texts": [self.task.data("validation"), settings.split, settings.samples],
-            "kind": kind,
+            "kind": self.kind.identity(),
             "rate": settings.rate,
             "early": settings.early,
             "training": [STATE_FORMAT, settings.epochs, settings.max_steps, training],

@@ -92,8 +92,10 @@ def structured(draw: Any, encoder: Encoder, kind: str) -> Encoder:
             ranks.append({path: draw(st.integers(1, able[path])) for path in sorted(chosen) if able[path]})
         return factored(encoder, ranks)
     if kind == "differences":
-        albert = modeling.depth_is_grouped(encoder.model)
-        return encoder if albert else differing(encoder, draw(st.integers(0, 3)), draw(st.integers(0, 3)))
+        if modeling.depth_is_grouped(encoder.model):
+            return encoder
+        shared = encoder if encoder.shape.shares_weights else structured(draw, encoder, "share")
+        return differing(shared, draw(st.integers(0, 3)), draw(st.integers(0, 3)))
     if kind == "quantize":
         able = sorted(modeling.quantizable(encoder.model))
         return quantized(encoder, sorted(draw(st.sets(st.sampled_from(able)))) if able else [])
