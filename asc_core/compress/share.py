@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from asc_core import modeling
 from asc_core.compress.layer_groups import cheapest_groups, shareable
 from asc_core.compress.linear_statistics import MatrixStatistics, linear_statistics
-from asc_core.compress.merged_matrices import Merged, OfLayer, merged, merged_with_differences
+from asc_core.compress.merged_matrices import ROUNDS, Merged, OfLayer, merged, merged_with_differences
 from asc_core.compress.step import Step, StepContext
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
@@ -138,7 +138,7 @@ class Share(Step):
         total = 0.0
         for path in layers[group[0]]:
             of_group = [layers[layer][path] for layer in group]
-            total += self._merged(of_group, self._given(of_group)).price
+            total += self._merged(of_group, self._given(of_group), rounds=0).price
         return total
 
     def _of_layers(self, encoder: Encoder, context: StepContext) -> list[dict[str, OfLayer]]:
@@ -164,10 +164,10 @@ class Share(Step):
         weights = [layer.weight for layer in layers]
         return {"lower": weights[0], "upper": weights[-1], "mean": torch.stack(weights).mean(0)}.get(self.weights)
 
-    def _merged(self, layers: Sequence[OfLayer], given: torch.Tensor | None) -> Merged:
+    def _merged(self, layers: Sequence[OfLayer], given: torch.Tensor | None, rounds: int = ROUNDS) -> Merged:
         if self.differences is None:
             return merged(layers, given)
-        return merged_with_differences(layers, min(self.differences, *layers[0].weight.shape), given)
+        return merged_with_differences(layers, min(self.differences, *layers[0].weight.shape), given, rounds)
 
     def _shared(self, encoder: Encoder, groups: Sequence[Group], fitted: Sequence[dict[str, OfLayer]] = ()) -> Encoder:
         """groups: in numbers from 0. fitted: the layers' matrices, where they are fitted."""

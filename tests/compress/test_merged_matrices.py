@@ -6,22 +6,24 @@ import pytest
 import torch
 
 from asc_core.compress.linear_statistics import MatrixStatistics
-from asc_core.compress.merged_matrices import OfLayer, merged, merged_with_differences
+from asc_core.compress.merged_matrices import OfLayer, _Weighed, merged, merged_with_differences
 
 ROWS, COLUMNS, TEXTS = 7, 9, 200
 
 
-def layers(count: int = 3, seed: int = 0, biased: bool = True) -> tuple[list[OfLayer], list[torch.Tensor]]:
+def layers(
+    count: int = 3, seed: int = 0, biased: bool = True, columns: int = COLUMNS
+) -> tuple[list[OfLayer], list[torch.Tensor]]:
     """(matrices with statistics, the inputs (texts, columns) that these are of)."""
     generator = torch.Generator().manual_seed(seed)
     made, inputs = [], []
     for _ in range(count):
-        mixing = torch.randn(COLUMNS, COLUMNS, generator=generator)
-        x = torch.randn(TEXTS, COLUMNS, generator=generator) @ mixing + torch.randn(COLUMNS, generator=generator)
+        mixing = torch.randn(columns, columns, generator=generator)
+        x = torch.randn(TEXTS, columns, generator=generator) @ mixing + torch.randn(columns, generator=generator)
         gradients = torch.randn(TEXTS, ROWS, generator=generator)
         known = MatrixStatistics(x.mean(0), x.T @ x / TEXTS, gradients.T @ gradients / TEXTS, TEXTS)
         bias = torch.randn(ROWS, generator=generator) if biased else None
-        made.append(OfLayer(torch.randn(ROWS, COLUMNS, generator=generator), bias, known))
+        made.append(OfLayer(torch.randn(ROWS, columns, generator=generator), bias, known))
         inputs.append(x)
     return made, inputs
 
@@ -60,15 +62,30 @@ def test_the_price_is_what_the_layers_write_otherwise(biased: bool) -> None:
     assert found.price == pytest.approx(lost, rel=1e-2)
 
 
-def test_more_rank_never_costs_more_and_full_rank_nothing() -> None:
-    made, _ = layers()
-    prices = [merged_with_differences(made, rank).price for rank in (0, 1, 2, 4, ROWS)]
+@pytest.mark.parametrize("columns", [COLUMNS, 4])
+def test_more_rank_never_costs_more_and_full_rank_nothing(columns: int) -> None:
+    made, _ = layers(columns=columns)
+    prices = [merged_with_differences(made, rank).price for rank in (0, 1, 2, min(ROWS, columns))]
     assert prices == sorted(prices, reverse=True)
     assert prices[-1] < 1e-9 * prices[0]
-    found = merged_with_differences(made, ROWS)
+    found = merged_with_differences(made, min(ROWS, columns))
     for number, layer in enumerate(made):
         weight = found.weight + found.second[number] @ found.first[number]
         torch.testing.assert_close(weight.float(), layer.weight, atol=1e-4, rtol=1e-4)
+
+
+def test_each_round_lowers_the_price_and_no_other_difference_of_its_rank_is_nearer() -> None:
+    made, _ = layers(seed=5)
+    prices = [merged_with_differences(made, 2, rounds=rounds).price for rounds in (0, 1, 4, 12)]
+    assert prices == sorted(prices, reverse=True)
+    base = made[0].weight
+    found = merged_with_differences(made, 2, base)
+    for number, layer in enumerate(made):
+        one = _Weighed.alone(layer)
+        lost = one.lost(base + found.second[number] @ found.first[number])
+        rest = torch.linalg.svdvals((layer.weight - base).double() @ one.root)[2:].square().sum()
+        assert lost == pytest.approx(one.worth * float(rest), rel=1e-6, abs=1e-9)
+        torch.testing.assert_close(found.first[number].norm(dim=1), found.second[number].norm(dim=0))
 
 
 @pytest.mark.parametrize("rank", [0, 2])
@@ -94,6 +111,4 @@ def test_one_with_a_given_matrix_gets_the_bias_that_is_best_beside_it() -> None:
     assert found.bias is not None
     torch.testing.assert_close(found.weight, base.double())
     other = torch.cat([found.weight, found.bias[:, None] + 0.05], 1)
-    from asc_core.compress.merged_matrices import _Weighed
-
     assert sum(_Weighed.with_bias(layer).lost(other) for layer in made) > found.price

@@ -16,10 +16,12 @@ from safetensors.torch import load_file
 from asc_core import modeling
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
+from asc_core.evaluate.fast_forward import FastForward
 from asc_core.export import export
 from asc_core.gates import gated
 from asc_core.loading import load_encoder
 from asc_core.plan.encoder_cost import cost_model
+from asc_core.scores.sweep import sweep
 from asc_core.train.finetune import finetune
 from asc_core.values import Plan
 from tests.evaluate.toy_tasks import encoder_for, toy_task
@@ -111,6 +113,25 @@ def test_two_threads_at_different_layers_do_not_mix_their_turns() -> None:
     with ThreadPoolExecutor(4) as threads:
         for found, expected in zip(threads.map(lambda batch: logits(encoder, batch), batches), wanted, strict=True):
             torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "modernbert", "deberta-v2"])
+def test_passes_that_begin_anywhere_and_scores_know_the_turns(architecture: str) -> None:
+    task = toy_task(train=24, validation=8)
+    start = encoder_for(task, architecture).with_structure({"kind": "share", "layers": [0, 1, 1]})
+    encoder = differing(start, 2)
+    inputs = batch_within(64)
+    with torch.inference_mode():
+        wanted = encoder.model(**inputs).logits
+        fast = FastForward(encoder)
+        for _ in range(2):  # from the second batch on for the first token alone
+            torch.testing.assert_close(fast(inputs).logits, wanted, atol=1e-5, rtol=0)
+        _, hidden = fast.record(inputs)
+        for layer in range(3):
+            begun, _ = fast.record(inputs, layer, hidden[layer])
+            torch.testing.assert_close(begun.logits, wanted, atol=1e-5, rtol=0)
+    found = sweep(encoder, task, ["obs", "fisher", "magnitude", "wanda"], samples=16)
+    assert all(np.isfinite(np.concatenate(scores.values.heads)).all() for scores in found.values())
 
 
 @pytest.mark.slow
