@@ -134,8 +134,8 @@ class _Weighed:
 
 
 def _strongest(gram: torch.Tensor, rank: int) -> torch.Tensor:
-    """(n, rank), the singular vectors of largest value, of a matrix times its own transpose: an eigenvalue problem of the
-    shorter side takes a tenth of the time of the whole decomposition."""
+    """(n, rank), the singular vectors of largest value, of a matrix times its own transpose: an eigenvalue problem of
+    the shorter side takes a tenth of the time of the whole decomposition."""
     return torch.linalg.eigh(gram).eigenvectors[:, -rank:].flip(1)
 
 
