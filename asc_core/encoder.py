@@ -82,7 +82,7 @@ class Encoder:
             for kind, part in (("attention", width), ("ffn", 1)):
                 linear = layer.get_submodule(table.readout(kind))
                 self.readouts.append(Readout(kind, row, linear, modeling.columns_of(linear) // part, part))
-        for module in model.modules():
+        for module in (*model.modules(), *self._rows):
             if hasattr(module, "chunk_size_feed_forward"):
                 module.chunk_size_feed_forward = 0  # chunks would call a readout several times a forward
         ffn_in = [modeling.feeding(table, row, "ffn")[0] for row in self._rows]

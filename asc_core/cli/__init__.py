@@ -27,6 +27,7 @@ from asc_core.cli.scoring import faithfulness, scan, score
 from asc_core.cli.several import matrix, shared
 from asc_core.cli.speed import speed
 from asc_core.cli.stored import scores
+from asc_core.cli.tickets import ticket
 from asc_core.cli.training import distil, finetune, recipe
 from asc_core.cli.verb import JsonOption, StudyOption, percent, verb
 from asc_core.cli.vocabulary import vocabulary
@@ -119,6 +120,7 @@ for _verb in (
     serve,
     finetune,
     distil,
+    ticket,
     recipe,
     matrix,
     shared,

@@ -39,6 +39,7 @@ from asc_core.modeling.compact import (
 )
 from asc_core.modeling.counting import Count, PartCounts, count, count_parts, layer_flops
 from asc_core.modeling.cut import blocks, cut, dense_refusal, pad_to_class
+from asc_core.modeling.differences import SharedLinear, own_modules
 from asc_core.modeling.embeddings import tokens_of
 from asc_core.modeling.exits import exits_refusal
 from asc_core.modeling.factor import factorable, saving_rank
@@ -113,6 +114,7 @@ __all__ = [
     "PartCounts",
     "QuantizedEmbedding",
     "QuantizedLinear",
+    "SharedLinear",
     "Structure",
     "add_zeros",
     "added",
@@ -157,6 +159,7 @@ __all__ = [
     "needs_compact_class",
     "norm_behind",
     "origin",
+    "own_modules",
     "pad_to_class",
     "place_of",
     "plain",

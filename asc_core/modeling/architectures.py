@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from .turns import row_behind
+
 if TYPE_CHECKING:  # transformers 4 has it under another name
     from transformers import PreTrainedConfig
 
@@ -311,7 +313,7 @@ def layers_of(model: PreTrainedModel) -> list[nn.Module]:
     entries = submodule(model.base_model, architecture.layers)
     assert isinstance(entries, nn.ModuleList)
     if architecture.inner is None:
-        return [layer for layer in entries if not isinstance(layer, Bypass)]
+        return [row_behind(layer) for layer in entries if not isinstance(layer, Bypass)]
     config = model.config  # ALBERT: iteration i runs the whole group int(i / (iterations / groups))
     groups = [int(i / (config.num_hidden_layers / config.num_hidden_groups)) for i in range(config.num_hidden_layers)]
     return [layer for group in groups for layer in submodule(entries[group], architecture.inner)]  # type: ignore[union-attr]

@@ -20,6 +20,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 from .architectures import ARCHITECTURES, COMPACT
 from .counting import count  # noqa: F401
 from .cut import cut  # noqa: F401
+from .differences import Differences  # noqa: F401
 from .embeddings import tokens_of  # noqa: F401
 from .exits import Exits  # noqa: F401
 from .factor import Factor  # noqa: F401
@@ -32,6 +33,7 @@ from .record import STRUCTURES, build, checked
 from .share import Share
 from .structure import Structure  # noqa: F401
 from .tokens import Tokens  # noqa: F401
+from .turns import Turn  # noqa: F401
 from .vocabulary import Vocabulary  # noqa: F401
 
 if TYPE_CHECKING:  # transformers 4 has it under another name

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from .architectures import ARCHITECTURES, architecture_name, head_count
 from .cut import Cut, joined
+from .differences import Differences
 from .exits import Exits
 from .factor import Factor
 from .quantize import Quantize
@@ -30,7 +31,7 @@ FORMAT = 2
 MOST_LAYERS, MOST_TOKENS = 1 << 10, 1 << 31  # of an uncut model
 NO_STRUCTURES: dict[str, Any] = {"format": FORMAT, "dense": {}, "structures": []}
 STRUCTURES: dict[str, Structure] = {
-    s.kind: s for s in (Cut(), Exits(), Factor(), Quantize(), Share(), Tokens(), Vocabulary())
+    s.kind: s for s in (Cut(), Differences(), Exits(), Factor(), Quantize(), Share(), Tokens(), Vocabulary())
 }
 
 

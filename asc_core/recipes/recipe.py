@@ -203,7 +203,7 @@ class Recipe:
             before, encoder = encoder, step.apply(encoder, context)
             done.append(context.done or step.describe())
             instead += [context.instead] * bool(context.instead)
-            if before is teacher and step.trains:
+            if before is teacher and step.trains and step.structure is None:
                 teacher = encoder  # trained further, but not cut yet
         return Made(original, teacher, encoder, tuple(lineages), tuple(done), ", ".join(instead))
 

@@ -17,6 +17,7 @@ from asc_core.compress.step import Step
 from asc_core.compress.vocabulary import Vocabulary
 from asc_core.errors import UserError
 from asc_core.train.steps import Distil, Finetune
+from asc_core.train.student import Student
 
 STEPS: dict[str, type[Step]] = {
     step.kind: step
@@ -33,6 +34,7 @@ STEPS: dict[str, type[Step]] = {
         Pack,
         Finetune,
         Distil,
+        Student,
     )
 }
 

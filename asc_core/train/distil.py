@@ -62,19 +62,21 @@ def distil(
     progress: Progress | None = None,
     resume: bool = True,
     keep: Callable[[Encoder], None] | None = None,
+    texts: str | Path | None = None,
     **training: Any,
 ) -> Trained:
     """Train a copy of `student` towards `teacher` on the task's train split; the best state on validation is kept.
 
     student: `teacher` after a cut, or any encoder of the same architecture, head and hidden size. Its state before the
-    first step counts as a candidate, so that validation never gets worse. steps: batches in all. Other arguments as for
-    `finetune`; an adapter is merged into the weights at the end.
+    first step counts as a candidate, so that validation never gets worse. steps: batches in all. texts: a file of
+    further texts without labels, see `augmented`. Other arguments as for `finetune`; an adapter is merged into the
+    weights at the end.
     Raises: UserError where the two do not fit each other or the task, `out` is in use, the disk is full or the loss is
     no longer a number; Cancelled within one batch.
     """
     terms.check()
     settings = Settings(TrainingOptions.of(training), steps, steps, from_start=True)
-    objective = Teaching(teacher, student, task, terms)
+    objective = teaching(teacher, student, task, terms, texts)
     run = Run(student, task, objective, settings, None if out is None else Path(out), progress or Progress(), keep)
     run.train(resume)
     how = f"LoRA of rank {settings.options.lora_rank}" if settings.options.lora_rank else "all weights"
@@ -103,6 +105,12 @@ def command_for(
     }
     said = "".join(f" {name} {value}" for name, value in given.items() if value is not None)
     return f"asc distil {student.public_name} --teacher {teacher.public_name} --task {task.source}{said} -o {out}"
+
+
+def teaching(teacher: Encoder, student: Encoder, task: Task, terms: Terms, texts: str | Path | None) -> Teaching:
+    from asc_core.train.augmented import AugmentedTeaching  # which is a kind of what stands here
+
+    return AugmentedTeaching(teacher, student, task, terms, texts) if texts else Teaching(teacher, student, task, terms)
 
 
 class Teaching(Objective):

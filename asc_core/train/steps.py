@@ -56,7 +56,7 @@ class Finetune(Training):
                 save_tokenizer=True,
             )
 
-        return _once(train, context, encoder, f"fine-tuned ({self._with}, {{account}})")
+        return once(train, context, encoder, f"fine-tuned ({self._with}, {{account}})")
 
     def describe(self) -> str:
         most = "at most " if self.patience is not None else ""
@@ -103,14 +103,14 @@ class Distil(Training):
                 progress=context.progress,
             )
 
-        return _once(train, context, encoder, f"distilled from the original ({self._with}, {{account}})")
+        return once(train, context, encoder, f"distilled from the original ({self._with}, {{account}})")
 
     def describe(self) -> str:
         most = "at most " if self.patience is not None else ""
         return f"distilled from the original ({self._with}, {most}{self.steps} steps)"
 
 
-def _once(train: Callable[[Path | None], Trained], context: StepContext, before: Encoder, did: str) -> Encoder:
+def once(train: Callable[[Path | None], Trained], context: StepContext, before: Encoder, did: str) -> Encoder:
     """The trained encoder; read where an earlier run of the same recipe has left it. did: with the account of it."""
     folder = context.folder
     account: str | None

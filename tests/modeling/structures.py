@@ -12,7 +12,7 @@ from asc_core.encoder import Encoder
 from tests.test_surgery import plans
 from tests.tiny import tokenizer
 
-KINDS = ("cut", "factor", "quantize", "share", "vocabulary")
+KINDS = ("cut", "differences", "factor", "quantize", "share", "vocabulary")
 
 
 def factored(encoder: Encoder, ranks: list[dict[str, int]]) -> Encoder:
@@ -30,6 +30,39 @@ def factored(encoder: Encoder, ranks: list[dict[str, int]]) -> Encoder:
             if offset is not None:
                 tensors[f"{name}.second.bias"] = offset.detach()
     return encoder.with_structure({"kind": "factor", "ranks": ranks}, tensors)
+
+
+def differing(encoder: Encoder, rank: int, seed: int = 0) -> Encoder:
+    """Rows that several layers run on get random differences; the same where there is no such row."""
+    shape, generator = encoder.shape, torch.Generator().manual_seed(seed)
+    several = [shape.rows.count(row) > 1 for row in range(len(shape.heads))]
+    if not any(several):
+        return encoder
+    table, tensors, ranks = modeling.architecture_of(encoder.model), {}, []
+    names = {id(module): name for name, module in encoder.model.named_modules()}
+
+    def near(values: torch.Tensor, turns: int) -> torch.Tensor:
+        return values.detach() + 0.2 * torch.randn(turns, *values.shape, generator=generator)
+
+    for number, row in enumerate(modeling.rows_of(encoder.model)):
+        found = modeling.matrices(table, row) if several[number] else {}
+        turns = shape.rows.count(number)
+        ranks.append({path: min(rank, *module.weight.shape) for path, module in found.items()})
+        for path, module in found.items():
+            name, (rows, columns), thin = names[id(module)], module.weight.shape, ranks[-1][path]
+            tensors[f"{name}.weight"] = module.weight
+            if thin:
+                tensors[f"{name}.first"] = (
+                    torch.randn(turns, thin, columns, generator=generator) / max(1, columns) ** 0.5
+                )
+                tensors[f"{name}.second"] = torch.randn(turns, rows, thin, generator=generator) / thin**0.5
+            if module.bias is not None:
+                tensors[f"{name}.biases"] = near(module.bias, turns)
+        for module in modeling.own_modules(table, row).values() if several[number] else ():
+            for kind, parameter in module.named_parameters():
+                for turn, values in enumerate(near(parameter, turns)):
+                    tensors[f"{names[id(module)]}.turns.{turn}.{kind}"] = values
+    return encoder.with_structure({"kind": "differences", "ranks": ranks}, tensors)
 
 
 def quantized(encoder: Encoder, names: list[str], activations: str = "none") -> Encoder:
@@ -58,6 +91,11 @@ def structured(draw: Any, encoder: Encoder, kind: str) -> Encoder:
             chosen = draw(st.sets(st.sampled_from(sorted(able)))) if able else set()
             ranks.append({path: draw(st.integers(1, able[path])) for path in sorted(chosen) if able[path]})
         return factored(encoder, ranks)
+    if kind == "differences":
+        if modeling.depth_is_grouped(encoder.model):
+            return encoder
+        shared = encoder if encoder.shape.shares_weights else structured(draw, encoder, "share")
+        return differing(shared, draw(st.integers(0, 3)), draw(st.integers(0, 3)))
     if kind == "quantize":
         able = sorted(modeling.quantizable(encoder.model))
         return quantized(encoder, sorted(draw(st.sets(st.sampled_from(able)))) if able else [])

@@ -1,0 +1,54 @@
+"""A file of texts without labels as examples of a task: one example a line, its texts apart by tabs."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from asc_core.errors import UserError
+from asc_core.tasks.base import Examples, Task
+from asc_core.tasks.table_task import TableTask
+
+WORDS = ("tagging", "intent-slots")
+
+
+def examples_in(task: Task, path: str | Path) -> Examples:
+    """What `unlabelled(task).features` takes. Of tagging the words of a line are apart by spaces.
+
+    Raises: UserError where the file cannot be read, a line has not as many texts as the task, or the task is none of
+    texts alone (questions about a context, whose windows belong to an answer).
+    """
+    if not isinstance(task, TableTask) or task.kind == "question-answering":
+        raise UserError(f"{task.name} ({task.kind}) takes no file of texts: only tasks of one text or two do.")
+    columns = task.setup.texts
+    rows = []
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            continue
+        cells = [cell.strip() for cell in line.split("\t")]
+        if len(cells) != len(columns) or not all(cells):
+            raise UserError(
+                f"{path}, line {number}: {task.name} has {len(columns)} text(s) an example, apart by tabs; this line "
+                f"has {sum(map(bool, cells))}."
+            )
+        rows.append({c: cell.split() if task.kind in WORDS else cell for c, cell in zip(columns, cells, strict=True)})
+    if not rows:
+        raise UserError(f"{path} has no texts: give one example a line.")
+    return Examples(rows, "texts", np.arange(len(rows)))
+
+
+def content_of(path: str | Path) -> str:
+    """Fingerprint of a file of texts, for keys of results; "" where it cannot be read."""
+    try:
+        return hashlib.blake2b(Path(path).read_bytes(), digest_size=8).hexdigest()
+    except OSError:
+        return ""
+
+
+def _lines(path: str | Path) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as text: {getattr(error, 'strerror', None) or error}.") from None

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from asc_core.errors import UserError
+from asc_core.tasks.text_file import content_of, examples_in
+from tests.evaluate.toy_tasks import toy_task
+
+
+def test_each_line_is_an_example_of_as_many_texts_as_the_task_has(tmp_path: Path) -> None:
+    path = tmp_path / "texts.txt"
+    path.write_text("\ufeffa cat\n\n  a dog \n", encoding="utf-8")
+    assert [dict(row) for row in examples_in(toy_task(), path).rows] == [{"text": "a cat"}, {"text": "a dog"}]
+    assert examples_in(toy_task("tagging"), path).rows[0]["tokens"] == ["a", "cat"]
+    path.write_text("a cat\ta dog\n")
+    assert examples_in(toy_task("pair-classification"), path).rows == [{"a": "a cat", "b": "a dog"}]
+    with pytest.raises(UserError, match=r"line 1: .* 1 text"):
+        examples_in(toy_task(), path)
+
+
+def test_a_files_fingerprint_is_of_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    (tmp_path / "b").write_text("x")
+    assert content_of(tmp_path / "a") == content_of(tmp_path / "b") != content_of(tmp_path / "c") == ""
