@@ -55,11 +55,16 @@ from asc_core.modeling.linears import (
     select,
     takes_any_values,
 )
+from asc_core.modeling.packed import Decoded, PackedEmbedding, PackedLinear, multiplied_out
 from asc_core.modeling.packings import PACKINGS, Packing
 from asc_core.modeling.quantize import (
     EMBEDDING,
+    GROUP,
+    Form,
     QuantizedEmbedding,
     QuantizedLinear,
+    empty_module,
+    parts_of,
     place_of,
     quantizable,
     quantized_module,
@@ -79,10 +84,21 @@ from asc_core.modeling.record import (
     structures_of,
 )
 from asc_core.modeling.share import shapes
+from asc_core.modeling.sparse import sparsifiable, sparse_tensors
 from asc_core.modeling.structure import Structure
 from asc_core.modeling.vocabulary import SPECIAL, word_embedding_name
 
 __all__ = [
+    "sparsifiable",
+    "sparse_tensors",
+    "parts_of",
+    "multiplied_out",
+    "empty_module",
+    "PackedLinear",
+    "PackedEmbedding",
+    "GROUP",
+    "Form",
+    "Decoded",
     "ARCHITECTURES",
     "AUTO_CLASSES",
     "COMPACT",

@@ -11,6 +11,7 @@ from asc_core.compress.factor import Factor
 from asc_core.compress.pack import Pack
 from asc_core.compress.quantize import Quantize
 from asc_core.compress.share import Share
+from asc_core.compress.sparsify import Sparsify
 from asc_core.compress.step import Step
 from asc_core.compress.vocabulary import Vocabulary
 from asc_core.errors import UserError
@@ -18,7 +19,7 @@ from asc_core.train.steps import Distil, Finetune
 
 STEPS: dict[str, type[Step]] = {
     step.kind: step
-    for step in (Cut, CutBySimilarity, CutToBudget, Factor, Share, Vocabulary, Quantize, Pack, Finetune, Distil)
+    for step in (Cut, CutBySimilarity, CutToBudget, Factor, Share, Vocabulary, Quantize, Sparsify, Pack, Finetune, Distil)
 }
 
 # Files of earlier versions: the kind of a step then -> its kind now, and the fields that the old name stood for.
