@@ -18,12 +18,12 @@ from torch import nn
 
 from asc_core import modeling
 from asc_core.compress.linear_statistics import MatrixStatistics
-from asc_core.compress.second_order import error_of, in_turn
+from asc_core.compress.second_order import error_of, heaviest_first, in_turn
 from asc_core.encoder import Encoder
-from asc_core.modeling.packed import FINENESS, NOTHING, groups_of_line, packed, scales_of
+from asc_core.modeling.packed import FINENESS, NOTHING, packed, scales_of
 from asc_core.modeling.quantize import LARGEST, Form, quantized
 
-TRIED = 16  # scales below the largest number: down to half of it
+TRIED, APART = 8, 2  # scales below the largest number, in steps of `FINENESS`: down to 0.55 of it
 ROOM = 2.0  # of the largest scale over the largest number, since columns grow while they make up for others
 LINES = 512  # at a time, for the memory of all scales that are tried
 KMEANS_ROUNDS, KMEANS_NUMBERS = 25, 1 << 20
@@ -91,7 +91,7 @@ class Grid:
         """(n,) uint8 for groups (n, k); real: (n, k) which numbers there are."""
         largest = numbers.abs().amax(1) / self._top
         first = (-FINENESS * torch.log2(largest.clamp_min(1e-300))).floor().clamp(0, NOTHING - 1)
-        tried = (first[:, None] + torch.arange(TRIED, device=first.device)).clamp(max=NOTHING - 1).to(torch.uint8)
+        tried = (first[:, None] + APART * torch.arange(TRIED, device=first.device)).clamp(max=NOTHING - 1).to(torch.uint8)
         values = scales_of(tried).double()[..., None]  # (n, tried, 1)
         off = self.levels[self.nearest(numbers[:, None], values)] * values - numbers[:, None]
         if real is not None:
@@ -123,8 +123,8 @@ def second_order_codes(matrix: torch.Tensor, moments: torch.Tensor, form: Form, 
     assert form.group is not None
     lines = matrix.T if form.by_columns else matrix
     grid, nearest = _grid(lines, levels), nearest_codes(lines, form, levels)
-    rule = (_ColumnsOfLines if form.by_columns else _RowsOfLines)(grid, form.group, *matrix.shape)
-    in_turn(matrix, moments, rule)
+    rule = _ColumnsOfLines(grid, nearest) if form.by_columns else _RowsOfLines(grid, nearest)
+    in_turn(matrix, moments, rule, heaviest_first(moments))
     found = Codes(rule.codes, rule.scales, nearest.levels, form.group)
 
     def error(codes: Codes) -> float:
@@ -134,57 +134,51 @@ def second_order_codes(matrix: torch.Tensor, moments: torch.Tensor, form: Form, 
     return min(found, nearest, key=error)
 
 
-class _RowsOfLines:
-    """Lines are rows: a group of columns has a scale in each row, which is chosen when its first column is due."""
-
-    def __init__(self, grid: Grid, group: int, rows: int, columns: int):
-        self.grid, self.group = grid, group
-        self.codes = torch.zeros(rows, columns, dtype=torch.uint8)
-        self.scales = torch.zeros(rows, groups_of_line(columns, group), dtype=torch.uint8)
-        self._scale = torch.zeros(rows, dtype=torch.float64)
-
-    def begin(self, first: int, columns: torch.Tensor, pivots: torch.Tensor) -> None:
-        chosen = self.grid.scales(columns)
-        self.scales[:, first // self.group] = chosen
-        self._scale = scales_of(chosen).double()
-
-    def column(self, number: int, values: torch.Tensor) -> torch.Tensor:
-        codes = self.grid.nearest(values, self._scale)
-        self.codes[:, number] = codes.to(torch.uint8)
-        return self.grid.levels[codes] * self._scale
-
-
-class _ColumnsOfLines:
-    """Lines are columns: each has scales for groups of its rows, which are chosen when it is due."""
+class _Single:
+    """Columns that have nothing in common."""
 
     group = None
 
-    def __init__(self, grid: Grid, group: int, rows: int, columns: int):
-        self.grid, self._rows_of_group = grid, group
-        self.codes = torch.zeros(columns, rows, dtype=torch.uint8)
-        self.scales = torch.zeros(columns, groups_of_line(rows, group), dtype=torch.uint8)
+    def begin(self, numbers: torch.Tensor, columns: torch.Tensor, pivots: torch.Tensor) -> None:
+        """Never called."""
 
-    def begin(self, first: int, columns: torch.Tensor, pivots: torch.Tensor) -> None:
-        """Nothing: columns have nothing in common."""
+
+class _RowsOfLines(_Single):
+    """Lines are rows: columns have the scales that their groups had at first, so that they can be due in any order."""
+
+    def __init__(self, grid: Grid, nearest: Codes):
+        self.grid = grid
+        self.codes, self.scales, self._group = torch.zeros_like(nearest.codes), nearest.scales, nearest.group
+        self._scales = scales_of(nearest.scales).double()
 
     def column(self, number: int, values: torch.Tensor) -> torch.Tensor:
-        found = self.grid.rounded(values[None], self._rows_of_group)
+        scales = self._scales[:, number // self._group]
+        codes = self.grid.nearest(values, scales)
+        self.codes[:, number] = codes.to(torch.uint8)
+        return self.grid.levels[codes] * scales
+
+
+class _ColumnsOfLines(_Single):
+    """Lines are columns: the scales for groups of a column's rows are chosen when it is due."""
+
+    def __init__(self, grid: Grid, nearest: Codes):
+        self.grid = grid
+        self.codes, self.scales = torch.zeros_like(nearest.codes), torch.zeros_like(nearest.scales)
+        self._group = nearest.group
+
+    def column(self, number: int, values: torch.Tensor) -> torch.Tensor:
+        found = self.grid.rounded(values[None], self._group)
         self.codes[number], self.scales[number] = found.codes[0], found.scales[0]
-        scales = scales_of(found.scales[0]).double().repeat_interleave(self._rows_of_group)[: len(values)]
+        scales = scales_of(found.scales[0]).double().repeat_interleave(self._group)[: len(values)]
         return self.grid.levels[found.codes[0].int()] * scales
 
 
-class _Bytes:
+class _Bytes(_Single):
     """int8 with a scale for each row, that of the row's largest number."""
-
-    group = None
 
     def __init__(self, matrix: torch.Tensor):
         _, self.scale = quantized(matrix)
         self.codes = torch.zeros(matrix.shape, dtype=torch.int8)
-
-    def begin(self, first: int, columns: torch.Tensor, pivots: torch.Tensor) -> None:
-        """Nothing: columns have nothing in common."""
 
     def column(self, number: int, values: torch.Tensor) -> torch.Tensor:
         scale = self.scale.double()
@@ -196,7 +190,7 @@ class _Bytes:
 def second_order_bytes(matrix: torch.Tensor, moments: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """As `modeling.quantize.quantized`: (codes, scale), by GPTQ or the nearest where those do less to the outputs."""
     rule, nearest = _Bytes(matrix), quantized(matrix)
-    in_turn(matrix, moments, rule)
+    in_turn(matrix, moments, rule, heaviest_first(moments))
 
     def error(found: tuple[torch.Tensor, torch.Tensor]) -> float:
         return error_of(found[0].double() * found[1].double()[:, None] - matrix.double(), moments.double())

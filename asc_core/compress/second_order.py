@@ -20,13 +20,14 @@ DAMPING = 0.01  # of the mean of H's diagonal
 
 
 class ColumnRule(Protocol):
-    """What becomes of a column. group: columns that are looked at together, None = each by itself."""
+    """What becomes of a column. group: columns that are looked at together before the first of them is due, None =
+    each by itself."""
 
     group: int | None
 
-    def begin(self, first: int, columns: torch.Tensor, pivots: torch.Tensor) -> None:
-        """Before the first column of a group. columns: (rows, at most `group`) as they are by now. pivots: of these,
-        the square root of what one of the columns costs by itself is its change over the pivot."""
+    def begin(self, numbers: torch.Tensor, columns: torch.Tensor, pivots: torch.Tensor) -> None:
+        """numbers: (n,) which columns, at most `group`. columns: (rows, n) what they are by now. pivots: (n,), by which
+        a column's change is divided for the root of what it costs, once all behind it made up for it."""
 
     def column(self, number: int, values: torch.Tensor) -> torch.Tensor:
         """(rows,) what a column becomes that is (rows,) by now."""
@@ -57,23 +58,35 @@ def inverse_factor(moments: torch.Tensor) -> torch.Tensor:
         damping *= 10
 
 
-def in_turn(matrix: torch.Tensor, moments: torch.Tensor, rule: ColumnRule) -> torch.Tensor:
-    """(rows, columns) of values that the rule gave, double precision. moments: (columns, columns), H."""
-    left, upper = matrix.detach().double().clone(), inverse_factor(moments)
-    pivots = upper.diagonal()
+def heaviest_first(moments: torch.Tensor) -> torch.Tensor:
+    """(columns,) column numbers, those of the largest inputs first: their errors find the most columns behind them
+    (GPTQ's code, "act-order")."""
+    return moments.diagonal().argsort(descending=True, stable=True)
+
+
+def in_turn(
+    matrix: torch.Tensor, moments: torch.Tensor, rule: ColumnRule, order: torch.Tensor | None = None
+) -> torch.Tensor:
+    """(rows, columns) of values that the rule gave, double precision.
+
+    moments: (columns, columns), H. order: (columns,) in which columns are due, None = as they stand.
+    """
+    order = torch.arange(matrix.shape[1], device=matrix.device) if order is None else order
+    left, upper = matrix.detach().double()[:, order], inverse_factor(moments[order][:, order])
+    pivots, names = upper.diagonal(), order.tolist()
     found, count = torch.empty_like(left), left.shape[1]
     for first, last in _blocks(count, rule.group):
         errors = torch.empty_like(left[:, first:last])
         for number in range(first, last):
             if rule.group is not None and number % rule.group == 0:
                 group = slice(number, min(count, number + rule.group))
-                rule.begin(number, left[:, group], pivots[group])
-            found[:, number] = rule.column(number, left[:, number])
+                rule.begin(order[group], left[:, group], pivots[group])
+            found[:, number] = rule.column(names[number], left[:, number])
             error = (left[:, number] - found[:, number]) / pivots[number]
             left[:, number + 1 : last] -= torch.outer(error, upper[number, number + 1 : last])
             errors[:, number - first] = error
         left[:, last:] -= errors @ upper[first:last, last:]
-    return found
+    return torch.empty_like(found).index_copy_(1, order, found)
 
 
 def _blocks(count: int, group: int | None) -> Iterator[tuple[int, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
 
 import torch
@@ -12,12 +12,13 @@ from torch import nn
 
 from asc_core import modeling
 from asc_core.compress.linear_statistics import SAMPLES, MatrixStatistics, linear_statistics
-from asc_core.compress.second_order import BLOCK, error_of, in_turn, inverse_factor
+from asc_core.compress.second_order import error_of, in_turn, inverse_factor
 from asc_core.compress.step import Step, StepContext
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 
 PATTERNS = {"2:4": (2, 4), "4:8": (4, 8)}  # zeros in so many numbers of a row
+ROUNDS = 4  # in which the price is found that as many numbers as were asked for are cheaper than
 
 
 class Sparsify(Step):
@@ -25,7 +26,8 @@ class Sparsify(Step):
 
     by: which ones. "magnitude": the smallest. "wanda": the smallest times the size of what they multiply in the
     application's texts (Sun et al. 2023, arXiv 2306.11695). "second-order": those whose loss others can make up for,
-    and they do (SparseGPT, Frantar and Alistarh 2023, arXiv 2301.00774). scope: "global" prices all matrices alike, by
+    and they do (SparseGPT, Frantar and Alistarh 2023, arXiv 2301.00774, but with one price for a matrix instead of
+    a share for each few columns). scope: "global" prices all matrices alike, by
     what a zero does to the model's outputs where texts are looked at; "matrix" takes the share of each (of each row, by
     "wanda"). pattern: "2:4" sets two of each four numbers of a row to zero, "4:8" four of eight.
     The zeros lie as bits beside the numbers that are left and are computed with, so that training them goes on behind
@@ -73,7 +75,7 @@ class Sparsify(Step):
         for number, (name, module) in enumerate(able.items()):
             context.progress.step(number, len(able), "matrices made sparse")
             matrix = modeling.matrix(module).detach()
-            found = self._made(_Matrix.of(module, known.get(name)), shares[name])
+            found = self._made(self._priced(module, known.get(name)), shares[name])
             values[name], biases[name] = found.to(matrix), modeling.bias(module)
             offset = biases[name]
             if offset is not None and name in known:
@@ -105,27 +107,29 @@ class Sparsify(Step):
         if self.scope == "matrix" or self.pattern is not None:
             return dict.fromkeys(able, self.share)
         compared = known if self.needs_task else able  # what no text goes through has no price in this currency
-        prices = {name: self._global_prices(able[name], known.get(name)) for name in compared}
+        prices = {name: self._priced(able[name], known.get(name)).prices(self.by) for name in compared}
         limit = _smallest(torch.cat([one.flatten() for one in prices.values()]), self.share)
         shares = {name: float((one <= limit).double().mean()) for name, one in prices.items()}
         return dict.fromkeys(able, self.share) | shares
 
-    def _global_prices(self, module: nn.Module, known: MatrixStatistics | None) -> torch.Tensor:
-        """(rows, columns) what a zero alone costs: the outputs' squared change to first order (see
-        `linear_statistics`), which is in one currency for all matrices; by magnitude the size itself."""
-        price = _Matrix.of(module, known).prices(self.by)
-        return price if known is None else price * known.gradients.diagonal().double().cpu()[:, None]
+    def _priced(self, module: nn.Module, known: MatrixStatistics | None) -> _Matrix:
+        """In a currency that is the same for all matrices where they are compared: the change of the model's outputs
+        to first order (see `linear_statistics`)."""
+        one = _Matrix.of(module, known)
+        if known is None or self.scope == "matrix":
+            return one
+        return replace(one, rows=known.gradients.diagonal().double().cpu()[:, None])
 
     def _made(self, one: _Matrix, share: float) -> torch.Tensor:
-        """Its values with zeros. In turn, or not at all in turn where that does less to the outputs."""
-        found = [one.without(one.mask("magnitude" if one.moments is None else by, share, self)) for by in self._tried]
-        if self.by == "second-order" and one.moments is not None:
-            rule = _Zeros(share, PATTERNS.get(self.pattern or ""), one.matrix.shape)
-            found.append(in_turn(one.matrix, one.moments, rule))
+        """Its values with zeros: those of the way that does least to the outputs, where several are tried."""
         if one.moments is None:
-            return found[0]
-        moments = one.moments
-        return min(found, key=lambda values: error_of(values - one.matrix, moments))
+            return one.without(one.mask("magnitude", share, self))
+        found = [one.without(one.mask(by, share, self)) for by in self._tried]
+        if self.by == "second-order" and self.pattern is not None:
+            found.append(in_turn(one.matrix, one.moments, _Pattern(*PATTERNS[self.pattern], one.matrix.shape)))
+        elif self.by == "second-order":
+            found.append(_at_one_price(one, share))
+        return min(found, key=lambda values: one.error(values - one.matrix))
 
     @property
     def _tried(self) -> tuple[str, ...]:
@@ -135,26 +139,32 @@ class Sparsify(Step):
 @dataclass(frozen=True)
 class _Matrix:
     """matrix: (rows, columns) double. moments: of its inputs, of their covariance where a bias can take over the mean
-    of what is lost; None where no text says it."""
+    of what is lost; None where no text says it. rows: (rows, 1) what a change of each output is worth."""
 
     matrix: torch.Tensor
     moments: torch.Tensor | None
+    rows: torch.Tensor
 
     @staticmethod
     def of(module: nn.Module, known: MatrixStatistics | None) -> _Matrix:
         moments = None
         if known is not None:
             moments = (known.inputs if modeling.bias(module) is None else known.covariance).double().cpu()
-        return _Matrix(modeling.matrix(module).detach().double().cpu(), moments)
+        matrix = modeling.matrix(module).detach().double().cpu()
+        return _Matrix(matrix, moments, torch.ones(len(matrix), 1, dtype=matrix.dtype))
+
+    def error(self, change: torch.Tensor) -> float:
+        assert self.moments is not None
+        return error_of(change * self.rows.sqrt(), self.moments)
 
     def prices(self, by: str) -> torch.Tensor:
         """(rows, columns) what a zero in each place alone costs, by a way of looking at it."""
         if by == "magnitude" or self.moments is None:
             return self.matrix.square()
         if by == "wanda":
-            return self.matrix.square() * self.moments.diagonal().clamp_min(0)
+            return self.matrix.square() * self.moments.diagonal().clamp_min(0) * self.rows
         upper = inverse_factor(self.moments)
-        return self.matrix.square() / (upper.T @ upper).diagonal()  # (rows, columns) over [H^-1]_jj
+        return self.matrix.square() / upper.square().sum(0) * self.rows  # over the diagonal of H^-1 = U^T U
 
     def mask(self, by: str, share: float, step: Sparsify) -> torch.Tensor:
         """Which numbers go, (rows, columns) bool."""
@@ -170,21 +180,50 @@ class _Matrix:
         return self.matrix.masked_fill(mask, 0.0)
 
 
-class _Zeros:
-    """Of each block of columns, or by a pattern, the numbers whose loss the columns behind can best make up for."""
+class _Pattern:
+    """So many zeros in each few columns: the numbers whose loss the columns behind can best make up for."""
 
-    def __init__(self, share: float, pattern: tuple[int, int] | None, shape: torch.Size):
-        self.share, self.pattern = share, pattern
-        self.group: int | None = pattern[1] if pattern is not None else BLOCK
+    def __init__(self, zeros: int, of: int, shape: torch.Size):
+        self.zeros, self.group = zeros, of
         self._gone = torch.zeros(shape, dtype=torch.bool)
 
-    def begin(self, first: int, columns: torch.Tensor, pivots: torch.Tensor) -> None:
-        prices = (columns / pivots).square()
-        gone = _cheapest(prices, self.share) if self.pattern is None else cheapest_of_each(prices, *self.pattern)
-        self._gone[:, first : first + columns.shape[1]] = gone
+    def begin(self, numbers: torch.Tensor, columns: torch.Tensor, pivots: torch.Tensor) -> None:
+        self._gone[:, numbers] = cheapest_of_each((columns / pivots).square(), self.zeros, self.group)
 
     def column(self, number: int, values: torch.Tensor) -> torch.Tensor:
         return values.masked_fill(self._gone[:, number], 0.0)
+
+
+class _Below:
+    """Zeros for all that costs at most a price when its column is due. prices, seen: (rows, columns) what each cost, and
+    what it was."""
+
+    group = 1
+
+    def __init__(self, price: float, rows: torch.Tensor, shape: torch.Size):
+        self.price, self._rows = price, rows[:, 0]
+        self.prices, self.seen = (torch.zeros(shape, dtype=torch.float64) for _ in range(2))
+
+    def begin(self, numbers: torch.Tensor, columns: torch.Tensor, pivots: torch.Tensor) -> None:
+        self.prices[:, numbers], self.seen[:, numbers] = (columns / pivots).square() * self._rows[:, None], columns
+
+    def column(self, number: int, values: torch.Tensor) -> torch.Tensor:
+        return values.masked_fill(self.prices[:, number] <= self.price, 0.0)
+
+
+def _at_one_price(one: _Matrix, share: float) -> torch.Tensor:
+    """The share of zeros, all at one price, which rises while others make up for zeros: it is found in some rounds.
+
+    The few numbers that are still too many or too few at the end are left, or taken, without others that make up.
+    """
+    assert one.moments is not None
+    price = _smallest(one.prices("second-order").flatten(), share)
+    for _ in range(ROUNDS):
+        rule = _Below(price, one.rows, one.matrix.shape)
+        found = in_turn(one.matrix, one.moments, rule)
+        price = _smallest(rule.prices.flatten(), share)
+    gone = _cheapest(rule.prices, share)
+    return torch.where(gone, 0.0, torch.where(rule.prices <= rule.price, rule.seen, found))
 
 
 def cheapest_of_each(prices: torch.Tensor, zeros: int, of: int) -> torch.Tensor:
