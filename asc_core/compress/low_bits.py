@@ -2,13 +2,12 @@
 
 Levels are even or found by k-means over the matrix's numbers, each divided by its group's scale (Han et al. 2016,
 arXiv 1510.00149, section 3). A scale is one of those at and below the group's largest number, that of the least squared
-error: to cut off the few largest numbers makes the steps of all others smaller. Codes are the nearest ones, or chosen in
-turn so that columns make up for the errors of those before them (`second_order.py`).
+error: to cut off the few largest numbers makes the steps of all others smaller. Codes are the nearest ones, or chosen
+in turn so that columns make up for the errors of those before them (`second_order.py`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,7 +90,9 @@ class Grid:
         """(n,) uint8 for groups (n, k); real: (n, k) which numbers there are."""
         largest = numbers.abs().amax(1) / self._top
         first = (-FINENESS * torch.log2(largest.clamp_min(1e-300))).floor().clamp(0, NOTHING - 1)
-        tried = (first[:, None] + APART * torch.arange(TRIED, device=first.device)).clamp(max=NOTHING - 1).to(torch.uint8)
+        tried = (
+            (first[:, None] + APART * torch.arange(TRIED, device=first.device)).clamp(max=NOTHING - 1).to(torch.uint8)
+        )
         values = scales_of(tried).double()[..., None]  # (n, tried, 1)
         off = self.levels[self.nearest(numbers[:, None], values)] * values - numbers[:, None]
         if real is not None:
@@ -123,6 +124,7 @@ def second_order_codes(matrix: torch.Tensor, moments: torch.Tensor, form: Form, 
     assert form.group is not None
     lines = matrix.T if form.by_columns else matrix
     grid, nearest = _grid(lines, levels), nearest_codes(lines, form, levels)
+    rule: _ColumnsOfLines | _RowsOfLines
     rule = _ColumnsOfLines(grid, nearest) if form.by_columns else _RowsOfLines(grid, nearest)
     in_turn(matrix, moments, rule, heaviest_first(moments))
     found = Codes(rule.codes, rule.scales, nearest.levels, form.group)
@@ -137,7 +139,7 @@ def second_order_codes(matrix: torch.Tensor, moments: torch.Tensor, form: Form, 
 class _Single:
     """Columns that have nothing in common."""
 
-    group = None
+    group: int | None = None
 
     def begin(self, numbers: torch.Tensor, columns: torch.Tensor, pivots: torch.Tensor) -> None:
         """Never called."""

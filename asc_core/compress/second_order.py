@@ -11,6 +11,7 @@ zeros in SparseGPT (Frantar and Alistarh 2023, arXiv 2301.00774), both here as a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -96,4 +97,4 @@ def _blocks(count: int, group: int | None) -> Iterator[tuple[int, int]]:
     else:
         starts = {*range(0, count, BLOCK // group * group)}
     bounds = [*sorted(starts), count]
-    yield from zip(bounds[:-1], bounds[1:], strict=True)
+    yield from pairwise(bounds)

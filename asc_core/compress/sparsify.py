@@ -184,25 +184,27 @@ class _Pattern:
     """So many zeros in each few columns: the numbers whose loss the columns behind can best make up for."""
 
     def __init__(self, zeros: int, of: int, shape: torch.Size):
-        self.zeros, self.group = zeros, of
+        self.zeros, self.of = zeros, of
+        self.group: int | None = of
         self._gone = torch.zeros(shape, dtype=torch.bool)
 
     def begin(self, numbers: torch.Tensor, columns: torch.Tensor, pivots: torch.Tensor) -> None:
-        self._gone[:, numbers] = cheapest_of_each((columns / pivots).square(), self.zeros, self.group)
+        self._gone[:, numbers] = cheapest_of_each((columns / pivots).square(), self.zeros, self.of)
 
     def column(self, number: int, values: torch.Tensor) -> torch.Tensor:
         return values.masked_fill(self._gone[:, number], 0.0)
 
 
 class _Below:
-    """Zeros for all that costs at most a price when its column is due. prices, seen: (rows, columns) what each cost, and
-    what it was."""
+    """Zeros for all that costs at most a price when its column is due. prices, seen: (rows, columns) what each cost,
+    and what it was."""
 
-    group = 1
+    group: int | None = 1
 
     def __init__(self, price: float, rows: torch.Tensor, shape: torch.Size):
         self.price, self._rows = price, rows[:, 0]
-        self.prices, self.seen = (torch.zeros(shape, dtype=torch.float64) for _ in range(2))
+        self.prices = torch.zeros(shape, dtype=torch.float64)
+        self.seen = torch.zeros(shape, dtype=torch.float64)
 
     def begin(self, numbers: torch.Tensor, columns: torch.Tensor, pivots: torch.Tensor) -> None:
         self.prices[:, numbers], self.seen[:, numbers] = (columns / pivots).square() * self._rows[:, None], columns
@@ -228,7 +230,7 @@ def _at_one_price(one: _Matrix, share: float) -> torch.Tensor:
 
 def cheapest_of_each(prices: torch.Tensor, zeros: int, of: int) -> torch.Tensor:
     """(rows, columns) bool: the cheapest `zeros` of each `of` numbers of a row; fewer numbers at its end stay."""
-    rows, columns = prices.shape
+    columns = prices.shape[1]
     whole = columns // of * of
     gone = torch.zeros_like(prices, dtype=torch.bool)
     if whole:

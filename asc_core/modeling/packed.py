@@ -51,7 +51,10 @@ def unpacked(stored: torch.Tensor, bits: int, width: int) -> torch.Tensor:
     if unit == bits:
         return units[..., :width]
     parts = units[..., : width * (bits // unit)].unflatten(-1, (width, bits // unit))
-    return sum(parts[..., place] << unit * place for place in range(bits // unit))  # type: ignore[return-value]
+    found = torch.zeros_like(parts[..., 0])
+    for place in range(bits // unit):
+        found |= parts[..., place] << unit * place
+    return found
 
 
 def bytes_of_line(bits: int, width: int) -> int:
@@ -84,7 +87,7 @@ class Decoded(nn.Module):
     """
 
     bias: nn.Parameter | None
-    _kept: Any = None
+    _kept: tuple[tuple[torch.Tensor, ...], list[Any], torch.Tensor] | None = None
 
     def sources(self) -> tuple[torch.Tensor, ...]:
         """The tensors that the matrix is computed from."""
@@ -98,7 +101,9 @@ class Decoded(nn.Module):
         sources = self.sources()
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in sources):
             return self.decode()
-        now = [(tensor.data_ptr(), tensor.device, 0 if tensor.is_inference() else tensor._version) for tensor in sources]
+        now = [
+            (tensor.data_ptr(), tensor.device, 0 if tensor.is_inference() else tensor._version) for tensor in sources
+        ]
         kept = self._kept
         if kept is not None and kept[1] == now and all(a is b for a, b in zip(kept[0], sources, strict=True)):
             return kept[2]

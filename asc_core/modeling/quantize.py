@@ -1,7 +1,8 @@
 """Matrices as whole numbers: {"kind": "quantize", "bits": 8, "matrices": [names], "activations": "none" or "dynamic"}.
 
 Beside these "group" (a scale for so many numbers of a line, see `packed.py`; needed below 8 bits), and "embedding_bits"
-where the table of tokens has other bits than 8. Matrices in groups take no rounded inputs: their activations are "none".
+where the table of tokens has other bits than 8. Matrices in groups take no rounded inputs: their activations are
+"none".
 
 A matrix is named by its row of layer weights and its path there ("0.attention.self.query"); the table of tokens is
 `EMBEDDING`. Each of its rows is codes times one scale, symmetric about 0. activations "dynamic": what a matrix
@@ -143,7 +144,9 @@ class Quantize(Structure):
         if type(bits) is not int or bits not in BITS:
             raise ValueError(f"its codes of {bits!r} bits are none of {', '.join(map(str, BITS))}")
         if type(of_tokens) is not int or of_tokens not in EMBEDDING_BITS:
-            raise ValueError(f"its word embedding of {of_tokens!r} bits is none of {', '.join(map(str, EMBEDDING_BITS))}")
+            raise ValueError(
+                f"its word embedding of {of_tokens!r} bits is none of {', '.join(map(str, EMBEDDING_BITS))}"
+            )
         if entry["activations"] not in ACTIVATIONS:
             raise ValueError(f"its activations {entry['activations']!r} are none of {', '.join(ACTIVATIONS)}")
         if group is not None and (type(group) is not int or not 1 <= group <= MOST_IN_GROUP):

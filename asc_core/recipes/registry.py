@@ -19,7 +19,19 @@ from asc_core.train.steps import Distil, Finetune
 
 STEPS: dict[str, type[Step]] = {
     step.kind: step
-    for step in (Cut, CutBySimilarity, CutToBudget, Factor, Share, Vocabulary, Quantize, Sparsify, Pack, Finetune, Distil)
+    for step in (
+        Cut,
+        CutBySimilarity,
+        CutToBudget,
+        Factor,
+        Share,
+        Vocabulary,
+        Quantize,
+        Sparsify,
+        Pack,
+        Finetune,
+        Distil,
+    )
 }
 
 # Files of earlier versions: the kind of a step then -> its kind now, and the fields that the old name stood for.

@@ -33,7 +33,6 @@ from tests.modeling.structures import batch_within
 from tests.tiny import ARCHITECTURES, logits, padded_batch, tiny
 
 
-
 def in_bits(encoder: Encoder, bits: int, **options: object) -> Encoder:
     return Quantize(bits=bits, **{"choose": False, "group": 8, **options}).apply(encoder, StepContext())  # type: ignore[arg-type]
 

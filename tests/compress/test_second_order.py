@@ -38,7 +38,9 @@ class Whole:
 def obvious(matrix: torch.Tensor, moments: torch.Tensor, order: list[int]) -> torch.Tensor:
     """Optimal brain surgeon: after each column the inverse of what is left is made from nothing."""
     left, found = matrix.double().clone(), torch.zeros_like(matrix, dtype=torch.float64)
-    damped = moments.double() + DAMPING * moments.double().diagonal().mean() * torch.eye(len(moments), dtype=torch.float64)
+    damped = moments.double() + DAMPING * moments.double().diagonal().mean() * torch.eye(
+        len(moments), dtype=torch.float64
+    )
     for place, number in enumerate(order):
         rest = order[place:]
         inverse = torch.linalg.inv(damped[rest][:, rest])
