@@ -113,7 +113,7 @@ def sparse_tensors(
     """
     able = sparsifiable(model)
     paths = {id(module): path for path, module in model.named_modules()}
-    found = {}
+    found: dict[str, torch.Tensor] = {}
     for name, numbers in values.items():
         path, mask, offset = paths[id(able[name])], numbers != 0, biases.get(name)
         found |= {f"{path}.mask": packed(mask, 1), f"{path}.kept": numbers[mask]}
