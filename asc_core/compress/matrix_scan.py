@@ -20,6 +20,7 @@ import torch
 
 from asc_core import modeling
 from asc_core.batches import batches_by_length
+from asc_core.compress.low_bits import Coded
 from asc_core.encoder import Encoder
 from asc_core.progress import Progress
 from asc_core.scores.restart import Restartable
@@ -103,10 +104,12 @@ class MatrixScanner:
         tokens: int = TOKENS,
         seed: int = 0,
         split: str | None = None,
+        coded: Coded | None = None,
     ):
-        """split: by default the training texts, the task's first split where it has none."""
+        """split: by default the training texts, the task's first split where it has none. coded: what would stand
+        in the places of matrices, by default the nearest int8."""
         split = split or ("train" if "train" in task.splits else task.splits[0])
-        self.encoder, self.task, self.activations = encoder, task, activations
+        self.encoder, self.task, self.activations, self._coded = encoder, task, activations, coded
         features = task.features(task.examples(split, samples, seed), encoder)
         most = max(1, int(np.searchsorted(np.cumsum(features.lengths), tokens, side="right")))
         rows = np.arange(min(len(features), most))
@@ -124,6 +127,8 @@ class MatrixScanner:
 
     def effect(self, names: Sequence[str]) -> Effect:
         """What quantizing these matrices together does."""
+        if self._coded is not None:
+            return self.effect_of(self._coded.encoder(self.encoder, names).model)
         return self.effect_of(quantized(self.encoder, names, self.activations).model)
 
     def effect_of(self, model: Any) -> Effect:
@@ -138,7 +143,11 @@ class MatrixScanner:
         layer = self.encoder.shape.rows.index(row)
         parent, path = modeling.place_of(model, name)
         before = parent.get_submodule(path)
-        modeling.put_submodule(parent, path, modeling.quantized_module(before, self.activations == "dynamic"))
+        if self._coded is not None:
+            made = self._coded.modules[name]
+        else:
+            made = modeling.quantized_module(before, self.activations == "dynamic")
+        modeling.put_submodule(parent, path, made)
         try:
             return self._of(lambda batch, states: self._runner.start(layer, batch.inputs, states[layer]))
         finally:
@@ -150,10 +159,10 @@ class MatrixScanner:
         able = able if names is None else {name: able[name] for name in names}
         alone = []
         for number, name in enumerate(able):
-            progress.step(number, len(able) + 1, "matrices tried in int8")
+            progress.step(number, len(able) + 1, "matrices tried in codes")
             alone.append(self.alone(name))
         together = self.effect(list(able))
-        progress.step(len(able) + 1, len(able) + 1, "matrices tried in int8")
+        progress.step(len(able) + 1, len(able) + 1, "matrices tried in codes")
         return MatrixScan(
             names=tuple(able),
             alone=tuple(alone),

@@ -1,26 +1,37 @@
-"""A step: matrices as int8, but for those that the application would miss."""
+"""A step: matrices in codes of 8 bits or fewer, but for those that the application would miss."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
+from torch import nn
 
 from asc_core import modeling
+from asc_core.compress.linear_statistics import SAMPLES as SAMPLES_OF_INPUTS
+from asc_core.compress.linear_statistics import MatrixStatistics, linear_statistics
+from asc_core.compress.low_bits import Coded, coded_module
 from asc_core.compress.matrix_scan import SAMPLES, MatrixScanner, bearable, kept_in_order, least_kept, quantized
 from asc_core.compress.step import Step, StepContext
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.modeling import EMBEDDING
+from asc_core.modeling.quantize import MOST_IN_GROUP
 
 
 class Quantize(Step):
-    """Matrices of the layers and the word embedding in int8, with a scale for each row.
+    """Matrices of the layers and the word embedding in int8, with a scale for each row, or in fewer bits.
 
+    bits: of the layers' matrices; embedding_bits: of the word embedding. Below 8 bits, and wherever a `group` is given,
+    so many numbers share a scale (64 where none is given), codes lie packed, and what is computed is float32: they save
+    disk and no time, and inputs are not rounded, whatever `activations` says. rounding: "nearest", or "second-order",
+    by which the columns of a matrix make up for the errors of those before them on the application's texts (GPTQ,
+    Frantar et al. 2022, arXiv 2210.17323). levels: "even" steps, or the means that "k-means" finds for each matrix,
+    where there are groups.
     choose: leave in float32 the fewest matrices, so that on training texts no more answers change than could where
-    `most_changed` of all do, see `bearable`; measured with all others in int8. keep: matrices that stay float32 anyway,
-    as `asc scan` names them: row of layer weights from 0 and path; a path alone (in every layer), a row alone (a whole
-    layer), or "word_embedding".
+    `most_changed` of all do, see `bearable`; measured with all others in codes. keep: matrices that stay float32
+    anyway, as `asc scan` names them: row of layer weights from 0 and path; a path alone (in every layer), a row alone
+    (a whole layer), or "word_embedding".
     activations: "dynamic" rounds what matrices multiply, too, which is what makes runtimes fast; "none" takes bytes
     alone.
     """
@@ -40,34 +51,118 @@ class Quantize(Step):
     keep: tuple[str, ...] = ()
     samples: int = Field(default=SAMPLES, ge=8)
     seed: int = Field(default=0, ge=0)
+    bits: Literal[8, 4, 3, 2] = Field(default=8, description="Of each number of the layers' matrices")
+    group: int | None = Field(
+        default=None,
+        ge=1,
+        le=MOST_IN_GROUP,
+        description="Numbers that share a scale: by default a whole row at 8 bits, 64 below",
+    )
+    rounding: Literal["nearest", "second-order"] = Field(
+        default="nearest",
+        description="Each number by itself, or so that others make up for its error on the application's texts",
+    )
+    levels: Literal["even", "k-means"] = Field(
+        default="even", description="Even steps, or the means of each matrix's numbers, where groups share a scale"
+    )
+    embedding_bits: Literal[8, 4] = Field(
+        default=8, title="Bits of the word embedding", description="Of each number of the word embedding"
+    )
 
     @property
     def needs_task(self) -> bool:
-        return self.choose
+        return self.choose or self.rounding == "second-order"
 
     def cache_key(self) -> Any:
-        """With a mark of how matrices are chosen: what was stored before was chosen to the letter."""
-        return [*super().cache_key(), *(["by chance"] * self.choose)]
+        """In plain int8 it is what it was before there was another way, but for a mark of how matrices are chosen: what
+        was stored before was chosen to the letter."""
+        said = self.model_dump(mode="json")
+        for name in ("bits", "group", "rounding", "levels", "embedding_bits"):
+            if said[name] == type(self).model_fields[name].default:
+                del said[name]
+        return [self.kind, said, *(["by chance"] * self.choose)]
 
     def apply(self, encoder: Encoder, context: StepContext) -> Encoder:
         able = [name for name in modeling.quantizable(encoder.model) if self.embedding or name != EMBEDDING]
         kept = self._kept_by_name(able)
+        coded = self._coded(encoder, context, [name for name in able if name not in kept])
         if self.choose and set(kept) < set(able):
-            kept += self._chosen(encoder, context, kept, able)
+            kept += self._chosen(encoder, context, kept, able, coded)
         chosen = [name for name in able if name not in kept]
         if not chosen:
             raise UserError(
                 f"No matrix of {encoder.name} is left to quantize: keep fewer, or allow more answers to change."
             )
-        context.done = f"{self.describe()}: {len(chosen)} of {len(able)} in int8" + (
+        context.done = f"{self.describe()}: {len(chosen)} of {len(able)} in {self._codes}" + (
             f", float32 stay {', '.join(kept)}" if kept else ""
         )
-        return quantized(encoder, chosen, self.activations)
+        return quantized(encoder, chosen, self.activations) if coded is None else coded.encoder(encoder, chosen)
 
     def describe(self) -> str:
-        inputs = ", inputs rounded in each call" if self.activations == "dynamic" else ", weights alone"
+        if self._of_group is not None:
+            inputs = ", inputs stay float32" if self.activations == "dynamic" else ", weights alone"
+        else:
+            inputs = ", inputs rounded in each call" if self.activations == "dynamic" else ", weights alone"
         some = f", about {100 * self.most_changed:g} % of answers changed at most" if self.choose else ""
-        return f"matrices in int8{inputs}{some}"
+        found = [
+            f"a scale for each {self._of_group}" if self._of_group is not None else "",
+            "k-means" if self.levels == "k-means" else "",
+            "rounded to second order" if self.rounding == "second-order" else "",
+            f"word embedding in {self.embedding_bits} bits" if self._packs_embedding else "",
+        ]
+        return f"matrices in {self._codes}{''.join(f', {one}' for one in found if one)}{inputs}{some}"
+
+    @property
+    def _codes(self) -> str:
+        return "int8" if self.bits == 8 else f"{self.bits} bits"
+
+    @property
+    def _of_group(self) -> int | None:
+        """Numbers that share a scale; None where it is a row of int8."""
+        return self.group if self.group is not None or self.bits == 8 else modeling.GROUP
+
+    @property
+    def _packs_embedding(self) -> bool:
+        return self.embedding and self.embedding_bits != 8
+
+    def _coded(self, encoder: Encoder, context: StepContext, names: list[str]) -> Coded | None:
+        """None where they are the nearest int8, which `quantized` makes."""
+        if self._of_group is None and self.rounding == "nearest" and not self._packs_embedding:
+            return None
+        entry: dict[str, Any] = {"kind": "quantize", "bits": self.bits, "activations": self.activations}
+        if self._of_group is not None:
+            entry |= {"group": self._of_group, "activations": "none"}
+        if self._packs_embedding:
+            entry["embedding_bits"] = self.embedding_bits
+        able = modeling.quantizable(encoder.model)
+        known = self._statistics(encoder, context, [able[name] for name in names if name != EMBEDDING])
+        modules = {}
+        for number, name in enumerate(names):
+            context.progress.step(number, len(names), "matrices rounded")
+            form = modeling.Form.of(encoder.model, name, entry)
+            parts = [part for part, _ in modeling.parts_of(able[name], able[name])]
+            modules[name] = coded_module(
+                able[name], form, self.levels == "k-means", [known.get(id(part)) for part in parts]
+            )
+        return Coded(entry, modules)
+
+    def _statistics(
+        self, encoder: Encoder, context: StepContext, matrices: list[nn.Module]
+    ) -> dict[int, MatrixStatistics]:
+        """By the identity of a matrix, or of each of its factors; none of those that no text goes through."""
+        if self.rounding == "nearest":
+            return {}
+        names = {id(module): name for name, module in encoder.model.named_modules()}
+        parts = {names[id(part)]: part for matrix in matrices for part, _ in modeling.parts_of(matrix, matrix)}
+        known = linear_statistics(
+            encoder,
+            context.task,
+            parts,
+            samples=max(self.samples, SAMPLES_OF_INPUTS),
+            seed=self.seed,
+            progress=context.progress,
+        )
+        return {id(parts[name]): statistics for name, statistics in known.items()}
 
     def _kept_by_name(self, able: list[str]) -> list[str]:
         """Raises: UserError for a name of nothing."""
@@ -80,10 +175,12 @@ class Quantize(Step):
             found += [name for name in named if name not in found]
         return found
 
-    def _chosen(self, encoder: Encoder, context: StepContext, kept: list[str], able: list[str]) -> list[str]:
+    def _chosen(
+        self, encoder: Encoder, context: StepContext, kept: list[str], able: list[str], coded: Coded | None
+    ) -> list[str]:
         """First by what each matrix does alone; then one more, as long as all others together change too much."""
         scanner = MatrixScanner(
-            encoder, context.task, activations=self.activations, samples=self.samples, seed=self.seed
+            encoder, context.task, activations=self.activations, samples=self.samples, seed=self.seed, coded=coded
         )
         open_ = [name for name in able if name not in kept]
         most = bearable(self.most_changed, scanner.texts) if scanner.decides else self.most_changed

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
+from asc_core import modeling
 from asc_core.errors import UserError, first_line
 from asc_core.export.checkpoint import plain_config
 from asc_core.modeling import Packing
@@ -87,6 +88,7 @@ class Traceable:
 def traceable(encoder: Encoder, packing: Packing) -> Traceable:
     """On the CPU, with weights that went through the packing: what it cannot hold is gone before the tracing."""
     model = _copy_on_cpu(encoder, packing)
+    modeling.multiplied_out(model)
     sample = _sample(model, encoder.type_vocab_size > 1)
     with torch.inference_mode():
         said = model(**sample)
@@ -157,6 +159,16 @@ def pooling_notes(encoder: Encoder) -> tuple[str, ...]:
     return (
         f"A text's vector is the output `{TEXT_VECTOR}`: pooling ({' and '.join(pooling.pooling)}{assumed}) and all "
         "that follows it are in the graph.",
+    )
+
+
+def decoded_notes(encoder: Encoder) -> tuple[str, ...]:
+    """The card's line on matrices that a graph holds multiplied out."""
+    if not any(isinstance(m, modeling.Decoded | modeling.PackedEmbedding) for m in encoder.model.modules()):
+        return ()
+    return (
+        "Codes of less than 8 bits and zeros lie in the graph multiplied out, as floating-point numbers: the compact "
+        "format holds them packed.",
     )
 
 

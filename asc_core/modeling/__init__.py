@@ -57,11 +57,16 @@ from asc_core.modeling.linears import (
     select,
     takes_any_values,
 )
+from asc_core.modeling.packed import Decoded, PackedEmbedding, PackedLinear, multiplied_out
 from asc_core.modeling.packings import PACKINGS, Packing
 from asc_core.modeling.quantize import (
     EMBEDDING,
+    GROUP,
+    Form,
     QuantizedEmbedding,
     QuantizedLinear,
+    empty_module,
+    parts_of,
     place_of,
     quantizable,
     quantized_module,
@@ -82,6 +87,7 @@ from asc_core.modeling.record import (
     structures_of,
 )
 from asc_core.modeling.share import shapes
+from asc_core.modeling.sparse import sparse_tensors, sparsifiable
 from asc_core.modeling.structure import Structure
 from asc_core.modeling.tokens import (
     PARTS,
@@ -101,6 +107,7 @@ __all__ = [
     "COMPACT",
     "EMBEDDING",
     "ENTRY_MODULE",
+    "GROUP",
     "NO_STRUCTURES",
     "PACKINGS",
     "PARTS",
@@ -108,8 +115,12 @@ __all__ = [
     "STRUCTURES",
     "Architecture",
     "Count",
+    "Decoded",
     "FactoredLinear",
+    "Form",
     "Origin",
+    "PackedEmbedding",
+    "PackedLinear",
     "Packing",
     "PartCounts",
     "QuantizedEmbedding",
@@ -136,6 +147,7 @@ __all__ = [
     "dense_refusal",
     "depth_is_grouped",
     "effect_name",
+    "empty_module",
     "every_token_passes",
     "executed_rows",
     "exits_refusal",
@@ -155,12 +167,14 @@ __all__ = [
     "matrices",
     "matrix",
     "most_tokens",
+    "multiplied_out",
     "named",
     "needs_compact_class",
     "norm_behind",
     "origin",
     "own_modules",
     "pad_to_class",
+    "parts_of",
     "place_of",
     "plain",
     "plain_query",
@@ -178,6 +192,8 @@ __all__ = [
     "select",
     "shapes",
     "sources",
+    "sparse_tensors",
+    "sparsifiable",
     "structures_of",
     "submodule",
     "takes_any_values",

@@ -27,10 +27,12 @@ from .factor import Factor  # noqa: F401
 from .headless import leave_without_heads  # noqa: F401
 from .intent_slots import intent_slots_class
 from .linears import FactoredLinear  # noqa: F401
+from .packed import PackedLinear  # noqa: F401
 from .packings import PACKINGS  # noqa: F401
 from .quantize import Quantize  # noqa: F401
 from .record import STRUCTURES, build, checked
 from .share import Share
+from .sparse import Sparse  # noqa: F401
 from .structure import Structure  # noqa: F401
 from .tokens import Tokens  # noqa: F401
 from .turns import Turn  # noqa: F401

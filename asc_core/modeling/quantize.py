@@ -1,5 +1,9 @@
 """Matrices as whole numbers: {"kind": "quantize", "bits": 8, "matrices": [names], "activations": "none" or "dynamic"}.
 
+Beside these "group" (a scale for so many numbers of a line, see `packed.py`; needed below 8 bits), and "embedding_bits"
+where the table of tokens has other bits than 8. Matrices in groups take no rounded inputs: their activations are
+"none".
+
 A matrix is named by its row of layer weights and its path there ("0.attention.self.query"); the table of tokens is
 `EMBEDDING`. Each of its rows is codes times one scale, symmetric about 0. activations "dynamic": what a matrix
 multiplies is rounded to 8 bits, too, by the range that it has in this very call, as ONNX's DynamicQuantizeLinear says.
@@ -9,6 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,13 +35,17 @@ from .linears import (
     rows_of_matrix,
     select,
 )
+from .packed import PackedEmbedding, PackedLinear
 from .structure import Entry, State, Structure
 
 if TYPE_CHECKING:  # transformers 4 has it under another name
     from transformers import PreTrainedConfig
 
 EMBEDDING = "word_embedding"
-BITS = 8
+BITS = (8, 4, 3, 2)
+EMBEDDING_BITS = (8, 4)
+GROUP = 64  # numbers that share a scale where nobody says otherwise
+MOST_IN_GROUP = 1 << 16
 LARGEST = 127  # of a code: -128 has no counterpart
 ACTIVATIONS = ("none", "dynamic")
 
@@ -103,43 +112,66 @@ def quantized(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return (values / scale[:, None]).round().clamp(-LARGEST, LARGEST).to(torch.int8), scale
 
 
+@dataclass(frozen=True)
+class Form:
+    """How a matrix lies. group: None = int8 with a scale for each row. by_columns: see `packed.py`."""
+
+    bits: int = 8
+    group: int | None = None
+    by_columns: bool = False
+    dynamic: bool = False
+
+    @staticmethod
+    def of(model: PreTrainedModel, name: str, entry: Entry) -> Form:
+        """Of the matrix of that name in a model that gets a `Quantize` of that entry."""
+        if name == EMBEDDING:
+            bits = entry.get("embedding_bits", 8)
+            return Form(bits, None if bits == 8 else entry.get("group") or GROUP)
+        table = architecture_of(model)
+        readout = name.partition(".")[2] in (table.attention_readout, table.ffn_readout)
+        return Form(entry["bits"], entry.get("group"), readout, entry["activations"] == "dynamic")
+
+
 class Quantize(Structure):
     kind = "quantize"
-    after = frozenset({"cut", "factor", "share", "vocabulary"})
+    after = frozenset({"cut", "factor", "quantize", "share", "sparse", "vocabulary"})
     before = frozenset({"cut"})
     fields = frozenset({"bits", "matrices", "activations"})
+    optional = frozenset({"group", "embedding_bits"})
 
     def check(self, entry: Entry, config: PreTrainedConfig) -> None:
-        if entry["bits"] != BITS or type(entry["bits"]) is not int:
-            raise ValueError(f"its codes of {entry['bits']!r} bits are none of {BITS}")
+        bits, group, of_tokens = entry["bits"], entry.get("group"), entry.get("embedding_bits", 8)
+        if type(bits) is not int or bits not in BITS:
+            raise ValueError(f"its codes of {bits!r} bits are none of {', '.join(map(str, BITS))}")
+        if type(of_tokens) is not int or of_tokens not in EMBEDDING_BITS:
+            raise ValueError(
+                f"its word embedding of {of_tokens!r} bits is none of {', '.join(map(str, EMBEDDING_BITS))}"
+            )
         if entry["activations"] not in ACTIVATIONS:
             raise ValueError(f"its activations {entry['activations']!r} are none of {', '.join(ACTIVATIONS)}")
-        names = entry["matrices"]
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ValueError("its matrices are no list of names")
-        if len(set(names)) < len(names):
-            raise ValueError("its matrices name one twice")
-        table = ARCHITECTURES[architecture_name(config)]
-        known = {feeder.path for kind in ("attention", "ffn") for feeder in table.feeders(kind)}
-        known |= {table.attention_readout, table.ffn_readout}
-        for name in names:
-            row, _, path = name.partition(".")
-            if name != EMBEDDING and not (row.isdecimal() and row.isascii() and path in known):
-                raise ValueError(f"{name!r} is no matrix of a {config.model_type} model")
+        if group is not None and (type(group) is not int or not 1 <= group <= MOST_IN_GROUP):
+            raise ValueError(f"its groups of {group!r} numbers are none of 1 to {MOST_IN_GROUP}")
+        if group is None and bits != 8:
+            raise ValueError(f"its codes of {bits} bits have no group of numbers that share a scale")
+        if group is not None and entry["activations"] != "none":
+            raise ValueError("its matrices have scales for groups, with which no rounded inputs are multiplied")
+        check_names(entry["matrices"], config, (EMBEDDING,))
 
     def build(self, model: PreTrainedModel, entry: Entry) -> None:
-        able, dynamic = quantizable(model), entry["activations"] == "dynamic"
+        able = quantizable(model)
         for name in entry["matrices"]:
             if name not in able:
                 raise ValueError(f"it has no matrix {name} that could be quantized")
             parent, path = place_of(model, name)
-            put_submodule(parent, path, _empty(able[name], dynamic))
+            put_submodule(parent, path, empty_module(able[name], Form.of(model, name, entry)))
 
     def needs(self, model: PreTrainedModel, entry: Entry) -> tuple[str, ...]:
+        places = (place_of(model, name) for name in entry["matrices"])
+        made = {id(parent.get_submodule(path)) for parent, path in places}
         return tuple(
             f"{path}.{name}"
-            for path, module in model.named_modules()
-            if isinstance(module, QuantizedLinear | QuantizedEmbedding)
+            for path, module in model.named_modules()  # each once, under its first path
+            if id(module) in made
             for name, _ in module.named_parameters()
         )
 
@@ -148,10 +180,25 @@ class Quantize(Structure):
         if entry["activations"] == "dynamic":
             raise ValueError("the original's class does not round what its matrices multiply")
         for path, module in model.named_modules(remove_duplicate=False):
-            if isinstance(module, QuantizedLinear | QuantizedEmbedding):
-                for name in ("codes", "scale"):
+            if isinstance(module, QuantizedLinear | QuantizedEmbedding | PackedLinear | PackedEmbedding):
+                for name in ("codes", "scale", "scales", "levels"):
                     state.pop(f"{path}.{name}", None)
                 state[f"{path}.weight"] = _values(module).detach()
+
+
+def check_names(names: Any, config: PreTrainedConfig, others: tuple[str, ...] = ()) -> None:
+    """Whether JSON lists matrices of an architecture's layers, or `others`. Raises: ValueError where it does not."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("its matrices are no list of names")
+    if len(set(names)) < len(names):
+        raise ValueError("its matrices name one twice")
+    table = ARCHITECTURES[architecture_name(config)]
+    known = {feeder.path for kind in ("attention", "ffn") for feeder in table.feeders(kind)}
+    known |= {table.attention_readout, table.ffn_readout}
+    for name in names:
+        row, _, path = name.partition(".")
+        if name not in others and not (row.isdecimal() and row.isascii() and path in known):
+            raise ValueError(f"{name!r} is no matrix of a {config.model_type} model")
 
 
 def rounds_inputs(module: nn.Module) -> bool:
@@ -184,18 +231,22 @@ def quantized_tensors(model: PreTrainedModel, names: Sequence[str]) -> dict[str,
 
 
 def quantized_module(module: nn.Module, dynamic: bool = False) -> nn.Module:
-    """What stands in place of one of `quantizable`, with its values."""
-    made = _empty(module, dynamic)
-    parts: list[tuple[Any, Any]] = [(module, made)]
-    if isinstance(module, FactoredLinear):
-        assert isinstance(made, FactoredLinear)
-        parts = [(module.first, made.first), (module.second, made.second)]
-    for old, new in parts:
+    """What stands in place of one of `quantizable` as int8, with its values."""
+    made = empty_module(module, Form(dynamic=dynamic))
+    for old, new in parts_of(module, made):
         codes, scale = quantized(old.weight)
         new.codes, new.scale = (nn.Parameter(values, requires_grad=False) for values in (codes, scale))
         if getattr(old, "bias", None) is not None:
             new.bias = nn.Parameter(old.bias.detach(), requires_grad=False)
     return made
+
+
+def parts_of(module: nn.Module, made: nn.Module) -> list[tuple[Any, Any]]:
+    """(plain, quantized) of one of `quantizable` and its `empty_module`: of a factored matrix both factors."""
+    if isinstance(module, FactoredLinear):
+        assert isinstance(made, FactoredLinear)
+        return [(module.first, made.first), (module.second, made.second)]
+    return [(module, made)]
 
 
 def place_of(model: PreTrainedModel, name: str) -> tuple[nn.Module, str]:
@@ -206,20 +257,31 @@ def place_of(model: PreTrainedModel, name: str) -> tuple[nn.Module, str]:
     return rows_of(model)[int(row)], path
 
 
-def _empty(module: Any, dynamic: bool) -> nn.Module:
+def empty_module(module: Any, form: Form) -> nn.Module:
+    """What stands in place of one of `quantizable`, without its values."""
     made: nn.Module
     if isinstance(module, FactoredLinear):
         made = copy.copy(module)  # a module of its own, on the same children
-        made._modules = {name: _empty(thin, dynamic) for name, thin in module.named_children()}
+        made._modules = {name: empty_module(thin, form) for name, thin in module.named_children()}
         return made
     if isinstance(module, nn.Embedding):
-        made = QuantizedEmbedding(module.num_embeddings, module.embedding_dim, module.padding_idx)
+        size = module.num_embeddings, module.embedding_dim
+        if form.group is None:
+            made = QuantizedEmbedding(*size, module.padding_idx)
+        else:
+            made = PackedEmbedding(*size, form.bits, form.group, module.padding_idx)
     else:
-        made = QuantizedLinear(module.in_features, module.out_features, module.bias is not None, dynamic)
+        size, biased = (module.in_features, module.out_features), module.bias is not None
+        if form.group is None:
+            made = QuantizedLinear(*size, biased, form.dynamic)
+        else:
+            made = PackedLinear(*size, form.bits, form.group, form.by_columns, biased)
     return made.to(module.weight.device)
 
 
-def _values(module: QuantizedLinear | QuantizedEmbedding) -> torch.Tensor:
+def _values(module: QuantizedLinear | QuantizedEmbedding | PackedLinear | PackedEmbedding) -> torch.Tensor:
+    if isinstance(module, PackedLinear | PackedEmbedding):
+        return module.values()
     return module.codes.to(module.scale.dtype) * module.scale[:, None]
 
 

@@ -20,6 +20,7 @@ from .exits import Exits
 from .factor import Factor
 from .quantize import Quantize
 from .share import Share
+from .sparse import Sparse
 from .structure import Entry, Structure, whole_numbers
 from .tokens import Tokens
 from .vocabulary import Vocabulary
@@ -31,7 +32,18 @@ FORMAT = 2
 MOST_LAYERS, MOST_TOKENS = 1 << 10, 1 << 31  # of an uncut model
 NO_STRUCTURES: dict[str, Any] = {"format": FORMAT, "dense": {}, "structures": []}
 STRUCTURES: dict[str, Structure] = {
-    s.kind: s for s in (Cut(), Differences(), Exits(), Factor(), Quantize(), Share(), Tokens(), Vocabulary())
+    structure.kind: structure
+    for structure in (
+        Cut(),
+        Differences(),
+        Exits(),
+        Factor(),
+        Quantize(),
+        Share(),
+        Sparse(),
+        Tokens(),
+        Vocabulary(),
+    )
 }
 
 
@@ -85,7 +97,7 @@ def checked(config: PreTrainedConfig) -> dict[str, Any]:
         kind = entry.get("kind") if isinstance(entry, dict) else None
         if not isinstance(kind, str) or kind not in STRUCTURES:
             raise ValueError(f"its structure {kind!r} is none of {', '.join(STRUCTURES)}")
-        if set(entry) != STRUCTURES[kind].fields | {"kind"}:
+        if set(entry) - STRUCTURES[kind].optional != STRUCTURES[kind].fields | {"kind"}:
             raise ValueError(f"its structure {kind!r} has not the fields {', '.join(sorted(STRUCTURES[kind].fields))}")
     check_order([entry["kind"] for entry in entries])
     dense = with_values(config, _checked_dense(config, record["dense"], entries))

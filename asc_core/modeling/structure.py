@@ -24,7 +24,7 @@ class Structure:
     """One kind; override what differs.
 
     kind: its name in entries. after: the kinds that may stand before it. before: those that may stand after it, though
-    their `after` does not name it. fields: the names in an entry, besides "kind".
+    their `after` does not name it. fields: the names in an entry, besides "kind". optional: those that it may lack.
     ordinary: whether the original's class takes the result as it is, by its configuration alone.
     every_token: whether each token of each text goes through each layer. Where not, what a layer does depends on those
     below it beyond their hidden states, so that no pass can begin or end between layers.
@@ -36,6 +36,7 @@ class Structure:
     after: frozenset[str] = frozenset()
     before: frozenset[str] = frozenset()
     fields: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset()
 
     def check(self, entry: Entry, config: PreTrainedConfig) -> None:
         """Before anything is built; config: of the uncut model. Raises: ValueError, in words."""

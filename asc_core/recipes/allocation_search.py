@@ -54,14 +54,19 @@ from asc_core.values import Estimate, Scores
 
 KEEPS = (0.8, 0.65, 0.5, 0.35, 0.25)
 # Each family's settings, in order of strength; families in the order in which they are applied.
+FEW_BITS = {"step": "quantize", "choose": False, "rounding": "second-order", "levels": "k-means", "embedding_bits": 4}
 LADDERS: dict[str, tuple[dict[str, Any], ...]] = {
     "cut": (),  # by the scores, see `KEEPS`; first, since scores are of the original's weights
     "factor": tuple({"step": "factor", "keep": keep, "nearest": "outputs"} for keep in (0.7, 0.5, 0.35)),
     "vocabulary": tuple({"step": "vocabulary", "margin": margin} for margin in (8000, 2000, 0)),
-    "bits": ({"step": "quantize", "activations": "none", "choose": False},),
+    "bits": (
+        {"step": "quantize", "activations": "none", "choose": False},
+        *({**FEW_BITS, "bits": bits} for bits in (4, 3)),
+    ),
+    "tokens": tuple({"step": "eliminate-tokens", "keep": keep} for keep in (0.85, 0.7, 0.5)),
 }
 FAMILIES = tuple(LADDERS)
-LAST = ("bits",)  # behind training: what was rounded is not trained
+LAST = ("bits", "tokens")  # behind training: what was rounded is not trained
 PRICED_ON = 400  # examples; those that look best are measured on the whole split
 TURNS = 9
 RATIOS = (0.25, 4.0)  # of what combinations lose to the sum of their prices, at most

@@ -13,6 +13,7 @@ from asc_core.compress.factor import Factor
 from asc_core.compress.pack import Pack
 from asc_core.compress.quantize import Quantize
 from asc_core.compress.share import Share
+from asc_core.compress.sparsify import Sparsify
 from asc_core.compress.step import Step
 from asc_core.compress.vocabulary import Vocabulary
 from asc_core.errors import UserError
@@ -29,6 +30,7 @@ STEPS: dict[str, type[Step]] = {
         Share,
         Vocabulary,
         Quantize,
+        Sparsify,
         EliminateTokens,
         EarlyExit,
         Pack,

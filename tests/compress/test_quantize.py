@@ -129,8 +129,6 @@ def test_a_cut_of_codes_is_the_codes_of_what_stays() -> None:
 
 def test_what_cannot_follow_is_refused() -> None:
     made = in_int8(tiny())
-    with pytest.raises(UserError, match='"quantize" cannot come after "quantize"'):
-        made.with_structure({"kind": "quantize", "bits": 8, "matrices": [], "activations": "none"})
     with pytest.raises(UserError, match="No matrix of tiny-bert is left to quantize"):
         in_int8(made)
     with pytest.raises(UserError, match='"factor" cannot come after "quantize"'):
@@ -142,7 +140,12 @@ def test_what_cannot_follow_is_refused() -> None:
 @pytest.mark.parametrize(
     ("entry", "says"),
     [
-        ({"bits": 4}, "4 bits"),
+        ({"bits": 4}, "4 bits have no group"),
+        ({"bits": 5}, "5 bits"),
+        ({"bits": True}, "True bits"),
+        ({"group": 0}, "groups of 0"),
+        ({"embedding_bits": 3}, "word embedding of 3 bits"),
+        ({"bits": 4, "group": 64, "activations": "dynamic"}, "no rounded inputs"),
         ({"activations": "static"}, "static"),
         ({"matrices": 3}, "no list"),
         ({"matrices": ["0.__class__"]}, "no matrix of a bert"),

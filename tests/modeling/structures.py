@@ -8,11 +8,12 @@ import torch
 from hypothesis import strategies as st
 
 from asc_core import modeling
+from asc_core.compress.low_bits import Coded, coded_module
 from asc_core.encoder import Encoder
 from tests.test_surgery import plans
 from tests.tiny import tokenizer
 
-KINDS = ("cut", "differences", "factor", "quantize", "share", "vocabulary")
+KINDS = ("cut", "differences", "factor", "quantize", "share", "sparse", "vocabulary")
 
 
 def factored(encoder: Encoder, ranks: list[dict[str, int]]) -> Encoder:
@@ -70,6 +71,27 @@ def quantized(encoder: Encoder, names: list[str], activations: str = "none") -> 
     return encoder.with_structure(entry, modeling.quantized_tensors(encoder.model, names))
 
 
+def packed(encoder: Encoder, names: list[str], bits: int, group: int, embedding_bits: int = 8) -> Encoder:
+    """In the nearest codes of a few bits, with a scale for each group."""
+    entry = {"kind": "quantize", "bits": bits, "activations": "none", "group": group, "embedding_bits": embedding_bits}
+    able = modeling.quantizable(encoder.model)
+    modules = {name: coded_module(able[name], modeling.Form.of(encoder.model, name, entry)) for name in names}
+    return Coded(entry, modules).encoder(encoder, names)
+
+
+def sparse(encoder: Encoder, names: list[str], share: float) -> Encoder:
+    """About this share of the numbers of some matrices is zero: the smallest of each."""
+    able = modeling.sparsifiable(encoder.model)
+    values = {}
+    for name in names:
+        weight = modeling.matrix(able[name]).detach()
+        limit = weight.abs().flatten().quantile(share) if weight.numel() else 0
+        values[name] = torch.where(weight.abs() < limit, 0.0, weight)
+    offsets = {name: modeling.bias(able[name]) for name in names}
+    entry = {"kind": "sparse", "kept": {name: int((one != 0).sum()) for name, one in values.items()}}
+    return encoder.with_structure(entry, modeling.sparse_tensors(encoder.model, values, offsets))
+
+
 def shortened(encoder: Encoder, kept: list[int]) -> Encoder:
     """The vocabulary's rows `kept`, in that order, and a tokenizer of their words; those without one get a name."""
     words = {i: word for word, i in encoder.tokenizer.get_vocab().items()}
@@ -98,7 +120,15 @@ def structured(draw: Any, encoder: Encoder, kind: str) -> Encoder:
         return differing(shared, draw(st.integers(0, 3)), draw(st.integers(0, 3)))
     if kind == "quantize":
         able = sorted(modeling.quantizable(encoder.model))
-        return quantized(encoder, sorted(draw(st.sets(st.sampled_from(able)))) if able else [])
+        names = sorted(draw(st.sets(st.sampled_from(able)))) if able else []
+        if draw(st.booleans()):
+            return quantized(encoder, names)
+        sizes = draw(st.tuples(st.sampled_from([2, 3, 4, 8]), st.sampled_from([3, 8, 64]), st.sampled_from([4, 8])))
+        return packed(encoder, names, *sizes)
+    if kind == "sparse":
+        able = sorted(modeling.sparsifiable(encoder.model))
+        names = sorted(draw(st.sets(st.sampled_from(able)))) if able else []
+        return sparse(encoder, names, draw(st.floats(0, 1)))
     if kind == "share":
         layers = modeling.layers_of(encoder.model)
         able = [i for i in range(1, len(layers)) if modeling.shapes(layers[i]) == modeling.shapes(layers[i - 1])]
@@ -114,10 +144,11 @@ def structured(draw: Any, encoder: Encoder, kind: str) -> Encoder:
 
 
 @st.composite
-def structures(draw: st.DrawFn) -> list[str]:
-    """Kinds in an order that is allowed."""
+def structures(draw: st.DrawFn, then: str | None = None) -> list[str]:
+    """Kinds in an order that is allowed. then: a kind that could follow them."""
     found: list[str] = []
-    for kind in draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=4)):
+    able = [kind for kind in KINDS if then is None or modeling.can_follow(then, kind)]
+    for kind in draw(st.lists(st.sampled_from(able), min_size=1, max_size=4)):
         if all(modeling.can_follow(kind, before) for before in found):
             found.append(kind)
     return found

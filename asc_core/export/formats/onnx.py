@@ -22,6 +22,7 @@ from asc_core.export.formats.onnx_integers import in_integers, without_rounding
 from asc_core.export.formats.speed_beside_float32 import THREADS, said_of_speed
 from asc_core.export.graph import (
     ONE_AT_A_TIME,
+    decoded_notes,
     graph_refusal,
     loading_by_example,
     pooling_notes,
@@ -71,6 +72,7 @@ class Onnx:
             limitations=(
                 f"The graph is of ONNX opset {OPSET}.",
                 "By default onnxruntime takes every core: set `intra_op_num_threads`, as `example.py` does.",
+                *decoded_notes(encoder),
                 *pooling_notes(encoder),
                 *(_OF_INTEGERS if rounds else ()),
             ),

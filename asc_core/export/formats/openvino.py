@@ -20,6 +20,7 @@ from asc_core.export.formats.format import Written
 from asc_core.export.formats.speed_beside_float32 import THREADS, said_of_speed
 from asc_core.export.graph import (
     ONE_AT_A_TIME,
+    decoded_notes,
     graph_refusal,
     loading_by_example,
     pooling_notes,
@@ -85,18 +86,20 @@ class OpenVino:
         names = (*traced.sample, *traced.outputs)
         for port, name in zip((*model.inputs, *model.outputs), names, strict=True):
             port.get_tensor().set_names({name})
-        _check_space(encoder, folder, packing)
+        _check_space(traced.model, folder, packing)
         if packing.dtype == torch.float16:
             _store_in_half(model)
         openvino.save_model(model, folder / GRAPH_FILE, compress_to_fp16=False)
         write_companions(encoder, folder, Path(__file__).with_name("openvino_example.py"), _RUNTIME)
-        integers = any(entry["kind"] == "quantize" and entry["matrices"] for entry in encoder.structures)
+        whole = modeling.QuantizedLinear | modeling.QuantizedEmbedding
+        integers = any(isinstance(module, whole) for module in traced.model.modules())
         return Written(
             (folder / WEIGHTS_FILE).stat().st_size,
             needs="It needs openvino and tokenizers, and neither torch nor transformers.",
             limitations=(
                 "By default OpenVINO takes every core, and bfloat16 where the processor has it: `example.py` sets "
                 "`INFERENCE_NUM_THREADS` and `INFERENCE_PRECISION_HINT`.",
+                *decoded_notes(encoder),
                 *pooling_notes(encoder),
                 *(_OF_INTEGERS if integers else ()),
             ),
@@ -159,8 +162,8 @@ def _store_in_half(model: Any) -> None:
                 target.replace_source_output(converted)
 
 
-def _check_space(encoder: Encoder, folder: Path, packing: Packing) -> None:
+def _check_space(model: nn.Module, folder: Path, packing: Packing) -> None:
     """Raises: OSError where the disk cannot hold the files; OpenVINO's own writer leaves half of one without a word."""
-    needed = sum(packing.bytes(tensor) for tensor in encoder.model.state_dict().values()) + _GRAPH_BYTES
+    needed = sum(packing.bytes(tensor) for tensor in model.state_dict().values()) + _GRAPH_BYTES
     if shutil.disk_usage(folder).free < needed:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -12,6 +12,7 @@ from asc_core.export.answer import script
 from asc_core.export.formats.format import Written
 from asc_core.export.graph import (
     ONE_AT_A_TIME,
+    decoded_notes,
     graph_refusal,
     loading_by_example,
     pooling_notes,
@@ -66,6 +67,7 @@ class TorchExport:
             limitations=(
                 "torch reads a .pt2 file of the version that wrote it; newer ones may, older ones do not.",
                 "torch may run code that stands in a .pt2 file: load one only from somebody whom you trust.",
+                *decoded_notes(encoder),
                 *pooling_notes(encoder),
             ),
             library="pytorch",
