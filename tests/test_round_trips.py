@@ -29,6 +29,7 @@ WRITTEN_ALONE = {
     "Check",
     "ExportReport",
     "Figure",
+    "Fitted",
     "KeptRecipe",
     "MatrixScan",
     "MethodFaithfulness",

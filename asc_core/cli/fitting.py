@@ -100,9 +100,12 @@ def fit(
         "budget": budget,
         "split": split,
         "original": {"bytes": round(allocator.dense.bytes), "flops": allocator.dense.flops},
+        "left_out": allocator.refused,
         "made": [one.to_json() for one in made],
     }
     say(as_json, "")
+    for name, reason in allocator.refused.items():
+        say(as_json, f"{name} was left out: {reason}")
     for one in made:
         say(as_json, _line(one, allocator.dense))
     say(as_json, f"points lost on the {split} split, which also chose; measure the final model on another one")

@@ -30,7 +30,9 @@ from asc_core.plan import by_budget, smallest_share
 from asc_core.plan.encoder_cost import task_cost_model, task_lengths
 from asc_core.progress import Progress
 from asc_core.recipes.allocation import (
+    AXES,
     Allocation,
+    Axis,
     Bound,
     Footprint,
     Loss,
@@ -43,9 +45,10 @@ from asc_core.recipes.allocation import (
     told_apart,
     within,
 )
+from asc_core.recipes.int8 import int8_step
 from asc_core.recipes.recipe import Recipe
-from asc_core.recipes.registry import STEPS, parse_step
-from asc_core.runtimes import Session, runtime_named, session
+from asc_core.recipes.registry import parse_step
+from asc_core.runtimes import RUNTIMES, Session, runtime_named, session
 from asc_core.scores.sweep import sweep
 from asc_core.study import Study
 from asc_core.tasks.base import Task
@@ -66,6 +69,14 @@ LADDERS: dict[str, tuple[dict[str, Any], ...]] = {
     "tokens": tuple({"step": "eliminate-tokens", "keep": keep} for keep in (0.85, 0.7, 0.5)),
 }
 FAMILIES = tuple(LADDERS)
+# What each takes off. Bits take time off where a runtime multiplies integers, see `Allocator.ladder`.
+SAVES: dict[str, tuple[Axis, ...]] = {
+    "cut": AXES,
+    "factor": AXES,
+    "vocabulary": ("bytes",),
+    "bits": ("bytes", "ms"),
+    "tokens": ("flops", "ms"),
+}
 LAST = ("bits", "tokens")  # behind training: what was rounded is not trained
 PRICED_ON = 400  # examples; those that look best are measured on the whole split
 TURNS = 9
@@ -109,7 +120,8 @@ class Allocator:
     points: that may be lost; then the smallest within the budget is looked for, None = the least lost. families: of
     `FAMILIES`. scores: what cuts go by, `obs` scores are made where there are none. steps: batches of
     distillation for the best, 0 = nothing is trained. runtime, conditions: of a budget in milliseconds. study: keeps
-    prices, so that a second budget begins with them. split: what chooses. Raises: UserError, Cancelled (all methods).
+    prices, so that a second budget begins with them. split: what chooses. refused: why a family is left out, by its
+    name, once prices are known. Raises: UserError, Cancelled (all methods).
     """
 
     encoder: Encoder
@@ -126,6 +138,7 @@ class Allocator:
     study: Study | None = None
     progress: Progress | None = None
     calibrations: Calibrations = field(default_factory=Calibrations)
+    refused: dict[str, str] = field(default_factory=dict, init=False)
     _harms: list[tuple[float, float]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -138,13 +151,23 @@ class Allocator:
 
     @cached_property
     def ladder(self) -> dict[str, list[Step]]:
-        """The steps of each family, in order of strength and of application."""
+        """The steps of each family that saves what the budget is of, in order of strength and of application."""
         found: dict[str, list[Step]] = {}
         for family in FAMILIES:
-            if family not in self.families:
+            if family not in self.families or self.bound.axis not in SAVES[family]:
                 continue
-            steps = [parse_step(step, family) for step in LADDERS[family] if step["step"] in STEPS]
-            found[family] = self._cuts() if family == "cut" else steps
+            if family == "cut":
+                found[family] = self._cuts()
+            elif family == "bits" and self.bound.axis == "ms":
+                form = RUNTIMES[self.runtime].form
+                found[family] = [int8_step(form, choose=True)] if form else []
+            else:
+                found[family] = [parse_step(step, family) for step in LADDERS[family]]
+        if not any(found.values()):
+            raise UserError(
+                f"{', '.join(self.families)} takes no {self.bound.axis} off a model in {self.runtime}: allow another "
+                f"family ({', '.join(family for family in FAMILIES if self.bound.axis in SAVES[family])})."
+            )
         return found
 
     def _cuts(self) -> list[Step]:
@@ -176,7 +199,11 @@ class Allocator:
                 if self.progress is not None:
                     self.progress.step(number, total, f"alone: {step.describe()}")
                 number += 1
-                setting = self._priced(family, step)
+                try:
+                    setting = self._priced(family, step)
+                except UserError as error:  # of this model, or of these texts: the other families are still there
+                    self.refused[family] = str(error)
+                    continue
                 if setting is not None:
                     found[family].append(setting)
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from asc_core.evaluate.speeds import Conditions
@@ -34,12 +34,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class Fits:
-    """made: best first; of the original: what it takes."""
+    """made: best first. original: what it takes. left_out: families that this model or its texts refuse, and why."""
 
     made: list[Fitted]
     original: Footprint
     asked: Asked
     split: str
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def fitting_job(models: LoadedModels, study: Study, application: Application, asked: Asked) -> Callable[[Job], Fits]:
@@ -70,7 +71,7 @@ def fitting_job(models: LoadedModels, study: Study, application: Application, as
                 replace(one, recipe=replace(one.recipe, original=application.encoder, task=application.name))
                 for one in made
             ]
-            found = replace(found, made=named)
+            found = replace(found, made=named, left_out=dict(allocator.refused))
             job.show(found)
         return found
 

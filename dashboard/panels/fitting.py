@@ -138,6 +138,8 @@ def _made(job: Job) -> None:
         st.html("<div class='asc-quiet asc-small'>Each family is priced alone; the first allocation follows.</div>")
         return
     st.html(made_table(fits))
+    for family, reason in fits.left_out.items():
+        st.caption(f"{_name(family)} was left out: {escape(reason)}")
 
 
 def _take(session: Session, job: Job) -> None:

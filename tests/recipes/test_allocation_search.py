@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from asc_core.cli import app
+from asc_core.compress.factor import Factor
 from asc_core.errors import UserError
 from asc_core.evaluate.speeds import Conditions
 from asc_core.recipes import Recipe
@@ -110,7 +111,21 @@ def test_the_command_writes_a_recipe(tmp_path: Path) -> None:
     assert "bytes=9M" in wrong.output
 
 
-def test_every_family_has_a_ladder_or_goes_by_scores() -> None:
-    ladder = allocator("bytes=50%").ladder
-    assert set(ladder) == set(FAMILIES)
-    assert all(ladder.values())
+def test_a_family_is_tried_where_it_saves_what_the_budget_is_of() -> None:
+    everywhere = {axis: set(allocator(f"{axis}=50%").ladder) for axis in ("bytes", "flops", "ms")}
+    assert set.union(*everywhere.values()) == set(FAMILIES)
+    assert everywhere["flops"] == {"cut", "factor", "tokens"}
+    assert "tokens" not in everywhere["bytes"]
+    with pytest.raises(UserError, match="takes no flops off"):
+        list(allocator("flops=50%", families=("bits",)).search())
+
+
+def test_a_family_that_refuses_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise UserError("not of this model")
+
+    monkeypatch.setattr(Factor, "apply", refuse)
+    search = allocator("flops=70%", families=("cut", "factor"))
+    *_, made = search.search(most=1)
+    assert made[0].meets
+    assert search.refused == {"factor": "not of this model"}
