@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -103,11 +104,12 @@ def find_tickets(
     settings: TicketSettings = TicketSettings(),
     kind: TicketKind | None = None,
     progress: Progress | None = None,
+    show: Callable[[Found], None] | None = None,
 ) -> Found:
     """Search for tickets of a pre-trained encoder, train them and their controls, and measure all.
 
     encoder: stays as it is; it gets a new head, drawn by each seed, where its own does not fit. folder: keeps what is
-    found, see the module.
+    found, see the module. show: is told what there is after each training.
     Raises: UserError where the folder is of another run, the task has no labels, a number makes no sense or nothing
     can be pruned; Cancelled, after which the same call goes on.
     """
@@ -115,13 +117,14 @@ def find_tickets(
     settings.check(kind)
     search = _Search(encoder, task, Path(folder), settings, kind, progress or Progress())
     search.claim()
-    outcomes = [outcome for seed in settings.seeds for outcome in search.rounds(seed)]
-    for seed in settings.dense_seeds:
-        if seed not in settings.seeds:
-            outcomes.append(search.outcome(seed, 0, TICKET))
-    return Found(
-        kind.name, encoder.name, task.name, task.metric.name, settings.split, len(search.examples), tuple(outcomes)
+    found = Found(
+        kind.name, encoder.name, task.name, task.metric.name, settings.split, len(search.examples), outcomes=()
     )
+    for outcome in search.outcomes():
+        found = replace(found, outcomes=(*found.outcomes, outcome))
+        if show is not None:
+            show(found)
+    return found
 
 
 def masks_in(folder: str | Path) -> dict[tuple[int, int], Masks]:
@@ -178,13 +181,18 @@ class _Search:
         }
         return json.loads(json.dumps(described))
 
-    def rounds(self, seed: int) -> list[Outcome]:
-        """Of one seed, the ticket of each round and its controls."""
-        controls = self.kind.controls if self.settings.controls is None else self.settings.controls
-        found = [self.outcome(seed, 0, TICKET)]
-        for number in range(1, self.settings.rounds + 1):
-            found += [self.outcome(seed, number, which) for which in (TICKET, *controls)]
-        return found
+    def outcomes(self) -> Iterator[Outcome]:
+        """Of each seed the whole model, then the ticket of each round and its controls; then other whole models."""
+        settings = self.settings
+        controls = self.kind.controls if settings.controls is None else settings.controls
+        for seed in settings.seeds:
+            yield self.outcome(seed, 0, TICKET)
+            for number in range(1, settings.rounds + 1):
+                for which in (TICKET, *controls):
+                    yield self.outcome(seed, number, which)
+        for seed in settings.dense_seeds:
+            if seed not in settings.seeds:
+                yield self.outcome(seed, 0, TICKET)
 
     def outcome(self, seed: int, number: int, which: str) -> Outcome:
         """Read where it is known, else trained. A ticket's training leaves the next one before its own outcome."""

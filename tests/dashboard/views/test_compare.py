@@ -202,6 +202,17 @@ def test_one_budget_is_filled_by_the_families_that_are_allowed_and_the_best_is_p
     assert {step.kind for step in recipe.steps} <= {"cut", "factor"}
 
 
+def test_tickets_are_searched_and_what_they_say_is_drawn(scored: Study, added: Application, open_page: Open) -> None:
+    app = open_page("compare")
+    app.text_input(key="tickets-encoder").set_value(added.encoder).run()
+    app.number_input(key="tickets-rounds").set_value(1)
+    app.number_input(key="tickets-steps").set_value(1)
+    app.button(key="tickets-start").click()
+    settled(app)
+    assert not app.exception
+    assert "The whole model: <b>" in html_of(app)
+
+
 def test_what_limits_nobody_can_judge_yet_is_not_called_beyond_them() -> None:
     guess = Figure(float("nan"), rests_on="a test")
     option = Option("a cut", Figure(10.0), Figure(2.0), guess)
