@@ -24,9 +24,9 @@ def said(result: dict[str, Any]) -> str:
     return f"""## Every family
 
 Each family alone at one strength, and several under one budget in bytes (`asc fit`). Bytes: of the weights as they are
-stored, a share of the original's; FLOPs: of the layers. By application: points lost on the test split, 95 % paired
-intervals; everything was chosen on training and validation texts. One seed. Ahead of: points that it keeps more than
-what stands there, mean of {listed(list(map(named, names)))}.{left_out}
+stored, a share of the original's in float32; FLOPs: of the layers. By application: points lost on the test split, 95 %
+paired intervals; everything was chosen on training and validation texts. One seed. Ahead of: points that it keeps more
+than what stands there, mean of {listed(list(map(named, names)))}.{left_out}
 
 {table(header, rows)}
 
