@@ -24,7 +24,7 @@ BEFORE = (
     "<p class='asc-kicker'>What happens</p><div class='asc-small'>The encoder is trained, the smallest of its weights "
     "go, the rest is put back to what it was before, and again (Chen et al. 2020). Each round's ticket is trained "
     "beside its controls: as many weights at random, the same ones drawn anew or shuffled, and the largest before any "
-    "training. Only a ticket that does better than these is one. Every point of the chart is a whole training: minutes "
+    "training. Only a ticket that beats these is one. Every point of the chart is a whole training: minutes "
     "each, hours for all of it on two cores. It can be stopped and goes on where it was.</div>"
 )
 

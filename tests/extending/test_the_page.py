@@ -34,7 +34,7 @@ LISTS = {  # file -> what is found there, and what comes in its place
     ),
     "asc_core/modeling/record.py": (
         (r"^from \.share import", "from .relu import Relu\n\\g<0>"),
-        (r"for s in \(", "\\g<0>Relu(), "),
+        (r"for structure in \(", "\\g<0>Relu(), "),
     ),
     "asc_core/modeling/compact.py": ((r"^from \.share import", "from .relu import Relu\n\\g<0>"),),
     "asc_core/export/formats/__init__.py": (
