@@ -1,6 +1,6 @@
 """What to deploy: cut x int8 x vocabulary in torch, ONNX Runtime and OpenVINO, in MB, milliseconds and points.
 
-    python -m benchmarks.deploy                         all four applications (about 25 minutes on two quiet cores)
+    python -m benchmarks.deploy                         all four applications (about 40 minutes on two quiet cores)
     python -m benchmarks.deploy minilm-sick --turns 3 --limit 64 --corruptions 8      a quick look
     python -m benchmarks.deploy --collect               the report of all that was measured so far
 
