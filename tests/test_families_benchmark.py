@@ -22,7 +22,8 @@ def cell(application: str, name: str, lost: float, **of: Any) -> dict[str, Any]:
 FOUND = [
     cell("minilm-sick", "int4", 0.2, ahead=1.0),
     cell("minilm-mrpc", "int4", 0.6, ahead=2.0),
-    cell("minilm-sick", "12.5 % of the bytes", 0.9),
+    cell("minilm-sick", "12.5 % of the bytes", 0.9, bytes=0.12),
+    cell("minilm-sick", "8 % of the bytes", 1.9, bytes=0.09),
 ]
 
 
@@ -31,7 +32,9 @@ def test_means_are_over_applications_and_what_was_not_measured_is_none() -> None
     assert result["int4_lost"] == pytest.approx(0.4)
     assert result["bytes_12_lost"] == pytest.approx(0.9)
     assert result["int8_lost"] is None
-    (four, _) = result["families"]
+    assert result["bytes_8_lost"] is None
+    assert result["beyond_budget"] == ["8 % of the bytes"]
+    four = result["families"][0]
     assert four["ahead"] == pytest.approx(1.5)
     assert four["against"] == "int4, rounded to nearest"
 
@@ -39,6 +42,7 @@ def test_means_are_over_applications_and_what_was_not_measured_is_none() -> None
 def test_the_page_has_a_line_for_each_and_says_what_was_left_out() -> None:
     text = said(report(FOUND) | {"left_out": {"early exit": "early-exit"}})
     assert "early exit was left out: no step early-exit." in text
+    assert "Nothing within 8 % of the bytes was found" in text
     assert (
         "| int4 | 25.0 % | 100.0 % | 0.2 [-1.0, 1.0] | 0.6 [-1.0, 1.0] | 0.4 | int4, rounded to nearest: 1.5 |" in text
     )

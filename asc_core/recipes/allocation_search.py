@@ -19,6 +19,7 @@ from asc_core import modeling
 from asc_core.compress.bottom_up import check_repairable
 from asc_core.compress.calibrations import Calibrations
 from asc_core.compress.cut import Cut
+from asc_core.compress.pack import Pack
 from asc_core.compress.repairs import REPAIRS, default_repair
 from asc_core.compress.step import Step
 from asc_core.encoder import Encoder
@@ -355,12 +356,14 @@ class Allocator:
         return Recipe(steps, self.encoder.public_name, self.task.source)
 
     def _trained(self, best: Fitted, rate: float) -> Fitted:
-        """The same, with a distillation from the original before what rounds."""
+        """The same, with a distillation from the original before what rounds; stored as the original is, which training
+        would forget."""
         last = {type(step) for family in LAST for step in self.ladder.get(family, [])}
         steps = best.recipe.steps
         place = next((n for n, step in enumerate(steps) if type(step) in last), len(steps))
         learn = Distil(steps=self.steps, patience=None, seed=self.seed)
-        recipe = Recipe((*steps[:place], learn, *steps[place:]), best.recipe.original, best.recipe.task)
+        packed = [Pack(packing="float16")] if self.encoder.packing == "float16" else []
+        recipe = Recipe((*steps[:place], learn, *steps[place:], *packed), best.recipe.original, best.recipe.task)
         return self._made(f"{best.title}, {self.steps} steps of distillation", recipe, rate, trained=True)
 
     def _made(self, title: str, recipe: Recipe, rate: float, trained: bool = False) -> Fitted:

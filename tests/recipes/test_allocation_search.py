@@ -74,6 +74,16 @@ def test_training_comes_before_what_rounds() -> None:
     assert kinds == ["cut", "distil", "quantize"] or kinds == ["distil", "quantize"]
 
 
+def test_training_does_not_make_it_larger_where_the_original_lies_in_half_precision() -> None:
+    search = allocator("bytes=60%", steps=2, families=("cut", "bits"))
+    search.encoder = search.encoder.with_model(search.encoder.model, packing="float16")
+    search.scores = sweep(search.encoder, TASK, ["magnitude"], samples=8)["magnitude"]
+    *_, made = search.search(most=1)
+    (trained,) = (one for one in made if one.trained)
+    (before,) = (one for one in made if not one.trained)
+    assert trained.footprint.bytes == before.footprint.bytes
+
+
 def test_prices_are_kept_for_the_next_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = allocator("bytes=50%", tmp_path / "study").price()
 
