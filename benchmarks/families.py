@@ -1,6 +1,6 @@
 """Every family of compression alone and together: bytes, FLOPs and points lost, beside a library's or paper's own way.
 
-    python -m benchmarks.families                                 SICK and MRPC (about 30 minutes on two quiet cores)
+    python -m benchmarks.families                                 SICK and MRPC (about an hour on two quiet cores)
     python -m benchmarks.families --full                          also CLINC150 and a sample of SQuAD
     python -m benchmarks.families minilm-sick --only int4 factor  some of it
     python -m benchmarks.families --collect                       the report of all that was measured so far
