@@ -44,6 +44,7 @@ from asc_core.modeling.embeddings import tokens_of
 from asc_core.modeling.exits import exits_refusal
 from asc_core.modeling.factor import factorable, saving_rank
 from asc_core.modeling.intent_slots import intent_slots_class
+from asc_core.modeling.layer_calls import argument_places, arguments, named, positional
 from asc_core.modeling.linears import (
     FactoredLinear,
     add_zeros,
@@ -89,16 +90,7 @@ from asc_core.modeling.record import (
 from asc_core.modeling.share import shapes
 from asc_core.modeling.sparse import sparse_tensors, sparsifiable
 from asc_core.modeling.structure import Structure
-from asc_core.modeling.tokens import (
-    PARTS,
-    argument_places,
-    arguments,
-    effect_name,
-    kept_tokens,
-    layers_losing,
-    named,
-    positional,
-)
+from asc_core.modeling.tokens import PARTS, effect_name, kept_tokens, layers_losing
 from asc_core.modeling.vocabulary import SPECIAL, word_embedding_name
 
 __all__ = [

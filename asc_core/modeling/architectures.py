@@ -295,9 +295,14 @@ def feeding(architecture: Architecture, layer: nn.Module, kind: str) -> list[nn.
 
 def matrices(architecture: Architecture, layer: nn.Module) -> dict[str, nn.Module]:
     """Path -> module of every matrix of a layer: feeders and readouts."""
-    paths = [feeder.path for kind in ("attention", "ffn") for feeder in architecture.feeders(kind)]
-    paths += [architecture.attention_readout, architecture.ffn_readout]
+    paths = matrix_paths(architecture)
     return {path: found for path in paths if (found := submodule(layer, path)) is not None}
+
+
+def matrix_paths(architecture: Architecture) -> list[str]:
+    """Of the feeders and readouts that a layer of it can have."""
+    paths = [feeder.path for kind in ("attention", "ffn") for feeder in architecture.feeders(kind)]
+    return [*paths, architecture.attention_readout, architecture.ffn_readout]
 
 
 def norm_behind(architecture: Architecture, layer: nn.Module, kind: str) -> nn.LayerNorm | None:

@@ -26,6 +26,7 @@ from .exits import Exits  # noqa: F401
 from .factor import Factor  # noqa: F401
 from .headless import leave_without_heads  # noqa: F401
 from .intent_slots import intent_slots_class
+from .layer_calls import arguments  # noqa: F401
 from .linears import FactoredLinear  # noqa: F401
 from .packed import PackedLinear  # noqa: F401
 from .packings import PACKINGS  # noqa: F401

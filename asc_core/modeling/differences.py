@@ -7,7 +7,6 @@ Of a row that several layers run on, every matrix is one that all share plus, fo
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,10 +14,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from .architectures import (
-    ARCHITECTURES,
     Architecture,
     Bypass,
-    architecture_name,
     architecture_of,
     depth_is_grouped,
     executed_rows,
@@ -27,14 +24,13 @@ from .architectures import (
     rows_of,
     submodule,
 )
-from .linears import Marginal, bias, columns_of, marginal, matrix, own_macs, put, rows_of_matrix, select
-from .structure import Entry, State, Structure
+from .factor import wrong_rank
+from .linears import Marginal, bias, chosen, columns_of, marginal, matrix, own_macs, put, rows_of_matrix, select
+from .structure import Entry, State, Structure, tensors_of
 from .turns import EachTurn, Turn, turn
 
 if TYPE_CHECKING:  # transformers 4 has it under another name
     from transformers import PreTrainedConfig
-
-MOST_RANK = 1 << 16
 
 
 class SharedLinear(nn.Module):
@@ -77,18 +73,10 @@ class Differences(Structure):
     fields = frozenset({"ranks"})
 
     def check(self, entry: Entry, config: PreTrainedConfig) -> None:
-        table = ARCHITECTURES[architecture_name(config)]
-        known = {feeder.path for kind in ("attention", "ffn") for feeder in table.feeders(kind)}
-        known |= {table.attention_readout, table.ffn_readout}
-        ranks = entry["ranks"]
-        if not isinstance(ranks, list) or not all(isinstance(row, dict) for row in ranks):
-            raise ValueError("its ranks are no list with an object for each row of layer weights")
-        for row in ranks:
-            for path, rank in row.items():
-                if path not in known or type(rank) is not int or not 0 <= rank <= MOST_RANK:
-                    raise ValueError(
-                        f"{path} with a difference of rank {rank!r} is none of a {config.model_type} model"
-                    )
+        wrong = wrong_rank(entry["ranks"], config, 0)
+        if wrong is not None:
+            path, rank = wrong
+            raise ValueError(f"{path} with a difference of rank {rank!r} is none of a {config.model_type} model")
 
     def build(self, model: PreTrainedModel, entry: Entry) -> None:
         if depth_is_grouped(model):
@@ -112,12 +100,7 @@ class Differences(Structure):
         setattr(parent, name, nn.ModuleList([*bypasses, *layers]))
 
     def needs(self, model: PreTrainedModel, entry: Entry) -> tuple[str, ...]:
-        return tuple(
-            f"{path}.{name}"
-            for path, module in model.named_modules()
-            if isinstance(module, SharedLinear | EachTurn)
-            for name, _ in module.named_parameters()
-        )
+        return tensors_of(model, (m for m in model.modules() if isinstance(m, SharedLinear | EachTurn)))
 
     def dense(self, model: PreTrainedModel, entry: Entry, state: State, values: dict[str, Any]) -> None:
         """Every layer gets its own matrices, biases and norms."""
@@ -165,10 +148,6 @@ def _list_of_layers(model: PreTrainedModel, table: Architecture) -> tuple[nn.Mod
     return parent, name
 
 
-def _each(module: SharedLinear) -> Iterator[tuple[str, nn.Parameter]]:
-    yield from module.named_parameters(recurse=False)
-
-
 def _mean_difference(module: SharedLinear) -> torch.Tensor:
     assert module.first is not None
     assert module.second is not None
@@ -199,11 +178,10 @@ def _(module: SharedLinear) -> int:
 @select.register
 def _(module: SharedLinear, rows: torch.Tensor | None = None, columns: torch.Tensor | None = None) -> None:
     kept = {"weight": (rows, columns), "first": (None, columns), "second": (rows, None), "biases": (None, rows)}
-    for name, parameter in list(_each(module)):
+    for name, parameter in list(module.named_parameters(recurse=False)):
         for dim, index in zip((-2, -1), kept[name], strict=True):
             if index is not None:
-                chosen = parameter.detach().index_select(dim, index.to(parameter.device)).clone()
-                parameter = nn.Parameter(chosen, requires_grad=parameter.requires_grad)
+                parameter = chosen(parameter, index, dim)
         setattr(module, name, parameter)
 
 

@@ -8,6 +8,8 @@ from typing import NoReturn
 import torch
 from torch import nn
 
+from .linears import chosen
+
 
 def _unknown(module: nn.Module) -> NoReturn:
     raise ValueError(f"a {type(module).__name__} is no table of tokens that is known here")
@@ -32,8 +34,7 @@ def _(module: nn.Embedding) -> int:
 
 @select_tokens.register
 def _(module: nn.Embedding, rows: torch.Tensor, padding: int | None) -> None:
-    kept = module.weight.detach().index_select(0, rows.to(module.weight.device)).clone()
-    module.weight = nn.Parameter(kept, requires_grad=module.weight.requires_grad)
+    module.weight = chosen(module.weight, rows)
     module.num_embeddings = len(rows)
     if module.padding_idx is not None:
         module.padding_idx = padding

@@ -20,8 +20,8 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from .architectures import architecture_of, layers_of, rows_of
+from .layer_calls import argument_places, arguments, named, positional
 from .structure import Entry, State, Structure, ascending
-from .tokens import argument_places, arguments, named, positional
 
 if TYPE_CHECKING:  # transformers 4 has it under another name
     from transformers import PreTrainedConfig

@@ -12,14 +12,17 @@ from .architectures import (
     architecture_name,
     architecture_of,
     matrices,
+    matrix_paths,
     put_submodule,
     rows_of,
 )
 from .linears import FactoredLinear, bias, columns_of, matrix, rows_of_matrix
-from .structure import Entry, State, Structure
+from .structure import Entry, State, Structure, tensors_of
 
 if TYPE_CHECKING:  # transformers 4 has it under another name
     from transformers import PreTrainedConfig
+
+MOST_RANK = 1 << 16
 
 
 class Factor(Structure):
@@ -28,16 +31,10 @@ class Factor(Structure):
     fields = frozenset({"ranks"})
 
     def check(self, entry: Entry, config: PreTrainedConfig) -> None:
-        table = ARCHITECTURES[architecture_name(config)]
-        known = {feeder.path for kind in ("attention", "ffn") for feeder in table.feeders(kind)}
-        known |= {table.attention_readout, table.ffn_readout}
-        ranks = entry["ranks"]
-        if not isinstance(ranks, list) or not all(isinstance(row, dict) for row in ranks):
-            raise ValueError("its ranks are no list with an object for each row of layer weights")
-        for row in ranks:
-            for path, rank in row.items():
-                if path not in known or type(rank) is not int or not 1 <= rank <= 1 << 16:
-                    raise ValueError(f"{path} of rank {rank!r} is no factored matrix of a {config.model_type} model")
+        wrong = wrong_rank(entry["ranks"], config, 1)
+        if wrong is not None:
+            path, rank = wrong
+            raise ValueError(f"{path} of rank {rank!r} is no factored matrix of a {config.model_type} model")
 
     def build(self, model: PreTrainedModel, entry: Entry) -> None:
         rows = rows_of(model)
@@ -55,13 +52,7 @@ class Factor(Structure):
 
     def needs(self, model: PreTrainedModel, entry: Entry) -> tuple[str, ...]:
         of_rows = zip(rows_of(model), entry["ranks"], strict=True)
-        made = {id(row.get_submodule(path)) for row, ranks in of_rows for path in ranks}
-        return tuple(
-            f"{path}.{name}"
-            for path, module in model.named_modules()  # each once, under its first path
-            if id(module) in made
-            for name, _ in module.named_parameters()
-        )
+        return tensors_of(model, (row.get_submodule(path) for row, ranks in of_rows for path in ranks))
 
     def dense(self, model: PreTrainedModel, entry: Entry, state: State, values: dict[str, Any]) -> None:
         """All factors of a model are multiplied at once, whichever entry they are of: later cuts renumber its rows."""
@@ -73,6 +64,21 @@ class Factor(Structure):
                 offset = bias(module)
                 if offset is not None:
                     state[f"{path}.bias"] = offset.detach()
+
+
+def wrong_rank(ranks: Any, config: PreTrainedConfig, least: int) -> tuple[str, Any] | None:
+    """The first (path, rank) that is of no matrix, or no rank from `least` on; None where all are right.
+
+    ranks: [{path: rank}, one a row], JSON that may come from anyone. Raises: ValueError where it is no such list.
+    """
+    if not isinstance(ranks, list) or not all(isinstance(row, dict) for row in ranks):
+        raise ValueError("its ranks are no list with an object for each row of layer weights")
+    known = matrix_paths(ARCHITECTURES[architecture_name(config)])
+    for row in ranks:
+        for path, rank in row.items():
+            if path not in known or type(rank) is not int or not least <= rank <= MOST_RANK:
+                return path, rank
+    return None
 
 
 def saving_rank(module: nn.Module, share: float) -> int | None:

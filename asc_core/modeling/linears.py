@@ -167,7 +167,8 @@ def _(module: FactoredLinear) -> int:
     return columns_of(module.first)
 
 
-def _kept(parameter: torch.Tensor, index: torch.Tensor, dim: int) -> nn.Parameter:
+def chosen(parameter: torch.Tensor, index: torch.Tensor, dim: int = 0) -> nn.Parameter:
+    """Some rows of a parameter, or what else lies along a dimension, as a parameter that learns as it did."""
     kept = parameter.detach().index_select(dim, index.to(parameter.device)).clone()
     return nn.Parameter(kept, requires_grad=parameter.requires_grad)
 
@@ -175,12 +176,12 @@ def _kept(parameter: torch.Tensor, index: torch.Tensor, dim: int) -> nn.Paramete
 @select.register
 def _(module: nn.Linear, rows: torch.Tensor | None = None, columns: torch.Tensor | None = None) -> None:
     if rows is not None:
-        module.weight = _kept(module.weight, rows, 0)
+        module.weight = chosen(module.weight, rows, 0)
         if module.bias is not None:
-            module.bias = _kept(module.bias, rows, 0)
+            module.bias = chosen(module.bias, rows, 0)
         module.out_features = len(rows)
     if columns is not None:
-        module.weight = _kept(module.weight, columns, 1)
+        module.weight = chosen(module.weight, columns, 1)
         module.in_features = len(columns)
 
 

@@ -19,6 +19,7 @@ from .embeddings import select_tokens, tokens_of
 from .linears import (
     Marginal,
     bias,
+    chosen,
     columns_of,
     marginal,
     matrix,
@@ -192,11 +193,6 @@ def _stored(lines: int, width: int, bits: int, group: int) -> tuple[nn.Parameter
     )
 
 
-def _chosen(parameter: nn.Parameter, index: torch.Tensor) -> nn.Parameter:
-    kept = parameter.detach().index_select(0, index.to(parameter.device)).clone()
-    return nn.Parameter(kept, requires_grad=parameter.requires_grad)
-
-
 @matrix.register
 def _(module: Decoded) -> torch.Tensor:
     return module.values()
@@ -240,9 +236,9 @@ def _(module: PackedLinear, rows: torch.Tensor | None = None, columns: torch.Ten
         raise ValueError(f"a matrix that lies packed by its {own} cannot lose {other}: cut first, quantize afterwards")
     if lines is None:
         return
-    module.codes, module.scales = _chosen(module.codes, lines), _chosen(module.scales, lines)
+    module.codes, module.scales = chosen(module.codes, lines), chosen(module.scales, lines)
     if module.bias is not None and not module.by_columns:
-        module.bias = _chosen(module.bias, lines)
+        module.bias = chosen(module.bias, lines)
 
 
 @marginal.register
@@ -261,6 +257,6 @@ def _(module: PackedEmbedding) -> int:
 
 @select_tokens.register
 def _(module: PackedEmbedding, rows: torch.Tensor, padding: int | None) -> None:
-    module.codes, module.scales = _chosen(module.codes, rows), _chosen(module.scales, rows)
+    module.codes, module.scales = chosen(module.codes, rows), chosen(module.scales, rows)
     if module.padding_idx is not None:
         module.padding_idx = padding

@@ -20,12 +20,21 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from .architectures import ARCHITECTURES, architecture_name, architecture_of, matrices, put_submodule, rows_of
+from .architectures import (
+    ARCHITECTURES,
+    architecture_name,
+    architecture_of,
+    matrices,
+    matrix_paths,
+    put_submodule,
+    rows_of,
+)
 from .embeddings import select_tokens, tokens_of
 from .linears import (
     FactoredLinear,
     Marginal,
     bias,
+    chosen,
     columns_of,
     marginal,
     matrix,
@@ -36,7 +45,7 @@ from .linears import (
     select,
 )
 from .packed import PackedEmbedding, PackedLinear
-from .structure import Entry, State, Structure
+from .structure import Entry, State, Structure, tensors_of
 
 if TYPE_CHECKING:  # transformers 4 has it under another name
     from transformers import PreTrainedConfig
@@ -167,13 +176,7 @@ class Quantize(Structure):
 
     def needs(self, model: PreTrainedModel, entry: Entry) -> tuple[str, ...]:
         places = (place_of(model, name) for name in entry["matrices"])
-        made = {id(parent.get_submodule(path)) for parent, path in places}
-        return tuple(
-            f"{path}.{name}"
-            for path, module in model.named_modules()  # each once, under its first path
-            if id(module) in made
-            for name, _ in module.named_parameters()
-        )
+        return tensors_of(model, (parent.get_submodule(path) for parent, path in places))
 
     def dense(self, model: PreTrainedModel, entry: Entry, state: State, values: dict[str, Any]) -> None:
         """Codes times scales; factors are multiplied by their own structure."""
@@ -192,9 +195,7 @@ def check_names(names: Any, config: PreTrainedConfig, others: tuple[str, ...] = 
         raise ValueError("its matrices are no list of names")
     if len(set(names)) < len(names):
         raise ValueError("its matrices name one twice")
-    table = ARCHITECTURES[architecture_name(config)]
-    known = {feeder.path for kind in ("attention", "ffn") for feeder in table.feeders(kind)}
-    known |= {table.attention_readout, table.ffn_readout}
+    known = matrix_paths(ARCHITECTURES[architecture_name(config)])
     for name in names:
         row, _, path = name.partition(".")
         if name not in others and not (row.isdecimal() and row.isascii() and path in known):
@@ -285,11 +286,6 @@ def _values(module: QuantizedLinear | QuantizedEmbedding | PackedLinear | Packed
     return module.codes.to(module.scale.dtype) * module.scale[:, None]
 
 
-def _chosen(parameter: nn.Parameter, index: torch.Tensor, dim: int = 0) -> nn.Parameter:
-    kept = parameter.detach().index_select(dim, index.to(parameter.device)).clone()
-    return nn.Parameter(kept, requires_grad=parameter.requires_grad)
-
-
 @matrix.register
 def _(module: QuantizedLinear) -> torch.Tensor:
     return _values(module)
@@ -313,11 +309,11 @@ def _(module: QuantizedLinear) -> int:
 @select.register
 def _(module: QuantizedLinear, rows: torch.Tensor | None = None, columns: torch.Tensor | None = None) -> None:
     if rows is not None:
-        module.codes, module.scale = _chosen(module.codes, rows), _chosen(module.scale, rows)
+        module.codes, module.scale = chosen(module.codes, rows), chosen(module.scale, rows)
         if module.bias is not None:
-            module.bias = _chosen(module.bias, rows)
+            module.bias = chosen(module.bias, rows)
     if columns is not None:
-        module.codes = _chosen(module.codes, columns, 1)
+        module.codes = chosen(module.codes, columns, 1)
 
 
 @put.register
@@ -349,6 +345,6 @@ def _(module: QuantizedEmbedding) -> int:
 
 @select_tokens.register
 def _(module: QuantizedEmbedding, rows: torch.Tensor, padding: int | None) -> None:
-    module.codes, module.scale = _chosen(module.codes, rows), _chosen(module.scale, rows)
+    module.codes, module.scale = chosen(module.codes, rows), chosen(module.scale, rows)
     if module.padding_idx is not None:
         module.padding_idx = padding

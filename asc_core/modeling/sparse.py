@@ -19,7 +19,7 @@ from .architectures import architecture_of, matrices, put_submodule, rows_of
 from .linears import Marginal, columns_of, marginal, matrix, rows_of_matrix, select
 from .packed import Decoded, bytes_of_line, packed, unpacked
 from .quantize import check_names, place_of
-from .structure import Entry, State, Structure
+from .structure import Entry, State, Structure, tensors_of
 
 if TYPE_CHECKING:  # transformers 4 has it under another name
     from transformers import PreTrainedConfig
@@ -77,13 +77,7 @@ class Sparse(Structure):
 
     def needs(self, model: PreTrainedModel, entry: Entry) -> tuple[str, ...]:
         places = (place_of(model, name) for name in entry["kept"])
-        made = {id(parent.get_submodule(path)) for parent, path in places}
-        return tuple(
-            f"{path}.{name}"
-            for path, module in model.named_modules()  # each once, under its first path
-            if id(module) in made
-            for name, _ in module.named_parameters()
-        )
+        return tensors_of(model, (parent.get_submodule(path) for parent, path in places))
 
     def dense(self, model: PreTrainedModel, entry: Entry, state: State, values: dict[str, Any]) -> None:
         for path, module in model.named_modules(remove_duplicate=False):

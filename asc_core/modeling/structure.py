@@ -7,10 +7,11 @@ model is rebuilt from its record by building it at full size (on the meta device
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 if TYPE_CHECKING:  # transformers 4 has it under another name
@@ -63,6 +64,17 @@ class Structure:
     def lengths(self, entry: Entry, lengths: Sequence[int], layer: int) -> Sequence[int]:
         """Tokens of each text that a layer runs on, of those that it would run on without this structure."""
         return lengths
+
+
+def tensors_of(model: PreTrainedModel, modules: Iterable[nn.Module]) -> tuple[str, ...]:
+    """Names of the parameters of some of a model's modules, each once, under its first path."""
+    wanted = {id(module) for module in modules}
+    return tuple(
+        f"{path}.{name}"
+        for path, module in model.named_modules()
+        if id(module) in wanted
+        for name, _ in module.named_parameters()
+    )
 
 
 def whole_numbers(value: Any, below: int | None = None) -> bool:

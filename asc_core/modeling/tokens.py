@@ -16,7 +16,7 @@ where two tokens are as significant as each other to the last digits, rounding d
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from .architectures import architecture_of, head_width, layers_of, rows_of, submodule
+from .layer_calls import argument_places, arguments, named, positional
 from .linears import columns_of
 from .structure import Entry, State, Structure, whole_numbers
 
@@ -292,31 +293,6 @@ def _on_those_present(here: _Pass, layer_class: Any, layer: nn.Module, args: tup
         here.rate(written)
     whole = hidden.scatter(1, index, torch.where(here.present[..., None], written, short))
     return (whole, *ran[1:]) if isinstance(ran, tuple) else whole
-
-
-def argument_places(args: tuple, kwargs: Mapping[str, Any]) -> tuple[int | str, int | str]:
-    """Where in a call of a layer its hidden states and its attention mask stand: versions of transformers name both
-    otherwise, and only their order is the same everywhere."""
-    hidden = 0 if args else next(name for name in ("hidden_states", "x") if name in kwargs)
-    if len(args) > 1:
-        return hidden, 1
-    return hidden, "attn_mask" if "attn_mask" in kwargs else "attention_mask"
-
-
-def arguments(args: tuple, kwargs: Mapping[str, Any]) -> dict[int | str, Any]:
-    """Those of a call, by place or name."""
-    found: dict[int | str, Any] = dict(enumerate(args))
-    found.update(kwargs.items())
-    return found
-
-
-def positional(given: Mapping[int | str, Any]) -> list[Any]:
-    """The arguments of a call by position. given: by place or name."""
-    return [given[place] for place in sorted(name for name in given if isinstance(name, int))]
-
-
-def named(given: Mapping[int | str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in given.items() if isinstance(name, str)}
 
 
 def mask_of(present: Tensor, like: Any) -> Tensor | None:
