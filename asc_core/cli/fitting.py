@@ -119,15 +119,11 @@ def fit(
 
 
 def _line(one: Any, dense: Any) -> str:
-    size, found = one.footprint, one.found
-    lost = -100 * (found.difference or 0.0)
-    ends = ""
-    if found.difference_interval is not None:
-        low, high = (-100 * end for end in reversed(found.difference_interval))
-        ends = f" [{low:.2f}, {high:.2f}]"
+    size = one.footprint
+    ends = "" if one.interval is None else " [{:.2f}, {:.2f}]".format(*one.interval)
     ms = f", {size.ms:.2f} ms" if size.ms else ""
     mark = "" if one.meets else "  beyond the budget"
     return (
         f"{size.bytes / 1e6:7.2f} MB ({size.bytes / dense.bytes:.1%}), {size.flops / dense.flops:4.0%} of the FLOPs"
-        f"{ms}, {lost:.2f}{ends} points lost: {one.title}{mark}"
+        f"{ms}, {one.points:.2f}{ends} points lost: {one.title}{mark}"
     )

@@ -74,6 +74,7 @@ def loaders_of(models: list[str], runtimes: list[str] | None, device: str | None
     from functools import partial
 
     from asc_core import load_encoder
+    from asc_core.evaluate.speeds import check_takes
     from asc_core.runtimes import installed, runtime_named, session
 
     for name in runtimes or []:
@@ -88,8 +89,7 @@ def loaders_of(models: list[str], runtimes: list[str] | None, device: str | None
             found[model, graph] = partial(session, folder, graph)
             continue
         encoder = load_encoder(model, device=device)
-        if encoder.max_length < most_tokens:
-            raise UserError(f"{model} takes {encoder.max_length} tokens at most, not {most_tokens}.")
+        check_takes(encoder, most_tokens, model)
         for name in runtimes or installed():
             found[model, name] = partial(session, encoder, name)
     return found

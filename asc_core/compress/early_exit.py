@@ -56,7 +56,7 @@ class EarlyExit(Step):
     def apply(self, encoder: Encoder, context: StepContext) -> Encoder:
         exits = self._exits(encoder)
         task, progress = context.task, context.progress
-        split = "train" if "train" in task.splits else task.splits[0]
+        split = task.training_split
         seen = _seen(encoder, task, split, exits, self.samples, self.seed, progress)
         wanted = seen.last.softmax(-1)
         heads = [fitted_head(states, wanted, self.seed) for states in seen.states]
@@ -74,9 +74,8 @@ class EarlyExit(Step):
         lost = judged.value(task, encoder, judged.last) - judged.value(
             task, encoder, combined(logits, judged.last, sure)
         )
-        context.done = self._said(
-            exits, shares, sure, lost, judged_on, task_cost(made, task).flops / _whole(encoder, task)
-        )
+        flops = task_cost(made, task).flops / task_cost(encoder, task).flops
+        context.done = self._said(exits, shares, sure, lost, judged_on, flops)
         return made
 
     def describe(self) -> str:
@@ -220,7 +219,3 @@ def combined(logits: Sequence[torch.Tensor], last: torch.Tensor, sure: float) ->
     """(n, classes), what each text leaves with. logits: of each exit. last: of the whole model."""
     every = torch.stack([*logits, last])
     return every[left_at(logits, sure), torch.arange(len(last))]
-
-
-def _whole(encoder: Encoder, task: Task) -> float:
-    return task_cost(encoder, task).flops

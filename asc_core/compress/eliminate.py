@@ -84,7 +84,7 @@ class EliminateTokens(Step):
     def _known(self, encoder: Encoder, context: StepContext) -> tuple[list[torch.Tensor], np.ndarray]:
         """(the rules, the prices on texts that they were not fitted on)"""
         task = context.task
-        split = "train" if "train" in task.splits else task.splits[0]
+        split = task.training_split
         features = task.features(task.examples(split, self.samples, self.seed), encoder)
         drawn = np.random.default_rng((self.seed, 7)).permutation(len(features))
         total = np.cumsum(features.lengths[drawn])

@@ -12,12 +12,10 @@ from pydantic import Field
 from torch import nn
 
 from asc_core import modeling
-from asc_core.compress.linear_statistics import SAMPLES, MatrixStatistics, linear_statistics
+from asc_core.compress.linear_statistics import SAMPLES, MatrixStatistics, linear_statistics, with_ridge
 from asc_core.compress.step import Step, StepContext
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
-
-RIDGE = 1e-4  # of the mean of a second moment's diagonal: what its texts never showed is not taken to be worth nothing
 
 
 class Factor(Step):
@@ -110,7 +108,7 @@ class _Decomposed:
             left, values, right = torch.linalg.svd(matrix, full_matrices=False)
             return _Decomposed(left, values, right, None)
         biased = modeling.bias(module) is not None
-        inputs = _root(known.covariance if biased else known.inputs)
+        inputs = _root(known.moments(biased))
         outputs = _root(known.gradients) if nearest == "outputs" else None
         weighted = matrix @ inputs
         if outputs is not None:
@@ -174,6 +172,4 @@ def _has_numbers(module: nn.Module) -> bool:
 
 def _root(moments: torch.Tensor) -> torch.Tensor:
     """Lower triangular L with L L^T = the moments, and a little more."""
-    moments = moments.double()
-    damping = RIDGE * moments.diagonal().mean().clamp_min(1e-30)
-    return torch.linalg.cholesky(moments + damping * torch.eye(len(moments), dtype=moments.dtype))
+    return torch.linalg.cholesky(with_ridge(moments))

@@ -27,6 +27,7 @@ from asc_core.scores.sweep_pass import frozen
 from asc_core.tasks.base import Task
 
 SAMPLES = 1024
+RIDGE = 1e-4  # of the mean of a second moment's diagonal
 TOKENS = 16384  # a second moment of 1,536 columns needs more tokens than columns, and many times as many to be of use
 
 
@@ -41,6 +42,10 @@ class MatrixStatistics:
     inputs: torch.Tensor
     gradients: torch.Tensor
     calls: int
+
+    def moments(self, biased: bool) -> torch.Tensor:
+        """What a change of the matrix costs by: where a bias takes over the mean of what is lost, the covariance."""
+        return self.covariance if biased else self.inputs
 
     @property
     def covariance(self) -> torch.Tensor:
@@ -65,7 +70,7 @@ def linear_statistics(
     and value, share one tensor. Memory: 4 bytes x (columns^2 + rows^2) each.
     Raises: UserError (no such texts), Cancelled.
     """
-    progress, split = progress or Progress(), "train" if "train" in task.splits else task.splits[0]
+    progress, split = progress or Progress(), task.training_split
     features = task.features(task.examples(split, samples, seed), encoder)
     drawn = np.random.default_rng((seed, 7)).permutation(len(features))
     most = max(1, int(np.searchsorted(np.cumsum(features.lengths[drawn]), tokens, side="right")))
@@ -91,6 +96,13 @@ def linear_statistics(
             done += len(rows)
         progress.step(len(drawn), len(drawn), f"statistics of {task.name}", CALIBRATING)
     return sums.means()
+
+
+def with_ridge(moments: torch.Tensor) -> torch.Tensor:
+    """Moments, double, and a little of the identity: what the texts never showed is not worth nothing."""
+    moments = moments.double()
+    damping = RIDGE * moments.diagonal().mean().clamp_min(1e-30)
+    return moments + damping * torch.eye(len(moments), dtype=moments.dtype)
 
 
 class _Sums:

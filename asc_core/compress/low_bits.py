@@ -239,7 +239,7 @@ def coded_module(
 
 def _code(old: Any, new: Any, form: Form, kmeans: bool, known: MatrixStatistics | None) -> None:
     matrix, offset = old.weight.detach().cpu(), getattr(old, "bias", None)
-    moments = None if known is None else (known.inputs if offset is None else known.covariance).cpu()
+    moments = None if known is None else known.moments(offset is not None).cpu()
     if form.group is None:
         codes, scale = quantized(matrix) if moments is None else second_order_bytes(matrix, moments)
         stored = {"codes": codes, "scale": scale}

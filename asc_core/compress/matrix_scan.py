@@ -108,7 +108,7 @@ class MatrixScanner:
     ):
         """split: by default the training texts, the task's first split where it has none. coded: what would stand
         in the places of matrices, by default the nearest int8."""
-        split = split or ("train" if "train" in task.splits else task.splits[0])
+        split = split or task.training_split
         self.encoder, self.task, self.activations, self._coded = encoder, task, activations, coded
         features = task.features(task.examples(split, samples, seed), encoder)
         most = max(1, int(np.searchsorted(np.cumsum(features.lengths), tokens, side="right")))

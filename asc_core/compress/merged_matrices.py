@@ -16,9 +16,8 @@ from typing import Any
 
 import torch
 
-from asc_core.compress.linear_statistics import MatrixStatistics
+from asc_core.compress.linear_statistics import MatrixStatistics, with_ridge
 
-RIDGE = 1e-4  # of the mean of a second moment's diagonal: what the texts never showed is not worth nothing
 ROUNDS = 4
 
 
@@ -91,18 +90,15 @@ class _Weighed:
 
     @staticmethod
     def of(weight: torch.Tensor, moments: torch.Tensor, known: MatrixStatistics) -> _Weighed:
-        damping = RIDGE * moments.diagonal().mean().clamp_min(1e-30)
-        moments = moments + damping * torch.eye(len(moments), dtype=moments.dtype)
+        moments = with_ridge(moments)
         worth = float(known.gradients.double().diagonal().mean())
         return _Weighed(weight, moments, torch.linalg.cholesky(moments), max(worth, 1e-30))
 
     @staticmethod
     def alone(layer: OfLayer) -> _Weighed:
         """A bias of its own takes over the mean: what counts is the covariance."""
-        known = layer.known
-        return _Weighed.of(
-            layer.weight.double(), _on_cpu(known.inputs if layer.bias is None else known.covariance), known
-        )
+        moments = _on_cpu(layer.known.moments(layer.bias is not None))
+        return _Weighed.of(layer.weight.double(), moments, layer.known)
 
     @staticmethod
     def with_bias(layer: OfLayer) -> _Weighed:

@@ -230,7 +230,7 @@ class Share(Step):
         return torch.stack(list(values)).mean(0)
 
     def _best(self, encoder: Encoder, pairs: list[int], context: StepContext) -> Encoder:
-        task, split = context.task, "train" if "train" in context.task.splits else context.task.splits[0]
+        task, split = context.task, context.task.training_split
         features = task.features(task.examples(split, limit=self.samples, seed=self.seed), encoder)
         order = sorted(range(len(features)), key=lambda row: int(features.lengths[row]))
         batches = [task.batch(features, order[start : start + 16], encoder) for start in range(0, len(order), 16)]

@@ -149,7 +149,7 @@ class _Matrix:
     def of(module: nn.Module, known: MatrixStatistics | None) -> _Matrix:
         moments = None
         if known is not None:
-            moments = (known.inputs if modeling.bias(module) is None else known.covariance).double().cpu()
+            moments = known.moments(modeling.bias(module) is not None).double().cpu()
         matrix = modeling.matrix(module).detach().double().cpu()
         return _Matrix(matrix, moments, torch.ones(len(matrix), 1, dtype=matrix.dtype))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -11,8 +9,8 @@ from pydantic import Field, model_validator
 from asc_core import modeling
 from asc_core.compress.step import Step, StepContext
 from asc_core.encoder import Encoder
+from asc_core.tasks.text_file import content_of
 from asc_core.vocabulary import Budget, TokenScores, kept_rows, shorter_tokenizer, token_scores
-from asc_core.vocabulary.general_order import is_readable
 
 
 class Vocabulary(Step):
@@ -70,7 +68,7 @@ class Vocabulary(Step):
         """What is as usual is left out, so that results of before these fields were there are still found."""
         said = {"least": self.least, **self.model_dump(mode="json", exclude_defaults=True)}
         if self.margin_texts:
-            said["margin_texts"] = _content(self.margin_texts)
+            said["margin_texts"] = content_of(self.margin_texts)
         return [self.kind, said]
 
     def kept(self, scores: TokenScores) -> list[int]:
@@ -120,17 +118,6 @@ class Vocabulary(Step):
         if self.share is not None:
             return f"{said}, {100 * self.share:.0f} % of the rows"
         return said if self.megabytes is None else f"{said}, {self.megabytes:g} MB"
-
-
-def _content(path: str) -> str:
-    """The fingerprint of a file; "" where there is none, which `apply` refuses."""
-    if not is_readable(path):
-        return ""
-    try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    except OSError:
-        return ""
 
 
 def _special(config: Any, kept: list[int]) -> dict[str, int]:

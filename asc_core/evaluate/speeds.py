@@ -8,9 +8,12 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import torch
 
+from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.evaluate.latency import measure_in_turns
+from asc_core.evaluate.layer_times import device_name
 from asc_core.memory import is_out_of_memory
 from asc_core.progress import Progress
 from asc_core.runtimes import Session
@@ -25,6 +28,11 @@ class Conditions:
     batch_size: int = 1
     tokens: int = 128
     threads: int = 1
+
+    @property
+    def key(self) -> str:
+        """Of a time on this machine's CPU under these, in names of results."""
+        return f"{device_name(torch.device('cpu'))}:{self.threads}:{self.batch_size}:{self.tokens}"
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,12 @@ class Speed:
         return {"model": self.model, "runtime": self.runtime, **asdict(self.conditions)} | {
             "ms": self.ms, "low": self.low, "high": self.high, "ratio": self.ratio
         }  # fmt: skip
+
+
+def check_takes(encoder: Encoder, tokens: int, name: str | None = None) -> None:
+    """Before anything is exported for a runtime. Raises: UserError where texts of so many tokens are too long."""
+    if encoder.max_length < tokens:
+        raise UserError(f"{name or encoder.name} takes {encoder.max_length} tokens at most, not {tokens}.")
 
 
 def speeds(

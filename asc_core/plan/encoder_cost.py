@@ -34,7 +34,7 @@ def task_lengths(encoder: Encoder, task: Task) -> np.ndarray:
 
     Always the same texts, so that what a model costs is one number, whichever split it is evaluated on.
     """
-    split = "train" if "train" in task.splits else task.splits[0]
+    split = task.training_split
     examples = task.examples(split, limit=TEXTS_FOR_LENGTHS, seed=0)
     return task.features(examples, encoder).lengths
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -232,7 +232,3 @@ def _far(one: Allocation, other: Allocation, ladder: Mapping[str, Sequence[str]]
 def standard_error(low: float, high: float) -> float:
     """Of a 95 % interval."""
     return float(np.abs(high - low) / (2 * 1.959964))
-
-
-def as_json(bound: Bound) -> dict[str, Any]:
-    return {"axis": bound.axis, "most": bound.most, "share": bound.share}

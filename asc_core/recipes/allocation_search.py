@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 
 from asc_core import modeling
 from asc_core.compress.bottom_up import check_repairable
@@ -25,8 +24,7 @@ from asc_core.compress.step import Step
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.evaluate import PerExampleResult, estimate, measure, measure_in_turns
-from asc_core.evaluate.layer_times import device_name
-from asc_core.evaluate.speeds import Conditions
+from asc_core.evaluate.speeds import Conditions, check_takes
 from asc_core.plan import by_budget, smallest_share
 from asc_core.plan.encoder_cost import task_cost_model, task_lengths
 from asc_core.progress import Progress
@@ -49,6 +47,7 @@ from asc_core.recipes.allocation import (
 from asc_core.recipes.int8 import int8_step
 from asc_core.recipes.recipe import Recipe
 from asc_core.recipes.registry import parse_step
+from asc_core.recipes.stored import keep_evaluation
 from asc_core.runtimes import RUNTIMES, Session, runtime_named, session
 from asc_core.scores.sweep import sweep
 from asc_core.study import Study
@@ -57,8 +56,8 @@ from asc_core.train.steps import Distil
 from asc_core.values import Estimate, Scores
 
 KEEPS = (0.8, 0.65, 0.5, 0.35, 0.25)
-# Each family's settings, in order of strength; families in the order in which they are applied.
 FEW_BITS = {"step": "quantize", "choose": False, "rounding": "second-order", "levels": "k-means", "embedding_bits": 4}
+# Each family's settings, in order of strength; families in the order in which they are applied.
 LADDERS: dict[str, tuple[dict[str, Any], ...]] = {
     "cut": (),  # by the scores, see `KEEPS`; first, since scores are of the original's weights
     "factor": tuple({"step": "factor", "keep": keep, "nearest": "outputs"} for keep in (0.7, 0.5, 0.35)),
@@ -98,15 +97,28 @@ class Fitted:
     meets: bool
     trained: bool = False
 
+    @property
+    def points(self) -> float:
+        """Of the metric lost, by the paired difference."""
+        return -100 * (self.found.difference or 0.0)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 %, of `points`; None where there is none."""
+        if self.found.difference_interval is None:
+            return None
+        low, high = self.found.difference_interval
+        return -100 * high, -100 * low
+
     def to_json(self) -> dict[str, Any]:
-        size = self.footprint
+        taken = self.footprint
         return {
             "title": self.title,
             "meets": self.meets,
-            "bytes": round(size.bytes),
-            "flops": size.flops,
-            "ms": size.ms or None,
-            "points": -100 * (self.found.difference or 0.0),
+            "bytes": round(taken.bytes),
+            "flops": taken.flops,
+            "ms": taken.ms or None,
+            "points": self.points,
             "expected_points": self.expected,
             "trained": self.trained,
             "estimate": self.found.to_json(),
@@ -137,7 +149,7 @@ class Allocator:
     split: str = "validation"
     seed: int = 0
     study: Study | None = None
-    progress: Progress | None = None
+    progress: Progress = field(default_factory=Progress)
     calibrations: Calibrations = field(default_factory=Calibrations)
     refused: dict[str, str] = field(default_factory=dict, init=False)
     _harms: list[tuple[float, float]] = field(default_factory=list, init=False)
@@ -197,8 +209,7 @@ class Allocator:
         for family, steps in self.ladder.items():
             found[family] = []
             for step in steps:
-                if self.progress is not None:
-                    self.progress.step(number, total, f"alone: {step.describe()}")
+                self.progress.step(number, total, f"alone: {step.describe()}")
                 number += 1
                 try:
                     setting = self._priced(family, step)
@@ -214,7 +225,8 @@ class Allocator:
         stored = self._stored("price", recipe)
         if stored is None:
             made = recipe.apply(self.encoder, self.task, self.progress, calibrations=self.calibrations)
-            stored = {"shares": self._footprint(made).over(self.dense).values, "lost": self._loss(made).__dict__}
+            _, lost = self._measured(made, PRICED_ON)
+            stored = {"shares": self._footprint(made).over(self.dense).values, "lost": asdict(lost)}
             self._keep("price", recipe, stored)
         shares = Footprint(*stored["shares"])
         if self._saves_nothing(shares):
@@ -227,16 +239,21 @@ class Allocator:
             return min(shares.embedding, shares.layers) > NOTHING_SAVED
         return bool(shares.of(self.bound.axis) > NOTHING_SAVED)
 
-    def _loss(self, made: Encoder) -> Loss:
-        outcome = self._measured(made, PRICED_ON)
-        known = self.original.statistics[self.original.positions(outcome.numbers)]
-        return _loss(estimate(outcome, self.task.metric, self.original), outcome.statistics, known)
-
-    def _measured(self, made: Encoder, limit: int | None = None) -> PerExampleResult:
+    def _measured(self, made: Encoder, limit: int | None = None) -> tuple[Estimate, Loss]:
+        """On the split, or so many of its examples."""
         reference = None if self.task.labelled else self.original
-        return measure(
+        outcome = measure(
             made, self.task, self.split, reference=reference, limit=limit, seed=self.seed, progress=self.progress
         )
+        found = estimate(outcome, self.task.metric, self.original)
+        before = self.original.statistics[self.original.positions(outcome.numbers)]
+        low, high = found.difference_interval or (0.0, 0.0)
+        loss = Loss(
+            points=-100 * (found.difference or 0.0),
+            error=100 * standard_error(low, high),
+            change=float(np.abs(outcome.statistics - before).mean()) if len(outcome) else 0.0,
+        )
+        return found, loss
 
     def _footprint(self, made: Encoder) -> Footprint:
         cost = made.cost(self._lengths)
@@ -274,7 +291,8 @@ class Allocator:
         Raises: UserError where no allocation is small enough, naming the smallest there is.
         """
         begun = time.monotonic()
-        self._check()
+        if self.bound.axis == "ms":
+            check_takes(self.encoder, self.conditions.tokens)
         families = self.price()
         candidates = [one for one in allocations(families) if self._possible(one)]
         every = [setting.lost for settings in families.values() for setting in settings]
@@ -293,8 +311,7 @@ class Allocator:
             chosen = told_apart(left, tried, rungs) if self.points is None else self._smaller(left, made, shares, rate)
             if chosen is None:
                 break
-            if self.progress is not None:
-                self.progress.step(len(tried), most, f"made: {chosen.title}")
+            self.progress.step(len(tried), most, f"made: {chosen.title}")
             fitted = self._made(chosen.title, self._recipe(chosen), rate)
             tried.append(chosen)
             self._harms.append((fitted.expected, chosen.lost(rate)))
@@ -324,12 +341,6 @@ class Allocator:
             if one.key not in shares and sizes[one.key] < best and ratio * one.lost(rate) <= self.points
         ]
         return min(fitting, key=lambda one: sizes[one.key], default=None)
-
-    def _check(self) -> None:
-        if self.bound.axis == "ms" and self.encoder.max_length < self.conditions.tokens:
-            raise UserError(
-                f"{self.encoder.name} takes {self.encoder.max_length} tokens at most, not {self.conditions.tokens}."
-            )
 
     def _impossible(self, candidates: Sequence[Allocation]) -> None:
         axis = self.bound.axis
@@ -367,18 +378,15 @@ class Allocator:
         return self._made(f"{best.title}, {self.steps} steps of distillation", recipe, rate, trained=True)
 
     def _made(self, title: str, recipe: Recipe, rate: float, trained: bool = False) -> Fitted:
-        if recipe.steps:
-            made = recipe.apply(self.encoder, self.task, self.progress, calibrations=self.calibrations)
-        else:
-            made = self.encoder
+        made = recipe.apply(self.encoder, self.task, self.progress, calibrations=self.calibrations)
         taken = self._footprint(made)
-        outcome = self._measured(made)
-        found = estimate(outcome, self.task.metric, self.original)
-        known = self.original.statistics[self.original.positions(outcome.numbers)]
-        expected = _loss(found, outcome.statistics, known).expected(rate)
+        found, lost = self._measured(made)
+        expected = lost.expected(rate)
         meets = taken.of(self.bound.axis) <= self.bound.on(self.dense)
         meets &= self.points is None or expected <= self.points
-        self._keep_evaluation(recipe, found, made)
+        if self.study is not None and recipe.steps:
+            cost = made.cost(self._lengths)
+            keep_evaluation(self.study, self.encoder, recipe, self.task, self.split, found, cost)
         return Fitted(title, recipe, taken, found, expected, meets, trained)
 
     def _ranked(self, made: Sequence[Fitted]) -> list[Fitted]:
@@ -398,9 +406,7 @@ class Allocator:
         found = f"{what}:{self.encoder.weights}:{recipe.key}:{self.task.name}:{self.split}:{data}:{self.seed}"
         if self.bound.axis != "ms":
             return found
-        here = self.conditions
-        where = f"{device_name(torch.device('cpu'))}:{here.threads}:{here.batch_size}:{here.tokens}"
-        return f"{found}:{self.runtime}:{where}"
+        return f"{found}:{self.runtime}:{self.conditions.key}"
 
     def _stored(self, what: str, recipe: Recipe) -> dict[str, Any] | None:
         found = self.study.get(self._key(what, recipe)) if self.study is not None else None
@@ -409,28 +415,3 @@ class Allocator:
     def _keep(self, what: str, recipe: Recipe, found: dict[str, Any]) -> None:
         if self.study is not None:
             self.study.set(self._key(what, recipe), {**found, "shares": list(found["shares"])})
-
-    def _keep_evaluation(self, recipe: Recipe, found: Estimate, made: Encoder) -> None:
-        if self.study is None or not recipe.steps:
-            return
-        cost = made.cost(self._lengths)
-        self.study.save_evaluation(
-            self.encoder.weights,
-            recipe.key,
-            self.task.name,
-            self.split,
-            found,
-            cost={"parameters": cost.parameters, "encoder_parameters": cost.encoder_parameters}
-            | {"flops": cost.flops, "bytes": cost.bytes},
-            recipe=recipe,
-            data=self.task.data(self.split),
-        )
-
-
-def _loss(found: Estimate, mine: np.ndarray, known: np.ndarray) -> Loss:
-    low, high = found.difference_interval or (0.0, 0.0)
-    return Loss(
-        points=-100 * (found.difference or 0.0),
-        error=100 * standard_error(low, high),
-        change=float(np.abs(mine - known).mean()) if len(mine) else 0.0,
-    )

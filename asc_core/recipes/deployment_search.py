@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from asc_core import modeling
 from asc_core.compress.calibrations import Calibrations
@@ -23,9 +22,8 @@ from asc_core.compress.vocabulary import Vocabulary
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.evaluate import PerExampleResult, estimate, known_layer_times, measure, measure_in_turns
-from asc_core.evaluate.layer_times import device_name
 from asc_core.evaluate.loss_prediction import MeasuredLoss, predict_loss
-from asc_core.evaluate.speeds import Conditions
+from asc_core.evaluate.speeds import Conditions, check_takes
 from asc_core.export.formats import FORMATS
 from asc_core.export.tokenizer_files import write_tokenizer
 from asc_core.plan import CostModel, by_budget, smallest_share
@@ -34,6 +32,7 @@ from asc_core.progress import Progress
 from asc_core.recipes.deployment import Figure, Limits, Option, Variant, ranked
 from asc_core.recipes.int8 import int8_step
 from asc_core.recipes.recipe import Recipe
+from asc_core.recipes.stored import keep_evaluation
 from asc_core.runtimes import RUNTIMES, Session, SessionReader, runtime_named, session
 from asc_core.study import Study
 from asc_core.tasks.base import Task
@@ -74,10 +73,7 @@ class Deployment:
 
     def __post_init__(self) -> None:
         runtime_named(self.runtime)
-        if self.encoder.max_length < self.conditions.tokens:
-            raise UserError(
-                f"{self.encoder.name} takes {self.encoder.max_length} tokens at most, not {self.conditions.tokens}."
-            )
+        check_takes(self.encoder, self.conditions.tokens)
 
     @cached_property
     def cost_model(self) -> CostModel:
@@ -138,9 +134,7 @@ class Deployment:
         return f"deployment:{self.encoder.weights}:{made}:{self.task.name}:{self.split}:{data}:{self.runtime}"
 
     def _time_key(self, variant: Variant) -> str:
-        here = self.conditions
-        where = f"{device_name(torch.device('cpu'))}:{here.threads}:{here.batch_size}:{here.tokens}"
-        return f"{self._key(variant)}:{where}"
+        return f"{self._key(variant)}:{self.conditions.key}"
 
     def measure(self, variant: Variant) -> None:
         """Made, written, answered and timed in the runtime, as far as that is not known, and kept in the study."""
@@ -168,19 +162,8 @@ class Deployment:
         return estimate(outcome, self.task.metric, self.original)
 
     def _keep_for_others(self, recipe: Recipe, made: Encoder, found: Estimate) -> None:
-        lengths = self.cost_model.lengths
-        cost = made.cost(lengths)
-        self.study.save_evaluation(
-            self.encoder.weights,
-            recipe.key,
-            self.task.name,
-            self.split,
-            found,
-            cost={"parameters": cost.parameters, "encoder_parameters": cost.encoder_parameters}
-            | {"flops": cost.flops, "bytes": cost.bytes},
-            recipe=recipe,
-            data=self.task.data(self.split),
-        )
+        cost = made.cost(self.cost_model.lengths)
+        keep_evaluation(self.study, self.encoder, recipe, self.task, self.split, found, cost)
 
     @cached_property
     def _original_session(self) -> Session:

@@ -200,7 +200,7 @@ def past_of(
 
 def texts_of(task: Task) -> str:
     """The fingerprint of the texts that FLOPs are counted on."""
-    return task.digest("train" if "train" in task.splits else task.splits[0])
+    return task.digest(task.training_split)
 
 
 def plan_in(ancestry: Ancestry, encoder: Encoder) -> Plan | None:

@@ -229,6 +229,11 @@ class Task(ABC):
     def splits(self) -> tuple[str, ...]:
         """Names of the splits there are, such as ("train", "validation", "test")."""
 
+    @property
+    def training_split(self) -> str:
+        """What models are made by, and counted on: train, or the first split where there is none."""
+        return "train" if "train" in self.splits else self.splits[0]
+
     @abstractmethod
     def examples(self, split: str, limit: int | None = None, seed: int = 0) -> Examples:
         """Examples of a split; with `limit`, a sample drawn without replacement by `seed`.

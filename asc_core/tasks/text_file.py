@@ -1,4 +1,4 @@
-"""A file of texts without labels as examples of a task: one example a line, its texts apart by tabs."""
+"""Files of texts without labels: what may be read, and as examples of a task, one a line, its texts apart by tabs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from asc_core.errors import UserError
 from asc_core.tasks.base import Examples, Task
 from asc_core.tasks.table_task import TableTask
 
+MOST_BYTES = 256 << 20
 WORDS = ("tagging", "intent-slots")
 
 
@@ -39,15 +40,28 @@ def examples_in(task: Task, path: str | Path) -> Examples:
     return Examples(rows, "texts", np.arange(len(rows)))
 
 
-def content_of(path: str | Path) -> str:
-    """Fingerprint of a file of texts, for keys of results; "" where it cannot be read."""
+def is_readable(path: str | Path) -> bool:
+    """Whether it is a file, and no device or pipe that never ends: recipes and links come from anyone."""
     try:
-        return hashlib.blake2b(Path(path).read_bytes(), digest_size=8).hexdigest()
+        return Path(path).is_file() and Path(path).stat().st_size <= MOST_BYTES
+    except (OSError, ValueError):
+        return False
+
+
+def content_of(path: str | Path) -> str:
+    """Fingerprint of a file of texts, for keys of results; "" where there is none that can be read."""
+    if not is_readable(path):
+        return ""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
     except OSError:
         return ""
 
 
 def _lines(path: str | Path) -> list[str]:
+    if not is_readable(path):
+        raise UserError(f"{path} cannot be read as text: name a file of at most {MOST_BYTES >> 20} MB.")
     try:
         return Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -72,7 +72,7 @@ def _both_ways(task: WordTagger, examples: Examples, reader: Reader, limit: int)
 
 
 def _tried(task: WordTagger, reader: Reader, match: Match | None, limit: int) -> tuple[bool, str]:
-    split = "train" if "train" in task.splits else task.splits[0]
+    split = task.training_split
     guessed = f"Words were joined by spaces, which this tokenizer reads otherwise than words apart; {_CHOICE}."
     if match is None or reader.head != task.head:
         return False, guessed

@@ -20,10 +20,10 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from asc_core.errors import UserError
+from asc_core.tasks.text_file import MOST_BYTES, is_readable
 from asc_core.vocabulary.token_model import TokenModel
 
 LINES_AT_ONCE = 1024
-MOST_BYTES = 256 << 20  # of a text file: more does not change which tokens are frequent
 LEAST_COMPARED = 30  # tokens that a correlation is said of
 UNORDERED = 0.2  # a rank correlation below this is no order to go by
 _PLACEHOLDER = re.compile(r"[\[<]\/?(unused|reserved|extra_id)[^\]>]*[\]>]|madeupword\d+", re.IGNORECASE)
@@ -119,14 +119,6 @@ def counts_in_file(tokenizer: Any, path: str) -> dict[int, int]:
         )
     facts = Path(path).stat()
     return _counted(_Same(tokenizer), path, facts.st_mtime_ns, facts.st_size)
-
-
-def is_readable(path: str) -> bool:
-    """Whether it is a file, and no device or pipe that never ends: recipes and links come from anyone."""
-    try:
-        return Path(path).is_file() and Path(path).stat().st_size <= MOST_BYTES
-    except (OSError, ValueError):
-        return False
 
 
 @lru_cache(maxsize=8)

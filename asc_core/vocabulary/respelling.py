@@ -15,7 +15,6 @@ from asc_core.evaluate.features import tokenised
 from asc_core.progress import Progress
 from asc_core.tasks.base import Features, Task
 from asc_core.vocabulary.token_model import TokenModel
-from asc_core.vocabulary.use import made_by
 
 ROWS_A_BATCH = 32
 
@@ -56,7 +55,7 @@ def respelling_effects(
     Raises: UserError as the task does; Cancelled between two batches.
     """
     progress = progress or Progress()
-    _, features = tokenised(encoder, task, split or made_by(task))
+    _, features = tokenised(encoder, task, split or task.training_split)
     jobs = _respelled(model, features, tokens, texts, encoder.max_length)
     jobs.sort(key=lambda one: len(one.after))
     sums: dict[int, list[float]] = {}

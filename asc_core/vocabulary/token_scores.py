@@ -14,7 +14,7 @@ from asc_core.tasks.base import Task
 from asc_core.vocabulary.general_order import GeneralOrder, general_order
 from asc_core.vocabulary.respelling import respelling_effects, row_distance
 from asc_core.vocabulary.token_model import TokenModel, token_model
-from asc_core.vocabulary.use import made_by, token_counts
+from asc_core.vocabulary.use import token_counts
 
 if TYPE_CHECKING:
     import pandas
@@ -115,7 +115,7 @@ def token_scores(
         UserError: where the tokenizer's vocabulary cannot be shortened, a file cannot be read, or the task's texts.
         Cancelled: while effects are measured.
     """
-    model, split = token_model(encoder.tokenizer), made_by(task)
+    model, split = token_model(encoder.tokenizer), task.training_split
     counts = {one: token_counts(encoder, task, one) for one in dict.fromkeys((split, *splits))}
     general = general_order(encoder.tokenizer, model, counts[split], margin_texts)
     found = None

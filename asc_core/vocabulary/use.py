@@ -15,11 +15,6 @@ def token_counts(reader: Reader, task: Task, split: str | None = None) -> np.nda
     that overlap count what they share in each of them; what a text loses to the length limit does not count.
     Raises: UserError as the task's `examples` and `features` do.
     """
-    _, features = tokenised(reader, task, split or made_by(task))
+    _, features = tokenised(reader, task, split or task.training_split)
     ids = np.concatenate([np.zeros(0, np.int64), *features.input_ids]).astype(np.int64)
     return np.bincount(ids, minlength=reader.tokens)
-
-
-def made_by(task: Task) -> str:
-    """The split that models are made by."""
-    return "train" if "train" in task.splits else task.splits[0]

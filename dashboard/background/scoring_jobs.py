@@ -9,7 +9,6 @@ from asc_core.scores import sweep
 from asc_core.scores.first_look import Unsettled
 from asc_core.scores.task_specificity import head_shares
 from asc_core.study import Study
-from asc_core.tasks import Task
 from asc_core.values import Scores
 from dashboard.background.jobs import FOREGROUND, Job, Jobs
 from dashboard.state import kept
@@ -44,7 +43,7 @@ def score_job(
             encoder,
             task,
             list(methods),
-            split=calibration_split(task),
+            split=task.training_split,
             samples=samples,
             stop_when_settled=stop_when_settled,
             progress=yielding(job, jobs),
@@ -90,7 +89,7 @@ def head_shares_job(
             encoder, task = models.encoder(application), models.task(application)
             kept.weights(study, application).set(encoder.weights)
             if kept.head_shares(study, application, encoder.weights, samples) is None:
-                split = calibration_split(task)
+                split = task.training_split
                 shares = head_shares(encoder, task, split=split, samples=samples, progress=yielding(job, jobs))
                 kept.keep_head_shares(study, application, encoder.weights, samples, shares, split)
 
@@ -106,7 +105,3 @@ def yielding(job: Job, jobs: Jobs) -> Progress:
 
     progress = Progress(report, job.progress.cancel)
     return progress
-
-
-def calibration_split(task: Task) -> str:
-    return "train" if "train" in task.splits else task.splits[0]

@@ -12,7 +12,7 @@ from asc_core.scores.faithfulness_report import FaithfulnessReport
 from asc_core.study import Study
 from dashboard.background import application_jobs
 from dashboard.background.jobs import Job, Jobs
-from dashboard.background.scoring_jobs import calibration_split, yielding
+from dashboard.background.scoring_jobs import yielding
 from dashboard.background.work_estimate import WorkEstimate
 from dashboard.state import kept
 from dashboard.state.application import Application
@@ -54,7 +54,7 @@ def trust_job(
             study,
             samples=samples,
             held_out=held_out,
-            split=calibration_split(task),
+            split=task.training_split,
             curve_split="validation" if "validation" in task.splits else task.splits[0],
             progress=measuring,
         )
@@ -70,7 +70,7 @@ def pace_job(models: LoadedModels, study: Study, application: Application) -> Ca
     def work(job: Job) -> float:
         opened = application_jobs.opened(models, study, application, job)
         task, encoder = opened.task, opened.encoder
-        features = task.features(task.examples(calibration_split(task), PACED_TEXTS, 0), encoder)
+        features = task.features(task.examples(task.training_split, PACED_TEXTS, 0), encoder)
         import torch
 
         batches = batches_by_length(features.lengths, BATCH_TOKENS["cpu"])

@@ -167,15 +167,14 @@ def made_table(fits: Fits) -> str:
 
 def _row(one: Fitted, fits: Fits) -> str:
     size, original = one.footprint, fits.original
-    lost = -100 * (one.found.difference or 0.0)
     ends = ""
-    if one.found.difference_interval is not None:
-        low, high = (-100 * end for end in reversed(one.found.difference_interval))
-        ends = f" <span class='asc-quiet'>[{plain(low, 2)}, {plain(high, 2)}]</span>"
+    if one.interval is not None:
+        low, high = (plain(end, 2) for end in one.interval)
+        ends = f" <span class='asc-quiet'>[{low}, {high}]</span>"
     ms = f"<td>{size.ms:.2f}</td>" if original.ms else ""
     quiet = "" if one.meets else " class='asc-quiet'"
     return (
         f"<tr{quiet}><td>{escape(one.title)}</td><td>{size.bytes / 1e6:.2f}</td>"
-        f"<td>{size.flops / original.flops:.0%}</td>{ms}<td><b>{plain(lost, 2)}</b>{ends}</td>"
+        f"<td>{size.flops / original.flops:.0%}</td>{ms}<td><b>{plain(one.points, 2)}</b>{ends}</td>"
         f"<td>{'' if one.meets else 'beyond'}</td></tr>"
     )

@@ -24,3 +24,10 @@ def test_a_files_fingerprint_is_of_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x")
     (tmp_path / "b").write_text("x")
     assert content_of(tmp_path / "a") == content_of(tmp_path / "b") != content_of(tmp_path / "c") == ""
+
+
+def test_a_device_that_never_ends_is_not_read() -> None:
+    """The path may stand in a recipe of anyone."""
+    assert content_of("/dev/zero") == ""
+    with pytest.raises(UserError, match="cannot be read as text"):
+        examples_in(toy_task(), "/dev/zero")
