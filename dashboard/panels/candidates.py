@@ -16,10 +16,11 @@ from dashboard.measuring.measurements import Measurements
 from dashboard.panels import encoders
 from dashboard.state.application import Application
 from dashboard.state.pins import settings_of_pin
-from dashboard.state.session import Session, application_in_view
+from dashboard.state.session import Session
 from dashboard.text import numbers
 from dashboard.text.markup import escape
 from dashboard.text.names import BUDGET_NAMES
+from dashboard.widgets.form_and_result import application_choice
 from dashboard.widgets.page import CHART_CONFIG, load, models
 from dashboard.widgets.theme import colours
 
@@ -75,11 +76,10 @@ def panel(session: Session, applications: Sequence[Application]) -> None:
 
 
 def candidates_application(session: Session, applications: Sequence[Application]) -> Application:
-    titles = {application.title: application for application in applications}
-    usual = list(titles).index(application_in_view(session, list(applications)).title)
-    chosen = st.selectbox("Application", list(titles), index=usual, key="compare-candidates-of")
-    session.application = titles[chosen].name
-    return titles[chosen]
+    titles = application_choice(session, applications, "compare-candidates-of")
+    chosen = titles[st.session_state["compare-candidates-of"]]
+    session.application = chosen.name
+    return chosen
 
 
 def pinned_of(

@@ -16,11 +16,12 @@ from dashboard.charts.deployment import UNITS, deployment_chart, drawable
 from dashboard.measuring.deployment import LANE, Asked, Ranking, choosing_job
 from dashboard.state import stored_scores
 from dashboard.state.application import Application
-from dashboard.state.session import Session, application_in_view
+from dashboard.state.session import Session
 from dashboard.text.markup import escape
 from dashboard.text.method_names import in_order, title_of
 from dashboard.text.numbers import plain
-from dashboard.widgets.page import CHART_CONFIG, all_jobs, last_about, models, show_failure
+from dashboard.widgets.form_and_result import application_choice, form_and_result, while_it_runs
+from dashboard.widgets.page import CHART_CONFIG, all_jobs, models
 from dashboard.widgets.take_recipe import take_recipe
 from dashboard.widgets.theme import colours
 
@@ -42,28 +43,17 @@ BATCHES, TOKENS, THREADS = (1, 8, 32), (24, 64, 128, 256), (1, 2, 4)
 
 
 def panel(session: Session, applications: Sequence[Application]) -> None:
-    if not applications:
-        st.info("Add an application on the Overview page first.", icon=":material/dashboard:")
-        return
-    left, right = st.columns([4, 7], gap="large")
-    job = last_about(session, LANE, ABOUT)
-    with left:
-        _form(session, applications, job)
-    with right:
-        if job is None:
-            st.html(BEFORE)
-            return
-        if job.state == "failed":
-            show_failure(job)
-        axes: list[Axis] = ["mb", "ms"]
-        axis: Axis | None = st.segmented_control(
-            "Against", axes, format_func=UNITS.__getitem__, default="mb", required=True, key="deploy-axis"
-        )
-        if job.active:
-            st.fragment(lambda: _ranking(job, axis or "mb"), run_every=SECONDS_BETWEEN_RANKINGS)()
-        else:
-            _ranking(job, axis or "mb")
-            _take(session, job)
+    form_and_result(session, applications, LANE, ABOUT, _form, BEFORE, _result)
+
+
+def _result(session: Session, job: Job) -> None:
+    axes: list[Axis] = ["mb", "ms"]
+    axis: Axis | None = st.segmented_control(
+        "Against", axes, format_func=UNITS.__getitem__, default="mb", required=True, key="deploy-axis"
+    )
+    while_it_runs(job, lambda: _ranking(job, axis or "mb"), SECONDS_BETWEEN_RANKINGS)
+    if not job.active:
+        _take(session, job)
 
 
 def _form(session: Session, applications: Sequence[Application], job: Job | None) -> None:
@@ -71,9 +61,8 @@ def _form(session: Session, applications: Sequence[Application], job: Job | None
         "<p class='asc-kicker'>What do I deploy?</p><div class='asc-small'>Cut, int8 and vocabulary together: what is "
         "within the limits, measured in the runtime, on this machine.</div>"
     )
-    titles = {application.title: application for application in applications}
-    usual = list(titles).index(application_in_view(session, list(applications)).title)
-    chosen = titles[st.selectbox("Application", list(titles), index=usual, key="deploy-application")]
+    titles = application_choice(session, applications, "deploy-application")
+    chosen = titles[st.session_state["deploy-application"]]
     index = session.study.score_index()
     methods = in_order(stored_scores.newest(stored_scores.entries_of(session.study, index, chosen)))
     best = next(iter(offered(methods)), next(iter(methods), ""))  # as on Tune

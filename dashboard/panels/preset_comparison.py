@@ -13,9 +13,10 @@ from dashboard.background.jobs import Job
 from dashboard.measuring.comparisons import LANE, contest_job
 from dashboard.measuring.measurements import Measurements
 from dashboard.state.application import Application
-from dashboard.state.session import Session, application_in_view
+from dashboard.state.session import Session
 from dashboard.text import numbers
 from dashboard.text.markup import escape
+from dashboard.widgets.form_and_result import application_choice
 from dashboard.widgets.page import all_jobs, last_about, models, show_failure
 
 STEPS = (0, 50, 200)
@@ -34,9 +35,7 @@ def panel(session: Session, applications: Sequence[Application]) -> None:
             "<p class='asc-kicker'>Which way of getting there is best?</p><div class='asc-small'>ASC as published, "
             "what it is compared with, and ours: the same model, size, texts, and training after the cut.</div>"
         )
-        titles = {application.title: application for application in applications}
-        usual = application_in_view(session, list(applications)).title
-        st.selectbox("Application", list(titles), index=list(titles).index(usual), key="contest-application")
+        titles = application_choice(session, applications, "contest-application")
         names = st.multiselect(
             "Presets",
             list(COMPARABLE),

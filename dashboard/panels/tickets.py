@@ -15,7 +15,8 @@ from dashboard.state.application import Application
 from dashboard.state.session import Session, application_in_view
 from dashboard.text import numbers
 from dashboard.text.markup import escape
-from dashboard.widgets.page import CHART_CONFIG, all_jobs, last_about, models, show_failure
+from dashboard.widgets.form_and_result import application_choice, form_and_result, while_it_runs
+from dashboard.widgets.page import CHART_CONFIG, all_jobs, models
 from dashboard.widgets.theme import colours
 
 ABOUT = "tickets"
@@ -30,23 +31,11 @@ BEFORE = (
 
 
 def panel(session: Session, applications: Sequence[Application]) -> None:
-    if not applications:
-        st.info("Add an application on the Overview page first.", icon=":material/dashboard:")
-        return
-    left, right = st.columns([4, 7], gap="large")
-    job = last_about(session, LANE, ABOUT)
-    with left:
-        _form(session, applications, job)
-    with right:
-        if job is None:
-            st.html(BEFORE)
-            return
-        if job.state == "failed":
-            show_failure(job)
-        if job.active:
-            st.fragment(lambda: _found(job), run_every=SECONDS_BETWEEN_OUTCOMES)()
-        else:
-            _found(job)
+    form_and_result(session, applications, LANE, ABOUT, _form, BEFORE, _result)
+
+
+def _result(session: Session, job: Job) -> None:
+    while_it_runs(job, lambda: _found(job), SECONDS_BETWEEN_OUTCOMES)
 
 
 def _form(session: Session, applications: Sequence[Application], job: Job | None) -> None:
@@ -54,12 +43,10 @@ def _form(session: Session, applications: Sequence[Application], job: Job | None
         "<p class='asc-kicker'>Is there a winning ticket?</p><div class='asc-small'>Whether a small part of the "
         "pre-trained encoder, trained alone on this application, matches all of it.</div>"
     )
-    titles = {application.title: application for application in applications}
-    usual = application_in_view(session, list(applications))
-    st.selectbox("Application", list(titles), index=list(titles).index(usual.title), key="tickets-application")
-    st.text_input(
+    titles = application_choice(session, applications, "tickets-application")
+    encoder = st.text_input(
         "Pre-trained encoder",
-        value="demo:encoder" if usual.embedded else "",
+        value="demo:encoder" if application_in_view(session, list(applications)).embedded else "",
         key="tickets-encoder",
         placeholder="a folder or hub id",
         help="What the application's model was fine-tuned from: tickets are rewound to its weights.",
@@ -76,10 +63,10 @@ def _form(session: Session, applications: Sequence[Application], job: Job | None
         "Search",
         key="tickets-start",
         type="primary",
-        disabled=(job is not None and job.active) or not st.session_state["tickets-encoder"],
+        disabled=(job is not None and job.active) or not encoder,
         on_click=start,
         args=(session, titles),
-        help=None if st.session_state["tickets-encoder"] else "Name the pre-trained encoder.",
+        help=None if encoder else "Name the pre-trained encoder.",
     )
 
 

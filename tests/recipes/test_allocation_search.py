@@ -90,7 +90,7 @@ def test_prices_are_kept_for_the_next_budget(tmp_path: Path, monkeypatch: pytest
     def never(*_: object, **__: object) -> None:
         raise AssertionError("priced again")
 
-    monkeypatch.setattr(Allocator, "_loss", never)
+    monkeypatch.setattr(Allocator, "_measured", never)
     assert allocator("bytes=30%", tmp_path / "study").price() == first
 
 

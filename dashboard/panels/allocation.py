@@ -10,15 +10,16 @@ from asc_core.recipes.allocation import Axis, Bound
 from asc_core.recipes.allocation_search import FAMILIES, Fitted
 from asc_core.runtimes import RUNTIMES, installed
 from dashboard.background.jobs import Job
-from dashboard.measuring.fitting import LANE, Asked, Fits, fitting_job
+from dashboard.measuring.allocation import LANE, Asked, Fits, fitting_job
 from dashboard.state.application import Application
-from dashboard.state.session import Session, application_in_view
+from dashboard.state.session import Session
 from dashboard.text.markup import escape
 from dashboard.text.numbers import plain
-from dashboard.widgets.page import all_jobs, last_about, models, show_failure
+from dashboard.widgets.form_and_result import application_choice, form_and_result, while_it_runs
+from dashboard.widgets.page import all_jobs, models
 from dashboard.widgets.take_recipe import take_recipe
 
-ABOUT = "fitting"
+ABOUT = "allocation"
 SECONDS_BETWEEN_RANKINGS = 1.0
 AXES: dict[Axis, str] = {"bytes": "MB of weights", "flops": "% of the FLOPs", "ms": "ms at batch 1 x 128"}
 USUAL: dict[Axis, float] = {"bytes": 9.0, "flops": 50.0, "ms": 5.0}
@@ -32,24 +33,13 @@ BEFORE = (
 
 
 def panel(session: Session, applications: Sequence[Application]) -> None:
-    if not applications:
-        st.info("Add an application on the Overview page first.", icon=":material/dashboard:")
-        return
-    left, right = st.columns([4, 7], gap="large")
-    job = last_about(session, LANE, ABOUT)
-    with left:
-        _form(session, applications, job)
-    with right:
-        if job is None:
-            st.html(BEFORE)
-            return
-        if job.state == "failed":
-            show_failure(job)
-        if job.active:
-            st.fragment(lambda: _made(job), run_every=SECONDS_BETWEEN_RANKINGS)()
-        else:
-            _made(job)
-            _take(session, job)
+    form_and_result(session, applications, LANE, ABOUT, _form, BEFORE, _result)
+
+
+def _result(session: Session, job: Job) -> None:
+    while_it_runs(job, lambda: _made(job), SECONDS_BETWEEN_RANKINGS)
+    if not job.active:
+        _take(session, job)
 
 
 def _form(session: Session, applications: Sequence[Application], job: Job | None) -> None:
@@ -57,9 +47,7 @@ def _form(session: Session, applications: Sequence[Application], job: Job | None
         "<p class='asc-kicker'>The best within one budget</p><div class='asc-small'>All families compete for it; "
         "within each, heads, neurons, ranks and rows are chosen for the application.</div>"
     )
-    titles = {application.title: application for application in applications}
-    usual = list(titles).index(application_in_view(session, list(applications)).title)
-    st.selectbox("Application", list(titles), index=usual, key="fit-application")
+    titles = application_choice(session, applications, "fit-application")
     axes = list(AXES)
     axis: Axis = st.segmented_control(
         "Budget", axes, format_func=AXES.__getitem__, default="bytes", required=True, key="fit-axis"
