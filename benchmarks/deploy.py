@@ -1,6 +1,6 @@
 """What to deploy: cut x int8 x vocabulary in torch, ONNX Runtime and OpenVINO, in MB, milliseconds and points.
 
-    python -m benchmarks.deploy                         all four applications (about 40 minutes on two quiet cores)
+    python -m benchmarks.deploy                         all four applications
     python -m benchmarks.deploy minilm-sick --turns 3 --limit 64 --corruptions 8      a quick look
     python -m benchmarks.deploy --collect               the report of all that was measured so far
 
@@ -45,7 +45,6 @@ import torch
 import asc_core
 from asc_core.atomic_folder import new_folder
 from asc_core.batches import BatchLimits
-from asc_core.compress import Calibrations
 from asc_core.compress.vocabulary import Vocabulary
 from asc_core.encoder import Encoder
 from asc_core.evaluate import PerExampleResult, measure
@@ -57,12 +56,12 @@ from asc_core.recipes import Recipe
 from asc_core.recipes.deployment_search import megabytes
 from asc_core.recipes.int8 import int8_step
 from asc_core.runtimes import RUNTIMES, SessionReader, installed, session
-from asc_core.tasks import Task
 from asc_core.values import Plan
 from benchmarks.corruptions import COUNT, caught
 from benchmarks.machine import keep, machine
 from benchmarks.outcomes import difference_interval, outcomes, store
-from benchmarks.trust import available, sources
+from benchmarks.subject import Subject
+from benchmarks.trust import available
 
 WORK = Path("build/deploy")
 NAMES = ("demo:nli", "minilm-sick", "minilm-clinc150", "minilm-squad")
@@ -116,8 +115,9 @@ def places() -> list[tuple[Variant, str]]:
 
 
 @dataclass
-class Application:
-    name: str
+class Application(Subject):
+    """With its variants."""
+
     options: argparse.Namespace
 
     @cached_property
@@ -129,18 +129,6 @@ class Application:
     @property
     def margin(self) -> int:
         return MARGINS.get(self.name, 0) if self.options.margin is None else int(self.options.margin)
-
-    @cached_property
-    def encoder(self) -> Encoder:
-        return asc_core.load_encoder(sources(self.name, WORK)[0], device="cpu")
-
-    @cached_property
-    def task(self) -> Task:
-        return asc_core.load_task(sources(self.name, WORK)[1])
-
-    @cached_property
-    def calibrations(self) -> Calibrations:
-        return Calibrations()
 
     @cached_property
     def scores(self) -> Any:
@@ -314,7 +302,7 @@ def versions() -> dict[str, str]:
 
 
 def application_cells(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
-    application = Application(name, options)
+    application = Application(name, WORK, options)
     application.work.mkdir(parents=True, exist_ok=True)
     file = application.work / "cells.json"
     made: dict[str, Any] = {

@@ -1,6 +1,6 @@
 """Every family of compression alone and together: bytes, FLOPs and points lost, beside a library's or paper's own way.
 
-    python -m benchmarks.families                                 SICK and MRPC (about an hour on two quiet cores)
+    python -m benchmarks.families                                 SICK and MRPC
     python -m benchmarks.families --full                          also CLINC150 and a sample of SQuAD
     python -m benchmarks.families minilm-sick --only int4 factor  some of it
     python -m benchmarks.families --collect                       the report of all that was measured so far
@@ -38,7 +38,6 @@ from torch.nn.utils import prune
 
 import asc_core
 from asc_core import modeling
-from asc_core.compress import Calibrations
 from asc_core.compress.step import StepContext
 from asc_core.encoder import Encoder
 from asc_core.evaluate import PerExampleResult, measure
@@ -50,11 +49,11 @@ from asc_core.recipes.allocation import Bound
 from asc_core.recipes.allocation_search import Allocator
 from asc_core.recipes.registry import STEPS, parse_step
 from asc_core.runtimes import SessionReader, session
-from asc_core.tasks import Task
 from asc_core.values import Plan
 from benchmarks.machine import RESULTS, keep
 from benchmarks.outcomes import difference_interval, outcomes, store
-from benchmarks.trust import available, sources
+from benchmarks.subject import Subject
+from benchmarks.trust import available
 
 WORK = Path("build/families")
 NAMES = ("minilm-sick", "minilm-mrpc")
@@ -153,8 +152,8 @@ MEANS = {
 
 
 @dataclass
-class Application:
-    name: str
+class Application(Subject):
+    """With its cells."""
 
     @cached_property
     def work(self) -> Path:
@@ -163,21 +162,9 @@ class Application:
         return folder
 
     @cached_property
-    def encoder(self) -> Encoder:
-        return asc_core.load_encoder(sources(self.name, WORK)[0], device="cpu")
-
-    @cached_property
-    def task(self) -> Task:
-        return asc_core.load_task(sources(self.name, WORK)[1])
-
-    @cached_property
     def bytes(self) -> int:
         """Of the original in float32; the checkpoints lie in half of that."""
         return modeling.count(self.encoder.model, "float32").bytes
-
-    @cached_property
-    def calibrations(self) -> Calibrations:
-        return Calibrations()
 
     @cached_property
     def dense(self) -> PerExampleResult:
@@ -344,7 +331,7 @@ def main() -> None:
         if name not in available():
             print(f"{name} is not here and left out", file=sys.stderr)
             continue
-        application = Application(name)
+        application = Application(name, WORK)
         found = []
         for cell in wanted:
             if options.collect and not (application.work / f"{_file(cell)}.json").exists():

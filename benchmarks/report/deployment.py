@@ -67,5 +67,9 @@ def _int8(result: dict[str, Any]) -> str:
     if result["int8_worst_lost"] is None:
         return "int8 was not measured."
     slower = result["int8_slower"]
-    slow = f"slower than float32 in {len(slower)} cells" if slower else "in no cell slower than float32"
+    slow = (
+        f"slower than float32 in {len(slower)} cell{'s' * (len(slower) != 1)}"
+        if slower
+        else "in no cell slower than float32"
+    )
     return f"int8 costs at most {result['int8_worst_lost']:.2f} points beyond the same model in float32, and is {slow}."

@@ -28,7 +28,8 @@ def said(result: dict[str, Any]) -> str:
 Each family alone at one strength, and several under one budget in bytes (`asc fit`). Bytes: of the weights as they are
 stored, a share of the original's in float32; FLOPs: of the layers. By application: points lost on the test split, 95 %
 paired intervals; everything was chosen on training and validation texts. One seed. Ahead of: points that it keeps more
-than what stands there, mean over what was measured.{left_out}
+than what stands there, mean over what was measured. int8 here rounds weights alone; onnxruntime's own
+rounds what they multiply, too.{left_out}
 
 {table(header, rows)}
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from asc_core import modeling
 from asc_core.compress.low_bits import Coded, coded_module
 from asc_core.encoder import Encoder
+from asc_core.export import export
+from asc_core.gates import gated
+from asc_core.loading import load_encoder
+from asc_core.plan.encoder_cost import cost_model
+from asc_core.values import Plan
 from tests.test_surgery import plans
-from tests.tiny import tokenizer
+from tests.tiny import logits, padded_batch, tokenizer
 
 KINDS = ("cut", "differences", "factor", "quantize", "share", "sparse", "vocabulary")
 
@@ -163,3 +171,24 @@ def batch_within(tokens: int, seed: int = 0) -> dict[str, torch.Tensor]:
         mask[row, 12 - 2 * row :] = 0
     ids = torch.where((ids == 0) & (mask == 1), 1, ids * mask)  # 0 is the padding of the tiny encoders
     return {"input_ids": ids, "attention_mask": mask}
+
+
+def assert_cut_as_gated_and_counted(encoder: Encoder, plan: Plan, inputs: dict[str, Any], lengths: np.ndarray) -> None:
+    """Gated = cut, and forecast cost = counted cost."""
+    with gated(encoder, plan):
+        expected = logits(encoder, inputs)
+    smaller = encoder.cut(plan)
+    torch.testing.assert_close(logits(smaller, inputs), expected, atol=1e-4, rtol=0)
+    assert cost_model(encoder, lengths).cost(plan) == smaller.cost(lengths)
+    assert cost_model(smaller, lengths).dense == smaller.cost(lengths)
+
+
+def assert_reloaded_as_built_and_counted(encoder: Encoder, folder: Path, lengths: np.ndarray) -> None:
+    """Reloaded = built, and counted bytes = bytes written."""
+    export(encoder, folder)
+    again, inputs = load_encoder(folder, device="cpu"), padded_batch()
+    torch.testing.assert_close(logits(again, inputs), logits(encoder, inputs), atol=1e-5, rtol=0)
+    assert (again.blueprint, again.weights) == (encoder.blueprint, encoder.weights)
+    assert again.cost(lengths) == encoder.cost(lengths)
+    stored = load_file(folder / "model.safetensors").values()
+    assert sum(tensor.numel() * tensor.element_size() for tensor in stored) == encoder.cost(lengths).bytes

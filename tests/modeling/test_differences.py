@@ -20,12 +20,11 @@ from asc_core.evaluate.fast_forward import FastForward
 from asc_core.export import export
 from asc_core.gates import gated
 from asc_core.loading import load_encoder
-from asc_core.plan.encoder_cost import cost_model
 from asc_core.scores.sweep import sweep
 from asc_core.train.finetune import finetune
 from asc_core.values import Plan
 from tests.evaluate.toy_tasks import encoder_for, toy_task
-from tests.modeling.structures import batch_within, differing
+from tests.modeling.structures import assert_cut_as_gated_and_counted, batch_within, differing
 from tests.test_surgery import VARIANTS, plans
 from tests.tiny import logits, tiny
 
@@ -45,14 +44,7 @@ def shared(variant: str = "bert", layers: tuple[int, ...] = (0, 1, 1), seed: int
 @given(data=st.data(), rank=st.integers(0, 3))
 def test_gated_equals_cut_and_forecast_cost_equals_counted_cost(variant: str, data: st.DataObject, rank: int) -> None:
     encoder = differing(shared(variant), rank)
-    inputs = batch_within(64)
-    plan = data.draw(plans(encoder.shape))
-    with gated(encoder, plan):
-        expected = logits(encoder, inputs)
-    smaller = encoder.cut(plan)
-    torch.testing.assert_close(logits(smaller, inputs), expected, atol=1e-4, rtol=0)
-    assert cost_model(encoder, LENGTHS).cost(plan) == smaller.cost(LENGTHS)
-    assert cost_model(smaller, LENGTHS).dense == smaller.cost(LENGTHS)
+    assert_cut_as_gated_and_counted(encoder, data.draw(plans(encoder.shape)), batch_within(64), LENGTHS)
 
 
 @pytest.mark.usefixtures("in_process")

@@ -13,20 +13,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 from torch.nn import functional
 
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.export import export
-from asc_core.loading import load_encoder
 from asc_core.plan.encoder_cost import cost_model
 from asc_core.probes import Probe, Readout, probing
 from asc_core.scores.sweep import sweep
 from asc_core.values import Plan
 from tests.evaluate.toy_tasks import encoder_for, toy_task
 from tests.export.conftest import in_process  # noqa: F401 (a fixture)
-from tests.modeling.structures import factored, quantized
+from tests.modeling.structures import assert_reloaded_as_built_and_counted, factored, quantized
 from tests.modeling.test_tokens import ABLE
 from tests.tiny import ARCHITECTURES, logits, padded_batch, tiny
 
@@ -143,13 +141,7 @@ def test_reloaded_it_answers_as_before_and_the_bytes_are_those_counted(architect
     if architecture == "bert":
         encoder = quantized(factored(encoder, [{"attention.self.query": 4}, {}, {}]), ["1.output.dense"])
     encoder = with_exits(encoder, 0.7)
-    export(encoder, tmp_path / "out")
-    again, inputs = load_encoder(tmp_path / "out", device="cpu"), padded_batch()
-    torch.testing.assert_close(logits(again, inputs), logits(encoder, inputs), atol=1e-5, rtol=0)
-    assert (again.blueprint, again.weights) == (encoder.blueprint, encoder.weights)
-    assert again.cost(LENGTHS) == encoder.cost(LENGTHS)
-    stored = load_file(tmp_path / "out" / "model.safetensors").values()
-    assert sum(tensor.numel() * tensor.element_size() for tensor in stored) == encoder.cost(LENGTHS).bytes
+    assert_reloaded_as_built_and_counted(encoder, tmp_path / "out", LENGTHS)
 
 
 def test_a_fresh_process_answers_alike(tmp_path: Path) -> None:

@@ -17,11 +17,16 @@ from asc_core import modeling
 from asc_core.checkpoint.digests import write_digests
 from asc_core.errors import UserError
 from asc_core.export import export
-from asc_core.gates import gated
 from asc_core.loading import load_encoder
-from asc_core.plan.encoder_cost import cost_model
 from asc_core.values import Plan
-from tests.modeling.structures import batch_within, factored, shortened, structured, structures
+from tests.modeling.structures import (
+    assert_cut_as_gated_and_counted,
+    batch_within,
+    factored,
+    shortened,
+    structured,
+    structures,
+)
 from tests.test_surgery import VARIANTS, plans
 from tests.tiny import logits, tiny
 
@@ -41,13 +46,7 @@ def test_gated_equals_cut_and_forecast_cost_equals_counted_cost(
     for kind in kinds:
         encoder = structured(data.draw, encoder, kind)
     inputs = batch_within(encoder.model.config.vocab_size, seed)
-    plan = data.draw(plans(encoder.shape))
-    with gated(encoder, plan):
-        expected = logits(encoder, inputs)
-    smaller = encoder.cut(plan)
-    torch.testing.assert_close(logits(smaller, inputs), expected, atol=1e-4, rtol=0)
-    assert cost_model(encoder, LENGTHS).cost(plan) == smaller.cost(LENGTHS)
-    assert cost_model(smaller, LENGTHS).dense == smaller.cost(LENGTHS)
+    assert_cut_as_gated_and_counted(encoder, data.draw(plans(encoder.shape)), inputs, LENGTHS)
 
 
 @pytest.mark.usefixtures("in_process")

@@ -13,14 +13,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 
 from asc_core import modeling
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.export import export
 from asc_core.gates import gated
-from asc_core.loading import load_encoder
 from asc_core.modeling.tokens import attention_received
 from asc_core.plan.encoder_cost import cost_model
 from asc_core.probes import Probe, Readout, probing
@@ -29,7 +27,7 @@ from asc_core.scores.sweep import sweep
 from asc_core.values import Plan
 from tests.evaluate.toy_tasks import encoder_for, toy_task
 from tests.export.conftest import in_process  # noqa: F401 (a fixture)
-from tests.modeling.structures import factored, quantized
+from tests.modeling.structures import assert_reloaded_as_built_and_counted, factored, quantized
 from tests.tiny import ARCHITECTURES, logits, padded_batch, tiny
 
 ABLE = ("albert", "bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta")
@@ -176,13 +174,7 @@ def test_reloaded_it_answers_as_before_and_the_bytes_are_those_counted(head: str
     encoder = encoder.cut(Plan.full(encoder.shape).drop(1, head=0).drop(2, neuron=3))
     encoder = factored(encoder, [{"attention.self.query": 4}, {}, {}])
     encoder = eliminating(quantized(encoder, ["1.output.dense"]), [1, 0.6, 0.5], by)
-    export(encoder, tmp_path / "out")
-    again, inputs = load_encoder(tmp_path / "out", device="cpu"), padded_batch()
-    torch.testing.assert_close(logits(again, inputs), logits(encoder, inputs), atol=1e-5, rtol=0)
-    assert (again.blueprint, again.weights) == (encoder.blueprint, encoder.weights)
-    assert again.cost(LENGTHS) == encoder.cost(LENGTHS)
-    stored = load_file(tmp_path / "out" / "model.safetensors").values()
-    assert sum(tensor.numel() * tensor.element_size() for tensor in stored) == encoder.cost(LENGTHS).bytes
+    assert_reloaded_as_built_and_counted(encoder, tmp_path / "out", LENGTHS)
 
 
 def test_a_fresh_process_answers_alike(tmp_path: Path) -> None:
