@@ -53,21 +53,24 @@ def kmeans_levels(lines: torch.Tensor, bits: int, group: int, weights: torch.Ten
 
     weights: (lines, width) what a squared error of each costs, None = the same.
     """
-    grouped, real = _grouped(lines.double(), group)
+    grouped, real = in_groups(lines.double(), group)
     largest = grouped.abs().amax(-1, keepdim=True)
     there = real & (largest > 0)
     cost = largest.square().expand_as(grouped)
     if weights is not None:
-        cost = cost * _grouped(weights.double(), group)[0]
+        cost = cost * in_groups(weights.double(), group)[0]
     numbers, cost = (grouped / largest)[there], cost[there]
     order = numbers.argsort()
     some = order[:: -(-len(order) // KMEANS_NUMBERS) or 1]
-    numbers, cost = numbers[some], cost[some]
-    levels = even_levels(bits)
+    return means(numbers[some], cost[some], even_levels(bits))
+
+
+def means(numbers: torch.Tensor, cost: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+    """(k,) ascending: k-means in one dimension from these levels. cost: of the squared error of each number."""
     if not len(numbers):
         return levels
     for _ in range(KMEANS_ROUNDS):
-        nearest = torch.bucketize(numbers, _between(levels))
+        nearest = torch.bucketize(numbers, between(levels))
         held = torch.zeros_like(levels).index_add_(0, nearest, cost)
         summed = torch.zeros_like(levels).index_add_(0, nearest, cost * numbers)
         levels = torch.where(held > 0, summed / held.clamp_min(1e-300), levels).sort().values
@@ -80,7 +83,7 @@ class Grid:
     def __init__(self, levels: torch.Tensor, largest: float):
         self.levels = (levels * largest * ROOM).float().double()  # as they will be stored
         self._top = float(self.levels.abs().max()) or 1.0
-        self._between = _between(self.levels)
+        self._between = between(self.levels)
 
     def nearest(self, numbers: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
         """Codes, int64, of numbers; scales: what they are divided by, of the same shape or one that spreads to it."""
@@ -107,7 +110,7 @@ class Grid:
         return Codes(codes, scales, self.levels.float(), group)
 
     def _rounded(self, lines: torch.Tensor, group: int) -> tuple[torch.Tensor, torch.Tensor]:
-        grouped, real = _grouped(lines, group)
+        grouped, real = in_groups(lines, group)
         scales = self.scales(grouped.flatten(0, 1), real.flatten(0, 1)).unflatten(0, grouped.shape[:2])
         codes = self.nearest(grouped, scales_of(scales).double()[..., None])
         return codes.flatten(1)[:, : lines.shape[1]].to(torch.uint8), scales
@@ -212,7 +215,7 @@ class Coded:
 
     def encoder(self, encoder: Encoder, names: Sequence[str]) -> Encoder:
         """With the matrices of these names in codes."""
-        able = modeling.quantizable(encoder.model)
+        able = modeling.quantizable(encoder.model, outside=True)
         paths = {id(module): path for path, module in encoder.model.named_modules()}
         tensors = {
             f"{paths[id(able[name])]}.{tensor}": values
@@ -273,11 +276,12 @@ def _grid(lines: torch.Tensor, levels: torch.Tensor) -> Grid:
     return Grid(levels, float(lines.abs().max()) if lines.numel() else 1.0)
 
 
-def _between(levels: torch.Tensor) -> torch.Tensor:
+def between(levels: torch.Tensor) -> torch.Tensor:
+    """Where the nearest level changes."""
     return (levels[1:] + levels[:-1]) / 2
 
 
-def _grouped(lines: torch.Tensor, group: int) -> tuple[torch.Tensor, torch.Tensor]:
+def in_groups(lines: torch.Tensor, group: int) -> tuple[torch.Tensor, torch.Tensor]:
     """(lines, groups, group), filled up with zeros, and which of it there is."""
     width = lines.shape[1]
     missing = -width % group

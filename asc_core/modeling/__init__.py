@@ -60,9 +60,11 @@ from asc_core.modeling.linears import (
 )
 from asc_core.modeling.packed import Decoded, PackedEmbedding, PackedLinear, multiplied_out
 from asc_core.modeling.packings import PACKINGS, Packing
+from asc_core.modeling.positions import positions_of, rows_before
 from asc_core.modeling.quantize import (
     EMBEDDING,
     GROUP,
+    OUTSIDE,
     Form,
     QuantizedEmbedding,
     QuantizedLinear,
@@ -101,6 +103,7 @@ __all__ = [
     "ENTRY_MODULE",
     "GROUP",
     "NO_STRUCTURES",
+    "OUTSIDE",
     "PACKINGS",
     "PARTS",
     "SPECIAL",
@@ -171,6 +174,7 @@ __all__ = [
     "plain",
     "plain_query",
     "positional",
+    "positions_of",
     "put",
     "put_submodule",
     "quantizable",
@@ -178,6 +182,7 @@ __all__ = [
     "quantized_tensors",
     "register",
     "rounds_inputs",
+    "rows_before",
     "rows_of",
     "rows_of_matrix",
     "saving_rank",

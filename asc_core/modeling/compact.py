@@ -30,6 +30,7 @@ from .layer_calls import arguments  # noqa: F401
 from .linears import FactoredLinear  # noqa: F401
 from .packed import PackedLinear  # noqa: F401
 from .packings import PACKINGS  # noqa: F401
+from .positions import Positions  # noqa: F401
 from .quantize import Quantize  # noqa: F401
 from .record import STRUCTURES, build, checked
 from .share import Share

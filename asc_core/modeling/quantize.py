@@ -4,9 +4,10 @@ Beside these "group" (a scale for so many numbers of a line, see `packed.py`; ne
 where the table of tokens has other bits than 8. Matrices in groups take no rounded inputs: their activations are
 "none".
 
-A matrix is named by its row of layer weights and its path there ("0.attention.self.query"); the table of tokens is
-`EMBEDDING`. Each of its rows is codes times one scale, symmetric about 0. activations "dynamic": what a matrix
-multiplies is rounded to 8 bits, too, by the range that it has in this very call, as ONNX's DynamicQuantizeLinear says.
+A matrix is named by its row of layer weights and its path there ("0.attention.self.query"), one outside of the layers
+(pooler, heads, table of positions) by `OUTSIDE` and its path in the model; the table of tokens is `EMBEDDING`. Each of
+its rows is codes times one scale, symmetric about 0. activations "dynamic": what a matrix multiplies is rounded to 8
+bits, too, by the range that it has in this very call, as ONNX's DynamicQuantizeLinear says.
 """
 
 from __future__ import annotations
@@ -51,8 +52,10 @@ if TYPE_CHECKING:  # transformers 4 has it under another name
     from transformers import PreTrainedConfig
 
 EMBEDDING = "word_embedding"
-BITS = (8, 4, 3, 2)
-EMBEDDING_BITS = (8, 4)
+OUTSIDE = "outside."
+POSITIONS = "embeddings.position_embeddings"
+BITS = (8, 4, 3, 2, 1)
+EMBEDDING_BITS = (8, 4, 2)
 GROUP = 64  # numbers that share a scale where nobody says otherwise
 MOST_IN_GROUP = 1 << 16
 LARGEST = 127  # of a code: -128 has no counterpart
@@ -164,10 +167,12 @@ class Quantize(Structure):
             raise ValueError(f"its codes of {bits} bits have no group of numbers that share a scale")
         if group is not None and entry["activations"] != "none":
             raise ValueError("its matrices have scales for groups, with which no rounded inputs are multiplied")
-        check_names(entry["matrices"], config, (EMBEDDING,))
+        names = entry["matrices"]
+        outside = [n for n in names if isinstance(n, str) and n.startswith(OUTSIDE)] if isinstance(names, list) else []
+        check_names(names, config, (EMBEDDING, *outside))  # the model says which of those it has
 
     def build(self, model: PreTrainedModel, entry: Entry) -> None:
-        able = quantizable(model)
+        able = quantizable(model, outside=True)
         for name in entry["matrices"]:
             if name not in able:
                 raise ValueError(f"it has no matrix {name} that could be quantized")
@@ -207,8 +212,11 @@ def rounds_inputs(module: nn.Module) -> bool:
     return any(isinstance(part, QuantizedLinear) and part.dynamic for part in module.modules())
 
 
-def quantizable(model: PreTrainedModel) -> dict[str, nn.Module]:
-    """Name -> module of the matrices that can be quantized: those of the layers, and the table of tokens."""
+def quantizable(model: PreTrainedModel, outside: bool = False) -> dict[str, nn.Module]:
+    """Name -> module of the matrices that can be quantized: those of the layers, and the table of tokens.
+
+    outside: also the linears outside of the layers, and the table of positions.
+    """
     table = architecture_of(model)
     found: dict[str, nn.Module] = {
         f"{number}.{path}": module
@@ -217,12 +225,24 @@ def quantizable(model: PreTrainedModel) -> dict[str, nn.Module]:
         if type(module) is nn.Linear or (isinstance(module, FactoredLinear) and type(module.first) is nn.Linear)
     }
     tokens = model.base_model.get_submodule(table.word_embedding)
-    return {EMBEDDING: tokens, **found} if type(tokens) is nn.Embedding else found
+    if type(tokens) is nn.Embedding:
+        found = {EMBEDDING: tokens, **found}
+    return {**found, **_outside(model)} if outside else found
+
+
+def _outside(model: PreTrainedModel) -> dict[str, nn.Module]:
+    within = {id(module) for row in rows_of(model) for module in row.modules()}
+    positions = POSITIONS if model.base_model is model else f"{model.base_model_prefix}.{POSITIONS}"
+    return {
+        f"{OUTSIDE}{path}": module
+        for path, module in model.named_modules()
+        if type(module) is (nn.Embedding if path == positions else nn.Linear) and id(module) not in within
+    }
 
 
 def quantized_tensors(model: PreTrainedModel, names: Sequence[str]) -> dict[str, torch.Tensor]:
     """Values of what `build` makes of some matrices, by their names in the new model."""
-    able = quantizable(model)
+    able = quantizable(model, outside=True)
     paths = {id(module): path for path, module in model.named_modules()}
     return {
         f"{paths[id(able[name])]}.{tensor}": values
@@ -254,6 +274,8 @@ def place_of(model: PreTrainedModel, name: str) -> tuple[nn.Module, str]:
     """(the module that a matrix stands in, its path there)"""
     if name == EMBEDDING:
         return model.base_model, architecture_of(model).word_embedding
+    if name.startswith(OUTSIDE):
+        return model, name.removeprefix(OUTSIDE)
     row, _, path = name.partition(".")
     return rows_of(model)[int(row)], path
 

@@ -18,6 +18,7 @@ from .cut import Cut, joined
 from .differences import Differences
 from .exits import Exits
 from .factor import Factor
+from .positions import Positions
 from .quantize import Quantize
 from .share import Share
 from .sparse import Sparse
@@ -38,6 +39,7 @@ STRUCTURES: dict[str, Structure] = {
         Differences(),
         Exits(),
         Factor(),
+        Positions(),
         Quantize(),
         Share(),
         Sparse(),

@@ -11,12 +11,14 @@ from asc_core.compress.early_exit import EarlyExit
 from asc_core.compress.eliminate import EliminateTokens
 from asc_core.compress.factor import Factor
 from asc_core.compress.pack import Pack
+from asc_core.compress.positions import Positions
 from asc_core.compress.quantize import Quantize
 from asc_core.compress.share import Share
 from asc_core.compress.sparsify import Sparsify
 from asc_core.compress.step import Step
 from asc_core.compress.vocabulary import Vocabulary
 from asc_core.errors import UserError
+from asc_core.train.quantized import TrainQuantized
 from asc_core.train.steps import Distil, Finetune
 from asc_core.train.student import Student
 
@@ -29,6 +31,7 @@ STEPS: dict[str, type[Step]] = {
         Factor,
         Share,
         Vocabulary,
+        Positions,
         Quantize,
         Sparsify,
         EliminateTokens,
@@ -37,6 +40,7 @@ STEPS: dict[str, type[Step]] = {
         Finetune,
         Distil,
         Student,
+        TrainQuantized,
     )
 }
 

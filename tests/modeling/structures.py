@@ -21,7 +21,7 @@ from asc_core.values import Plan
 from tests.test_surgery import plans
 from tests.tiny import logits, padded_batch, tokenizer
 
-KINDS = ("cut", "differences", "factor", "quantize", "share", "sparse", "vocabulary")
+KINDS = ("cut", "differences", "factor", "positions", "quantize", "share", "sparse", "vocabulary")
 
 
 def factored(encoder: Encoder, ranks: list[dict[str, int]]) -> Encoder:
@@ -82,7 +82,7 @@ def quantized(encoder: Encoder, names: list[str], activations: str = "none") -> 
 def packed(encoder: Encoder, names: list[str], bits: int, group: int, embedding_bits: int = 8) -> Encoder:
     """In the nearest codes of a few bits, with a scale for each group."""
     entry = {"kind": "quantize", "bits": bits, "activations": "none", "group": group, "embedding_bits": embedding_bits}
-    able = modeling.quantizable(encoder.model)
+    able = modeling.quantizable(encoder.model, outside=True)
     modules = {name: coded_module(able[name], modeling.Form.of(encoder.model, name, entry)) for name in names}
     return Coded(entry, modules).encoder(encoder, names)
 
@@ -127,12 +127,18 @@ def structured(draw: Any, encoder: Encoder, kind: str) -> Encoder:
         shared = encoder if encoder.shape.shares_weights else structured(draw, encoder, "share")
         return differing(shared, draw(st.integers(0, 3)), draw(st.integers(0, 3)))
     if kind == "quantize":
-        able = sorted(modeling.quantizable(encoder.model))
+        able = sorted(modeling.quantizable(encoder.model, outside=True))
         names = sorted(draw(st.sets(st.sampled_from(able)))) if able else []
         if draw(st.booleans()):
             return quantized(encoder, names)
-        sizes = draw(st.tuples(st.sampled_from([2, 3, 4, 8]), st.sampled_from([3, 8, 64]), st.sampled_from([4, 8])))
+        sizes = draw(st.tuples(st.sampled_from([1, 2, 3, 4, 8]), st.sampled_from([3, 8, 64]), st.sampled_from([4, 8])))
         return packed(encoder, names, *sizes)
+    if kind == "positions":
+        table = modeling.positions_of(encoder.model)
+        if table is None:
+            return encoder
+        least, most = 16 + modeling.rows_before(encoder.model.config), modeling.tokens_of(table)
+        return encoder.with_structure({"kind": "positions", "rows": draw(st.integers(min(least, most), most))})
     if kind == "sparse":
         able = sorted(modeling.sparsifiable(encoder.model))
         names = sorted(draw(st.sets(st.sampled_from(able)))) if able else []
