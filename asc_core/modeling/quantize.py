@@ -5,13 +5,13 @@ where the table of tokens has other bits than 8. Matrices in groups take no roun
 "none".
 
 A matrix is named by its row of layer weights and its path there ("0.attention.self.query"); the table of tokens is
-`EMBEDDING`. Each of its rows is codes times one scale, symmetric about 0. activations "dynamic": what a matrix
-multiplies is rounded to 8 bits, too, by the range that it has in this very call, as ONNX's DynamicQuantizeLinear says.
+`EMBEDDING`, and what it is composed of goes with it. Each of a matrix's rows is codes times one scale, symmetric about
+0. activations "dynamic": what a matrix multiplies is rounded to 8 bits, too, by the range that it has in this very
+call, as ONNX's DynamicQuantizeLinear says.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from .architectures import (
     put_submodule,
     rows_of,
 )
-from .embeddings import select_tokens, tokens_of
+from .embeddings import ComposedTable, own_copy, select_tokens, tokens_of, whole_table, width_of
 from .linears import (
     FactoredLinear,
     Marginal,
@@ -52,7 +52,7 @@ if TYPE_CHECKING:  # transformers 4 has it under another name
 
 EMBEDDING = "word_embedding"
 BITS = (8, 4, 3, 2)
-EMBEDDING_BITS = (8, 4)
+EMBEDDING_BITS = (8, 4, 2)
 GROUP = 64  # numbers that share a scale where nobody says otherwise
 MOST_IN_GROUP = 1 << 16
 LARGEST = 127  # of a code: -128 has no counterpart
@@ -186,7 +186,8 @@ class Quantize(Structure):
             if isinstance(module, QuantizedLinear | QuantizedEmbedding | PackedLinear | PackedEmbedding):
                 for name in ("codes", "scale", "scales", "levels"):
                     state.pop(f"{path}.{name}", None)
-                state[f"{path}.weight"] = _values(module).detach()
+                table = isinstance(module, QuantizedEmbedding | PackedEmbedding)
+                state[f"{path}.weight"] = whole_table(module) if table else matrix(module).detach()
 
 
 def check_names(names: Any, config: PreTrainedConfig, others: tuple[str, ...] = ()) -> None:
@@ -208,7 +209,8 @@ def rounds_inputs(module: nn.Module) -> bool:
 
 
 def quantizable(model: PreTrainedModel) -> dict[str, nn.Module]:
-    """Name -> module of the matrices that can be quantized: those of the layers, and the table of tokens."""
+    """Name -> module of the matrices that can be quantized: those of the layers, and the table of tokens, both whole or
+    in parts."""
     table = architecture_of(model)
     found: dict[str, nn.Module] = {
         f"{number}.{path}": module
@@ -217,7 +219,14 @@ def quantizable(model: PreTrainedModel) -> dict[str, nn.Module]:
         if type(module) is nn.Linear or (isinstance(module, FactoredLinear) and type(module.first) is nn.Linear)
     }
     tokens = model.base_model.get_submodule(table.word_embedding)
-    return {EMBEDDING: tokens, **found} if type(tokens) is nn.Embedding else found
+    return {EMBEDDING: tokens, **found} if _is_plain(tokens) else found
+
+
+def _is_plain(table: nn.Module) -> bool:
+    """Whether a table of tokens lies in floating-point numbers, or all that it is composed of does."""
+    if isinstance(table, ComposedTable):
+        return all(map(_is_plain, table.children()))
+    return type(table) in (nn.Embedding, nn.Linear)
 
 
 def quantized_tensors(model: PreTrainedModel, names: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -243,10 +252,10 @@ def quantized_module(module: nn.Module, dynamic: bool = False) -> nn.Module:
 
 
 def parts_of(module: nn.Module, made: nn.Module) -> list[tuple[Any, Any]]:
-    """(plain, quantized) of one of `quantizable` and its `empty_module`: of a factored matrix both factors."""
-    if isinstance(module, FactoredLinear):
-        assert isinstance(made, FactoredLinear)
-        return [(module.first, made.first), (module.second, made.second)]
+    """(plain, quantized) of one of `quantizable` and its `empty_module`: of what has several, such as factors, each."""
+    if isinstance(module, FactoredLinear | ComposedTable):
+        children = ((child, made.get_submodule(name)) for name, child in module.named_children())
+        return [pair for child, new in children for pair in parts_of(child, new)]
     return [(module, made)]
 
 
@@ -261,9 +270,9 @@ def place_of(model: PreTrainedModel, name: str) -> tuple[nn.Module, str]:
 def empty_module(module: Any, form: Form) -> nn.Module:
     """What stands in place of one of `quantizable`, without its values."""
     made: nn.Module
-    if isinstance(module, FactoredLinear):
-        made = copy.copy(module)  # a module of its own, on the same children
-        made._modules = {name: empty_module(thin, form) for name, thin in module.named_children()}
+    if isinstance(module, FactoredLinear | ComposedTable):
+        made = own_copy(module)
+        made._modules = {name: empty_module(part, form) for name, part in module.named_children()}
         return made
     if isinstance(module, nn.Embedding):
         size = module.num_embeddings, module.embedding_dim
@@ -280,15 +289,9 @@ def empty_module(module: Any, form: Form) -> nn.Module:
     return made.to(module.weight.device)
 
 
-def _values(module: QuantizedLinear | QuantizedEmbedding | PackedLinear | PackedEmbedding) -> torch.Tensor:
-    if isinstance(module, PackedLinear | PackedEmbedding):
-        return module.values()
-    return module.codes.to(module.scale.dtype) * module.scale[:, None]
-
-
 @matrix.register
 def _(module: QuantizedLinear) -> torch.Tensor:
-    return _values(module)
+    return module.codes.to(module.scale.dtype) * module.scale[:, None]
 
 
 @bias.register
@@ -341,6 +344,11 @@ def _(module: QuantizedLinear) -> int:
 @tokens_of.register
 def _(module: QuantizedEmbedding) -> int:
     return module.codes.shape[0]
+
+
+@width_of.register
+def _(module: QuantizedEmbedding) -> int:
+    return module.codes.shape[1]
 
 
 @select_tokens.register
