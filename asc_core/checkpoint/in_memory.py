@@ -12,6 +12,7 @@ import torch
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from asc_core import modeling
 from asc_core.errors import UserError, first_line
 
 Loaded = TypeVar("Loaded")
@@ -64,7 +65,7 @@ def require_same_answers(model: Any, copied: PreTrainedModel, tokenizer: Any, na
     if next(iter(model.parameters())).dtype not in (torch.float32, torch.float64):
         return
     ids = tokenizer("This is a text, of which both should say the same.", truncation=True)["input_ids"]
-    if max(ids) >= copied.get_input_embeddings().weight.shape[0]:
+    if max(ids) >= modeling.tokens_of(copied.get_input_embeddings()):
         return  # whoever uses it is told
     modes = {module: module.training for module in model.modules()}
     try:

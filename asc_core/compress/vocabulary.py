@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+import torch
 from pydantic import Field, model_validator
 
 from asc_core import modeling
@@ -99,14 +100,12 @@ class Vocabulary(Step):
         )
         rows = self.kept(scores)
         tokenizer, kept = shorter_tokenizer(encoder.tokenizer, rows)
-        name = modeling.word_embedding_name(encoder.model)
-        table = encoder.model.get_parameter(name)
-        kept = [token for token in kept if token < len(table)]
+        kept = [token for token in kept if token < encoder.tokens]
         if self.uses_general_order:
             said = scores.general.note.removesuffix(".")
-            context.done = f"{self.describe()}: {len(kept):,} of {len(table):,} tokens. {said}"
+            context.done = f"{self.describe()}: {len(kept):,} of {encoder.tokens:,} tokens. {said}"
         entry = {"kind": self.structure, "rows": len(kept), "special": _special(encoder.model.config, kept)}
-        return encoder.with_structure(entry, {name: table.detach()[kept]}, tokenizer)
+        return encoder.with_structure(entry, modeling.rows_of_tokens(encoder.model, torch.tensor(kept)), tokenizer)
 
     def describe(self) -> str:
         often = "" if self.least == 1 else f" at least {self.least} times"

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from asc_core import modeling
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.tasks.base import Features, Task
@@ -75,7 +76,7 @@ def static_baseline(encoder: Encoder, task: Task, limit: int | None = 20_000, se
         raise UserError(f"{refusal[0].upper()}{refusal[1:]}.")
     features = task.features(task.examples("train", limit, seed), encoder)
     assert features.targets is not None
-    vectors = encoder.model.get_input_embeddings().weight.detach().float().cpu()
+    vectors = modeling.whole_table(encoder.model.get_input_embeddings()).float().cpu()
     read = torch.cat([_of_feature(vectors, features, row) for row in range(len(features))]).numpy()
     targets = np.asarray(features.targets)
     if len(np.unique(targets)) < 2:

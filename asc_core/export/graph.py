@@ -88,7 +88,7 @@ class Traceable:
 def traceable(encoder: Encoder, packing: Packing) -> Traceable:
     """On the CPU, with weights that went through the packing: what it cannot hold is gone before the tracing."""
     model = _copy_on_cpu(encoder, packing)
-    modeling.multiplied_out(model)
+    modeling.made_for_a_graph(model)
     sample = _sample(model, encoder.type_vocab_size > 1)
     with torch.inference_mode():
         said = model(**sample)
@@ -163,13 +163,23 @@ def pooling_notes(encoder: Encoder) -> tuple[str, ...]:
 
 
 def decoded_notes(encoder: Encoder) -> tuple[str, ...]:
-    """The card's line on matrices that a graph holds multiplied out."""
-    if not any(isinstance(m, modeling.Decoded | modeling.PackedEmbedding) for m in encoder.model.modules()):
-        return ()
-    return (
-        "Codes of less than 8 bits and zeros lie in the graph multiplied out, as floating-point numbers: the compact "
-        "format holds them packed.",
-    )
+    """The card's lines on what a graph holds in more bytes than the compact format."""
+    modules, notes = list(encoder.model.modules()), []
+    if any(isinstance(module, modeling.Decoded | modeling.PackedEmbedding) for module in modules):
+        notes.append(
+            "Codes of less than 8 bits and zeros lie in the graph multiplied out, as floating-point numbers: the "
+            "compact format holds them packed."
+        )
+    if any(isinstance(module, modeling.CodedTable) and module.bits < 8 for module in modules):
+        notes.append(
+            "Each code of the word embedding lies in the graph as a byte: the compact format holds them packed."
+        )
+    if any(isinstance(module, modeling.HashedTable) for module in modules):
+        notes.append(
+            "Which rows of the pool a token of the word embedding uses lies in the graph as numbers: the compact "
+            "format computes it."
+        )
+    return tuple(notes)
 
 
 def _copy_on_cpu(encoder: Encoder, packing: Packing) -> Any:

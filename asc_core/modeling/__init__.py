@@ -27,6 +27,7 @@ from asc_core.modeling.architectures import (
     submodule,
     value_rows,
 )
+from asc_core.modeling.codes import CodedTable, check_blocks, codes_tensors
 from asc_core.modeling.compact import (
     AUTO_CLASSES,
     ENTRY_MODULE,
@@ -40,9 +41,19 @@ from asc_core.modeling.compact import (
 from asc_core.modeling.counting import Count, PartCounts, count, count_parts, layer_flops
 from asc_core.modeling.cut import blocks, cut, dense_refusal, pad_to_class
 from asc_core.modeling.differences import SharedLinear, own_modules
-from asc_core.modeling.embeddings import tokens_of
+from asc_core.modeling.embedding_factors import FactoredTable, embedding_factors_tensors
+from asc_core.modeling.embeddings import (
+    ComposedTable,
+    plain_table,
+    rows_of_tokens,
+    table_path,
+    tokens_of,
+    whole_table,
+    width_of,
+)
 from asc_core.modeling.exits import exits_refusal
 from asc_core.modeling.factor import factorable, saving_rank
+from asc_core.modeling.hashed import HashedTable, hashed_rows, hashed_tensors
 from asc_core.modeling.intent_slots import intent_slots_class
 from asc_core.modeling.layer_calls import argument_places, arguments, named, positional
 from asc_core.modeling.linears import (
@@ -58,7 +69,7 @@ from asc_core.modeling.linears import (
     select,
     takes_any_values,
 )
-from asc_core.modeling.packed import Decoded, PackedEmbedding, PackedLinear, multiplied_out
+from asc_core.modeling.packed import Decoded, PackedEmbedding, PackedLinear, made_for_a_graph
 from asc_core.modeling.packings import PACKINGS, Packing
 from asc_core.modeling.positions import positions_of, rows_before
 from asc_core.modeling.quantize import (
@@ -93,7 +104,7 @@ from asc_core.modeling.share import shapes
 from asc_core.modeling.sparse import sparse_tensors, sparsifiable
 from asc_core.modeling.structure import Structure
 from asc_core.modeling.tokens import PARTS, effect_name, kept_tokens, layers_losing
-from asc_core.modeling.vocabulary import SPECIAL, word_embedding_name
+from asc_core.modeling.vocabulary import SPECIAL
 
 __all__ = [
     "ARCHITECTURES",
@@ -109,10 +120,14 @@ __all__ = [
     "SPECIAL",
     "STRUCTURES",
     "Architecture",
+    "CodedTable",
+    "ComposedTable",
     "Count",
     "Decoded",
     "FactoredLinear",
+    "FactoredTable",
     "Form",
+    "HashedTable",
     "Origin",
     "PackedEmbedding",
     "PackedLinear",
@@ -132,8 +147,10 @@ __all__ = [
     "block_sums",
     "blocks",
     "can_follow",
+    "check_blocks",
     "check_order",
     "checked",
+    "codes_tensors",
     "columns_of",
     "compact_class",
     "count",
@@ -142,6 +159,7 @@ __all__ = [
     "dense_refusal",
     "depth_is_grouped",
     "effect_name",
+    "embedding_factors_tensors",
     "empty_module",
     "every_token_passes",
     "executed_rows",
@@ -149,6 +167,8 @@ __all__ = [
     "factorable",
     "feeding",
     "ffn_width",
+    "hashed_rows",
+    "hashed_tensors",
     "head_count",
     "head_width",
     "heads_of",
@@ -159,10 +179,10 @@ __all__ = [
     "layer_flops",
     "layers_losing",
     "layers_of",
+    "made_for_a_graph",
     "matrices",
     "matrix",
     "most_tokens",
-    "multiplied_out",
     "named",
     "needs_compact_class",
     "norm_behind",
@@ -173,6 +193,7 @@ __all__ = [
     "place_of",
     "plain",
     "plain_query",
+    "plain_table",
     "positional",
     "positions_of",
     "put",
@@ -185,6 +206,7 @@ __all__ = [
     "rows_before",
     "rows_of",
     "rows_of_matrix",
+    "rows_of_tokens",
     "saving_rank",
     "select",
     "shapes",
@@ -193,10 +215,12 @@ __all__ = [
     "sparsifiable",
     "structures_of",
     "submodule",
+    "table_path",
     "takes_any_values",
     "tie",
     "tokens_of",
     "uncut_class",
     "value_rows",
-    "word_embedding_name",
+    "whole_table",
+    "width_of",
 ]

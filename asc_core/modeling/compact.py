@@ -18,12 +18,15 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 # Every sibling is named here: versions of transformers before 5 copy only the files that this one imports by itself.
 from .architectures import ARCHITECTURES, COMPACT
+from .codes import Codes  # noqa: F401
 from .counting import count  # noqa: F401
 from .cut import cut  # noqa: F401
 from .differences import Differences  # noqa: F401
+from .embedding_factors import EmbeddingFactors  # noqa: F401
 from .embeddings import tokens_of  # noqa: F401
 from .exits import Exits  # noqa: F401
 from .factor import Factor  # noqa: F401
+from .hashed import Hashed  # noqa: F401
 from .headless import leave_without_heads  # noqa: F401
 from .intent_slots import intent_slots_class
 from .layer_calls import arguments  # noqa: F401

@@ -1,14 +1,47 @@
-"""The same for the table of tokens: rows are chosen, counted and put by type of module."""
+"""The same for the table of tokens: rows are chosen, counted and read by type of module."""
 
 from __future__ import annotations
 
+import copy
 from functools import singledispatch
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
+from .architectures import architecture_of
 from .linears import chosen
+from .structure import Entry, State, Structure, tensors_of
+
+ROWS_AT_ONCE = 2048  # of a table that is read whole: entries of all codebooks are looked up before they are summed
+# Structures that may stand before one of a table, and behind it.
+BESIDE = frozenset({"cut", "differences", "factor", "share", "sparse", "vocabulary"})
+
+
+class ComposedTable(nn.Module):
+    """A table of tokens that is computed from smaller tables and matrices, its children, in each call the rows that are
+    asked for. What quantizes a table quantizes those."""
+
+    padding_idx: int | None
+
+
+class TableStructure(Structure):
+    """One that puts a composed table in the place of a plain one. made: its type."""
+
+    after = BESIDE
+    before = BESIDE | {"exits", "quantize", "tokens"}
+    made: type[ComposedTable]
+
+    def needs(self, model: PreTrainedModel, entry: Entry) -> tuple[str, ...]:
+        return tensors_of(model, [module for module in model.modules() if isinstance(module, self.made)])
+
+    def dense(self, model: PreTrainedModel, entry: Entry, state: State, values: dict[str, Any]) -> None:
+        """The whole table, whichever structures it has."""
+        path = table_path(model)
+        for name in [name for name in state if name.startswith(f"{path}.")]:
+            del state[name]
+        state[f"{path}.weight"] = whole_table(model.get_submodule(path))
 
 
 def _unknown(module: nn.Module) -> NoReturn:
@@ -22,14 +55,81 @@ def tokens_of(module: nn.Module) -> int:
 
 
 @singledispatch
+def width_of(module: nn.Module) -> int:
+    """Numbers in a row."""
+    _unknown(module)
+
+
+@singledispatch
 def select_tokens(module: nn.Module, rows: torch.Tensor, padding: int | None) -> None:
     """Keep some rows, in place; rows: (kept,) old indices in their new order. padding: the new index of the padding."""
     _unknown(module)
 
 
+@torch.no_grad()
+def whole_table(module: nn.Module) -> torch.Tensor:
+    """(tokens, width), all rows as they are looked up; of a plain table the parameter itself."""
+    if type(module) is nn.Embedding:
+        return module.weight.detach()
+    device = next(module.parameters()).device
+    rows = torch.arange(tokens_of(module), device=device).split(ROWS_AT_ONCE)
+    return torch.cat([module(some) for some in rows])
+
+
+def table_path(model: PreTrainedModel) -> str:
+    """The name of the table of tokens among the model's modules."""
+    prefix = "" if model.base_model is model else f"{model.base_model_prefix}."
+    return f"{prefix}{architecture_of(model).word_embedding}"
+
+
+def plain_table(model: PreTrainedModel) -> tuple[str, nn.Embedding]:
+    """(its name, the table) that can still be compressed: of a factored one the first factor.
+
+    Raises: ValueError where it is compressed already.
+    """
+    path = table_path(model)
+    table = model.get_submodule(path)
+    if isinstance(table, ComposedTable) and isinstance(getattr(table, "first", None), nn.Module):
+        path, table = f"{path}.first", table.get_submodule("first")
+    if type(table) is not nn.Embedding:
+        raise ValueError("its word embedding is compressed already")
+    return path, table
+
+
+def put_table(model: PreTrainedModel, path: str, old: nn.Embedding, new: ComposedTable) -> None:
+    """In place; what is new learns as the old one did, and codes never do."""
+    new.to(old.weight.device)
+    for parameter in new.parameters():
+        parameter.requires_grad_(parameter.is_floating_point() and old.weight.requires_grad)
+    model.set_submodule(path, new)
+
+
+def rows_of_tokens(model: PreTrainedModel, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+    """By their names in the model, the tensors of its table of tokens with some rows alone. rows: (kept,) indices."""
+    path = table_path(model)
+    table = model.get_submodule(path)
+    shared: dict[int, Any] = {id(tensor): tensor for tensor in (*table.parameters(), *table.buffers())}
+    shorter = copy.deepcopy(table, shared)
+    select_tokens(shorter, rows, None)
+    return {f"{path}.{name}": values for name, values in shorter.state_dict().items()}
+
+
+def own_copy(module: nn.Module) -> Any:
+    """A module of its own on the same tensors and children, of which others can take the place in it alone."""
+    made = copy.copy(module)
+    made._parameters, made._buffers = dict(module._parameters), dict(module._buffers)
+    made._modules = dict(module._modules)
+    return made
+
+
 @tokens_of.register
 def _(module: nn.Embedding) -> int:
     return module.num_embeddings
+
+
+@width_of.register
+def _(module: nn.Embedding) -> int:
+    return module.embedding_dim
 
 
 @select_tokens.register

@@ -10,12 +10,13 @@ times its group's scale.
 from __future__ import annotations
 
 import math
+from functools import singledispatch
 from typing import Any
 
 import torch
 from torch import nn
 
-from .embeddings import select_tokens, tokens_of
+from .embeddings import select_tokens, tokens_of, whole_table, width_of
 from .linears import (
     Marginal,
     bias,
@@ -46,6 +47,8 @@ def packed(codes: torch.Tensor, bits: int) -> torch.Tensor:
 
 def unpacked(stored: torch.Tensor, bits: int, width: int) -> torch.Tensor:
     """The first `width` codes of each line, (lines, width) uint8: what `packed` was given."""
+    if bits == 8:
+        return stored[..., :width]
     unit = math.gcd(bits, 8)
     shifts = unit * torch.arange(8 // unit, dtype=torch.uint8, device=stored.device)
     units = ((stored[..., None] >> shifts) & ((1 << unit) - 1)).flatten(-2)
@@ -150,35 +153,38 @@ class PackedEmbedding(nn.Module):
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         return decoded(self.codes[ids], self.scales[ids], self.levels, self.width, self.group, self.bits)
 
-    def values(self) -> torch.Tensor:
-        """(tokens, width)"""
-        return decoded(self.codes, self.scales, self.levels, self.width, self.group, self.bits)
+
+@singledispatch
+def in_a_graph(module: nn.Module) -> nn.Module:
+    """What stands in its place in a graph, which holds numbers and no packed bits; itself where that is no other."""
+    return module
 
 
-def multiplied_out(model: nn.Module) -> bool:
-    """Put plain linears and tables in the place of all that is decoded, in place: for graphs, which hold float32.
-
-    Returns: whether there was any.
-    """
-    made: dict[int, nn.Module] = {}
-    for name, module in list(model.named_modules(remove_duplicate=False)):
-        if isinstance(module, Decoded | PackedEmbedding):
-            model.set_submodule(name, made.setdefault(id(module), _plain(module)))
-    return bool(made)
-
-
-def _plain(module: Decoded | PackedEmbedding) -> nn.Module:
+@in_a_graph.register
+def _(module: Decoded) -> nn.Module:
     values = nn.Parameter(module.values().detach(), requires_grad=False)
     rows, columns = values.shape
-    if isinstance(module, PackedEmbedding):
-        table = nn.Embedding(rows, columns, module.padding_idx, device="meta")
-        table.weight = values
-        return table
     linear = nn.Linear(columns, rows, module.bias is not None, device="meta")
     linear.weight = values
     if module.bias is not None:
         linear.bias = module.bias
     return linear
+
+
+@in_a_graph.register
+def _(module: PackedEmbedding) -> nn.Module:
+    values = nn.Parameter(whole_table(module), requires_grad=False)
+    table = nn.Embedding(*values.shape, module.padding_idx, device="meta")
+    table.weight = values
+    return table
+
+
+def made_for_a_graph(model: nn.Module) -> None:
+    """Put in the place of all that lies packed what a graph can hold, in place; a shared module's is shared."""
+    made: dict[int, nn.Module] = {}
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if module is not model and made.setdefault(id(module), in_a_graph(module)) is not module:
+            model.set_submodule(name, made[id(module)])
 
 
 def _stored(lines: int, width: int, bits: int, group: int) -> tuple[nn.Parameter, nn.Parameter, nn.Parameter]:
@@ -253,6 +259,11 @@ def _(module: PackedLinear) -> Marginal:
 @tokens_of.register
 def _(module: PackedEmbedding) -> int:
     return module.codes.shape[0]
+
+
+@width_of.register
+def _(module: PackedEmbedding) -> int:
+    return module.width
 
 
 @select_tokens.register

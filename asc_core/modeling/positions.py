@@ -20,7 +20,22 @@ if TYPE_CHECKING:  # transformers 4 has it under another name
     from transformers import PreTrainedConfig
 
 MOST = 1 << 20  # of an uncut model
-OTHERS = frozenset({"cut", "differences", "exits", "factor", "quantize", "share", "sparse", "tokens", "vocabulary"})
+OTHERS = frozenset(
+    {
+        "codes",
+        "cut",
+        "differences",
+        "embedding-factors",
+        "exits",
+        "factor",
+        "hashed",
+        "quantize",
+        "share",
+        "sparse",
+        "tokens",
+        "vocabulary",
+    }
+)
 
 
 class Positions(Structure):

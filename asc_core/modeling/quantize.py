@@ -5,14 +5,14 @@ where the table of tokens has other bits than 8. Matrices in groups take no roun
 "none".
 
 A matrix is named by its row of layer weights and its path there ("0.attention.self.query"), one outside of the layers
-(pooler, heads, table of positions) by `OUTSIDE` and its path in the model; the table of tokens is `EMBEDDING`. Each of
-its rows is codes times one scale, symmetric about 0. activations "dynamic": what a matrix multiplies is rounded to 8
-bits, too, by the range that it has in this very call, as ONNX's DynamicQuantizeLinear says.
+(pooler, heads, table of positions) by `OUTSIDE` and its path in the model; the table of tokens is `EMBEDDING`, and what
+it is composed of goes with it. Each of a matrix's rows is codes times one scale, symmetric about 0. activations
+"dynamic": what a matrix multiplies is rounded to 8 bits, too, by the range that it has in this very call, as ONNX's
+DynamicQuantizeLinear says.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ from .architectures import (
     put_submodule,
     rows_of,
 )
-from .embeddings import select_tokens, tokens_of
+from .embeddings import ComposedTable, own_copy, select_tokens, tokens_of, whole_table, width_of
 from .linears import (
     FactoredLinear,
     Marginal,
@@ -191,7 +191,8 @@ class Quantize(Structure):
             if isinstance(module, QuantizedLinear | QuantizedEmbedding | PackedLinear | PackedEmbedding):
                 for name in ("codes", "scale", "scales", "levels"):
                     state.pop(f"{path}.{name}", None)
-                state[f"{path}.weight"] = _values(module).detach()
+                table = isinstance(module, QuantizedEmbedding | PackedEmbedding)
+                state[f"{path}.weight"] = whole_table(module) if table else matrix(module).detach()
 
 
 def check_names(names: Any, config: PreTrainedConfig, others: tuple[str, ...] = ()) -> None:
@@ -213,7 +214,8 @@ def rounds_inputs(module: nn.Module) -> bool:
 
 
 def quantizable(model: PreTrainedModel, outside: bool = False) -> dict[str, nn.Module]:
-    """Name -> module of the matrices that can be quantized: those of the layers, and the table of tokens.
+    """Name -> module of the matrices that can be quantized: those of the layers, and the table of tokens,
+    both whole or in parts.
 
     outside: also the linears outside of the layers, and the table of positions.
     """
@@ -225,13 +227,20 @@ def quantizable(model: PreTrainedModel, outside: bool = False) -> dict[str, nn.M
         if type(module) is nn.Linear or (isinstance(module, FactoredLinear) and type(module.first) is nn.Linear)
     }
     tokens = model.base_model.get_submodule(table.word_embedding)
-    if type(tokens) is nn.Embedding:
+    if _is_plain(tokens):
         found = {EMBEDDING: tokens, **found}
-    return {**found, **_outside(model)} if outside else found
+    return {**found, **_outside(model, tokens)} if outside else found
 
 
-def _outside(model: PreTrainedModel) -> dict[str, nn.Module]:
-    within = {id(module) for row in rows_of(model) for module in row.modules()}
+def _is_plain(table: nn.Module) -> bool:
+    """Whether a table of tokens lies in floating-point numbers, or all that it is composed of does."""
+    if isinstance(table, ComposedTable):
+        return all(map(_is_plain, table.children()))
+    return type(table) in (nn.Embedding, nn.Linear)
+
+
+def _outside(model: PreTrainedModel, tokens: nn.Module) -> dict[str, nn.Module]:
+    within = {id(module) for row in (*rows_of(model), tokens) for module in row.modules()}
     positions = POSITIONS if model.base_model is model else f"{model.base_model_prefix}.{POSITIONS}"
     return {
         f"{OUTSIDE}{path}": module
@@ -263,10 +272,10 @@ def quantized_module(module: nn.Module, dynamic: bool = False) -> nn.Module:
 
 
 def parts_of(module: nn.Module, made: nn.Module) -> list[tuple[Any, Any]]:
-    """(plain, quantized) of one of `quantizable` and its `empty_module`: of a factored matrix both factors."""
-    if isinstance(module, FactoredLinear):
-        assert isinstance(made, FactoredLinear)
-        return [(module.first, made.first), (module.second, made.second)]
+    """(plain, quantized) of one of `quantizable` and its `empty_module`: of what has several, such as factors, each."""
+    if isinstance(module, FactoredLinear | ComposedTable):
+        children = ((child, made.get_submodule(name)) for name, child in module.named_children())
+        return [pair for child, new in children for pair in parts_of(child, new)]
     return [(module, made)]
 
 
@@ -283,9 +292,9 @@ def place_of(model: PreTrainedModel, name: str) -> tuple[nn.Module, str]:
 def empty_module(module: Any, form: Form) -> nn.Module:
     """What stands in place of one of `quantizable`, without its values."""
     made: nn.Module
-    if isinstance(module, FactoredLinear):
-        made = copy.copy(module)  # a module of its own, on the same children
-        made._modules = {name: empty_module(thin, form) for name, thin in module.named_children()}
+    if isinstance(module, FactoredLinear | ComposedTable):
+        made = own_copy(module)
+        made._modules = {name: empty_module(part, form) for name, part in module.named_children()}
         return made
     if isinstance(module, nn.Embedding):
         size = module.num_embeddings, module.embedding_dim
@@ -302,15 +311,9 @@ def empty_module(module: Any, form: Form) -> nn.Module:
     return made.to(module.weight.device)
 
 
-def _values(module: QuantizedLinear | QuantizedEmbedding | PackedLinear | PackedEmbedding) -> torch.Tensor:
-    if isinstance(module, PackedLinear | PackedEmbedding):
-        return module.values()
-    return module.codes.to(module.scale.dtype) * module.scale[:, None]
-
-
 @matrix.register
 def _(module: QuantizedLinear) -> torch.Tensor:
-    return _values(module)
+    return module.codes.to(module.scale.dtype) * module.scale[:, None]
 
 
 @bias.register
@@ -363,6 +366,11 @@ def _(module: QuantizedLinear) -> int:
 @tokens_of.register
 def _(module: QuantizedEmbedding) -> int:
     return module.codes.shape[0]
+
+
+@width_of.register
+def _(module: QuantizedEmbedding) -> int:
+    return module.codes.shape[1]
 
 
 @select_tokens.register

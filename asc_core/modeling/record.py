@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 from transformers import PreTrainedModel
 
 from .architectures import ARCHITECTURES, architecture_name, head_count
+from .codes import Codes
 from .cut import Cut, joined
 from .differences import Differences
+from .embedding_factors import EmbeddingFactors
 from .exits import Exits
 from .factor import Factor
+from .hashed import Hashed
 from .positions import Positions
 from .quantize import Quantize
 from .share import Share
@@ -35,10 +38,13 @@ NO_STRUCTURES: dict[str, Any] = {"format": FORMAT, "dense": {}, "structures": []
 STRUCTURES: dict[str, Structure] = {
     structure.kind: structure
     for structure in (
+        Codes(),
         Cut(),
         Differences(),
+        EmbeddingFactors(),
         Exits(),
         Factor(),
+        Hashed(),
         Positions(),
         Quantize(),
         Share(),

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import PreTrainedModel
 
-from .architectures import ARCHITECTURES, architecture_name, architecture_of
-from .embeddings import select_tokens, tokens_of
-from .structure import Entry, State, Structure
+from .architectures import ARCHITECTURES, architecture_name
+from .embeddings import select_tokens, table_path, tokens_of
+from .structure import Entry, State, Structure, tensors_of
 
 if TYPE_CHECKING:  # transformers 4 has it under another name
     from transformers import PreTrainedConfig
@@ -52,7 +52,7 @@ class Vocabulary(Structure):
 
     def build(self, model: PreTrainedModel, entry: Entry) -> None:
         """Of a model with weights the first rows stay: which ones it should be, comes with the weights."""
-        table = model.base_model.get_submodule(architecture_of(model).word_embedding)
+        table = model.get_submodule(table_path(model))
         if entry["rows"] > tokens_of(table):
             raise ValueError(f"its vocabulary of {entry['rows']} is none of {tokens_of(table)} tokens")
         select_tokens(table, torch.arange(entry["rows"]), entry["special"].get("pad_token_id"))
@@ -62,13 +62,7 @@ class Vocabulary(Structure):
             model.vocab_size = entry["rows"]
 
     def needs(self, model: PreTrainedModel, entry: Entry) -> tuple[str, ...]:
-        return (word_embedding_name(model),)
+        return tensors_of(model, model.get_submodule(table_path(model)).modules())
 
     def dense(self, model: PreTrainedModel, entry: Entry, state: State, values: dict[str, Any]) -> None:
         """Nothing: the original's class takes any number of tokens, and the configuration has it."""
-
-
-def word_embedding_name(model: PreTrainedModel) -> str:
-    """The name of the table of tokens among the model's tensors."""
-    prefix = "" if model.base_model is model else f"{model.base_model_prefix}."
-    return f"{prefix}{architecture_of(model).word_embedding}.weight"

@@ -25,7 +25,7 @@ def row_distance(encoder: Encoder, model: TokenModel, tokens: Iterable[int]) -> 
     In closed form from the table alone, so it knows neither how the layers read several pieces nor how often a token
     is used; `respelling_effects` looks at the outputs. Infinite where nothing spells the token.
     """
-    table = encoder.model.get_parameter(modeling.word_embedding_name(encoder.model)).detach().float()
+    table = modeling.whole_table(encoder.model.get_input_embeddings()).float()
     usual = float(table.square().sum(1).mean()) or 1.0
     found: dict[int, float] = {}
     for token in tokens:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from asc_core import modeling
 from asc_core.encoder import Encoder
 from asc_core.progress import Progress
 from asc_core.tasks.base import Task
@@ -122,7 +123,7 @@ def token_scores(
     if effects:
         free = [token for token in np.flatnonzero(counts[split]).tolist() if token not in model.needed]
         found = respelling_effects(encoder, task, model, free, progress=progress)
-    width = int(encoder.model.get_input_embeddings().weight.shape[1])
+    width = modeling.width_of(encoder.model.get_input_embeddings())
     return TokenScores(model, split, counts, general, width, found)
 
 

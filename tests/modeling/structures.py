@@ -21,7 +21,20 @@ from asc_core.values import Plan
 from tests.test_surgery import plans
 from tests.tiny import logits, padded_batch, tokenizer
 
-KINDS = ("cut", "differences", "factor", "positions", "quantize", "share", "sparse", "vocabulary")
+KINDS = (
+    "codes",
+    "cut",
+    "differences",
+    "embedding-factors",
+    "factor",
+    "hashed",
+    "positions",
+    "quantize",
+    "share",
+    "sparse",
+    "vocabulary",
+)
+OF_TABLES = ("codes", "embedding-factors", "hashed")
 
 
 def factored(encoder: Encoder, ranks: list[dict[str, int]]) -> Encoder:
@@ -103,15 +116,58 @@ def sparse(encoder: Encoder, names: list[str], share: float) -> Encoder:
 def shortened(encoder: Encoder, kept: list[int]) -> Encoder:
     """The vocabulary's rows `kept`, in that order, and a tokenizer of their words; those without one get a name."""
     words = {i: word for word, i in encoder.tokenizer.get_vocab().items()}
-    table = encoder.model.get_parameter(modeling.word_embedding_name(encoder.model))
     padding = encoder.model.config.pad_token_id
     entry = {"kind": "vocabulary", "rows": len(kept), "special": {"pad_token_id": kept.index(padding)}}
     new = tokenizer(tuple(words.get(i, f"word{i}") for i in kept))
-    return encoder.with_structure(entry, {modeling.word_embedding_name(encoder.model): table.detach()[kept]}, new)
+    return encoder.with_structure(entry, modeling.rows_of_tokens(encoder.model, torch.tensor(kept)), new)
+
+
+def coded(encoder: Encoder, books: int, entries: int, blocks: bool, seed: int = 0) -> Encoder:
+    """Random codes into random codebooks."""
+    _, table = modeling.plain_table(encoder.model)
+    generator = torch.Generator().manual_seed(seed)
+    codes = torch.randint(0, entries, (table.num_embeddings, books), generator=generator).to(torch.uint8)
+    width = table.embedding_dim // books if blocks else table.embedding_dim
+    codebooks = torch.randn(books, entries, width, generator=generator) / (1 if blocks else books**0.5)
+    entry = {"kind": "codes", "codebooks": books, "entries": entries, "blocks": blocks}
+    return encoder.with_structure(entry, modeling.codes_tensors(encoder.model, codes, codebooks, entries))
+
+
+def factored_table(encoder: Encoder, rank: int) -> Encoder:
+    """By truncated SVD."""
+    _, table = modeling.plain_table(encoder.model)
+    left, values, right = torch.linalg.svd(table.weight.detach(), full_matrices=False)
+    factors = left[:, :rank] * values[:rank], right[:rank].T
+    entry = {"kind": "embedding-factors", "rank": rank}
+    return encoder.with_structure(entry, modeling.embedding_factors_tensors(encoder.model, *factors))
+
+
+def hashed(encoder: Encoder, pool: int, functions: int, seed: int = 0) -> Encoder:
+    """Random weights of rows of a random pool."""
+    _, table = modeling.plain_table(encoder.model)
+    generator = torch.Generator().manual_seed(seed)
+    weights = torch.randn(table.num_embeddings, functions, generator=generator) / functions**0.5
+    rows = torch.randn(pool, table.embedding_dim, generator=generator)
+    entry = {"kind": "hashed", "pool": pool, "functions": functions, "seed": seed}
+    return encoder.with_structure(entry, modeling.hashed_tensors(encoder.model, weights, rows))
+
+
+def _of_table(draw: Any, encoder: Encoder, kind: str) -> Encoder:
+    _, table = modeling.plain_table(encoder.model)
+    width, seed = table.embedding_dim, draw(st.integers(0, 3))
+    if kind == "embedding-factors":
+        return factored_table(encoder, draw(st.integers(1, min(width, table.num_embeddings))))
+    if kind == "hashed":
+        return hashed(encoder, draw(st.integers(1, table.num_embeddings)), draw(st.integers(1, 3)), seed)
+    blocks, entries = draw(st.booleans()), draw(st.sampled_from([2, 8, 16, 256]))
+    able = [books for books in range(1, width + 1) if width % books == 0 or not blocks]
+    return coded(encoder, draw(st.sampled_from(able)), entries, blocks, seed)
 
 
 def structured(draw: Any, encoder: Encoder, kind: str) -> Encoder:
     """An encoder with one more random structure of a kind; the same where it can have none."""
+    if kind in OF_TABLES:
+        return _of_table(draw, encoder, kind)
     if kind == "cut":
         return encoder.cut(draw(plans(encoder.shape)))
     if kind == "factor":
@@ -131,7 +187,9 @@ def structured(draw: Any, encoder: Encoder, kind: str) -> Encoder:
         names = sorted(draw(st.sets(st.sampled_from(able)))) if able else []
         if draw(st.booleans()):
             return quantized(encoder, names)
-        sizes = draw(st.tuples(st.sampled_from([1, 2, 3, 4, 8]), st.sampled_from([3, 8, 64]), st.sampled_from([4, 8])))
+        sizes = draw(
+            st.tuples(st.sampled_from([1, 2, 3, 4, 8]), st.sampled_from([3, 8, 64]), st.sampled_from([2, 4, 8]))
+        )
         return packed(encoder, names, *sizes)
     if kind == "positions":
         table = modeling.positions_of(encoder.model)

@@ -8,7 +8,7 @@ import torch
 
 from asc_core.compress.vocabulary import _special
 from asc_core.encoder import Encoder
-from asc_core.modeling import word_embedding_name
+from asc_core.modeling import rows_of_tokens
 from asc_core.vocabulary import shorter_tokenizer, token_model, token_scores
 from asc_core.vocabulary.respelling import respelling_effects, row_distance
 from tests.vocabulary.tokenizers_of_each_kind import TRAINED
@@ -20,9 +20,8 @@ def without(encoder: Encoder, token: int) -> Encoder | None:
     tokenizer, kept = shorter_tokenizer(encoder.tokenizer, set(range(encoder.tokens)) - {token})
     if token in kept:
         return None
-    name = word_embedding_name(encoder.model)
     entry = {"kind": "vocabulary", "rows": len(kept), "special": _special(encoder.model.config, kept)}
-    return encoder.with_structure(entry, {name: encoder.model.get_parameter(name).detach()[kept]}, tokenizer)
+    return encoder.with_structure(entry, rows_of_tokens(encoder.model, torch.tensor(kept)), tokenizer)
 
 
 def answer(encoder: Encoder, text: str) -> np.ndarray:
