@@ -10,7 +10,7 @@ from torch.nn import functional
 from asc_core.errors import UserError
 
 NEVER = -1e4  # a logit, at padding; what is finite has finite gradients
-OUTPUTS = ("logits", "start_logits", "end_logits", "slot_logits")
+OUTPUTS = ("logits", "start_logits", "end_logits", "intent_logits", "slot_logits")
 
 
 def soft_targets(

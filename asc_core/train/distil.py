@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -30,6 +31,7 @@ from asc_core.tasks.base import Batch, Features, Task
 from asc_core.tasks.soft_targets import NEVER, relative_error, soft_targets
 from asc_core.train.options import TrainingOptions
 from asc_core.train.run import Objective, Run, Settings, Trained
+from asc_core.train.teacher_answers import TeacherAnswers
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,8 @@ class Teaching(Objective):
                 "There is nothing to learn from: give soft, hidden or relations a weight, or labels where the task has "
                 "some (relations need heads in the last layer of both)."
             )
+        self._answers: TeacherAnswers | None = None
+        self._rows: np.ndarray | None = None
         if self.related:
             self.teacher = teacher.copy()  # a hook on it must not see what other threads ask of the teacher
 
@@ -148,12 +152,26 @@ class Teaching(Objective):
             features = replace(features, input_ids=[ids[tokens] for tokens in features.input_ids])
         return predict(self.teacher, self.task, features, Progress())
 
+    def begin(self, features: Features, encoder: Encoder, examples: int) -> None:
+        """Where outputs alone are learnt, and from each text more than once, the teacher is asked once."""
+        outputs_alone = not (self.terms.hidden or self.related)
+        if outputs_alone and self.terms.soft and examples > len(features):
+            answers = TeacherAnswers(self.teacher, self.task, features, encoder, self._for_teacher)
+            self._answers = answers if answers.is_small else None
+
+    def turn(self, rows: np.ndarray) -> None:
+        self._rows = rows
+
     def loss(self, encoder: Encoder, task: Task, batch: Batch) -> torch.Tensor:
         terms, mask = self.terms, batch.mask.bool()
         wanted = ForwardPass(self.teacher, self.related)
         seen = ForwardPass(encoder, self.related)
-        with torch.no_grad():
-            wanted.look(self._for_teacher(batch))
+        rows, self._rows = self._rows, None
+        if self._answers is not None and rows is not None:
+            wanted.output = self._answers.of(rows, mask.shape[1])
+        else:
+            with torch.no_grad():
+                wanted.look(self._for_teacher(batch))
         seen.look(batch)
         total = torch.zeros((), device=mask.device)
         if terms.labels and task.labelled:

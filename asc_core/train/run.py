@@ -137,6 +137,13 @@ class Objective(ABC):
     def identity(self) -> Any:
         """What decides it, as JSON."""
 
+    def begin(self, features: Features, encoder: Encoder, examples: int) -> None:  # noqa: B027
+        """Called once before the first step. features: of the training texts, for the encoder in training, of which so
+        many are gone through, each as often as it comes."""
+
+    def turn(self, rows: np.ndarray) -> None:  # noqa: B027
+        """Called before `loss`: which of these features its batch is made of."""
+
     def reference(self, features: Features) -> Sequence[Any] | None:
         """Predictions that a task without labels is measured against."""
         return None
@@ -195,6 +202,7 @@ class Run:
         self.optimizer = _adamw(self.trained, settings)
         steps_per_epoch = math.ceil(len(self.train_features) / options.batch_size)
         self.total = min(settings.epochs * steps_per_epoch, settings.max_steps or settings.epochs * steps_per_epoch)
+        objective.begin(self.train_features, self.encoder, self.total * options.batch_size)
         self.step = 0
         self.epoch = 0
         self.batches_done = 0  # in this epoch
@@ -267,6 +275,7 @@ class Run:
             group["lr"] = options.learning_rate * _schedule(self.step, self.total, options.warmup)
         with _seeded(options.seed, self.step):
             batch = self.task.batch(self.train_features, rows, self.encoder)
+            self.objective.turn(rows)
             loss = self.objective.loss(self.encoder, self.task, batch)
             loss.backward()
         nn.utils.clip_grad_norm_(list(self.trained.values()), self.settings.clip)
