@@ -9,6 +9,7 @@ from asc_core.compress.choose import CutBySimilarity, CutToBudget
 from asc_core.compress.cut import Cut
 from asc_core.compress.early_exit import EarlyExit
 from asc_core.compress.eliminate import EliminateTokens
+from asc_core.compress.embedding import Embedding
 from asc_core.compress.factor import Factor
 from asc_core.compress.pack import Pack
 from asc_core.compress.quantize import Quantize
@@ -29,6 +30,7 @@ STEPS: dict[str, type[Step]] = {
         Factor,
         Share,
         Vocabulary,
+        Embedding,
         Quantize,
         Sparsify,
         EliminateTokens,
