@@ -84,6 +84,11 @@ class Step(BaseModel, ABC):
         """A few words for people: "cut to 48 of 72 heads"."""
 
     @property
+    def adds(self) -> str | None:
+        """The kind of structure that this very step adds, where its parameters decide it."""
+        return self.structure
+
+    @property
     def has_quick_form(self) -> bool:
         """Whether `apply` can do something like it that is quicker, where the context is provisional."""
         return False

@@ -27,7 +27,7 @@ from asc_core.modeling.architectures import (
     submodule,
     value_rows,
 )
-from asc_core.modeling.codes import CodedTable, check_blocks, codes_tensors
+from asc_core.modeling.codes import CodedTable, codes_tensors
 from asc_core.modeling.compact import (
     AUTO_CLASSES,
     ENTRY_MODULE,
@@ -44,6 +44,7 @@ from asc_core.modeling.differences import SharedLinear, own_modules
 from asc_core.modeling.embedding_factors import FactoredTable, embedding_factors_tensors
 from asc_core.modeling.embeddings import (
     ComposedTable,
+    TableStructure,
     plain_table,
     rows_of_tokens,
     table_path,
@@ -137,6 +138,7 @@ __all__ = [
     "QuantizedLinear",
     "SharedLinear",
     "Structure",
+    "TableStructure",
     "add_zeros",
     "added",
     "architecture_name",
@@ -147,7 +149,6 @@ __all__ = [
     "block_sums",
     "blocks",
     "can_follow",
-    "check_blocks",
     "check_order",
     "checked",
     "codes_tensors",

@@ -20,7 +20,6 @@ from .embeddings import (
     TableStructure,
     own_copy,
     plain_table,
-    put_table,
     select_tokens,
     tokens_of,
     width_of,
@@ -73,24 +72,17 @@ class Codes(TableStructure):
         if type(entry["blocks"]) is not bool:
             raise ValueError(f"its blocks are {entry['blocks']!r}, neither true nor false")
 
-    def build(self, model: PreTrainedModel, entry: Entry) -> None:
-        path, table = plain_table(model)
-        books, width = entry["codebooks"], table.embedding_dim
-        check_blocks(books, width, entry["blocks"])
-        sizes = table.num_embeddings, width, books, entry["entries"], entry["blocks"]
-        put_table(model, path, table, CodedTable(*sizes, table.padding_idx))
-
-
-def check_blocks(books: int, width: int, blocks: bool) -> None:
-    """Raises: ValueError where rows have not the columns for so many codebooks."""
-    if books > width:
-        raise ValueError(f"its rows have {width} columns, fewer than {books} codebooks")
-    if blocks and width % books:
-        able = [n for n in range(1, width + 1) if width % n == 0]
-        near = [max(n for n in able if n < books), min(n for n in able if n > books)]
-        raise ValueError(
-            f"{books} blocks of the same width do not fill {width} columns: {near[0]} or {near[1]} codebooks do"
-        )
+    def table(self, entry: Entry, old: nn.Embedding) -> CodedTable:
+        books, width = entry["codebooks"], old.embedding_dim
+        if books > width:
+            raise ValueError(f"its rows have {width} columns, fewer than {books} codebooks")
+        if entry["blocks"] and width % books:
+            less = max(n for n in range(1, books) if width % n == 0)
+            more = min(n for n in range(books, width + 1) if width % n == 0)
+            raise ValueError(
+                f"{books} blocks of the same width do not fill {width} columns: {less} or {more} codebooks do"
+            )
+        return CodedTable(old.num_embeddings, width, books, entry["entries"], entry["blocks"], old.padding_idx)
 
 
 def codes_tensors(

@@ -15,8 +15,6 @@ from transformers import PreTrainedModel
 from .embeddings import (
     ComposedTable,
     TableStructure,
-    plain_table,
-    put_table,
     select_tokens,
     table_path,
     tokens_of,
@@ -53,12 +51,11 @@ class EmbeddingFactors(TableStructure):
         if type(rank) is not int or not 1 <= rank <= MOST_RANK:
             raise ValueError(f"its word embedding has no rank of {rank!r}")
 
-    def build(self, model: PreTrainedModel, entry: Entry) -> None:
-        path, table = plain_table(model)
-        tokens, width, rank = table.num_embeddings, table.embedding_dim, entry["rank"]
-        if rank > width:
-            raise ValueError(f"its word embedding of {width} columns has no rank of {rank}")
-        put_table(model, path, table, FactoredTable(tokens, rank, width, table.padding_idx))
+    def table(self, entry: Entry, old: nn.Embedding) -> FactoredTable:
+        tokens, width, rank = old.num_embeddings, old.embedding_dim, entry["rank"]
+        if rank > min(tokens, width):
+            raise ValueError(f"its word embedding of {tokens} rows and {width} columns has no rank of {rank}")
+        return FactoredTable(tokens, rank, width, old.padding_idx)
 
 
 def embedding_factors_tensors(

@@ -33,6 +33,18 @@ class TableStructure(Structure):
     before = BESIDE | {"exits", "quantize", "tokens"}
     made: type[ComposedTable]
 
+    def table(self, entry: Entry, old: nn.Embedding) -> ComposedTable:
+        """What stands in place of a table, without its values. Raises: ValueError where the entry does not fit it."""
+        raise NotImplementedError
+
+    def build(self, model: PreTrainedModel, entry: Entry) -> None:
+        """What is new learns as the old table did, but for codes."""
+        path, old = plain_table(model)
+        new = self.table(entry, old).to(old.weight.device)
+        for parameter in new.parameters():
+            parameter.requires_grad_(parameter.is_floating_point() and old.weight.requires_grad)
+        model.set_submodule(path, new)
+
     def needs(self, model: PreTrainedModel, entry: Entry) -> tuple[str, ...]:
         return tensors_of(model, [module for module in model.modules() if isinstance(module, self.made)])
 
@@ -94,14 +106,6 @@ def plain_table(model: PreTrainedModel) -> tuple[str, nn.Embedding]:
     if type(table) is not nn.Embedding:
         raise ValueError("its word embedding is compressed already")
     return path, table
-
-
-def put_table(model: PreTrainedModel, path: str, old: nn.Embedding, new: ComposedTable) -> None:
-    """In place; what is new learns as the old one did, and codes never do."""
-    new.to(old.weight.device)
-    for parameter in new.parameters():
-        parameter.requires_grad_(parameter.is_floating_point() and old.weight.requires_grad)
-    model.set_submodule(path, new)
 
 
 def rows_of_tokens(model: PreTrainedModel, rows: torch.Tensor) -> dict[str, torch.Tensor]:

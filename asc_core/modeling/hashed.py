@@ -21,7 +21,6 @@ from .embeddings import (
     TableStructure,
     own_copy,
     plain_table,
-    put_table,
     select_tokens,
     tokens_of,
     width_of,
@@ -99,10 +98,11 @@ class Hashed(TableStructure):
         if type(seed) is not int or not 0 <= seed < 1 << 63:
             raise ValueError(f"its seed {seed!r} is no whole number from 0 to 2^63")
 
-    def build(self, model: PreTrainedModel, entry: Entry) -> None:
-        path, table = plain_table(model)
-        sizes = table.num_embeddings, table.embedding_dim, entry["pool"], entry["functions"], entry["seed"]
-        put_table(model, path, table, HashedTable(*sizes, table.padding_idx))
+    def table(self, entry: Entry, old: nn.Embedding) -> HashedTable:
+        if entry["pool"] > old.num_embeddings:
+            raise ValueError(f"its pool of {entry['pool']} rows is larger than its {old.num_embeddings} tokens")
+        sizes = old.num_embeddings, old.embedding_dim, entry["pool"], entry["functions"], entry["seed"]
+        return HashedTable(*sizes, old.padding_idx)
 
 
 def hashed_tensors(model: PreTrainedModel, weights: torch.Tensor, pool: torch.Tensor) -> dict[str, torch.Tensor]:

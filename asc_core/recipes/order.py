@@ -13,13 +13,13 @@ def check_order(steps: Sequence[Step]) -> None:
     """Raises: UserError where a step adds a structure that cannot be built on what the steps before it have made."""
     before: dict[str, str] = {}  # structure -> the step that added it
     for number, step in enumerate(steps):
-        if step.structure is None:
+        if step.adds is None:
             continue
-        known = step.structure in STRUCTURES
-        wrong = next((kind for kind in before if known and not can_follow(step.structure, kind)), None)
+        known = step.adds in STRUCTURES
+        wrong = next((kind for kind in before if known and not can_follow(step.adds, kind)), None)
         if wrong is not None:
             raise UserError(
                 f"Step {number + 1} of the recipe ({step.kind}) cannot follow a step of the kind {before[wrong]}: put "
                 "it before that one."
             )
-        before.setdefault(step.structure, step.kind)
+        before.setdefault(step.adds, step.kind)

@@ -9,6 +9,7 @@ from asc_core.compress.choose import CutBySimilarity, CutToBudget
 from asc_core.compress.cut import Cut
 from asc_core.compress.early_exit import EarlyExit
 from asc_core.compress.eliminate import EliminateTokens
+from asc_core.compress.embedding import Embedding
 from asc_core.compress.factor import Factor
 from asc_core.compress.pack import Pack
 from asc_core.compress.positions import Positions
@@ -32,6 +33,7 @@ STEPS: dict[str, type[Step]] = {
         Share,
         Vocabulary,
         Positions,
+        Embedding,
         Quantize,
         Sparsify,
         EliminateTokens,
