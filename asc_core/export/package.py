@@ -91,7 +91,8 @@ def export(
     texts: single texts or pairs of the application, on which the reloaded model is compared (the first 64, at most 256
     tokens each); own sentences by default. packing: how weights are stored, a name in `PACKINGS`; by default the
     format's own, or what the encoder asks for. dtype: the old name of packing. timed: measures the written folder,
-    given it and the name of the format, for the card (`timing_of`). overwrite: whether a model directory at `out` may be replaced.
+    given it and the name of the format, for the card (`timing_of`). overwrite: whether a model directory at `out` may
+    be replaced.
 
     The directory appears at `out` only after it was reloaded in a fresh process by the format's own route, and its
     outputs were found within the format's tolerance of those in memory (of those with weights as packed).

@@ -55,7 +55,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
                 raise ValueError(name)
             tensors[name] = np.frombuffer(whole, kind, math.prod(shape), place).reshape(shape)
             place += tensors[name].nbytes
-    except (lzma.LZMAError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (lzma.LZMAError, ArithmeticError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise Damaged(f"{path} is no model of this form ({error}): ask who made it.") from None
     return header, tensors
 
@@ -273,7 +273,8 @@ class Model:
             self.norms = {name: self._norm(name) for name in self.said["norms"]}
             self.layers = [self._layer(f"layer.{row}", heads) for row, heads in enumerate(self.said["heads"])]
             self.order = [self.layers[row] for row in self.said["order"]]
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            self.answer("")  # whoever made the file may have meant no model
+        except (ArithmeticError, ValueError, LookupError, TypeError, AttributeError, MemoryError) as error:
             raise Damaged(f"{path} is no model of this form ({error!r}): ask who made it.") from None
 
     def _linear(self, name: str) -> Linear:

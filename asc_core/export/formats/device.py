@@ -18,6 +18,23 @@ if TYPE_CHECKING:
 
 SCRIPT_FILE = "answer.py"
 
+_LOADING = """```bash
+python {folder}/{script} "A text."
+```
+
+prints the answer as JSON. In Python:
+
+```python
+import sys
+
+sys.dont_write_bytecode = True  # the folder stays what was exported
+sys.path.append({folder})
+from answer import Model
+
+model = Model({folder} + "/{file}")
+model.answer("A text.")
+```"""
+
 
 class Device:
     name = "device"
@@ -62,9 +79,4 @@ class Device:
 
     def loading(self, folder: Path, name: str) -> str:
         quoted = json.dumps(name, ensure_ascii=False)
-        return (
-            f'```bash\npython {quoted}/{SCRIPT_FILE} "A text."\n```\n\n'
-            f"prints the answer as JSON. In Python:\n\n"
-            f"```python\nimport sys\nsys.path.append({quoted})\nfrom answer import Model\n"
-            f'model = Model({quoted} + "/{device_file.FILE}")\nmodel.answer("A text.")\n```'
-        )
+        return _LOADING.format(folder=quoted, script=SCRIPT_FILE, file=device_file.FILE)
