@@ -327,7 +327,12 @@ def _of(weights: Mapping[str, Tensor], name: str, path: Path) -> Tensor:
 
 
 def _read_normalize(folder: Path, read: _Read) -> None:
-    read.steps.append(lambda x: functional.normalize(x, dim=-1))
+    read.steps.append(normalized)
+
+
+def normalized(x: Tensor) -> Tensor:
+    """Vectors of length 1; a function with a name, so that a format can tell it from other steps."""
+    return functional.normalize(x, dim=-1)
 
 
 def _read_dropout(folder: Path, read: _Read) -> None:

@@ -89,9 +89,10 @@ def export(
     encoder, or what is known of it, for the comparisons on the card; by default what the encoder's own folder says.
     ancestry: what was done to it, written beside it; by default `ancestry_of` these.
     texts: single texts or pairs of the application, on which the reloaded model is compared (the first 64, at most 256
-    tokens each); own sentences by default. packing: how weights are stored, a name in `PACKINGS`; by default what the
-    encoder asks for. dtype: the old name of packing. timed: measures the written folder, given it and the name of the
-    format, for the card (`timing_of`). overwrite: whether a model directory at `out` may be replaced.
+    tokens each); own sentences by default. packing: how weights are stored, a name in `PACKINGS`; by default the
+    format's own, or what the encoder asks for. dtype: the old name of packing. timed: measures the written folder,
+    given it and the name of the format, for the card (`timing_of`). overwrite: whether a model directory at `out` may
+    be replaced.
 
     The directory appears at `out` only after it was reloaded in a fresh process by the format's own route, and its
     outputs were found within the format's tolerance of those in memory (of those with weights as packed).
@@ -107,7 +108,8 @@ def export(
     with new_folder(out, overwrite=overwrite) as folder:
         progress.step(0, 4, "exporting: writing the weights")
         written = form.write(encoder, folder, packed)
-        write_tokenizer(encoder.tokenizer, folder, encoder.type_vocab_size > 1)
+        if not getattr(form, "tokenizer_inside", False):
+            write_tokenizer(encoder.tokenizer, folder, encoder.type_vocab_size > 1)
         if encoder.head == "embedding" and encoder.sentences is not None:
             encoder.sentences.write(folder)
         for name, made_by in ((PLAN_FILE, plan), (RECIPE_FILE, recipe)):
@@ -231,11 +233,12 @@ def commands_of(ancestry: Ancestry) -> list[str]:
 def check_possible(encoder: Encoder, format: str, packing: str | None = None) -> tuple[Format, Packing]:
     """Raises: UserError where there is no such format or packing, or the two or the encoder do not go together.
 
-    Better before long work. packing: None for what the encoder asks for.
+    Better before long work. packing: None for the format's own, or what the encoder asks for.
     """
     if format not in FORMATS:
         raise UserError(f"There is no format {format!r}; choose {' or '.join(FORMATS)}.")
-    form, packed = FORMATS[format], packing_named(packing or encoder.packing)
+    form = FORMATS[format]
+    packed = packing_named(packing or getattr(form, "packing", encoder.packing))
     if packed.name not in form.packings:
         others = [other.name for other in FORMATS.values() if packed.name in other.packings]
         raise UserError(

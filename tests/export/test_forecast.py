@@ -27,7 +27,7 @@ def written(folder: Path) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["compact", "weights-only", "dense"])
+@pytest.mark.parametrize("form", ["compact", "weights-only", "dense", "device"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), packing=st.sampled_from(["float32", "float16"]))

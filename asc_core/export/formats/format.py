@@ -48,7 +48,8 @@ class Format(Protocol):
     answer: the script, one of `asc_core.export.answer` or like them, that loads the directory by this format's own
     route.
     A runtime that multiplies integers has `int8_activations` "dynamic", too: `asc export --int8` then rounds inputs. A
-    format that holds no integers has None there; without it, weights alone are int8.
+    format that holds no integers has None there; without it, weights alone are int8. One that has `packing` stores
+    weights so where nobody says otherwise; one with `tokenizer_inside` gets no files of the tokenizer beside it.
     """
 
     @property
