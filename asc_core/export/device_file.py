@@ -30,7 +30,17 @@ if TYPE_CHECKING:
     from asc_core.encoder import Encoder
 
 FILE = "model.asc"
-STRUCTURES = ("cut", "factor", "quantize", "share", "vocabulary")
+STRUCTURES = (
+    "codes",
+    "cut",
+    "embedding-factors",
+    "factor",
+    "hashed",
+    "positions",
+    "quantize",
+    "share",
+    "vocabulary",
+)
 OTHERWISE = "Export it in the compact format."
 _LAYER = {  # a layer's matrices and norms by the names that they have in the file
     "query": "attention.self.query",
@@ -212,3 +222,21 @@ def _(module: modeling.QuantizedLinear | modeling.QuantizedEmbedding) -> dict[st
 def _(module: modeling.PackedLinear | modeling.PackedEmbedding) -> dict[str, Any]:
     of_matrix = {"by_columns": module.by_columns} if isinstance(module, modeling.PackedLinear) else {}
     return {"kind": "packed", "bits": module.bits, "group": module.group, "width": module.width, **of_matrix}
+
+
+@described.register
+def _(module: modeling.FactoredTable) -> dict[str, Any]:
+    return {"kind": "factors", "parts": {"first": described(module.first), "second": described(module.second)}}
+
+
+@described.register
+def _(module: modeling.CodedTable) -> dict[str, Any]:
+    parts = {"codebooks": described(module.codebooks)}
+    return {"kind": "codes", "bits": module.bits, "books": module.books, "blocks": module.blocks, "parts": parts}
+
+
+@described.register
+def _(module: modeling.HashedTable) -> dict[str, Any]:
+    functions, pool = modeling.hash_functions(module.functions, module.seed), modeling.tokens_of(module.pool)
+    parts = {"weights": described(module.weights), "pool": described(module.pool)}
+    return {"kind": "hashed", "functions": functions, "prime": modeling.PRIME, "pool": pool, "parts": parts}

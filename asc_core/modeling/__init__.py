@@ -54,7 +54,7 @@ from asc_core.modeling.embeddings import (
 )
 from asc_core.modeling.exits import exits_refusal
 from asc_core.modeling.factor import factorable, saving_rank
-from asc_core.modeling.hashed import HashedTable, hashed_rows, hashed_tensors
+from asc_core.modeling.hashed import PRIME, HashedTable, hash_functions, hashed_rows, hashed_tensors
 from asc_core.modeling.intent_slots import intent_slots_class
 from asc_core.modeling.layer_calls import argument_places, arguments, named, positional
 from asc_core.modeling.linears import (
@@ -118,6 +118,7 @@ __all__ = [
     "OUTSIDE",
     "PACKINGS",
     "PARTS",
+    "PRIME",
     "SPECIAL",
     "STRUCTURES",
     "Architecture",
@@ -168,6 +169,7 @@ __all__ = [
     "factorable",
     "feeding",
     "ffn_width",
+    "hash_functions",
     "hashed_rows",
     "hashed_tensors",
     "head_count",

@@ -183,7 +183,30 @@ TABLES: dict[str, Callable[[dict[str, Array], dict[str, Any], Array], Array]] = 
     "plain": lambda t, said, ids: t["weight"][ids].astype(np.float32),
     "int8": lambda t, said, ids: t["codes"][ids] * t["scale"][ids].astype(np.float32)[:, None],
     "packed": lambda t, said, ids: in_groups(t["codes"][ids], t["scales"][ids], t["levels"], said),
+    "factors": lambda t, said, ids: part_rows(t, said, "first", ids) @ said["second"].T,
+    "codes": lambda t, said, ids: rows_in_codes(t, said, ids),
+    "hashed": lambda t, said, ids: hashed_rows(t, said, ids),
 }
+
+
+def part_rows(t: dict[str, Array], said: dict[str, Any], part: str, ids: Array) -> Array:
+    """Rows of one of the smaller tables that a table is made of."""
+    return TABLES[said["parts"][part]["kind"]](within(t, part), said["parts"][part], ids)
+
+
+def rows_in_codes(t: dict[str, Array], said: dict[str, Any], ids: Array) -> Array:
+    """The sum of an entry of each codebook, or those side by side."""
+    codes = unpacked(t["codes"][ids], said["bits"], said["books"]).astype(np.int64)
+    entries = part_rows(t, said, "codebooks", (codes + (np.arange(said["books"]) << said["bits"])).ravel())
+    return entries.reshape(len(ids), -1) if said["blocks"] else entries.reshape(*codes.shape, -1).sum(1)
+
+
+def hashed_rows(t: dict[str, Array], said: dict[str, Any], ids: Array) -> Array:
+    """Rows of a pool, each times the token's own weight."""
+    numbers = t["numbers"][ids].astype(np.int64) if "numbers" in t else ids
+    rows = np.stack([(a * numbers + b) % said["prime"] % said["pool"] for a, b in said["functions"]], -1)
+    pool = part_rows(t, said, "pool", rows.ravel()).reshape(*rows.shape, -1)
+    return np.einsum("nf,nfd->nd", part_rows(t, said, "weights", ids), pool)
 
 
 def within(tensors: dict[str, Array], path: str) -> dict[str, Array]:
@@ -270,6 +293,12 @@ class Model:
             self.tokens = Tokens(self.said["tokenizer"])
             self.matrices = {name: self._linear(name) for name in self.said["matrices"]}
             self.tables = {name: within(self.tensors, name) for name in self.said["tables"]}
+            for name, said in self.said["tables"].items():
+                if said["kind"] == "factors":
+                    kind = said["parts"]["second"]
+                    said["second"] = MATRICES[kind["kind"]](within(self.tables[name], "second"), kind).astype(
+                        np.float32
+                    )
             self.norms = {name: self._norm(name) for name in self.said["norms"]}
             self.layers = [self._layer(f"layer.{row}", heads) for row, heads in enumerate(self.said["heads"])]
             self.order = [self.layers[row] for row in self.said["order"]]
