@@ -71,6 +71,7 @@ class Embedding(Step):
         default="equal",
         title="Rows count",
         description="All the same, by their use in the training texts, or by what they do to the outputs there",
+        json_schema_extra={"initial": "use"},
     )
     rounds: int = Field(default=4, ge=0, le=100, description="Of codes and codebooks in turn")
     learned: int = Field(
