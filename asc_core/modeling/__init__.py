@@ -87,6 +87,7 @@ from asc_core.modeling.record import (
     origin,
     structures_of,
 )
+from asc_core.modeling.rows_in_use import leave_rows_in_use, put_rows_back
 from asc_core.modeling.share import shapes
 from asc_core.modeling.sparse import sparse_tensors, sparsifiable
 from asc_core.modeling.structure import Structure
@@ -156,6 +157,7 @@ __all__ = [
     "layer_flops",
     "layers_losing",
     "layers_of",
+    "leave_rows_in_use",
     "matrices",
     "matrix",
     "most_tokens",
@@ -172,6 +174,7 @@ __all__ = [
     "plain_query",
     "positional",
     "put",
+    "put_rows_back",
     "put_submodule",
     "quantizable",
     "quantized_module",
