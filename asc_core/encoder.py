@@ -117,7 +117,7 @@ class Encoder:
         if not self.has_parts:
             raise UserError(
                 f"{self.name} is a {self.architecture} model, which has no heads or neurons to score or to cut: give "
-                "its word embedding and its matrices fewer numbers or bits instead, by a recipe."
+                "its word embedding and its matrices fewer numbers or bits instead (asc compress --recipe)."
             )
 
     @property

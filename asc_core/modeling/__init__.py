@@ -6,6 +6,7 @@ The files of this folder ship inside compact exports and need torch and transfor
 from asc_core.modeling.architectures import (
     ARCHITECTURES,
     COMPACT,
+    TRANSFORMERS,
     Architecture,
     architecture_name,
     architecture_of,
@@ -106,6 +107,7 @@ __all__ = [
     "PARTS",
     "SPECIAL",
     "STRUCTURES",
+    "TRANSFORMERS",
     "Architecture",
     "Count",
     "Decoded",
