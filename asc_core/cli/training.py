@@ -65,7 +65,9 @@ def finetune(
     lora_rank: Annotated[int | None, typer.Option(min=1, help="Train a LoRA adapter of this rank.")] = None,
     merge: Annotated[bool, typer.Option("--merge", help="With --lora-rank: write a whole checkpoint.")] = False,
     max_steps: Annotated[int | None, typer.Option(min=1)] = None,
-    patience: Annotated[int, typer.Option(min=1, help="Epochs without a better validation metric.")] = 2,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Epochs without a better validation metric: 2, of a fresh model 5.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many training examples.")] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
@@ -81,7 +83,7 @@ def finetune(
     """
     import asc_core
     from asc_core.train.adapters import BASE
-    from asc_core.train.fresh import EPOCHS, LEARNING_RATE, fresh_bilstm
+    from asc_core.train.fresh import EPOCHS, LEARNING_RATE, PATIENCE, fresh_bilstm
     from asc_core.train.heads import encoder_for_task
 
     asked = {"width": width, "hidden": hidden, "layers": layers, "words": words, "vectors": vectors}
@@ -106,7 +108,7 @@ def finetune(
         limit=limit,
         seed=seed,
         progress=progress_line(),
-        patience=patience,
+        patience=patience or (2 if sizes is None else PATIENCE),
     )
     for epoch in result.history:
         say(as_json, f"epoch {epoch.epoch}: loss {epoch.loss or 0:.4f}, validation {percent(epoch.metric)}")

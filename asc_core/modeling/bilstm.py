@@ -159,10 +159,11 @@ class BiLstmModel(BiLstmPreTrained):
     @torch.no_grad()
     def forget_little(self) -> None:
         """Begin with open forget gates, so that gradients reach far from the start (Jozefowicz et al. 2015)."""
-        for layer in self.layers:
-            for reading in (layer.rightward, layer.leftward):
-                _, forget, *_ = reading.inputs.bias.chunk(GATES)
-                forget.fill_(1.0)
+        for reading in self.modules():
+            if isinstance(reading, Reading):
+                offset = bias(reading.inputs)
+                assert offset is not None
+                offset.chunk(GATES)[1].fill_(1.0)
 
     def _some_unknown(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         if not self.training or not self.config.unknown_rate:

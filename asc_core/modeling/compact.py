@@ -82,7 +82,7 @@ def uncut_class(model_type: str, auto: str) -> type[PreTrainedModel]:
 def _config_class(model_type: str) -> type[PreTrainedConfig]:
     own = OWN_CONFIGS.get(model_type)
     base = own or type(AutoConfig.for_model(model_type))
-    made = {"model_type": COMPACT + model_type, "__module__": __name__}
+    made: dict[str, Any] = {"model_type": COMPACT + model_type, "__module__": __name__}
     if own is not None:
         made["__init__"] = own.__init__  # transformers 5 gives one of its own to every class without
     return type(f"Asc{base.__name__}", (base,), made)

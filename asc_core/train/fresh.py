@@ -33,7 +33,7 @@ from asc_core.vocabulary.word_tokenizer import (
 from asc_core.vocabulary.word_vectors import MOST_WIDTH, MOST_WORDS, WordVectors, read_vectors, read_words
 
 WIDTH, HIDDEN, LAYERS, WORDS = 300, 256, 2, 200_000
-LEARNING_RATE, EPOCHS, PATIENCE = 1e-3, 20, 3  # of what begins at random
+LEARNING_RATE, EPOCHS, PATIENCE = 1e-3, 20, 5  # of what begins at random
 
 
 @dataclass(frozen=True)
@@ -142,9 +142,10 @@ def _vocabulary(task: Task, options: BiLstm) -> tuple[list[str], WordVectors]:
 @torch.no_grad()
 def _begin(model: Any, rows: Mapping[str, int], vectors: WordVectors) -> None:
     model.base_model.forget_little()
+    table = model.get_input_embeddings().weight
+    table[PADDING] = 0
     if vectors.values is None:
         return
-    table = model.get_input_embeddings().weight
     values = torch.from_numpy(vectors.values)
     table[len(SPECIAL) :] *= values.std() / table[len(SPECIAL) :].std().clamp_min(1e-12)
     known = [(rows[word], number) for number, word in enumerate(vectors.words) if word in rows]
