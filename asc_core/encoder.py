@@ -79,13 +79,13 @@ class Encoder:
         width = modeling.head_width(model.config)
         self.readouts: list[Readout] = []
         for row, layer in enumerate(self._rows):
-            for kind, part in (("attention", width), ("ffn", 1)):
-                linear = layer.get_submodule(table.readout(kind))
+            for kind in table.kinds:
+                linear, part = layer.get_submodule(table.readout(kind)), width if kind == "attention" else 1
                 self.readouts.append(Readout(kind, row, linear, modeling.columns_of(linear) // part, part))
         for module in (*model.modules(), *self._rows):
             if hasattr(module, "chunk_size_feed_forward"):
                 module.chunk_size_feed_forward = 0  # chunks would call a readout several times a forward
-        ffn_in = [modeling.feeding(table, row, "ffn")[0] for row in self._rows]
+        ffn_in = [modeling.feeding(table, row, "ffn")[0] for row in self._rows if table.kinds]
         probes.install(model.base_model, self._rows, self.readouts, ffn_in)
 
     def __repr__(self) -> str:
@@ -93,17 +93,32 @@ class Encoder:
 
     @cached_property
     def shape(self) -> Shape:
-        by_kind = {kind: tuple(r.blocks for r in self.readouts if r.kind == kind) for kind in ("attention", "ffn")}
+        by_kind = {kind: [0] * len(self._rows) for kind in ("attention", "ffn")}
+        for readout in self.readouts:
+            by_kind[readout.kind][readout.row] = readout.blocks
         rows = tuple(modeling.executed_rows(self.model))
         return Shape(
             architecture=self.architecture,
             hidden=int(self.model.config.hidden_size),
             head_width=modeling.head_width(self.model.config),
-            heads=by_kind["attention"],
-            neurons=by_kind["ffn"],
+            heads=tuple(by_kind["attention"]),
+            neurons=tuple(by_kind["ffn"]),
             rows=rows,
             shares_weights=modeling.depth_is_grouped(self.model) or len(set(rows)) < len(rows),
         )
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether its layers are a Transformer's, of heads and neurons that can be scored and cut."""
+        return bool(modeling.ARCHITECTURES[self.architecture].kinds)
+
+    def require_parts(self) -> None:
+        """Raises: UserError where there is nothing to score or to cut."""
+        if not self.has_parts:
+            raise UserError(
+                f"{self.name} is a {self.architecture} model, which has no heads or neurons to score or to cut: give "
+                "its word embedding and its matrices fewer numbers or bits instead (asc compress --recipe)."
+            )
 
     @property
     def structures(self) -> tuple[dict[str, Any], ...]:
@@ -116,7 +131,9 @@ class Encoder:
 
         Equal blueprints take equal time. Where nothing but cuts was done, the shape says it all.
         """
-        others = [entry for entry in self.structures if entry["kind"] != "cut" and not _is_ordinary(entry)]
+        others: list[Any] = [e for e in self.structures if e["kind"] != "cut" and not _is_ordinary(e)]
+        if not self.has_parts:  # its shape says nothing of its matrices
+            others += [[[str(name), list(shape)] for name, shape in modeling.shapes(row).items()] for row in self._rows]
         if not others:
             return self.shape.fingerprint
         return _digest(json.dumps([self.shape.fingerprint, others], sort_keys=True).encode())

@@ -23,7 +23,7 @@ WORDS = (
     "[PAD] [UNK] [CLS] [SEP] [MASK] a the cat dog sat ran on under mat tree is not big small red blue who where what "
     "city river flies from to in paris rome . ? , play music weather good bad film great dull"
 ).split()
-ARCHITECTURES = tuple(sorted(modeling.ARCHITECTURES))
+ARCHITECTURES = tuple(sorted(modeling.TRANSFORMERS))
 _COMMON = {
     "vocab_size": 64,
     "hidden_size": 24,

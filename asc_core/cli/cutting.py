@@ -187,6 +187,7 @@ def frontier(
         raise UserError("Say either --keep, the shares of a curve, or --max-drop, for which the share is searched.")
     rule = as_choice("--max-drop-by", max_drop_by, DropRule)
     loaded, application = load(encoder, task, seed, device, split=split, base=base)
+    loaded.require_parts()
     repair = repair_for(repair, loaded, as_json)
     kept = study_with_scores(study, encoder, task, method)
     kept.set_aside_other_data(application.name, split, application.data(split))

@@ -90,6 +90,7 @@ def loaders_of(models: list[str], runtimes: list[str] | None, device: str | None
             continue
         encoder = load_encoder(model, device=device)
         check_takes(encoder, most_tokens, model)
-        for name in runtimes or installed():
+        every = [name for name in installed() if encoder.has_parts or RUNTIMES[name].form is None]
+        for name in runtimes or every:
             found[model, name] = partial(session, encoder, name)
     return found

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from asc_core.cli.verb import (
     BaseOption,
     DeviceOption,
-    EncoderArgument,
     JsonOption,
     OutOption,
     SeedOption,
@@ -21,20 +21,53 @@ from asc_core.cli.verb import (
     say,
     verb,
 )
+from asc_core.errors import UserError
+
+if TYPE_CHECKING:
+    from asc_core.train.fresh import BiLstm
 
 
 @verb
 def finetune(
-    encoder: EncoderArgument,
     task: TaskOption,
     out: OutOption,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training split.")] = 3,
-    learning_rate: Annotated[float | None, typer.Option("--lr", help="Default: 5e-4 for LoRA, 5e-5 for full.")] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Argument(metavar="[ENCODER]", help="A checkpoint or adapter folder, a hub id, or demo:NAME."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="Instead of an encoder: `bilstm`, a fresh one over the words of the task."),
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Of a fresh model's word embedding: that of the vectors, or 300.")
+    ] = None,
+    hidden: Annotated[int | None, typer.Option(min=1, help="States of each of its two directions: 256.")] = None,
+    layers: Annotated[int | None, typer.Option(min=1, help="Its layers: 2.")] = None,
+    words: Annotated[
+        int | None, typer.Option(min=4, help="Rows of its word embedding at most: 200,000, with the file's words.")
+    ] = None,
+    vectors: Annotated[
+        Path | None,
+        typer.Option("--vectors", help="Word vectors that it begins with: GloVe's text, or .vec; .gz, too."),
+    ] = None,
+    word_list: Annotated[
+        Path | None, typer.Option("--word-list", help="Instead: words alone, one a line; their rows begin at random.")
+    ] = None,
+    cased: Annotated[bool, typer.Option("--cased", help="Its words in upper and lower case, as they stand.")] = False,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the training split: 3, of a fresh model 20.")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--lr", help="Default: 5e-4 for LoRA, 1e-3 for a fresh model, else 5e-5.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     lora_rank: Annotated[int | None, typer.Option(min=1, help="Train a LoRA adapter of this rank.")] = None,
     merge: Annotated[bool, typer.Option("--merge", help="With --lora-rank: write a whole checkpoint.")] = False,
     max_steps: Annotated[int | None, typer.Option(min=1)] = None,
-    patience: Annotated[int, typer.Option(min=1, help="Epochs without a better validation metric.")] = 2,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Epochs without a better validation metric: 2, of a fresh model 5.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many training examples.")] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
@@ -43,20 +76,31 @@ def finetune(
 ) -> Any:
     """Fine-tune an encoder on a task, fully or with LoRA; the best checkpoint on validation is kept.
 
-    Killed and repeated, it resumes. Example: asc finetune demo:encoder --task demo:nli --lora-rank 16 -o my-nli
+    With --model, train a small one from its beginning. Killed and repeated, it resumes.
+
+    Example: asc finetune demo:encoder --task demo:nli --lora-rank 16 -o my-nli
+    Example: asc finetune --model bilstm --task snips --vectors glove.6B.300d.txt -o my-bilstm
     """
     import asc_core
     from asc_core.train.adapters import BASE
+    from asc_core.train.fresh import EPOCHS, LEARNING_RATE, PATIENCE, fresh_bilstm
     from asc_core.train.heads import encoder_for_task
 
+    asked = {"width": width, "hidden": hidden, "layers": layers, "words": words, "vectors": vectors}
+    sizes = _fresh(encoder, model, asked | {"word_list": word_list, "lower": None if not cased else False}, base)
     application = asc_core.load_task(task, split_seed=seed)
-    start = encoder_for_task(encoder, application, device=device, base=base)
+    if sizes is not None:
+        start = fresh_bilstm(application, sizes, seed, device)
+        learning_rate = learning_rate or LEARNING_RATE
+    else:
+        start = encoder_for_task(str(encoder), application, device=device, base=base)
     result = asc_core.finetune(
         start,
         application,
         out,
-        epochs=epochs,
+        epochs=epochs or (3 if sizes is None else EPOCHS),
         merged=merge,
+        fresh=sizes.command if sizes is not None else "",
         lr=learning_rate,
         batch_size=batch_size,
         lora_rank=lora_rank,
@@ -64,7 +108,7 @@ def finetune(
         limit=limit,
         seed=seed,
         progress=progress_line(),
-        patience=patience,
+        patience=patience or (2 if sizes is None else PATIENCE),
     )
     for epoch in result.history:
         say(as_json, f"epoch {epoch.epoch}: loss {epoch.loss or 0:.4f}, validation {percent(epoch.metric)}")
@@ -79,6 +123,25 @@ def finetune(
         "steps": result.steps,
         "history": [asdict(epoch) for epoch in result.history],
     }
+
+
+def _fresh(encoder: str | None, model: str | None, asked: dict[str, Any], base: str | None) -> BiLstm | None:
+    """What a fresh model is to be; None where an encoder is named. Raises: UserError where both are, or neither."""
+    from asc_core.train.fresh import BiLstm
+
+    said = {name: value for name, value in asked.items() if value is not None}
+    if model is None:
+        if encoder is None:
+            raise UserError("Name the encoder to fine-tune, or --model bilstm for a fresh one.")
+        if said:
+            option = "--cased" if "lower" in said else f"--{next(iter(said)).replace('_', '-')}"
+            raise UserError(f"{option} is for a fresh model (--model bilstm): {encoder} has its own.")
+        return None
+    if encoder is not None or base is not None:
+        raise UserError(f"--model {model} makes a fresh model: leave {encoder or '--base'} out.")
+    if model != "bilstm":
+        raise UserError(f"--model is bilstm, not {model!r}; other models begin from a checkpoint, which you name.")
+    return BiLstm(**said)
 
 
 @verb

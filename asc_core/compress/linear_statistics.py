@@ -21,6 +21,7 @@ from torch import nn
 from asc_core.batches import BATCH_TOKENS, batches_by_length
 from asc_core.compress.calibration import RowNoise
 from asc_core.encoder import Encoder
+from asc_core.errors import UserError
 from asc_core.progress import CALIBRATING, Progress
 from asc_core.scores.sensitivity import random_projection
 from asc_core.scores.sweep_pass import frozen
@@ -68,8 +69,13 @@ def linear_statistics(
 
     samples: examples at most, of long texts as many as make `tokens`. Matrices that read the same, such as query, key
     and value, share one tensor. Memory: 4 bytes x (columns^2 + rows^2) each.
-    Raises: UserError (no such texts), Cancelled.
+    Raises: UserError (no such texts, or layers that do not call their matrices one by one), Cancelled.
     """
+    if not encoder.has_parts:
+        raise UserError(
+            f"What the matrices of {encoder.name} ({encoder.architecture}) read cannot be seen, as they are multiplied "
+            'all in one call: go by their own numbers instead (factor: nearest "weights"; sparsify: by "magnitude").'
+        )
     progress, split = progress or Progress(), task.training_split
     features = task.features(task.examples(split, samples, seed), encoder)
     drawn = np.random.default_rng((seed, 7)).permutation(len(features))

@@ -33,7 +33,7 @@ class Quantize(Step):
     anyway, as `asc scan` names them: row of layer weights from 0 and path; a path alone (in every layer), a row alone
     (a whole layer), or "word_embedding".
     activations: "dynamic" rounds what matrices multiply, too, which is what makes runtimes fast; "none" takes bytes
-    alone.
+    alone. A BiLSTM's are multiplied in float32, so that they are rounded to the nearest, and nothing else is.
     """
 
     kind: ClassVar[str] = "quantize"
@@ -83,6 +83,9 @@ class Quantize(Step):
         return [self.kind, said, *(["by chance"] * self.choose)]
 
     def apply(self, encoder: Encoder, context: StepContext) -> Encoder:
+        if not encoder.has_parts and (self.rounding, self.activations) != ("nearest", "none"):
+            # What multiplies its matrices takes floats, and shows nothing of what they read.
+            return self.model_copy(update={"rounding": "nearest", "activations": "none"}).apply(encoder, context)
         able = [name for name in modeling.quantizable(encoder.model) if self.embedding or name != EMBEDDING]
         kept = self._kept_by_name(able)
         coded = self._coded(encoder, context, [name for name in able if name not in kept])

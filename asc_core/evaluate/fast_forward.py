@@ -26,7 +26,7 @@ class FastForward:
     """An encoder's modules once more, on its weights. For one thread. Its layers' inputs are the original's.
 
     A model whose linears are not plain ones (adapters stand around them, or they round their inputs by the range of all
-    tokens) runs as it is, and so does one whose tokens leave between layers.
+    tokens) runs as it is, and so does one whose tokens leave between layers, or whose layers are no Transformer's.
     """
 
     def __init__(self, encoder: Encoder):
@@ -57,7 +57,7 @@ class FastForward:
 
 def can_restart(encoder: Encoder) -> bool:
     """Whether a pass can begin at any layer, and leave out tokens that change no answer."""
-    if not modeling.every_token_passes(encoder.model.config):
+    if not encoder.has_parts or not modeling.every_token_passes(encoder.model.config):
         return False
     table = modeling.architecture_of(encoder.model)
     matrices = (module for row in modeling.rows_of(encoder.model) for module in modeling.matrices(table, row).values())

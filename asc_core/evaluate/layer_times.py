@@ -82,6 +82,7 @@ def layer_times(
         Cancelled: between two passes.
         UserError: as the study does, and where the runtime is not there or cannot run the model.
     """
+    encoder.require_parts()
     lengths = np.asarray(lengths)
     threads = torch.get_num_threads() if threads is None else threads
     known = None

@@ -110,6 +110,11 @@ def pooling_of(encoder: Encoder) -> tuple[Sentences | None, int]:
 
 def graph_refusal(encoder: Encoder, title: str) -> str | None:
     """Why texts cannot be split without transformers, or a model is no graph of tensors."""
+    if not encoder.has_parts:
+        return (
+            f"A {encoder.architecture} reads a text word by word, a loop that torch.export cannot trace for texts of "
+            f"all lengths, so there is no {title} format. Export it in the compact format."
+        )
     if any(entry["kind"] == "exits" for entry in encoder.structures):
         return (
             f"Which layers run on a text is decided while they run, and {title} holds one way for all texts. Export it "

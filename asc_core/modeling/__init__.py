@@ -6,6 +6,7 @@ The files of this folder ship inside compact exports and need torch and transfor
 from asc_core.modeling.architectures import (
     ARCHITECTURES,
     COMPACT,
+    TRANSFORMERS,
     Architecture,
     architecture_name,
     architecture_of,
@@ -101,6 +102,7 @@ from asc_core.modeling.record import (
     origin,
     structures_of,
 )
+from asc_core.modeling.rows_in_use import leave_rows_in_use, put_rows_back
 from asc_core.modeling.share import shapes
 from asc_core.modeling.sparse import sparse_tensors, sparsifiable
 from asc_core.modeling.structure import Structure
@@ -121,6 +123,7 @@ __all__ = [
     "PRIME",
     "SPECIAL",
     "STRUCTURES",
+    "TRANSFORMERS",
     "Architecture",
     "CodedTable",
     "ComposedTable",
@@ -182,6 +185,7 @@ __all__ = [
     "layer_flops",
     "layers_losing",
     "layers_of",
+    "leave_rows_in_use",
     "made_for_a_graph",
     "matrices",
     "matrix",
@@ -200,6 +204,7 @@ __all__ = [
     "positional",
     "positions_of",
     "put",
+    "put_rows_back",
     "put_submodule",
     "quantizable",
     "quantized_module",

@@ -57,6 +57,7 @@ class Architecture:
         take its place in it; None = nothing. convolution: a module beside the layers that follows the first one.
     positions_at_input: whether a token's place is added to its embedding once, and no layer asks for it again.
     narrow: what slicing alone does not do, called as narrow(attention, kept heads, columns of a head).
+    recurrent: the matrices of a layer that is no Transformer's: it has none of the above, and nothing to cut.
     """
 
     layers: str
@@ -79,6 +80,12 @@ class Architecture:
     convolution: str | None = None
     positions_at_input: bool = False
     narrow: Callable[[Any, Sequence[int], int], None] | None = None
+    recurrent: tuple[str, ...] = ()
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Of its readouts: none where its layers are no Transformer's."""
+        return () if self.recurrent else ("attention", "ffn")
 
     def feeders(self, kind: str) -> tuple[Feeder, ...]:
         """kind: "attention" or "ffn"."""
@@ -251,7 +258,21 @@ ARCHITECTURES: dict[str, Architecture] = {
         ffn_norm=None,
         norm_first=True,
     ),
+    "bilstm": Architecture(
+        layers="layers",
+        word_embedding="words",
+        attention="",
+        attention_feeders=(),
+        attention_readout="",
+        ffn_feeders=(),
+        ffn_readout="",
+        attention_norm="",
+        ffn_norm=None,
+        unlimited_positions=lambda config: True,
+        recurrent=("rightward.inputs", "rightward.states", "leftward.inputs", "leftward.states"),
+    ),
 }
+TRANSFORMERS = frozenset(name for name, table in ARCHITECTURES.items() if table.kinds)
 
 
 class Bypass(nn.Module):
@@ -294,13 +315,15 @@ def feeding(architecture: Architecture, layer: nn.Module, kind: str) -> list[nn.
 
 
 def matrices(architecture: Architecture, layer: nn.Module) -> dict[str, nn.Module]:
-    """Path -> module of every matrix of a layer: feeders and readouts."""
+    """Path -> module of every matrix of a layer."""
     paths = matrix_paths(architecture)
     return {path: found for path in paths if (found := submodule(layer, path)) is not None}
 
 
 def matrix_paths(architecture: Architecture) -> list[str]:
-    """Of the feeders and readouts that a layer of it can have."""
+    """Of the matrices that a layer of it can have."""
+    if architecture.recurrent:
+        return list(architecture.recurrent)
     paths = [feeder.path for kind in ("attention", "ffn") for feeder in architecture.feeders(kind)]
     return [*paths, architecture.attention_readout, architecture.ffn_readout]
 
@@ -342,7 +365,9 @@ def depth_is_grouped(model: PreTrainedModel) -> bool:
 
 def head_count(config: PreTrainedConfig) -> int:
     """Heads of the uncut model. Where several queries share a key and a value, such a group is one head: it is what
-    can go without changing what the others compute."""
+    can go without changing what the others compute. 0 where layers are no Transformer's."""
+    if not ARCHITECTURES[architecture_name(config)].kinds:
+        return 0
     return int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
 
 
@@ -354,7 +379,7 @@ def key_width(config: PreTrainedConfig) -> int:
 
 def head_width(config: PreTrainedConfig) -> int:
     """Columns of the attention readout that belong to one head. A cut changes the number of heads, never this."""
-    return key_width(config) * (int(config.num_attention_heads) // head_count(config))
+    return key_width(config) * (int(config.num_attention_heads) // max(1, head_count(config)))
 
 
 def section_width(config: PreTrainedConfig, section: str) -> int:
@@ -364,7 +389,8 @@ def section_width(config: PreTrainedConfig, section: str) -> int:
 
 def ffn_width(config: PreTrainedConfig) -> int:
     """Neurons of each layer of the uncut model."""
-    return int(getattr(config, ARCHITECTURES[architecture_name(config)].ffn_width))
+    architecture = ARCHITECTURES[architecture_name(config)]
+    return int(getattr(config, architecture.ffn_width)) if architecture.kinds else 0
 
 
 def most_tokens(config: PreTrainedConfig) -> int | None:

@@ -18,6 +18,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 # Every sibling is named here: versions of transformers before 5 copy only the files that this one imports by itself.
 from .architectures import ARCHITECTURES, COMPACT
+from .bilstm import BILSTM_CLASSES, MODEL_TYPE, BiLstmConfig
 from .codes import Codes  # noqa: F401
 from .counting import count  # noqa: F401
 from .cut import cut  # noqa: F401
@@ -36,6 +37,7 @@ from .packings import PACKINGS  # noqa: F401
 from .positions import Positions  # noqa: F401
 from .quantize import Quantize  # noqa: F401
 from .record import STRUCTURES, build, checked
+from .rows_in_use import RowsInUse  # noqa: F401
 from .share import Share
 from .sparse import Sparse  # noqa: F401
 from .structure import Structure  # noqa: F401
@@ -56,13 +58,23 @@ AUTO_CLASSES = {
 }
 
 
+OWN_CONFIGS = {MODEL_TYPE: BiLstmConfig}  # of architectures that transformers lacks
+OWN_CLASSES = {MODEL_TYPE: BILSTM_CLASSES}
+
+
 def heads_of(model_type: str) -> tuple[str, ...]:
     """The Auto classes that have one for an architecture, and "IntentSlots" (ours)."""
+    if model_type in OWN_CLASSES:
+        return tuple(OWN_CLASSES[model_type])
     return (*(auto for auto, names in AUTO_CLASSES.items() if model_type in names), INTENT_SLOTS)
 
 
 def uncut_class(model_type: str, auto: str) -> type[PreTrainedModel]:
     """The class of an architecture's ordinary model. auto: one of `heads_of`. Raises: ValueError where it has none."""
+    if model_type in OWN_CLASSES:
+        if auto not in OWN_CLASSES[model_type]:
+            raise ValueError(f"there is no {auto.removeprefix('Auto')} for {model_type}")
+        return OWN_CLASSES[model_type][auto]
     if auto == INTENT_SLOTS:
         return intent_slots_class(model_type)
     if model_type not in AUTO_CLASSES[auto]:
@@ -72,8 +84,12 @@ def uncut_class(model_type: str, auto: str) -> type[PreTrainedModel]:
 
 @cache
 def _config_class(model_type: str) -> type[PreTrainedConfig]:
-    base = type(AutoConfig.for_model(model_type))
-    return type(f"Asc{base.__name__}", (base,), {"model_type": COMPACT + model_type, "__module__": __name__})
+    own = OWN_CONFIGS.get(model_type)
+    base = own or type(AutoConfig.for_model(model_type))
+    made: dict[str, Any] = {"model_type": COMPACT + model_type, "__module__": __name__}
+    if own is not None:
+        made["__init__"] = own.__init__  # transformers 5 gives one of its own to every class without
+    return type(f"Asc{base.__name__}", (base,), made)
 
 
 @cache
@@ -132,6 +148,9 @@ def sources() -> dict[str, str]:
 def _class_names() -> dict[str, tuple[str, str]]:
     """Class name -> (architecture, Auto class), by name alone: nothing is imported for it."""
     names = {}
+    for model_type, classes in OWN_CLASSES.items():
+        names[f"Asc{OWN_CONFIGS[model_type].__name__}"] = (model_type, "AutoConfig")
+        names |= {f"Asc{made.__name__}": (model_type, auto) for auto, made in classes.items()}
     for model_type in ARCHITECTURES:
         if model_type in CONFIG_MAPPING_NAMES:  # an older transformers lacks some
             names[f"Asc{CONFIG_MAPPING_NAMES[model_type]}"] = (model_type, "AutoConfig")
@@ -155,7 +174,7 @@ def __getattr__(name: str) -> Any:
 def register() -> None:
     """Make transformers' Auto classes load compact models without `trust_remote_code`."""
     for model_type in ARCHITECTURES:
-        if model_type not in CONFIG_MAPPING_NAMES:
+        if model_type not in CONFIG_MAPPING_NAMES and model_type not in OWN_CONFIGS:
             continue
         config_class = _config_class(model_type)
         AutoConfig.register(COMPACT + model_type, config_class, exist_ok=True)

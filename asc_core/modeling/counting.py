@@ -94,7 +94,9 @@ def count_parts(model: PreTrainedModel, packing: str = "float32") -> PartCounts:
         neuron_bytes=tuple(c[7] for c in counted),
         layer_bytes=tuple(c[8] for c in counted),
         attention_macs=2 * head_width(model.config),  # q k^T and the weighted sum of v
-        span=tuple(architecture.span(submodule(layer, architecture.attention)) for layer in layers),
+        span=tuple(architecture.span(submodule(layer, architecture.attention)) for layer in layers)
+        if architecture.kinds
+        else (None,) * len(layers),
         relative_span=architecture.relative_span(model.config),
     )
 
@@ -102,14 +104,14 @@ def count_parts(model: PreTrainedModel, packing: str = "float32") -> PartCounts:
 def _count_row(config: Any, architecture: Architecture, row: nn.Module, packing: str) -> tuple[int, ...]:
     """Parameters of a head, a neuron and what only goes with the layer; multiply-adds of the same; bytes beside the
     parameters of the same."""
-    blocks = {
-        "attention": columns_of(row.get_submodule(architecture.attention_readout)) // head_width(config),
-        "ffn": columns_of(row.get_submodule(architecture.ffn_readout)),
-    }
-    parameters, macs, others, all_macs = {}, {}, {}, 0
+    widths = {"attention": head_width(config), "ffn": 1}
+    blocks = dict.fromkeys(widths, 0)
+    parameters, macs, others = dict.fromkeys(widths, 0), dict.fromkeys(widths, 0), dict.fromkeys(widths, 0)
+    all_macs = sum(count(row.get_submodule(path)).macs for path in architecture.recurrent)
     more = PACKINGS[packing].bytes(torch.empty(1)) - 1  # bytes that a code takes less than another parameter
-    for kind, width in (("attention", head_width(config)), ("ffn", 1)):
-        readout = row.get_submodule(architecture.readout(kind))
+    for kind in architecture.kinds:
+        width, readout = widths[kind], row.get_submodule(architecture.readout(kind))
+        blocks[kind] = columns_of(readout) // width
         parameters[kind] = width * marginal(readout).column
         macs[kind] = width * marginal(readout).column_macs
         others[kind] = width * (marginal(readout).column_bytes - more * marginal(readout).column_codes)
@@ -152,6 +154,10 @@ def layer_flops(model: PreTrainedModel, lengths: Iterable[Sequence[int]]) -> int
     architecture, rows = architecture_of(model), rows_of(model)
     width, span = head_width(model.config), architecture.relative_span(model.config)
     total = 0
+    if architecture.recurrent:
+        for number, tokens in zip(executed_rows(model), lengths, strict=True):
+            total += 2 * int(torch.as_tensor(tokens).sum()) * count(rows[number]).macs
+        return total
     for number, tokens in zip(executed_rows(model), lengths, strict=True):
         row = rows[number]
         window = architecture.span(submodule(row, architecture.attention))

@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # transformers 4 has it under another name
 
 class Cut(Structure):
     kind = "cut"
+    of_transformers = True
     after = frozenset({"cut", "factor", "share", "vocabulary"})
     fields = frozenset({"layers", "heads", "neurons"})
 
@@ -75,6 +76,8 @@ def present_parts(model: PreTrainedModel) -> tuple[list[Sequence[int]], list[Seq
     """(the heads, the neurons) of each row, numbered as the model stands."""
     architecture, width = architecture_of(model), head_width(model.config)
     rows = rows_of(model)
+    if not architecture.kinds:
+        return [range(0)] * len(rows), [range(0)] * len(rows)
     heads = [range(columns_of(row.get_submodule(architecture.attention_readout)) // width) for row in rows]
     return list(heads), [range(columns_of(row.get_submodule(architecture.ffn_readout))) for row in rows]
 

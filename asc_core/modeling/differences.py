@@ -68,6 +68,7 @@ class SharedLinear(nn.Module):
 
 class Differences(Structure):
     kind = "differences"
+    of_transformers = True
     after = frozenset({"cut", "share", "vocabulary"})
     before = frozenset({"cut", "factor", "quantize", "vocabulary"})
     fields = frozenset({"ranks"})

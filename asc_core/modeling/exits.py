@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # transformers 4 has it under another name
 
 class Exits(Structure):
     kind = "exits"
+    of_transformers = True
     after = frozenset({"cut", "factor", "quantize", "share", "vocabulary"})
     fields = frozenset({"layers", "sure", "leaving"})
     every_token = False

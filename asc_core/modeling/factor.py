@@ -93,6 +93,8 @@ def factorable(model: PreTrainedModel, which: str = "all") -> list[dict[str, nn.
     table = architecture_of(model)
     kinds = ("attention", "ffn") if which == "all" else (which,)
     wanted = {path for kind in kinds for path in (table.readout(kind), *(f.path for f in table.feeders(kind)))}
+    if which == "all":
+        wanted |= {*table.recurrent}
     return [
         {path: module for path, module in matrices(table, row).items() if path in wanted and type(module) is nn.Linear}
         for row in rows_of(model)

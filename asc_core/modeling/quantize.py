@@ -141,7 +141,8 @@ class Form:
             return Form(bits, None if bits == 8 else entry.get("group") or GROUP)
         table = architecture_of(model)
         readout = name.partition(".")[2] in (table.attention_readout, table.ffn_readout)
-        return Form(entry["bits"], entry.get("group"), readout, entry["activations"] == "dynamic")
+        rounds = entry["activations"] == "dynamic" and not table.recurrent  # torch.lstm multiplies floats
+        return Form(entry["bits"], entry.get("group"), readout, rounds)
 
 
 class Quantize(Structure):

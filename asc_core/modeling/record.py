@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import PreTrainedModel
 
-from .architectures import ARCHITECTURES, architecture_name, head_count
+from .architectures import ARCHITECTURES, TRANSFORMERS, architecture_name, head_count
 from .codes import Codes
 from .cut import Cut, joined
 from .differences import Differences
@@ -62,7 +62,9 @@ def structures_of(config: PreTrainedConfig) -> tuple[dict[str, Any], ...]:
 
 
 def needs_compact_class(config: PreTrainedConfig) -> bool:
-    """Whether the class that transformers has for a configuration's architecture would build another model."""
+    """Whether transformers has no class for a configuration's architecture, or one that would build another model."""
+    if architecture_name(config) not in TRANSFORMERS:
+        return True
     return any(not STRUCTURES[entry["kind"]].ordinary for entry in structures_of(config))
 
 
@@ -85,6 +87,12 @@ def check_order(kinds: Sequence[str]) -> None:
                 raise ValueError(f'"{kind}" cannot come after "{before}": put it first')
 
 
+def check_fits(kind: str, architecture: str) -> None:
+    """Raises: ValueError where a structure is of Transformer layers, and the architecture has none."""
+    if STRUCTURES[kind].of_transformers and architecture not in TRANSFORMERS:
+        raise ValueError(f'"{kind}" is of Transformer layers, which a {architecture} has not')
+
+
 def checked(config: PreTrainedConfig) -> dict[str, Any]:
     """The record of a compact model's configuration; one of format 1 (`asc_cut`) as it is written now.
 
@@ -105,6 +113,7 @@ def checked(config: PreTrainedConfig) -> dict[str, Any]:
         kind = entry.get("kind") if isinstance(entry, dict) else None
         if not isinstance(kind, str) or kind not in STRUCTURES:
             raise ValueError(f"its structure {kind!r} is none of {', '.join(STRUCTURES)}")
+        check_fits(kind, architecture_name(config))
         if set(entry) - STRUCTURES[kind].optional != STRUCTURES[kind].fields | {"kind"}:
             raise ValueError(f"its structure {kind!r} has not the fields {', '.join(sorted(STRUCTURES[kind].fields))}")
     check_order([entry["kind"] for entry in entries])
@@ -157,6 +166,7 @@ def with_values(config: PreTrainedConfig, values: dict[str, Any]) -> PreTrainedC
 
 def added(config: PreTrainedConfig, entry: Entry) -> dict[str, Any]:
     """The record of a configuration with one more structure, which is not built yet."""
+    check_fits(entry["kind"], architecture_name(config))
     record = getattr(config, "asc", None) or NO_STRUCTURES
     names = STRUCTURES[entry["kind"]].changes(config)
     dense = {name: getattr(config, name) for name in names} | record["dense"]

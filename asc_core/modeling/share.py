@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # transformers 4 has it under another name
 
 class Share(Structure):
     kind = "share"
+    of_transformers = True
     after = frozenset({"cut", "share", "vocabulary"})
     fields = frozenset({"layers"})
 

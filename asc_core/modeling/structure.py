@@ -26,12 +26,14 @@ class Structure:
 
     kind: its name in entries. after: the kinds that may stand before it. before: those that may stand after it, though
     their `after` does not name it. fields: the names in an entry, besides "kind". optional: those that it may lack.
+    of_transformers: whether it means nothing to layers that are no Transformer's.
     ordinary: whether the original's class takes the result as it is, by its configuration alone.
     every_token: whether each token of each text goes through each layer. Where not, what a layer does depends on those
     below it beyond their hidden states, so that no pass can begin or end between layers.
     """
 
     kind: str
+    of_transformers: bool = False
     ordinary: bool = False
     every_token: bool = True
     after: frozenset[str] = frozenset()

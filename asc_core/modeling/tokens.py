@@ -41,6 +41,7 @@ PARTS = 1000  # shares are whole thousandths, so that tokens are counted in whol
 
 class Tokens(Structure):
     kind = "tokens"
+    of_transformers = True
     after = frozenset({"cut", "factor", "quantize", "share", "vocabulary"})
     fields = frozenset({"keep", "safe", "by"})
     every_token = False

@@ -170,7 +170,9 @@ class Allocator:
             if family not in self.families or self.bound.axis not in SAVES[family]:
                 continue
             if family == "cut":
-                found[family] = self._cuts()
+                found[family] = self._cuts() if self.encoder.has_parts else []
+                if not self.encoder.has_parts:
+                    self.refused[family] = "it has no heads or neurons"
             elif family == "bits" and self.bound.axis == "ms":
                 form = RUNTIMES[self.runtime].form
                 found[family] = [int8_step(form, choose=True)] if form else []

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from asc_core.compress.step import Step
 from asc_core.errors import UserError
 from asc_core.modeling import STRUCTURES, can_follow
+
+if TYPE_CHECKING:
+    from asc_core.encoder import Encoder
 
 
 def check_order(steps: Sequence[Step]) -> None:
@@ -23,3 +27,10 @@ def check_order(steps: Sequence[Step]) -> None:
                 "it before that one."
             )
         before.setdefault(step.adds, step.kind)
+
+
+def check_fits(steps: Sequence[Step], encoder: Encoder) -> None:
+    """Raises: UserError where a step changes what a Transformer's layers are, and the encoder has none."""
+    for step in steps:
+        if step.structure in STRUCTURES and STRUCTURES[step.structure].of_transformers:
+            encoder.require_parts()

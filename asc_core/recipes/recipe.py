@@ -20,7 +20,7 @@ from asc_core.errors import UserError
 from asc_core.evaluate.prefix_cache import prefix_keys
 from asc_core.json_files import read_json, write_json
 from asc_core.progress import Progress
-from asc_core.recipes.order import check_order
+from asc_core.recipes.order import check_fits, check_order
 from asc_core.recipes.registry import parse_step, step_json
 from asc_core.tasks.base import Task
 from asc_core.train.run import STATE_FORMAT
@@ -180,6 +180,7 @@ class Recipe:
 
         Raises: UserError where a step does not fit, or needs a task and none is given; Cancelled.
         """
+        check_fits(self.steps, encoder)
         progress = progress or Progress()
         teacher = original = encoder
         calibrations = calibrations if calibrations is not None else Calibrations()

@@ -65,6 +65,7 @@ def ablate(
 
     Raises: UserError (unknown kind of part, task without labels), Cancelled.
     """
+    encoder.require_parts()
     work = Work.prepare(encoder, task, parts, split, samples, seed, batch_tokens)
     progress = progress or Progress()
     texts = data_fingerprint(task, split, samples, seed)

@@ -61,6 +61,7 @@ def sweep(
     Safe in several threads on one encoder. Raises: UserError (unknown method, no labels, a single text does not fit
     into memory), Cancelled.
     """
+    encoder.require_parts()
     check_every_token_passes(encoder)
     everything = chosen_methods(methods)
     chosen = [method for method in everything if isinstance(method, Collected)]

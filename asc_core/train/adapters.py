@@ -58,7 +58,13 @@ def add_adapter(encoder: Encoder, rank: int) -> peft.PeftModel:
 
 
 def check_rank(encoder: Encoder, rank: int) -> None:
-    """Better before long work. Raises: UserError for a rank that is beyond the width of the encoder's matrices."""
+    """Better before long work. Raises: UserError for a rank that is beyond the width of the encoder's matrices, or for
+    matrices that are multiplied elsewhere than in their modules."""
+    if not encoder.has_parts:
+        raise UserError(
+            f"LoRA stands around matrices, and those of {encoder.name} ({encoder.architecture}) are multiplied all in "
+            "one call: train all weights."
+        )
     most = max(encoder.shape.hidden, encoder.shape.head_width * max(encoder.shape.heads, default=0))
     if rank > most:
         raise UserError(

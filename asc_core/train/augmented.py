@@ -30,6 +30,10 @@ class AugmentedTeaching(Teaching):
         self.features = self.blind.features(examples_in(task, texts), student)
         self.content = content_of(texts)
 
+    @property
+    def further_texts(self) -> bool:
+        return True
+
     def identity(self) -> Any:
         return [*super().identity(), "texts", self.content]
 

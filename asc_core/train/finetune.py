@@ -29,6 +29,7 @@ def finetune(
     save_tokenizer: bool = True,
     merged: bool = False,
     keep: Callable[[Encoder], None] | None = None,
+    fresh: str = "",
     **training: Any,
 ) -> Trained:
     """Fine-tune a copy of `encoder` on the task's train split; the best epoch on its validation split is kept.
@@ -39,7 +40,7 @@ def finetune(
     all. base_name: what an adapter names as its base, by default the encoder's source where peft can load it, else a
     copy of it that is written beside the adapter. save_tokenizer: whether the
     tokenizer lies beside it. merged: with `lora_rank`, write the adapter into the weights and keep a full checkpoint.
-    keep: see `Run`.
+    keep: see `Run`. fresh: of an encoder that was made for this, the options that make it (see `BiLstm.command`).
     Raises: UserError where the task has no labels, the encoder's head does not fit, `out` is in use, the disk is
     full or the loss is no longer a number; Cancelled within one batch.
     """
@@ -53,17 +54,20 @@ def finetune(
         )
     run = Run(encoder, task, Gold(), settings, None if out is None else Path(out), progress or Progress(), keep)
     run.train(resume)
+    begun = "trained from its beginning" if fresh else "fine-tuned"
     how = f"LoRA of rank {settings.options.lora_rank}" if settings.options.lora_rank else "all weights"
-    command = command_for(encoder, task, settings, merged, None if out is None else Path(out).name)
+    command = command_for(encoder, task, settings, merged, None if out is None else Path(out).name, fresh)
 
     def stage(account: str) -> Stage:
-        return Stage((f"fine-tuned on `{task.name}` ({how}, {account})",), command)
+        return Stage((f"{begun} on `{task.name}` ({how}, {account})",), command)
 
     return run.finish(base_name or base_for_peft(encoder), save_tokenizer, stage, merged)
 
 
-def command_for(encoder: Encoder, task: Task, settings: Settings, merged: bool, out: str | None) -> str:
-    """The line that trains so again; without a folder that it was written to there is none."""
+def command_for(
+    encoder: Encoder, task: Task, settings: Settings, merged: bool, out: str | None, fresh: str = ""
+) -> str:
+    """The line that trains so again; without a folder that it was written to there is none. fresh: see `finetune`."""
     if out is None:
         return ""
     options = settings.options
@@ -78,7 +82,8 @@ def command_for(encoder: Encoder, task: Task, settings: Settings, merged: bool, 
         "--seed": options.seed,
     }
     said = "".join(f" {name} {value}" for name, value in given.items() if value is not None)
-    return f"asc finetune {encoder.public_name} --task {task.source}{said}{' --merge' if merged else ''} -o {out}"
+    start = fresh or encoder.public_name
+    return f"asc finetune {start} --task {task.source}{said}{' --merge' if merged else ''} -o {out}"
 
 
 def base_for_peft(encoder: Encoder) -> str | None:

@@ -37,7 +37,7 @@ def with_head_for(encoder: Encoder, task: Task, seed: int = 0) -> Encoder:
     if head_fits(encoder, task):
         return encoder
     config = loadable_config(encoder)
-    _describe_head(config, task)
+    describe_head(config, task)
     auto = HEADS[task.head]
     made = modeling.compact_class if modeling.needs_compact_class(config) else modeling.uncut_class
     try:
@@ -68,7 +68,8 @@ def loadable_config(encoder: Encoder) -> Any:
     return config
 
 
-def _describe_head(config: Any, task: Task) -> None:
+def describe_head(config: Any, task: Task) -> None:
+    """Write what a task's head is into a configuration."""
     labels = ("value",) if task.kind == "regression" else task.labels
     if labels:
         config.id2label = dict(enumerate(labels))

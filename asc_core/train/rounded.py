@@ -129,6 +129,7 @@ def rounded(encoder: Encoder, known: Mapping[str, list[Rounding]]) -> Encoder:
 
 def plain(encoder: Encoder) -> None:
     """Take the rounding out again, in place."""
+    module: Any
     for module in encoder.model.modules():
         if isinstance(module, RoundedLinear | RoundedEmbedding):
             for name in ("rounding", "_kept"):

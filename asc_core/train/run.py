@@ -22,6 +22,7 @@ import peft
 import torch
 from torch import nn
 
+from asc_core import modeling
 from asc_core.ancestry import Stage
 from asc_core.batches import shuffled_by_length
 from asc_core.encoder import Encoder
@@ -144,6 +145,11 @@ class Objective(ABC):
     def turn(self, rows: np.ndarray) -> None:  # noqa: B027
         """Called before `loss`: which of these features its batch is made of."""
 
+    @property
+    def further_texts(self) -> bool:
+        """Whether it shows the encoder others than the task's."""
+        return False
+
     def reference(self, features: Features) -> Sequence[Any] | None:
         """Predictions that a task without labels is measured against."""
         return None
@@ -191,6 +197,7 @@ class Run:
         self.validation: Examples = task.examples("validation")
         self.validation_features = task.features(self.validation, self.encoder)
         self.reference = None if task.labelled else objective.reference(self.validation_features)
+        self.narrowed = self._leave_rows_in_use()
         self.adapter: peft.PeftModel | None = None
         with _seeded(options.seed):
             if options.lora_rank is None:
@@ -199,7 +206,8 @@ class Run:
                 self.encoder.model.requires_grad_(False)
                 self.adapter = add_adapter(self.encoder, options.lora_rank)
         self.trained = {name: p for name, p in self.encoder.model.named_parameters() if p.requires_grad}
-        self.optimizer = _adamw(self.trained, settings)
+        table = [self.encoder.model.get_input_embeddings().weight] if self.narrowed else []
+        self.optimizer = _adamw(self.trained, settings, table)
         steps_per_epoch = math.ceil(len(self.train_features) / options.batch_size)
         self.total = min(settings.epochs * steps_per_epoch, settings.max_steps or settings.epochs * steps_per_epoch)
         objective.begin(self.train_features, self.encoder, self.total * options.batch_size)
@@ -214,6 +222,19 @@ class Run:
         if out is not None:
             key = _fingerprint(encoder, task, objective, settings, self.train_features, self.validation_features)
             self.checkpoints = Checkpoints(out / RESUME, key)
+
+    def _leave_rows_in_use(self) -> bool:
+        """Let a large table of words hold the rows alone that the texts look up; whether it is one. See `RowsInUse`."""
+        if self.encoder.has_parts or self.objective.further_texts:
+            return False
+        model, special = self.encoder.model.base_model, self.encoder.tokenizer.all_special_ids
+        ids = [*self.train_features.input_ids, *self.validation_features.input_ids, np.asarray(special)]
+        rows = torch.from_numpy(np.unique(np.concatenate(ids)).astype(np.int64))
+        return modeling.leave_rows_in_use(model, modeling.architecture_of(model).word_embedding, rows)
+
+    def _put_rows_back(self) -> None:
+        model = self.encoder.model.base_model
+        modeling.put_rows_back(model, modeling.architecture_of(model).word_embedding)
 
     @property
     def best_epoch(self) -> Epoch | None:
@@ -345,6 +366,7 @@ class Run:
         assert self.best is not None
         assert self.best_epoch is not None
         _copy_into(self.trained, self.best)
+        self._put_rows_back()
         best_metric = self.best_epoch.metric
         if self.adapter is not None:
             round_adapter(self.adapter)
@@ -417,10 +439,11 @@ def _count(parameters: Any) -> int:
     return sum(p.numel() for p in parameters)
 
 
-def _adamw(trained: dict[str, nn.Parameter], settings: Settings) -> torch.optim.AdamW:
-    """Biases and norms (all that is not a matrix) do not decay."""
-    matrices = [p for p in trained.values() if p.dim() > 1]
-    rest = [p for p in trained.values() if p.dim() <= 1]
+def _adamw(trained: dict[str, nn.Parameter], settings: Settings, tables: Sequence[Any] = ()) -> torch.optim.AdamW:
+    """Biases and norms (all that is not a matrix) do not decay, nor do tables of which some rows have no gradient."""
+    whole = {id(table) for table in tables}
+    matrices = [p for p in trained.values() if p.dim() > 1 and id(p) not in whole]
+    rest = [p for p in trained.values() if p.dim() <= 1 or id(p) in whole]
     groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.options.learning_rate)
 

@@ -123,6 +123,7 @@ class PartTickets:
         return [self.name, self.method, self.samples]
 
     def whole(self, start: Encoder) -> Masks:
+        start.require_parts()
         shape = start.shape
         if shape.shares_weights:
             raise UserError(

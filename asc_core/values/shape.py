@@ -76,6 +76,8 @@ class Shape:
         def widths(counts: Indices) -> str:
             return str(counts[0]) if len(set(counts)) == 1 else "/".join(map(str, counts))
 
+        if not any((*self.heads, *self.neurons)):
+            return f"{self.architecture}, {self.layers} layers, hidden size {self.hidden}"
         return (
             f"{self.architecture}, {self.layers} layers x {widths(self.heads)} heads x {widths(self.neurons)} neurons, "
             f"hidden size {self.hidden}"

@@ -88,7 +88,8 @@ def add_job(models: LoadedModels, study: Study, encoder: str, task: str) -> Call
 
 
 def _try(encoder: Encoder, task: Task) -> None:
-    """Raises: UserError where head and task differ, or labels do."""
+    """Raises: UserError where head and task differ, or labels do, or nothing of the encoder could be scored."""
+    encoder.require_parts()
     if encoder.head != task.head:
         raise UserError(
             f"{encoder.name} has a head for {encoder.head}, and {task.name} is {task.kind}, which needs one for "

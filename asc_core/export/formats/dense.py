@@ -70,6 +70,8 @@ class Dense:
 def _reason_against(encoder: Encoder) -> str | None:
     if encoder.head == "intent-slots":
         return "Transformers has no class for intents and slots, so there is no dense format."
+    if not encoder.has_parts:
+        return f"Transformers has no class for {encoder.architecture}, so there is no dense format."
     reason = modeling.dense_refusal(encoder.model, modeling.origin(encoder.model.config).layers)
     return reason and f"There is no dense format of this encoder: {reason}."
 

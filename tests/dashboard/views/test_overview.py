@@ -13,6 +13,7 @@ from dashboard.text import numbers
 from dashboard.widgets import page
 from tests.dashboard.conftest import html_of, settled
 from tests.dashboard.views.windows import Open
+from tests.modeling.test_bilstm import bilstm
 from tests.tiny import save_checkpoint, tiny
 
 pytestmark = pytest.mark.slow  # whole pages, minutes in all
@@ -66,11 +67,13 @@ def test_adding_an_application_checks_that_encoder_and_task_fit(
     study: Study, checkpoint: Path, task_file: Path, open_page: Open, tmp_path: Path
 ) -> None:
     wrong = save_checkpoint(tiny("bert", head="question-answering"), tmp_path / "qa")
+    recurrent = save_checkpoint(bilstm("sequence-classification"), tmp_path / "bilstm")
     app = open_page("overview")
     for encoder, task, said in (
         (checkpoint, tmp_path / "none.toml", "There is no task file"),
         (tmp_path / "nothing", task_file, "is not a folder with a checkpoint"),
         (wrong, task_file, "has a head for question-answering"),
+        (recurrent, task_file, "has no heads or neurons to score or to cut"),
         (checkpoint, task_file, "words is added"),
         (checkpoint, task_file, "it is the application words"),
     ):
