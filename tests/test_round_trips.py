@@ -27,6 +27,7 @@ WRITTEN_ALONE = {
     "Agreement",
     "ApplicationReport",
     "Check",
+    "DeviceReport",
     "ExportReport",
     "Figure",
     "Fitted",

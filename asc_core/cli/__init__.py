@@ -18,6 +18,7 @@ import typer
 from asc_core.cli.choosing import choose
 from asc_core.cli.cutting import compress, frontier
 from asc_core.cli.data import check, task
+from asc_core.cli.device import device
 from asc_core.cli.fitting import fit
 from asc_core.cli.handing_over import push, serve
 from asc_core.cli.models import convert, evaluate, export, verify
@@ -116,6 +117,7 @@ for _verb in (
     speed,
     export,
     verify,
+    device,
     push,
     serve,
     finetune,

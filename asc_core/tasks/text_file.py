@@ -40,6 +40,23 @@ def examples_in(task: Task, path: str | Path) -> Examples:
     return Examples(rows, "texts", np.arange(len(rows)))
 
 
+def texts_in(path: str | Path) -> list[tuple[str, str | None]]:
+    """Each line's text, or two of them that a tab keeps apart; of no task.
+
+    Raises: UserError where the file cannot be read, or a line has more texts.
+    """
+    found = []
+    for number, line in enumerate(_lines(path), 1):
+        first, *others = line.split("\t")
+        if len(others) > 1:
+            raise UserError(f"{path}, line {number} has {len(others) + 1} texts apart by tabs: give one or two.")
+        if line.strip():
+            found.append((first, others[0] if others else None))
+    if not found:
+        raise UserError(f"{path} has no texts: give one a line.")
+    return found
+
+
 def is_readable(path: str | Path) -> bool:
     """Whether it is a file, and no device or pipe that never ends: recipes and links come from anyone."""
     try:

@@ -34,8 +34,8 @@ class Damaged(ValueError):
     """The file is not one that was exported, said in one sentence."""
 
 
-def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
-    """(header, tensors, which lie where the system maps the file). Raises: Damaged; OSError where there is none."""
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Array], mmap.mmap]:
+    """(header, tensors, the mapped file that they lie in). Raises: Damaged; OSError where there is none."""
     with path.open("rb") as file:
         start = file.read(START)
         if len(start) < START or start[:8] != MAGIC:
@@ -57,7 +57,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
             place += tensors[name].nbytes
     except (lzma.LZMAError, ArithmeticError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise Damaged(f"{path} is no model of this form ({error}): ask who made it.") from None
-    return header, tensors
+    return header, tensors, whole
 
 
 class Tokens:
@@ -227,12 +227,12 @@ class Linear:
         return x
 
 
-def side_by_side(linears: list[Linear]) -> Callable[[Array], Array]:
-    """Their outputs next to each other: in one product, where each is one matrix."""
+def fused(linears: list[Linear]) -> list[Linear]:
+    """Linears of one input in one, where each is one matrix: their outputs lie next to each other."""
     if any(len(one.matrices) > 1 for one in linears):
-        return lambda x: np.concatenate([one(x) for one in linears], axis=1)
+        return linears
     whole = np.concatenate([one.matrices[0] for one in linears], axis=1)
-    return Linear([whole], np.concatenate([one.bias for one in linears]))
+    return [Linear([whole], np.concatenate([one.bias for one in linears]))]
 
 
 def normed(x: Array, gain: Array, shift: Array, eps: float) -> Array:
@@ -288,7 +288,7 @@ class Model:
 
     def __init__(self, path: str | Path):
         """Raises: Damaged; OSError where there is no such file."""
-        self.said, self.tensors = read(Path(path))
+        self.said, self.tensors, mapped = read(Path(path))
         try:
             self.tokens = Tokens(self.said["tokenizer"])
             self.matrices = {name: self._linear(name) for name in self.said["matrices"]}
@@ -303,8 +303,17 @@ class Model:
             self.layers = [self._layer(f"layer.{row}", heads) for row, heads in enumerate(self.said["heads"])]
             self.order = [self.layers[row] for row in self.said["order"]]
             self.answer("")  # whoever made the file may have meant no model
+            if hasattr(mapped, "madvise"):
+                mapped.madvise(mmap.MADV_DONTNEED)  # what was decoded is not read there again
         except (ArithmeticError, ValueError, LookupError, TypeError, AttributeError, MemoryError) as error:
             raise Damaged(f"{path} is no model of this form ({error!r}): ask who made it.") from None
+
+    @property
+    def bytes_held(self) -> int:
+        """Of what was decoded; the other numbers stay where the system maps the file."""
+        linears = [*self.matrices.values(), *(one for layer in self.layers for one in (*layer[1], *layer[2:5]))]
+        held = [array for one in linears for array in (*one.matrices, one.bias)]
+        return sum(array.nbytes for array in held) + sum(a.nbytes for norm in self.norms.values() for a in norm)
 
     def _linear(self, name: str) -> Linear:
         said = self.said["matrices"][name]
@@ -319,8 +328,8 @@ class Model:
 
     def _layer(self, name: str, heads: int) -> tuple[Any, ...]:
         matrices = self.matrices
-        asks = side_by_side([matrices.pop(f"{name}.{one}") for one in ("query", "key", "value")])
-        others = (matrices[f"{name}.{one}"] for one in ("attention", "up", "down"))
+        asks = fused([matrices.pop(f"{name}.{one}") for one in ("query", "key", "value")])
+        others = (matrices.pop(f"{name}.{one}") for one in ("attention", "up", "down"))
         return heads, asks, *others, self.norms[f"{name}.attention_norm"], self.norms[f"{name}.ffn_norm"]
 
     def _rows(self, name: str, ids: Array) -> Array:
@@ -336,7 +345,8 @@ class Model:
         x = normed(x, *self.norms["norm"], eps)
         for heads, asks, attention, up, down, after_attention, after_ffn in self.order:
             if heads:
-                query, key, value = asks(x).reshape(len(x), 3, heads, width).transpose(1, 2, 0, 3)
+                asked = asks[0](x) if len(asks) == 1 else np.concatenate([one(x) for one in asks], axis=1)
+                query, key, value = asked.reshape(len(x), 3, heads, width).transpose(1, 2, 0, 3)
                 scores = query @ key.transpose(0, 2, 1)
                 scores *= np.float32(width**-0.5)
                 read = (softmax(scores) @ value).transpose(1, 0, 2).reshape(len(x), heads * width)
