@@ -45,7 +45,7 @@ class TrainQuantized(Distil):
         if self.lora_rank is not None:
             raise UserError("Rounded matrices learn as a whole: leave lora_rank out.")
         task, teacher = context.task, context.teacher or encoder
-        entry = self._entry
+        entry = self.entry
         able = modeling.quantizable(encoder.model, outside=self.outside)
         names = [name for name in able if name != EMBEDDING or self.embedding_bits is not None]
         if not names:
@@ -74,6 +74,6 @@ class TrainQuantized(Distil):
         return f"{self.bits} bit{'s' if self.bits > 1 else ''}{table}"
 
     @property
-    def _entry(self) -> dict[str, Any]:
+    def entry(self) -> dict[str, Any]:
         entry = {"kind": self.structure, "bits": self.bits, "activations": "none", "group": self.group}
         return entry if self.embedding_bits is None else {**entry, "embedding_bits": self.embedding_bits}

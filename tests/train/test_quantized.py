@@ -77,7 +77,7 @@ def test_the_gradient_passes_the_rounding() -> None:
 @pytest.mark.parametrize("bits", [1, 3])
 def test_a_model_in_training_answers_as_its_codes_will(architecture: str, bits: int) -> None:
     encoder = tiny(architecture)
-    entry = TrainQuantized(bits=bits, group=8)._entry
+    entry = TrainQuantized(bits=bits, group=8).entry
     names = list(modeling.quantizable(encoder.model, outside=True))
     known = roundings(encoder, entry, names)
     student, batch = rounded(encoder, known), padded_batch()

@@ -1,0 +1,162 @@
+"""On-device language understanding: one recipe from an application's encoder to a file of less than a megabyte.
+
+Vocabulary and positions of the application, the word embedding in two factors, a student of few heads and neurons, and
+all that is left in few bits, learning from the original in each of the last two steps. It is past the mark of Chung et
+al. (2020, arXiv 2012.00124), which compresses the word embedding alone. A *size* says how much of each stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from asc_core import modeling
+from asc_core.compress.embedding import Embedding
+from asc_core.compress.low_bits import Coded
+from asc_core.compress.positions import Positions
+from asc_core.compress.step import Step, StepContext
+from asc_core.compress.vocabulary import Vocabulary
+from asc_core.encoder import Encoder
+from asc_core.errors import UserError
+from asc_core.export.device_file import device_file, refusal
+from asc_core.modeling import PACKINGS
+from asc_core.progress import Progress
+from asc_core.tasks.base import Task
+from asc_core.train.quantized import TrainQuantized
+from asc_core.train.rounded import coded, roundings
+from asc_core.train.student import Student, evenly
+from asc_core.values import Plan
+
+PASSES, ROUNDING_PASSES = 12, 6  # over the training texts, in float32 and in few bits
+LEARNING_RATE, ROUNDING_RATE = 1e-3, 5e-4
+SAMPLES = 256
+
+
+@dataclass(frozen=True)
+class DeviceSize:
+    """depth: layers, of so many heads and width neurons each. rank: of the word embedding's factors. bits: of matrices,
+    embedding_bits: of the factors."""
+
+    depth: int
+    heads: int
+    width: int
+    rank: int
+    bits: int = 4
+    embedding_bits: int = 4
+
+
+# The largest first. Shares of what an encoder has, for 12 heads, 1,536 neurons and 384 columns.
+SIZES = (
+    DeviceSize(4, 12, 1024, 192),
+    DeviceSize(3, 8, 768, 128),
+    DeviceSize(3, 6, 512, 128),
+    DeviceSize(2, 6, 512, 96),
+    DeviceSize(2, 6, 384, 96),
+    DeviceSize(2, 4, 256, 64),
+    DeviceSize(2, 6, 384, 64, 2),
+    DeviceSize(2, 4, 256, 64, 2),
+    DeviceSize(1, 6, 384, 48, 2),
+    DeviceSize(1, 4, 256, 32, 2, 2),
+)
+USUAL = SIZES[4]
+
+
+def on_device_steps(
+    size: DeviceSize = USUAL,
+    *,
+    steps: int,
+    rounding_steps: int,
+    lr: float | None = None,
+    labels: float = 0.5,
+    seed: int = 0,
+) -> tuple[Step, ...]:
+    """steps, rounding_steps: batches in float32 and in few bits. labels: what they count beside the teacher."""
+    learn: dict[str, Any] = {"labels": labels, "hidden": 0.0, "patience": None, "seed": seed}
+    return (
+        Vocabulary(),
+        Positions(),
+        Embedding(form="factors", rank=size.rank, weighted="use", seed=seed),
+        Student(
+            depth=size.depth,
+            heads=size.heads,
+            width=size.width,
+            method="fisher",
+            samples=SAMPLES,
+            steps=steps,
+            lr=lr or LEARNING_RATE,
+            **learn,
+        ),
+        TrainQuantized(
+            bits=size.bits,  # type: ignore[arg-type]
+            embedding_bits=size.embedding_bits,  # type: ignore[arg-type]
+            steps=rounding_steps,
+            lr=(lr or LEARNING_RATE) * ROUNDING_RATE / LEARNING_RATE,
+            **learn,
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """size: the largest within a budget. bytes: of what comes of it, exactly. of_file: whether those are of a device's
+    file with its tokenizer; of an encoder that cannot have one, they are of its weights."""
+
+    size: DeviceSize
+    bytes: int
+    of_file: bool
+
+
+def largest_within(encoder: Encoder, task: Task, most: float, progress: Progress | None = None) -> Fit:
+    """The first of `SIZES` whose result takes at most so many bytes. Nothing is trained for it.
+
+    Raises: UserError where none does, or the task has no texts to choose a vocabulary by; Cancelled.
+    """
+    progress, context = progress or Progress(), StepContext(task, encoder, progress=progress)
+    shorter = Positions().apply(Vocabulary().apply(encoder, context), context)
+    found: list[Fit] = []
+    for number, size in enumerate(SIZES):
+        progress.step(number, len(SIZES), "sizes")
+        found.append(_forecast(within(size, encoder), shorter, context))
+        if found[-1].bytes <= most:
+            return found[-1]
+    least = min(one.bytes for one in found)
+    raise UserError(
+        f"{most / 1e6:.3g} MB is too little for {encoder.name} on {task.name}: the smallest size takes "
+        f"{least / 1e6:.3g} MB, most of it its {shorter.tokens:,} tokens."
+    )
+
+
+def within(size: DeviceSize, encoder: Encoder) -> DeviceSize:
+    """With no more of anything than an encoder has."""
+    shape = encoder.shape
+    if not shape.layers or shape.shares_weights:
+        raise UserError(f"{encoder.name} has no layers of its own to make a student of: choose another recipe.")
+    return replace(
+        size,
+        depth=min(size.depth, shape.layers),
+        heads=min(size.heads, *shape.heads),
+        width=min(size.width, *shape.neurons),
+        rank=min(size.rank, modeling.width_of(encoder.model.get_input_embeddings())),
+    )
+
+
+def _forecast(size: DeviceSize, shorter: Encoder, context: StepContext) -> Fit:
+    """By the model as it will be but for its values."""
+    table = modeling.width_of(shorter.model.get_input_embeddings())
+    made = Embedding(form="factors", rank=min(size.rank, table - 1)).apply(shorter, context)
+    shape = made.shape
+    layers = evenly(shape.layers, size.depth)
+    heads = tuple(tuple(range(min(size.heads, of))) for of in shape.heads)
+    neurons = tuple(tuple(range(min(size.width, of))) for of in shape.neurons)
+    made = made.cut(Plan(shape, heads, neurons, layers))
+    entry = TrainQuantized(bits=size.bits, embedding_bits=size.embedding_bits).entry  # type: ignore[arg-type]
+    names = list(modeling.quantizable(made.model, outside=True))
+    made = Coded(entry, coded(made, roundings(made, entry, names))).encoder(made, names)
+    if refusal(made) is None:
+        return Fit(size, device_file(made, PACKINGS["float16"]).bytes, True)
+    return Fit(size, modeling.count(made.model, "float16").bytes, False)
+
+
+def batches(task: Task, passes: float, batch_size: int = 32) -> int:
+    """Of so many passes over the training texts."""
+    return max(1, round(passes * len(task.examples(task.training_split)) / batch_size))
