@@ -39,8 +39,8 @@ def fit(
         str | None,
         typer.Option(
             "--preset",
-            help="Budget and points by name: no-retraining, fast, smallest, half, on-device-nlu; what is said beside it "
-            "counts.",
+            help="Budget and points by name: no-retraining, fast, smallest, half, on-device-nlu; "
+            "options that are given, too, count instead of its own.",
         ),
     ] = None,
     points: Annotated[
