@@ -88,8 +88,8 @@ train = "{data}/clinc150/data_full.json"
 SIZES = {  # and how many batches each learns for in float32 and in few bits
     "97.4 %": (DeviceSize(3, 8, 768, 128), 2000, 1000),
     "99 %": (USUAL, 2000, 1000),
-    "half a megabyte": (DeviceSize(2, 6, 384, 64, 2), 2000, 1500),
-    "a quarter": (DeviceSize(1, 6, 384, 48, 2), 2000, 1500),
+    "99.4 %": (DeviceSize(2, 6, 384, 64, 2, least=3), 2000, 1500),
+    "99.6 %": (DeviceSize(1, 6, 384, 48, 2, least=3), 2000, 1500),
 }
 TABLE = {"step": "embedding", "form": "codes", "codebooks": 32, "entries": 16}
 ROUNDED = {"step": "quantize", "choose": False, "activations": "none"}

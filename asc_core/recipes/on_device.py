@@ -35,7 +35,8 @@ SAMPLES = 256
 @dataclass(frozen=True)
 class DeviceSize:
     """depth: layers, of so many heads and width neurons each. rank: of the word embedding's factors. bits: of matrices,
-    embedding_bits: of the factors."""
+    embedding_bits: of the factors. least: how often a token stands in the training texts to stay; rarer words are
+    spelled in smaller pieces, and what was seen once says little."""
 
     depth: int
     heads: int
@@ -43,6 +44,7 @@ class DeviceSize:
     rank: int
     bits: int = 4
     embedding_bits: int = 4
+    least: int = 1
 
 
 # The largest first. Shares of what an encoder has, for 12 heads, 1,536 neurons and 384 columns.
@@ -51,14 +53,14 @@ SIZES = (
     DeviceSize(3, 8, 768, 128),
     DeviceSize(3, 6, 512, 128),
     DeviceSize(2, 6, 512, 96),
-    DeviceSize(2, 6, 384, 96),
-    DeviceSize(2, 4, 256, 64),
-    DeviceSize(2, 6, 384, 64, 2),
-    DeviceSize(2, 4, 256, 64, 2),
-    DeviceSize(1, 6, 384, 48, 2),
-    DeviceSize(1, 4, 256, 32, 2, 2),
+    DeviceSize(2, 6, 384, 96, least=2),
+    DeviceSize(2, 6, 384, 64, least=3),
+    DeviceSize(2, 6, 384, 64, 3, least=3),
+    DeviceSize(2, 6, 384, 64, 2, least=3),
+    DeviceSize(1, 6, 384, 48, 2, least=3),
+    DeviceSize(1, 4, 256, 32, 2, 2, least=4),
 )
-USUAL = SIZES[4]
+USUAL = SIZES[5]
 
 
 def on_device_steps(
@@ -73,7 +75,7 @@ def on_device_steps(
     """steps, rounding_steps: batches in float32 and in few bits. labels: what they count beside the teacher."""
     learn: dict[str, Any] = {"labels": labels, "hidden": 0.0, "patience": None, "seed": seed}
     return (
-        Vocabulary(),
+        Vocabulary(least=size.least),
         Positions(),
         Embedding(form="factors", rank=size.rank, weighted="use", seed=seed),
         Student(
@@ -112,17 +114,20 @@ def largest_within(encoder: Encoder, task: Task, most: float, progress: Progress
     Raises: UserError where none does, or the task has no texts to choose a vocabulary by; Cancelled.
     """
     progress, context = progress or Progress(), StepContext(task, encoder, progress=progress)
-    shorter = Positions().apply(Vocabulary().apply(encoder, context), context)
     found: list[Fit] = []
+    shorter: dict[int, Encoder] = {}
     for number, size in enumerate(SIZES):
         progress.step(number, len(SIZES), "sizes")
-        found.append(_forecast(within(size, encoder), shorter, context))
+        if size.least not in shorter:
+            texts = Vocabulary(least=size.least).apply(encoder, context)
+            shorter[size.least] = Positions().apply(texts, context)
+        found.append(_forecast(within(size, encoder), shorter[size.least], context))
         if found[-1].bytes <= most:
             return found[-1]
     least = min(one.bytes for one in found)
     raise UserError(
         f"{most / 1e6:.3g} MB is too little for {encoder.name} on {task.name}: the smallest size takes "
-        f"{least / 1e6:.3g} MB, most of it its {shorter.tokens:,} tokens."
+        f"{least / 1e6:.3g} MB."
     )
 
 
