@@ -34,9 +34,10 @@ SAMPLES = 256
 
 @dataclass(frozen=True)
 class DeviceSize:
-    """depth: layers, of so many heads and width neurons each. rank: of the word embedding's factors. bits: of matrices,
-    embedding_bits: of the factors. least: how often a token stands in the training texts to stay; rarer words are
-    spelled in smaller pieces, and what was seen once says little."""
+    """depth: layers, of so many heads and width neurons each. rank: of the word embedding's factors; 0 = it stays
+    whole, as where it has too few tokens for factors to save anything. bits: of matrices, embedding_bits: of the
+    factors. least: how often a token stands in the training texts to stay; rarer words are spelled in smaller pieces,
+    and what was seen once says little."""
 
     depth: int
     heads: int
@@ -74,10 +75,11 @@ def on_device_steps(
 ) -> tuple[Step, ...]:
     """steps, rounding_steps: batches in float32 and in few bits. labels: what they count beside the teacher."""
     learn: dict[str, Any] = {"labels": labels, "hidden": 0.0, "patience": None, "seed": seed}
+    factors = (Embedding(form="factors", rank=size.rank, weighted="use", seed=seed),) if size.rank else ()
     return (
         Vocabulary(least=size.least),
         Positions(),
-        Embedding(form="factors", rank=size.rank, weighted="use", seed=seed),
+        *factors,
         Student(
             depth=size.depth,
             heads=size.heads,
@@ -121,7 +123,7 @@ def largest_within(encoder: Encoder, task: Task, most: float, progress: Progress
         if size.least not in shorter:
             texts = Vocabulary(least=size.least).apply(encoder, context)
             shorter[size.least] = Positions().apply(texts, context)
-        found.append(_forecast(within(size, encoder), shorter[size.least], context))
+        found.append(_forecast(within(size, shorter[size.least]), shorter[size.least], context))
         if found[-1].bytes <= most:
             return found[-1]
     least = min(one.bytes for one in found)
@@ -132,23 +134,23 @@ def largest_within(encoder: Encoder, task: Task, most: float, progress: Progress
 
 
 def within(size: DeviceSize, encoder: Encoder) -> DeviceSize:
-    """With no more of anything than an encoder has."""
+    """With no more of anything than an encoder has, whose vocabulary is as short as it will be."""
     shape = encoder.shape
     if not shape.layers or shape.shares_weights:
         raise UserError(f"{encoder.name} has no layers of its own to make a student of: choose another recipe.")
+    tokens, columns = encoder.tokens, modeling.width_of(encoder.model.get_input_embeddings())
     return replace(
         size,
         depth=min(size.depth, shape.layers),
         heads=min(size.heads, *shape.heads),
         width=min(size.width, *shape.neurons),
-        rank=min(size.rank, modeling.width_of(encoder.model.get_input_embeddings())),
+        rank=size.rank if size.rank * (tokens + columns) < tokens * columns else 0,
     )
 
 
 def _forecast(size: DeviceSize, shorter: Encoder, context: StepContext) -> Fit:
     """By the model as it will be but for its values."""
-    table = modeling.width_of(shorter.model.get_input_embeddings())
-    made = Embedding(form="factors", rank=min(size.rank, table - 1)).apply(shorter, context)
+    made = Embedding(form="factors", rank=size.rank).apply(shorter, context) if size.rank else shorter
     shape = made.shape
     layers = evenly(shape.layers, size.depth)
     heads = tuple(tuple(range(min(size.heads, of))) for of in shape.heads)

@@ -1,0 +1,97 @@
+"""The largest student for a device that fits: what is forecast is what the file has, and nothing is trained for it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from asc_core.compress.step import StepContext
+from asc_core.errors import UserError
+from asc_core.export.device_file import device_file
+from asc_core.modeling import PACKINGS, count
+from asc_core.recipes import Recipe
+from asc_core.recipes.allocation import Bound
+from asc_core.recipes.budget_presets import BUDGET_PRESETS, budget_preset
+from asc_core.recipes.on_device import SIZES, Fit, batches, largest_within, on_device_steps, within
+from asc_core.recipes.presets import PresetOptions, preset_recipe
+from tests.evaluate.toy_tasks import encoder_for, toy_task
+
+TASK = toy_task("intent-slots", train=64, validation=16)
+
+
+def test_what_is_forecast_is_what_the_file_has(tmp_path: Path) -> None:
+    encoder = encoder_for(TASK)
+    for most in (10**9, largest_within(encoder, TASK, 10**9).bytes - 1):
+        found = largest_within(encoder, TASK, most)
+        assert found.of_file
+        assert found.bytes <= most
+        steps = on_device_steps(found.size, steps=1, rounding_steps=1)
+        made = encoder
+        for step in steps:
+            made = step.apply(made, StepContext(TASK, encoder))
+        file = device_file(made, PACKINGS["float16"])
+        file.write(tmp_path / "model.asc")
+        assert (tmp_path / "model.asc").stat().st_size == file.bytes == found.bytes
+
+
+def test_sizes_get_smaller() -> None:
+    encoder = encoder_for(TASK)
+    for larger, smaller in pairwise(within(size, encoder) for size in SIZES):
+        assert smaller.depth <= larger.depth
+        assert smaller.bits <= larger.bits
+        assert smaller.least >= larger.least
+
+
+def test_factors_are_left_out_where_they_would_save_nothing() -> None:
+    encoder = encoder_for(TASK)  # a table of a few words
+    assert within(SIZES[0], encoder).rank == 0
+    steps = on_device_steps(within(SIZES[0], encoder), steps=1, rounding_steps=1)
+    assert "embedding" not in [step.kind for step in steps]
+    assert within(SIZES[-1], encoder_for(TASK, vocab_size=5000, hidden_size=64)).rank == SIZES[-1].rank
+
+
+def test_a_budget_that_nothing_fits_is_refused_with_the_least_that_does() -> None:
+    encoder = encoder_for(TASK)
+    with pytest.raises(UserError, match=r"is too little for .* the smallest size takes"):
+        largest_within(encoder, TASK, 10)
+
+
+def test_an_encoder_without_a_device_file_counts_its_weights() -> None:
+    encoder = encoder_for(TASK, "distilbert")
+    found = largest_within(encoder, TASK, 10**9)
+    assert isinstance(found, Fit)
+    assert not found.of_file
+    assert found.bytes < count(encoder.model, "float16").bytes
+
+
+def test_what_shares_its_layers_is_refused() -> None:
+    with pytest.raises(UserError, match="no layers of its own"):
+        largest_within(encoder_for(TASK, "albert"), TASK, 10**9)
+
+
+def test_passes_are_counted_in_batches() -> None:
+    assert batches(TASK, 3, 32) == 6
+    assert batches(TASK, 0.001) == 1
+
+
+def test_it_is_a_ready_made_recipe_that_can_be_written_and_read(tmp_path: Path) -> None:
+    recipe = preset_recipe("on-device-nlu", PresetOptions(steps=10, lr=1e-3))
+    recipe.save(tmp_path / "recipe.json")
+    assert Recipe.load(tmp_path / "recipe.json").steps == recipe.steps
+    assert [step.kind for step in recipe.steps] == [
+        "vocabulary",
+        "positions",
+        "embedding",
+        "student",
+        "train-quantized",
+    ]
+
+
+def test_budgets_by_name_can_be_read() -> None:
+    for preset in BUDGET_PRESETS.values():
+        if preset.budget:
+            Bound.parse(preset.budget)
+    with pytest.raises(UserError, match="There is no preset"):
+        budget_preset("tiny")
