@@ -171,3 +171,5 @@ def test_rows_of_zeros_are_no_trouble() -> None:
     lines, weights = torch.zeros(20, 6), torch.ones(20)
     for coding in (residual_coding(lines, weights, 3, 4), block_coding(lines, weights, 3, 4)):
         assert torch.equal(refined(lines, weights, coding, 3).values(), lines)
+        assert coding.error(lines, weights) == 0
+    assert error(torch.ones(20, 6), lines, weights) == 1

@@ -68,7 +68,8 @@ def test_the_table_is_smaller_and_nearer_to_the_original_than_nothing(form: str,
     assert made.structures[-1]["kind"] == step(form).adds
     assert context.done is not None
     assert (
-        f"{tables[1] / 1e6:.2f} of {tables[0] / 1e6:.2f} MB, {100 * share:.2g} % of the rows' squares" in context.done
+        f"{tables[1] / 1e6:.3g} of {tables[0] / 1e6:.3g} MB, {100 * share:.2g} % of the rows' squares is lost"
+        in context.done
     )
     assert torch.equal(table_of(step(form).apply(encoder, StepContext())), table_of(made))
 
