@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
-from torch import nn
 from transformers import PreTrainedModel
 
 from asc_core import modeling
@@ -105,7 +104,7 @@ def _resize_tokens(model: PreTrainedModel, folder: Path) -> None:
     path = next((name for name, module in model.named_modules() if module is table), "")
     for name, shape in shapes(folder).items():
         if name.endswith(f"{path}.weight") and shape[0] != own:
-            if not isinstance(table, nn.Embedding) or shape[1:] != list(table.weight.shape[1:]):
+            if not modeling.is_plain_table(table) or shape[1:] != list(table.weight.shape[1:]):
                 continue
             model.resize_token_embeddings(shape[0], mean_resizing=False)
             return

@@ -48,8 +48,8 @@ class Coding:
 
 def error(values: torch.Tensor, lines: torch.Tensor, weights: torch.Tensor) -> float:
     """Weighted squared error as a share of the weighted squares. values, lines: (n, width). weights: (n,)."""
-    off = weights.double() @ (values - lines).double().square().sum(1)
-    return float(off / (weights.double() @ lines.double().square().sum(1)).clamp_min(1e-300))
+    off, whole = (float(weights.double() @ one.double().square().sum(1)) for one in (values - lines, lines))
+    return off / whole if whole else float(off > 0)
 
 
 def block_coding(

@@ -98,10 +98,10 @@ class Embedding(Step):
         fit = {"codes": self._codes, "product": self._codes, "hashed": self._hashed, "factors": self._factors}
         with torch.no_grad():
             found = fit[self.form](encoder, lines, weights, context.progress)
-        by = "" if self.weighted == "equal" else ", as they count"
+        by = "" if self.weighted == "equal" else " (as they count)"
         context.done = (
-            f"{self.describe()}{found.how}: {bytes_ / 1e6:.2f} of {4e-6 * lines.numel():.2f} MB, "
-            f"{100 * error(found.values, lines, weights):.2g} % of the rows' squares{by}, is lost"
+            f"{self.describe()}{found.how}: {bytes_ / 1e6:.3g} of {4e-6 * lines.numel():.3g} MB, "
+            f"{100 * error(found.values, lines, weights):.2g} % of the rows' squares{by} is lost"
         )
         return encoder.with_structure(entry, found.tensors)
 

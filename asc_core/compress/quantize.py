@@ -65,7 +65,7 @@ class Quantize(Step):
     levels: Literal["even", "k-means"] = Field(
         default="even", description="Even steps, or the means of each matrix's numbers, where groups share a scale"
     )
-    embedding_bits: Literal[8, 4] = Field(
+    embedding_bits: Literal[8, 4, 2] = Field(
         default=8, title="Bits of the word embedding", description="Of each number of the word embedding"
     )
 

@@ -46,6 +46,7 @@ from asc_core.modeling.embedding_factors import FactoredTable, embedding_factors
 from asc_core.modeling.embeddings import (
     ComposedTable,
     TableStructure,
+    is_plain_table,
     plain_table,
     rows_of_tokens,
     table_path,
@@ -180,6 +181,7 @@ __all__ = [
     "heads_of",
     "intent_slots_class",
     "is_matrix",
+    "is_plain_table",
     "kept_tokens",
     "key_width",
     "layer_flops",

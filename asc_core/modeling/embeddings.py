@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import singledispatch
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 import torch
 from torch import nn
@@ -81,7 +81,7 @@ def select_tokens(module: nn.Module, rows: torch.Tensor, padding: int | None) ->
 @torch.no_grad()
 def whole_table(module: nn.Module) -> torch.Tensor:
     """(tokens, width), all rows as they are looked up; of a plain table the parameter itself."""
-    if type(module) is nn.Embedding:
+    if is_plain_table(module):
         return module.weight.detach()
     device = next(module.parameters()).device
     rows = torch.arange(tokens_of(module), device=device).split(ROWS_AT_ONCE)
@@ -94,6 +94,11 @@ def table_path(model: PreTrainedModel) -> str:
     return f"{prefix}{architecture_of(model).word_embedding}"
 
 
+def is_plain_table(module: nn.Module) -> TypeGuard[nn.Embedding]:
+    """Whether it lies whole, in floating-point numbers."""
+    return type(module) is nn.Embedding
+
+
 def plain_table(model: PreTrainedModel) -> tuple[str, nn.Embedding]:
     """(its name, the table) that can still be compressed: of a factored one the first factor.
 
@@ -103,7 +108,7 @@ def plain_table(model: PreTrainedModel) -> tuple[str, nn.Embedding]:
     table = model.get_submodule(path)
     if isinstance(table, ComposedTable) and isinstance(getattr(table, "first", None), nn.Module):
         path, table = f"{path}.first", table.get_submodule("first")
-    if type(table) is not nn.Embedding:
+    if not is_plain_table(table):
         raise ValueError("its word embedding is compressed already")
     return path, table
 

@@ -174,7 +174,8 @@ def _(module: Decoded) -> nn.Module:
 @in_a_graph.register
 def _(module: PackedEmbedding) -> nn.Module:
     values = nn.Parameter(whole_table(module), requires_grad=False)
-    table = nn.Embedding(*values.shape, module.padding_idx, device="meta")
+    rows, columns = values.shape
+    table = nn.Embedding(rows, columns, module.padding_idx, device="meta")
     table.weight = values
     return table
 
