@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray
-Ids = list[int]
 MAGIC, START = b"asc-dev1", 44  # bytes before the header
 LONGEST_HEADER = 1 << 26
 TYPES = ("float32", "float16", "int32", "int16", "int8", "uint8")
@@ -53,7 +52,8 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Array], mmap.mmap]:
         for name, kind, shape in header["tensors"]:
             if kind not in TYPES or min(shape, default=0) < 0:
                 raise ValueError(name)
-            tensors[name] = np.frombuffer(whole, kind, math.prod(shape), place).reshape(shape)
+            numbers = np.frombuffer(whole, np.dtype(kind).newbyteorder("<"), math.prod(shape), place)
+            tensors[name] = numbers.reshape(shape)
             place += tensors[name].nbytes
     except (lzma.LZMAError, ArithmeticError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise Damaged(f"{path} is no model of this form ({error}): ask who made it.") from None
@@ -79,7 +79,7 @@ class Tokens:
         place = bisect.bisect_right(self.starts, ord(character)) - 1
         kind = self.kinds[place] if place >= 0 and ord(character) <= self.ends[place] else "itself"
         found = {"dropped": "", "space": " ", "alone": f" {character} ", "itself": character}[kind]
-        return self.characters.setdefault(character, found)
+        return self.characters.setdefault(character, found) if len(self.characters) < 1 << 16 else found
 
     def words(self, text: str, start: int, end: int) -> Iterator[list[tuple[str, int]]]:
         """Each word as (character, its place in the text)."""
@@ -425,6 +425,6 @@ if __name__ == "__main__":
     if not 2 <= len(sys.argv) <= 3:
         sys.exit('python answer.py "A text." ["Its second text."]')
     try:
-        print(json.dumps(Model(Path(__file__).with_name("model.asc")).answer(*sys.argv[1:]), ensure_ascii=False))
+        print(json.dumps(Model(Path(__file__).with_name("model.asc")).answer(*sys.argv[1:])))
     except (Damaged, OSError) as error:
         sys.exit(str(error))
