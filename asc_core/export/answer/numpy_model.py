@@ -23,6 +23,9 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray
+Said = dict[str, Array]  # outputs by name
+Spans = list[tuple[int, int, int, int, int]]  # of tokens: id, type, which text or -1, start, end
+Texts = tuple[str, "str | None"]
 MAGIC, START = b"asc-dev1", 44  # bytes before the header
 LONGEST_HEADER = 1 << 26
 TYPES = ("float32", "float16", "int32", "int16", "int8", "uint8")
@@ -119,8 +122,8 @@ class Tokens:
             start = end
         return found if start == len(letters) else [(self.unknown, word[0][1], word[-1][1] + 1)]
 
-    def encoded(self, texts: list[str], most: int, only_last: bool = False) -> list[tuple[int, int, int, int, int]]:
-        """(id, type, which text or -1, start, end) of each token, of both texts at most so many.
+    def encoded(self, texts: list[str], most: int, only_last: bool = False) -> Spans:
+        """Of both texts at most so many tokens.
 
         only_last: whether a second text alone is shortened, else the longer of both.
         """
@@ -212,12 +215,12 @@ def fused(linears: list[Linear]) -> list[Linear]:
     return [Linear([whole], np.concatenate([one.bias for one in linears]))]
 
 
-def normed(x: Array, gain: Array, shift: Array, eps: float) -> Array:
+def normed(x: Array, norm: tuple[Array, Array], eps: float) -> Array:
     """LayerNorm, in place."""
     x -= np.add.reduce(x, axis=-1, keepdims=True) / x.shape[-1]
     x *= 1 / np.sqrt(np.einsum("nd,nd->n", x, x)[:, None] / x.shape[-1] + eps)
-    x *= gain
-    x += shift
+    x *= norm[0]
+    x += norm[1]
     return x
 
 
@@ -313,7 +316,7 @@ class Model:
         x = self._rows("words", ids)
         x += self._rows("types", types)
         x += self._rows("places", places)
-        x = normed(x, *self.norms["norm"], eps)
+        x = normed(x, self.norms["norm"], eps)
         for heads, asks, attention, up, down, after_attention, after_ffn in self.order:
             if heads:
                 asked = asks[0](x) if len(asks) == 1 else np.concatenate([one(x) for one in asks], axis=1)
@@ -325,18 +328,18 @@ class Model:
                 read = x[:, :0]
             written = attention(read)
             written += x
-            x = normed(written, *after_attention, eps)
+            x = normed(written, after_attention, eps)
             written = down(activation(up(x)))
             written += x
-            x = normed(written, *after_ffn, eps)
+            x = normed(written, after_ffn, eps)
         return x
 
-    def outputs(self, ids: Array, types: Array, places: Array) -> dict[str, Array]:
+    def outputs(self, ids: Array, types: Array, places: Array) -> Said:
         """By the names that the model's class has for them, of one text."""
         states, head, matrices = self.hidden(ids, types, places), self.said["head"], self.matrices
-        pooled = np.tanh(matrices["pooler"](states[:1]))[0] if "pooler" in matrices else None
+        pooled = {"pooler_output": np.tanh(matrices["pooler"](states[:1]))[0]} if "pooler" in matrices else {}
         if head == "sequence-classification":
-            return {"logits": matrices["classifier"](pooled)}
+            return {"logits": matrices["classifier"](pooled["pooler_output"])}
         if head == "token-classification":
             return {"logits": matrices["classifier"](states)}
         if head == "intent-slots":
@@ -344,8 +347,7 @@ class Model:
         if head == "question-answering":
             start, end = matrices["spans"](states).T
             return {"start_logits": start, "end_logits": end}
-        found = {"last_hidden_state": states, "sentence_embedding": self.vector(states)}
-        return found if pooled is None else found | {"pooler_output": pooled}
+        return {"last_hidden_state": states, "sentence_embedding": self.vector(states), **pooled}
 
     def vector(self, states: Array) -> Array:
         """Of a text, from its tokens' (tokens, d)."""
@@ -354,7 +356,7 @@ class Model:
         vector = np.concatenate([POOLINGS[mode](states, pools) for mode in said["pooling"]])
         return vector / max(float(np.linalg.norm(vector)), 1e-12) if said["unit"] else vector
 
-    def encoded(self, text: str, second: str | None = None) -> list[tuple[int, int, int, int, int]]:
+    def encoded(self, text: str, second: str | None = None) -> Spans:
         said, texts = self.said["sentences"], [text] if second is None else [text, second]
         texts = [said["prompt"] + one for one in texts]
         texts = [one.lower() for one in texts] if said["lowers"] else texts
@@ -366,10 +368,6 @@ class Model:
         ids, types = (np.array([token[i] for token in tokens]) for i in (0, 1))
         said = self.outputs(ids, types if self.said["typed"] else types * 0, np.arange(len(ids)))
         return ANSWERS[self.said["head"]](self, said, tokens, (text, second))
-
-
-Said, Spans = dict[str, Array], list[tuple[int, int, int, int, int]]
-Texts = tuple[str, "str | None"]
 
 
 def _classes(model: Model, said: Said, tokens: Spans, texts: Texts) -> dict[str, Any]:
