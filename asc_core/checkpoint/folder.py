@@ -49,6 +49,9 @@ def _require_shards(folder: Path) -> None:
     if (folder / "model.safetensors").exists():
         return
     if not index.exists():
+        other = instead(folder)
+        if other:
+            raise UserError(f"{folder} has no weights (model.safetensors){other}.")
         found = sorted(path.name for path in folder.glob("*.safetensors"))
         raise UserError(f"{folder} has its weights in {', '.join(found[:3])}; the file should be model.safetensors.")
     names = json_object(index).get("weight_map")

@@ -11,6 +11,7 @@ _SAVED = (
 _SOURCE = "give the checkpoint folder that it was exported from, for there is nothing to cut in it"
 _FORMS = {  # ending -> what it is, what to do
     ".onnx": ("an ONNX model", _SOURCE),
+    ".asc": ("a model in the device format", _SOURCE),
     ".gguf": ("a GGUF model", _SOURCE),
     ".tflite": ("a TensorFlow Lite model", _SOURCE),
     ".h5": ("weights for TensorFlow", _SAVED),

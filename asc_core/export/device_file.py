@@ -159,7 +159,9 @@ def _stored(name: str, tensor: torch.Tensor, packing: Packing) -> np.ndarray:
 
 def _described_model(encoder: Encoder, modules: dict[str, nn.Module]) -> dict[str, Any]:
     config, (pooling, skip) = encoder.model.config, pooling_of(encoder)
-    tables, matrices, norms = {}, {}, []
+    tables: dict[str, Any] = {}
+    matrices: dict[str, Any] = {}
+    norms = []
     for name, module in modules.items():
         if isinstance(module, nn.LayerNorm):
             norms.append(name)

@@ -185,6 +185,7 @@ def _read_as(normalizer: str) -> Callable[[str], list[str]]:
     return read
 
 
+@cache
 def _splits(pre_tokenizer: str) -> dict[str, str]:
     """What ends a word -> a space, what is one by itself -> it between spaces."""
     asked = Tokenizer.from_str(_WITH.format(normalizer="null", pre_tokenizer=pre_tokenizer)).pre_tokenizer

@@ -238,7 +238,7 @@ def check_possible(encoder: Encoder, format: str, packing: str | None = None) ->
     if format not in FORMATS:
         raise UserError(f"There is no format {format!r}; choose {' or '.join(FORMATS)}.")
     form = FORMATS[format]
-    packed = packing_named(packing or getattr(form, "packing", encoder.packing))
+    packed = packing_named(packing or str(getattr(form, "packing", encoder.packing)))
     if packed.name not in form.packings:
         others = [other.name for other in FORMATS.values() if packed.name in other.packings]
         raise UserError(

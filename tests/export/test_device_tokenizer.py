@@ -31,6 +31,8 @@ NORMALIZERS: dict[str, Any] = {
     "in a row": normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents(), normalizers.Lowercase()]),
     "none": None,
 }
+# The table of a normaliser takes seconds to ask for.
+KINDS = [kind if kind == "uncased" else pytest.param(kind, marks=pytest.mark.slow) for kind in NORMALIZERS]
 
 
 @cache
@@ -69,7 +71,7 @@ def same(kind: str, given: list[str], most: int) -> None:
     assert [[token[1] for token in found]] == encoded["token_type_ids"]
 
 
-@pytest.mark.parametrize("kind", NORMALIZERS)
+@pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=150, deadline=None)
 @given(first=texts, second=st.none() | texts, most=st.integers(4, 40))
 @example(first="", second=None, most=4)
@@ -79,7 +81,7 @@ def test_ids_and_types_are_those_of_the_library(kind: str, first: str, second: s
     same(kind, [first] if second is None else [first, second], most)
 
 
-@pytest.mark.parametrize("kind", ["uncased", "cased"])
+@pytest.mark.parametrize("kind", ["uncased", pytest.param("cased", marks=pytest.mark.slow)])
 @settings(max_examples=100, deadline=None)
 @given(text=near_texts)
 def test_places_in_the_text_are_those_of_the_library(kind: str, text: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from asc_core.errors import UserError
-from asc_core.tasks.text_file import content_of, examples_in
+from asc_core.tasks.text_file import content_of, examples_in, texts_in
 from tests.evaluate.toy_tasks import toy_task
 
 
@@ -18,6 +18,18 @@ def test_each_line_is_an_example_of_as_many_texts_as_the_task_has(tmp_path: Path
     assert examples_in(toy_task("pair-classification"), path).rows == [{"a": "a cat", "b": "a dog"}]
     with pytest.raises(UserError, match=r"line 1: .* 1 text"):
         examples_in(toy_task(), path)
+
+
+def test_a_line_is_a_text_or_a_pair_apart_by_a_tab(tmp_path: Path) -> None:
+    path = tmp_path / "texts.txt"
+    path.write_text("a cat\n\na dog\ta mat\n")
+    assert texts_in(path) == [("a cat", None), ("a dog", "a mat")]
+    path.write_text("a\tb\tc\n")
+    with pytest.raises(UserError, match="line 1 has 3 texts"):
+        texts_in(path)
+    path.write_text("\n")
+    with pytest.raises(UserError, match="has no texts"):
+        texts_in(path)
 
 
 def test_a_files_fingerprint_is_of_what_it_holds(tmp_path: Path) -> None:

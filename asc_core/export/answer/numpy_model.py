@@ -23,7 +23,9 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray
-Ids = list[int]
+Said = dict[str, Array]  # outputs by name
+Spans = list[tuple[int, int, int, int, int]]  # of tokens: id, type, which text or -1, start, end
+Texts = tuple[str, "str | None"]
 MAGIC, START = b"asc-dev1", 44  # bytes before the header
 LONGEST_HEADER = 1 << 26
 TYPES = ("float32", "float16", "int32", "int16", "int8", "uint8")
@@ -53,7 +55,8 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Array], mmap.mmap]:
         for name, kind, shape in header["tensors"]:
             if kind not in TYPES or min(shape, default=0) < 0:
                 raise ValueError(name)
-            tensors[name] = np.frombuffer(whole, kind, math.prod(shape), place).reshape(shape)
+            numbers = np.frombuffer(whole, np.dtype(kind).newbyteorder("<"), math.prod(shape), place)
+            tensors[name] = numbers.reshape(shape)
             place += tensors[name].nbytes
     except (lzma.LZMAError, ArithmeticError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise Damaged(f"{path} is no model of this form ({error}): ask who made it.") from None
@@ -79,7 +82,7 @@ class Tokens:
         place = bisect.bisect_right(self.starts, ord(character)) - 1
         kind = self.kinds[place] if place >= 0 and ord(character) <= self.ends[place] else "itself"
         found = {"dropped": "", "space": " ", "alone": f" {character} ", "itself": character}[kind]
-        return self.characters.setdefault(character, found)
+        return self.characters.setdefault(character, found) if len(self.characters) < 1 << 16 else found
 
     def words(self, text: str, start: int, end: int) -> Iterator[list[tuple[str, int]]]:
         """Each word as (character, its place in the text)."""
@@ -119,8 +122,8 @@ class Tokens:
             start = end
         return found if start == len(letters) else [(self.unknown, word[0][1], word[-1][1] + 1)]
 
-    def encoded(self, texts: list[str], most: int, only_last: bool = False) -> list[tuple[int, int, int, int, int]]:
-        """(id, type, which text or -1, start, end) of each token, of both texts at most so many.
+    def encoded(self, texts: list[str], most: int, only_last: bool = False) -> Spans:
+        """Of both texts at most so many tokens.
 
         only_last: whether a second text alone is shortened, else the longer of both.
         """
@@ -235,12 +238,12 @@ def fused(linears: list[Linear]) -> list[Linear]:
     return [Linear([whole], np.concatenate([one.bias for one in linears]))]
 
 
-def normed(x: Array, gain: Array, shift: Array, eps: float) -> Array:
+def normed(x: Array, norm: tuple[Array, Array], eps: float) -> Array:
     """LayerNorm, in place."""
     x -= np.add.reduce(x, axis=-1, keepdims=True) / x.shape[-1]
     x *= 1 / np.sqrt(np.einsum("nd,nd->n", x, x)[:, None] / x.shape[-1] + eps)
-    x *= gain
-    x += shift
+    x *= norm[0]
+    x += norm[1]
     return x
 
 
@@ -342,7 +345,7 @@ class Model:
         x = self._rows("words", ids)
         x += self._rows("types", types)
         x += self._rows("places", places)
-        x = normed(x, *self.norms["norm"], eps)
+        x = normed(x, self.norms["norm"], eps)
         for heads, asks, attention, up, down, after_attention, after_ffn in self.order:
             if heads:
                 asked = asks[0](x) if len(asks) == 1 else np.concatenate([one(x) for one in asks], axis=1)
@@ -354,18 +357,18 @@ class Model:
                 read = x[:, :0]
             written = attention(read)
             written += x
-            x = normed(written, *after_attention, eps)
+            x = normed(written, after_attention, eps)
             written = down(activation(up(x)))
             written += x
-            x = normed(written, *after_ffn, eps)
+            x = normed(written, after_ffn, eps)
         return x
 
-    def outputs(self, ids: Array, types: Array, places: Array) -> dict[str, Array]:
+    def outputs(self, ids: Array, types: Array, places: Array) -> Said:
         """By the names that the model's class has for them, of one text."""
         states, head, matrices = self.hidden(ids, types, places), self.said["head"], self.matrices
-        pooled = np.tanh(matrices["pooler"](states[:1]))[0] if "pooler" in matrices else None
+        pooled = {"pooler_output": np.tanh(matrices["pooler"](states[:1]))[0]} if "pooler" in matrices else {}
         if head == "sequence-classification":
-            return {"logits": matrices["classifier"](pooled)}
+            return {"logits": matrices["classifier"](pooled["pooler_output"])}
         if head == "token-classification":
             return {"logits": matrices["classifier"](states)}
         if head == "intent-slots":
@@ -373,8 +376,7 @@ class Model:
         if head == "question-answering":
             start, end = matrices["spans"](states).T
             return {"start_logits": start, "end_logits": end}
-        found = {"last_hidden_state": states, "sentence_embedding": self.vector(states)}
-        return found if pooled is None else found | {"pooler_output": pooled}
+        return {"last_hidden_state": states, "sentence_embedding": self.vector(states), **pooled}
 
     def vector(self, states: Array) -> Array:
         """Of a text, from its tokens' (tokens, d)."""
@@ -383,7 +385,7 @@ class Model:
         vector = np.concatenate([POOLINGS[mode](states, pools) for mode in said["pooling"]])
         return vector / max(float(np.linalg.norm(vector)), 1e-12) if said["unit"] else vector
 
-    def encoded(self, text: str, second: str | None = None) -> list[tuple[int, int, int, int, int]]:
+    def encoded(self, text: str, second: str | None = None) -> Spans:
         said, texts = self.said["sentences"], [text] if second is None else [text, second]
         texts = [said["prompt"] + one for one in texts]
         texts = [one.lower() for one in texts] if said["lowers"] else texts
@@ -395,10 +397,6 @@ class Model:
         ids, types = (np.array([token[i] for token in tokens]) for i in (0, 1))
         said = self.outputs(ids, types if self.said["typed"] else types * 0, np.arange(len(ids)))
         return ANSWERS[self.said["head"]](self, said, tokens, (text, second))
-
-
-Said, Spans = dict[str, Array], list[tuple[int, int, int, int, int]]
-Texts = tuple[str, "str | None"]
 
 
 def _classes(model: Model, said: Said, tokens: Spans, texts: Texts) -> dict[str, Any]:
@@ -454,6 +452,6 @@ if __name__ == "__main__":
     if not 2 <= len(sys.argv) <= 3:
         sys.exit('python answer.py "A text." ["Its second text."]')
     try:
-        print(json.dumps(Model(Path(__file__).with_name("model.asc")).answer(*sys.argv[1:]), ensure_ascii=False))
+        print(json.dumps(Model(Path(__file__).with_name("model.asc")).answer(*sys.argv[1:])))
     except (Damaged, OSError) as error:
         sys.exit(str(error))

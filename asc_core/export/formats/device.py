@@ -63,7 +63,10 @@ class Device:
         (folder / "requirements.txt").write_text(f"numpy=={numpy}\n", encoding="utf-8")
         return Written(
             file.tensor_bytes,
-            needs=f"It needs numpy: `{device_file.FILE}` and `{SCRIPT_FILE}` are all that a device has to hold.",
+            needs=(
+                f"It needs Python 3.10 and numpy: `{device_file.FILE}` and `{SCRIPT_FILE}` are all that a device has "
+                "to hold."
+            ),
             limitations=(
                 f"`{device_file.FILE}` has {file.bytes:,} bytes: {file.tensor_bytes:,} of weights, the others for the "
                 "tokenizer, labels and how it is built.",

@@ -29,6 +29,7 @@ from asc_core.export.device_file import FILE, STRUCTURES, DeviceFile, device_fil
 from asc_core.export.forecast import weight_bytes
 from asc_core.export.verify import verify
 from asc_core.gates import gated
+from asc_core.loading import load_encoder
 from asc_core.modeling import PACKINGS, can_follow
 from asc_core.sentences import POOLINGS, Sentences, normalized
 from tests.export.bare import environment, run_in
@@ -39,7 +40,7 @@ from tests.test_surgery import plans
 from tests.tiny import logits, tiny
 from tests.vocabulary.tokenizers_of_each_kind import TRAINED
 
-few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def written(encoder: Encoder, folder: Path, packing: str = "float32") -> Model:
@@ -176,8 +177,20 @@ def test_the_folder_holds_what_a_device_needs_and_no_tokenizer_beside_it(exporte
     }  # fmt: skip
     assert (folder / "answer.py").read_text() == script("numpy_model.py").read_text()
     card = (folder / "README.md").read_text()
-    for line in ("It needs numpy:", f"has {(folder / FILE).stat().st_size:,} bytes", 'answer.py "A text."'):
+    for line in (
+        "It needs Python 3.10 and numpy:",
+        f"has {(folder / FILE).stat().st_size:,} bytes",
+        'answer.py "A text."',
+    ):
         assert line in card
+
+
+def test_a_folder_for_a_device_is_no_checkpoint_and_says_so(exported: tuple[Encoder, Path]) -> None:
+    _, folder = exported
+    with pytest.raises(
+        UserError, match=r"holds a model in the device format \(model\.asc\): give the checkpoint folder"
+    ):
+        load_encoder(folder)
 
 
 def test_the_script_in_the_folder_answers_where_there_is_nothing_but_numpy(
