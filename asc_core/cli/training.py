@@ -59,7 +59,7 @@ def finetune(
         int | None, typer.Option(min=1, help="Passes over the training split: 3, of a fresh model 20.")
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option("--lr", help="Default: 5e-4 for LoRA, 1e-3 for a fresh model, else 5e-5.")
+        float | None, typer.Option("--lr", help="Default: 5e-4 for LoRA, 1e-3 of a BiLSTM, else 5e-5.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     lora_rank: Annotated[int | None, typer.Option(min=1, help="Train a LoRA adapter of this rank.")] = None,
@@ -83,7 +83,7 @@ def finetune(
     """
     import asc_core
     from asc_core.train.adapters import BASE
-    from asc_core.train.fresh import EPOCHS, LEARNING_RATE, PATIENCE, fresh_bilstm
+    from asc_core.train.fresh import EPOCHS, PATIENCE, fresh_bilstm
     from asc_core.train.heads import encoder_for_task
 
     asked = {"width": width, "hidden": hidden, "layers": layers, "words": words, "vectors": vectors}
@@ -91,7 +91,6 @@ def finetune(
     application = asc_core.load_task(task, split_seed=seed)
     if sizes is not None:
         start = fresh_bilstm(application, sizes, seed, device)
-        learning_rate = learning_rate or LEARNING_RATE
     else:
         start = encoder_for_task(str(encoder), application, device=device, base=base)
     result = asc_core.finetune(

@@ -131,6 +131,8 @@ class BiLstmModel(BiLstmPreTrained):
                 f"a BiLSTM of hidden size {config.hidden_size} and {config.num_hidden_layers} layers has not two "
                 "directions of one width"
             )
+        if not 0 <= config.unknown_rate < 1:
+            raise ValueError(f"its unknown_rate of {config.unknown_rate} is no share of the words below 1")
         self.words: nn.Module = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
         self.dropout = nn.Dropout(config.embedding_dropout)
         widths = [config.embedding_size, *[config.hidden_size] * (config.num_hidden_layers - 1)]

@@ -77,7 +77,7 @@ def distil(
     no longer a number; Cancelled within one batch.
     """
     terms.check()
-    settings = Settings(TrainingOptions.of(training), steps, steps, from_start=True)
+    settings = Settings(TrainingOptions.of(training).of_encoder(student), steps, steps, from_start=True)
     objective = teaching(teacher, student, task, terms, texts)
     run = Run(student, task, objective, settings, None if out is None else Path(out), progress or Progress(), keep)
     run.train(resume)

@@ -44,7 +44,7 @@ def finetune(
     Raises: UserError where the task has no labels, the encoder's head does not fit, `out` is in use, the disk is
     full or the loss is no longer a number; Cancelled within one batch.
     """
-    settings = Settings(TrainingOptions.of(training), epochs, max_steps)
+    settings = Settings(TrainingOptions.of(training).of_encoder(encoder), epochs, max_steps)
     if not task.labelled:
         raise UserError(f"The task {task.name} has no labels to learn from: give the task file a label column.")
     if not can_answer(encoder, task):

@@ -33,7 +33,7 @@ from asc_core.vocabulary.word_tokenizer import (
 from asc_core.vocabulary.word_vectors import MOST_WIDTH, MOST_WORDS, WordVectors, read_vectors, read_words
 
 WIDTH, HIDDEN, LAYERS, WORDS = 300, 256, 2, 200_000
-LEARNING_RATE, EPOCHS, PATIENCE = 1e-3, 20, 5  # of what begins at random
+EPOCHS, PATIENCE = 20, 5  # of what begins at random
 
 
 @dataclass(frozen=True)
@@ -152,4 +152,4 @@ def _begin(model: Any, rows: Mapping[str, int], vectors: WordVectors) -> None:
     table[torch.tensor([row for row, _ in known])] = values[torch.tensor([number for _, number in known])]
 
 
-__all__ = ["EPOCHS", "LEARNING_RATE", "PATIENCE", "BiLstm", "fresh_bilstm"]
+__all__ = ["EPOCHS", "PATIENCE", "BiLstm", "fresh_bilstm"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from asc_core.errors import UserError
 
+if TYPE_CHECKING:
+    from asc_core.encoder import Encoder
+
 LEARNING_RATE, LORA_LEARNING_RATE = 5e-5, 5e-4
+RECURRENT_LEARNING_RATE = 1e-3  # of layers that are no Transformer's, and were not pre-trained
 
 
 class TrainingOptions(BaseModel):
@@ -16,7 +20,7 @@ class TrainingOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     lr: float | None = Field(
-        default=None, gt=0, lt=1, title="Learning rate", description="None = 5e-5, or 5e-4 for LoRA."
+        default=None, gt=0, lt=1, title="Learning rate", description="None = 5e-5, 5e-4 for LoRA, 1e-3 of a BiLSTM."
     )
     batch_size: int = Field(default=32, ge=1, description="Examples a step.")
     lora_rank: int | None = Field(default=None, ge=1, description="Rank of LoRA. None trains all weights.")
@@ -34,6 +38,12 @@ class TrainingOptions(BaseModel):
         if self.lr is not None:
             return self.lr
         return LEARNING_RATE if self.lora_rank is None else LORA_LEARNING_RATE
+
+    def of_encoder(self, encoder: Encoder) -> TrainingOptions:
+        """With the learning rate that an encoder learns at where none was said."""
+        if self.lr is not None or encoder.has_parts:
+            return self
+        return self.model_copy(update={"lr": RECURRENT_LEARNING_RATE})
 
     @property
     def training(self) -> dict[str, Any]:

@@ -193,22 +193,24 @@ def test_a_plan_cannot_cut_it() -> None:
         encoder.cut(Plan.full(encoder.shape))
 
 
-@pytest.mark.parametrize(("name", "value"), [("hidden_size", 7), ("hidden_size", 0), ("num_hidden_layers", 0)])
-def test_a_configuration_of_no_two_directions_is_refused_in_a_sentence(name: str, value: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"), [("hidden_size", 7), ("hidden_size", 0), ("num_hidden_layers", 0), ("unknown_rate", 1)]
+)
+def test_a_configuration_that_makes_no_model_is_refused_in_a_sentence(name: str, value: int, tmp_path: Path) -> None:
     encoder = bilstm("sequence-classification")
     save_checkpoint(encoder, tmp_path)
     encoder.tokenizer.save_pretrained(tmp_path)
     config = tmp_path / "config.json"
     setattr(encoder.model.config, name, value)
     config.write_text(encoder.model.config.to_json_string())
-    with pytest.raises(UserError, match=r"two directions|do not fit"):
+    with pytest.raises(UserError, match=r"two directions|do not fit|no share of the words"):
         load_encoder(tmp_path, device="cpu")
 
 
 def test_words_are_taken_for_unknown_ones_in_training_alone() -> None:
     encoder = bilstm("embedding")
     model: Any = encoder.model
-    model.config.unknown_rate = 1.0
+    model.config.unknown_rate = 1.0  # which no configuration of a file may say
     seen: list[torch.Tensor] = []
     model.words.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     asked = inputs()

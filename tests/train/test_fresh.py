@@ -21,10 +21,11 @@ from asc_core.train.distil import distil
 from asc_core.train.finetune import finetune
 from asc_core.train.fresh import BiLstm, fresh_bilstm
 from asc_core.train.heads import with_head_for
+from asc_core.train.options import TrainingOptions
 from asc_core.train.ticket_kinds import PartTickets
 from asc_core.train.tickets import find_tickets
 from asc_core.vocabulary.word_tokenizer import SPECIAL
-from tests.evaluate.toy_tasks import toy_task, written
+from tests.evaluate.toy_tasks import encoder_for, toy_task, written
 from tests.export.conftest import checked_in_process
 from tests.test_cli import run
 from tests.train.test_finetune import cancel_after, same_weights
@@ -177,6 +178,14 @@ def test_a_run_that_was_stopped_ends_in_the_weights_of_one_that_was_not(task: Ta
     resumed = finetune(fresh_bilstm(task, SMALL, device="cpu"), task, tmp_path / "out", epochs=3, **FAST)
     assert same_weights(resumed.encoder, whole.encoder)
     assert resumed.history[-1].step == whole.history[-1].step
+
+
+def test_it_learns_at_a_rate_of_its_own_where_none_is_said(task: Task) -> None:
+    encoder = fresh_bilstm(task, SMALL, device="cpu")
+    options = [TrainingOptions(lr=lr).of_encoder(one) for one in (encoder, encoder_for(task)) for lr in (None, 0.02)]
+    assert [one.learning_rate for one in options] == [1e-3, 0.02, 5e-5, 0.02]
+    said, silent = (finetune(encoder, task, max_steps=3, **given).encoder for given in ({"lr": 1e-3}, {}))
+    assert same_weights(said, silent)
 
 
 @pytest.mark.slow
