@@ -45,7 +45,7 @@ from asc_core.export.device_report import device_report
 from asc_core.export.tokenizer_files import write_tokenizer
 from asc_core.modeling import PACKINGS, count
 from asc_core.progress import Progress
-from asc_core.recipes.on_device import USUAL, DeviceSize, on_device_steps
+from asc_core.recipes.on_device import DeviceSize, largest_within, on_device_steps
 from asc_core.recipes.registry import parse_step, step_json
 from asc_core.tasks import Task
 from asc_core.train.finetune import finetune
@@ -85,12 +85,8 @@ train = "{data}/clinc150/data_full.json"
 """
 
 
-SIZES = {  # and how many batches each learns for in float32 and in few bits
-    "97.4 %": (DeviceSize(3, 8, 768, 128), 2000, 1000),
-    "99 %": (USUAL, 2000, 1000),
-    "99.4 %": (DeviceSize(2, 6, 384, 64, 2, least=3), 2000, 1500),
-    "99.6 %": (DeviceSize(1, 6, 384, 48, 2, least=3), 2000, 1500),
-}
+SHARES = {"97.4 %": 0.026, "99 %": 0.01, "99.5 %": 0.005, "99.7 %": 0.003}  # of the original's bytes, at most
+LEARN, ROUND = 2000, 1000  # batches in float32 and in few bits
 TABLE = {"step": "embedding", "form": "codes", "codebooks": 32, "entries": 16}
 ROUNDED = {"step": "quantize", "choose": False, "activations": "none"}
 
@@ -110,9 +106,9 @@ def pipeline(name: str, without: str = "") -> Variant:
     """without: the name of a step that is left out, or of what takes part in some."""
 
     def steps(application: Application, seed: int) -> list[dict[str, Any]]:
-        size, learn, rounding = SIZES[name]
-        made = on_device_steps(size, steps=learn, rounding_steps=rounding, labels=application.labels, seed=seed)
-        every = {part: step_json(step) for part, step in zip(STEPS, made, strict=True)}
+        size = application.size(SHARES[name])
+        made = on_device_steps(size, steps=LEARN, rounding_steps=ROUND, labels=application.labels, seed=seed)
+        every: dict[str, dict[str, Any]] = {p: step_json(s) for p, s in zip(STEPS, made, strict=True)}
         if without == "teacher":
             for part in ("structure", "few bits"):
                 every[part] |= {"soft": 0.0, "labels": 1.0}
@@ -142,7 +138,7 @@ def of_bilstm(form: Mapping[str, Any], weighted: str, trained: bool) -> Variant:
     def steps(application: Application, seed: int) -> list[dict[str, Any]]:
         learn = {"step": "finetune", "epochs": 4, "lr": 5e-4, "patience": None, "seed": seed}
         table = {"step": "embedding", **form, "weighted": weighted, "seed": seed}
-        return [table, *([learn] if trained else []), ROUNDED]
+        return [table, learn, ROUNDED] if trained else [table, ROUNDED]
 
     return Variant(steps, bilstm=True)
 
@@ -151,7 +147,7 @@ CODES = {"form": "codes", "codebooks": 12, "entries": 16}
 FACTORS = {"form": "factors", "rank": 6}
 ABLATED = "99 %"
 VARIANTS: dict[str, Variant] = {
-    **{name: pipeline(name) for name in SIZES},
+    **{name: pipeline(name) for name in SHARES},
     "table, agnostic": of_table("equal", False),
     "table, weighted": of_table("use", False),
     "table, aware": of_table("use", True),
@@ -174,6 +170,7 @@ class Application:
         self.name = name
         self.work = WORK / name
         self.work.mkdir(parents=True, exist_ok=True)
+        self._sizes: dict[float, DeviceSize] = {}
 
     labels = property(lambda self: 0.0 if self.name == "clinc150" else 0.5)
 
@@ -234,6 +231,12 @@ class Application:
         with np.load(arrays) as stored:
             return {**json.loads(facts.read_text(encoding="utf-8")), "statistics": dict(stored)}
 
+    def size(self, share: float) -> DeviceSize:
+        """The largest that takes so little of the original's bytes, as `asc fit` chooses it."""
+        if share not in self._sizes:
+            self._sizes[share] = largest_within(self.original, self.task, share * self.original_bytes).size
+        return self._sizes[share]
+
     def has(self, name: str, seed: int) -> bool:
         """Whether it was measured here."""
         return (self.work / f"{_file(name)}-{seed}.json").exists()
@@ -258,7 +261,7 @@ class Application:
 
     def _built(self, variant: Variant, seed: int) -> tuple[Encoder, list[str]]:
         encoder = original = self.bilstm if variant.bilstm else self.original
-        said = []
+        said: list[str] = []
         for number, given in enumerate(variant.steps(self, seed)):
             step = parse_step(given, "benchmarks.nlu")
             key = f"{number}-{_file(json.dumps(step_json(step, short=True)))[:120]}"
@@ -430,8 +433,8 @@ def report(cells: Sequence[dict[str, Any]], ahead: Sequence[dict[str, Any]], dev
         lost = max(one["lost"] for one in cell["metrics"].values())
         worst[cell["name"]] = max(worst.get(cell["name"], -np.inf), lost)
     least = {name: min(c["rate"] for c in cells if c["name"] == name) for name in worst}
-    enough = [worst[name] for name in SIZES if least.get(name, 0) >= 97.4]
-    held = [name for name in SIZES if worst.get(name, np.inf) <= 3.7]
+    enough = [worst[name] for name in SHARES if least.get(name, 0) >= 97.4]
+    held = [name for name in SHARES if worst.get(name, np.inf) <= 3.7]
     sizes = {name: max(c["bytes"] for c in cells if c["name"] == name) for name in held}
     bilstm = [worst[name] for name in worst if name.startswith("BiLSTM") and name.endswith("aware") and "," in name]
     behind = [metric for one in ahead for metric in one["metrics"].values() if not one["aware"].startswith("BiLSTM")]
@@ -467,7 +470,7 @@ def main() -> None:
         for variant in options.only or VARIANTS:
             if VARIANTS[variant].bilstm and name == "clinc150":
                 continue  # its paper fills slots
-            seeds = SEEDS[:1] if variant in ONE_SEED else SEEDS[: options.seeds]
+            seeds = list(SEEDS[:1] if variant in ONE_SEED else SEEDS[: options.seeds])
             if options.collect:
                 seeds = [seed for seed in seeds if application.has(variant, seed)]
             if not seeds:

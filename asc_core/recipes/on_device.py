@@ -54,14 +54,15 @@ SIZES = (
     DeviceSize(3, 8, 768, 128),
     DeviceSize(3, 6, 512, 128),
     DeviceSize(2, 6, 512, 96),
-    DeviceSize(2, 6, 384, 96, least=2),
-    DeviceSize(2, 6, 384, 64, least=3),
-    DeviceSize(2, 6, 384, 64, 3, least=3),
-    DeviceSize(2, 6, 384, 64, 2, least=3),
-    DeviceSize(1, 6, 384, 48, 2, least=3),
+    DeviceSize(2, 6, 384, 96),
+    DeviceSize(2, 6, 384, 96, 3),
+    DeviceSize(2, 6, 320, 64, 3),
+    DeviceSize(2, 6, 320, 64, 2),
+    DeviceSize(2, 6, 320, 64, 2, least=2),
+    DeviceSize(1, 6, 384, 48, 2, least=2),
     DeviceSize(1, 4, 256, 32, 2, 2, least=4),
 )
-USUAL = SIZES[5]
+USUAL = SIZES[4]
 
 
 def on_device_steps(

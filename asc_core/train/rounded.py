@@ -134,7 +134,8 @@ def plain(encoder: Encoder) -> None:
         if isinstance(module, RoundedLinear | RoundedEmbedding):
             for name in ("rounding", "_kept"):
                 vars(module).pop(name, None)
-            module.__class__ = nn.Embedding if isinstance(module, RoundedEmbedding) else nn.Linear
+            of: type[nn.Module] = nn.Embedding if isinstance(module, RoundedEmbedding) else nn.Linear
+            module.__class__ = of  # type: ignore[assignment]
 
 
 def coded(encoder: Encoder, known: Mapping[str, list[Rounding]]) -> dict[str, nn.Module]:
