@@ -45,7 +45,7 @@ from asc_core.export.device_report import device_report
 from asc_core.export.tokenizer_files import write_tokenizer
 from asc_core.modeling import PACKINGS, count
 from asc_core.progress import Progress
-from asc_core.recipes.on_device import DeviceSize, largest_within, on_device_steps
+from asc_core.recipes.on_device import DeviceSize, batches, largest_within, on_device_steps
 from asc_core.recipes.registry import parse_step, step_json
 from asc_core.tasks import Task
 from asc_core.train.finetune import finetune
@@ -86,9 +86,9 @@ train = "{data}/clinc150/data_full.json"
 
 
 SHARES = {"97.4 %": 0.026, "99 %": 0.01, "99.5 %": 0.005, "99.7 %": 0.003}  # of the original's bytes, at most
-LEARN, ROUND = 2000, 1000  # batches in float32 and in few bits
-TABLE = {"step": "embedding", "form": "codes", "codebooks": 32, "entries": 16}
-ROUNDED = {"step": "quantize", "choose": False, "activations": "none"}
+PASSES, LEAST = 10, 2000  # over the training texts in float32, and batches at least; half as many in few bits
+TABLE: dict[str, Any] = {"step": "embedding", "form": "codes", "codebooks": 32, "entries": 16}
+ROUNDED: dict[str, Any] = {"step": "quantize", "choose": False, "activations": "none"}
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,8 @@ def pipeline(name: str, without: str = "") -> Variant:
 
     def steps(application: Application, seed: int) -> list[dict[str, Any]]:
         size = application.size(SHARES[name])
-        made = on_device_steps(size, steps=LEARN, rounding_steps=ROUND, labels=application.labels, seed=seed)
+        learn = max(LEAST, batches(application.task, PASSES))
+        made = on_device_steps(size, steps=learn, rounding_steps=learn // 2, labels=application.labels, seed=seed)
         every: dict[str, dict[str, Any]] = {p: step_json(s) for p, s in zip(STEPS, made, strict=True)}
         if without == "teacher":
             for part in ("structure", "few bits"):
@@ -124,7 +125,14 @@ def of_table(weighted: str, trained: bool) -> Variant:
     """The word embedding alone in codes: the rest of the original stays as it is, or learns with it."""
 
     def steps(application: Application, seed: int) -> list[dict[str, Any]]:
-        learn = {"step": "distil", "steps": 150, "lr": 1e-4, "hidden": 0.0, "patience": None, "seed": seed}
+        learn: dict[str, Any] = {
+            "step": "distil",
+            "steps": 150,
+            "lr": 1e-4,
+            "hidden": 0.0,
+            "patience": None,
+            "seed": seed,
+        }
         learn["labels"] = application.labels
         found = [{"step": "vocabulary"}, {**TABLE, "weighted": weighted, "seed": seed}]
         return [*found, learn] if trained else found
@@ -136,8 +144,8 @@ def of_bilstm(form: Mapping[str, Any], weighted: str, trained: bool) -> Variant:
     """As 2012.00124: its word embedding compressed, then 8 bits; the task's loss joins in where it is aware of it."""
 
     def steps(application: Application, seed: int) -> list[dict[str, Any]]:
-        learn = {"step": "finetune", "epochs": 4, "lr": 5e-4, "patience": None, "seed": seed}
-        table = {"step": "embedding", **form, "weighted": weighted, "seed": seed}
+        learn: dict[str, Any] = {"step": "finetune", "epochs": 4, "lr": 5e-4, "patience": None, "seed": seed}
+        table: dict[str, Any] = {"step": "embedding", **form, "weighted": weighted, "seed": seed}
         return [table, learn, ROUNDED] if trained else [table, ROUNDED]
 
     return Variant(steps, bilstm=True)
