@@ -14,6 +14,7 @@ from benchmarks.report import (
     deployment,
     faithfulness,
     families,
+    on_device,
     reruns,
     sample_sizes,
     speed,
@@ -47,6 +48,7 @@ def results_page() -> str:
         speed,
         deployment,
         families,
+        on_device,
         faithfulness,
     )
     written = (wrapped(text) for one in sections if (text := one.section()))
