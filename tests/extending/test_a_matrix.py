@@ -174,7 +174,7 @@ def test_a_structure_says_itself_what_may_follow_it() -> None:
 def test_steps_are_ordered_by_what_either_structure_says() -> None:
     class Step:
         def __init__(self, structure: str):
-            self.structure = self.kind = structure
+            self.adds = self.kind = structure
 
     check_order([Step("index"), Step("cut")])  # type: ignore[list-item]
     with pytest.raises(UserError, match="cannot follow"):
