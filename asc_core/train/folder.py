@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from asc_core import modeling
-from asc_core.atomic_folder import new_folder
+from asc_core.atomic_folder import new_folder, recover
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.train.heads import loadable_config
@@ -19,7 +19,11 @@ RESUME = ".resume"
 
 
 def check_unused(out: Path) -> None:
-    """Raises: UserError where `out` holds something that is not ours to replace."""
+    """Raises: UserError where `out` holds something that is not ours to replace.
+
+    What a run that was killed at its very end had moved aside is there again afterwards.
+    """
+    recover(out)
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: name a folder for the fine-tuned model.")
     if out.is_dir() and any(path.name != RESUME for path in out.iterdir()):
