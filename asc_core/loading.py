@@ -178,6 +178,7 @@ def load_adapter(
     folder's.
     """
     folder = Path(folder)
+    check_loadable(folder)
     said = json_object(folder / "adapter_config.json")
     adapters.require_mergeable(folder, said)
     named = str(base or said.get("base_model_name_or_path") or "")

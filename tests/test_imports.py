@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Each line may import what is in a line above it and what is in its own unit, nothing else.
 ORDER = [
-    {"errors", "atomic_file", "batches", "parts"},
+    {"errors", "atomic_file", "batches", "parts", "seals"},
     {"atomic_folder", "json_files", "machine_memory", "marked_page", "memory", "size_in_memory", "stored_arrays"},
     {"bounded_cache", "progress", "values", "migrations", "sentences"},
     {"ancestry"},
@@ -22,7 +22,7 @@ ORDER = [
     {"probes"},
     {"encoder"},
     {"checkpoint", "same_weights"},
-    {"loading"},
+    {"doctor", "loading"},
     {"gates", "plan"},
     {"runtimes"},
     {"scores"},

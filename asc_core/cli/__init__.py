@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from asc_core.cli.care import doctor
 from asc_core.cli.choosing import choose
 from asc_core.cli.cutting import compress, frontier
 from asc_core.cli.data import check, task
@@ -125,6 +126,7 @@ for _verb in (
     matrix,
     shared,
     convert,
+    doctor,
     dashboard,
 ):  # in the order of the help
     app.command(cls=Command)(_verb)

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 
 from asc_core import modeling
 from asc_core.atomic_folder import new_folder, recover
+from asc_core.checkpoint.digests import write_digests
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.train.heads import loadable_config
@@ -42,6 +43,7 @@ def made_at_once(out: Path) -> Iterator[Path]:
             yield part
             for weights in part.glob("*.safetensors"):  # safetensors makes files that their owner alone may read
                 shutil.copymode(part / "config.json", weights)
+            write_digests(part)
     except SafetensorError as error:
         raise UserError(f"{out} cannot be written ({error}): free some space or name another folder.") from None
 
