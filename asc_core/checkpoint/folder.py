@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from transformers import AutoTokenizer
 
 from asc_core.checkpoint.other_forms import instead
 from asc_core.checkpoint.reasons import json_object, reason
-from asc_core.errors import UserError
+from asc_core.errors import UserError, is_failure
 
 
 def check_folder(folder: Path, source: str | None = None) -> None:
@@ -70,11 +71,22 @@ def _require_tokenizer(folder: Path) -> None:
         )
 
 
+def _try(tokenizer: Any) -> None:
+    """Some files break the library only when it splits a text: let it be now. What texts it cannot split is said of
+    them."""
+    with suppress(Exception):
+        tokenizer(["a text, that is: \u00e4 1", "a"], ["another", "b"])
+
+
 def load_tokenizer(folder: Path, source: str, trust_remote_code: bool) -> Any:
     """Raises: UserError where there is none that works."""
     try:
-        return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
-    except Exception as error:  # a broken tokenizer.json raises a bare Exception of the tokenizers library
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
+        _try(tokenizer)
+        return tokenizer
+    except BaseException as error:  # a broken tokenizer.json raises a bare Exception, or makes the library panic
+        if not is_failure(error):
+            raise
         raise UserError(
             f"{source}: its tokenizer cannot be loaded ({reason(error)}): copy the tokenizer files of the model "
             "that it was fine-tuned from into it."

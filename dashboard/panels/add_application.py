@@ -28,6 +28,10 @@ def panel(session: Session) -> None:
     job = jobs.last(session.id, "load", "add")
     if job is not None and job.active:
         poll(job, "adding")
+        if job.active and st.button("Cancel", key="add-cancel", icon=":material/close:", disabled=job.cancelling):
+            job.cancel()
+            jobs.forget(job)
+            st.rerun()
     elif job is not None and job.error:
         st.error(job.error, icon=":material/error:")
     elif job is not None and job.result is not None:
