@@ -13,10 +13,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from asc_core import modeling
 from asc_core.checkpoint import tokenizer_bounds, trial
 from asc_core.checkpoint.trial import MATCHES, SPLITS, went_well
 from asc_core.errors import UserError
 from asc_core.loading import load_encoder
+from asc_core.train.finetune import finetune
+from asc_core.train.heads import encoder_for_task, with_head_for
+from asc_core.values import Plan
+from tests.evaluate.toy_tasks import toy_task
 from tests.tiny import save_checkpoint, tiny
 
 VOCABULARY = {"[UNK]": 0, "a": 1}
@@ -161,3 +166,52 @@ def test_a_header_that_promises_more_than_there_is_is_one_sentence(folder: Path)
     (folder / "model.safetensors").write_bytes((1 << 60).to_bytes(8, "little") + content[8:])
     with pytest.raises(UserError, match="is broken"):
         load_encoder(folder, device="cpu")
+
+
+EVIL = "open({!r}, 'w').write('was run')\n"
+
+
+@pytest.mark.parametrize("lora_rank", [None, 2])
+def test_training_takes_nobodys_code_along(folder: Path, tmp_path: Path, lora_rank: int | None) -> None:
+    ran, outside = tmp_path / "ran", tmp_path / "outside.py"
+    for path in (folder / "modeling_evil.py", folder / "tokenization_evil.py", outside):
+        path.write_text(EVIL.format(str(ran)))
+    for name, code in (
+        ("config.json", {"AutoModel": "modeling_evil.Evil", "AutoConfig": f"{outside}--modeling_evil.Evil"}),
+        ("tokenizer_config.json", {"AutoTokenizer": ["tokenization_evil.Evil", f"{outside.with_suffix('')}.Evil"]}),
+    ):
+        file = folder / name
+        content = json.loads(file.read_text()) if file.exists() else {}
+        file.write_text(
+            json.dumps(content | {"auto_map": code, "custom_pipelines": {"x": {"impl": "modeling_evil.Evil"}}})
+        )
+    task = toy_task(train=32)
+    out = tmp_path / "trained"
+    finetune(encoder_for_task(folder, task, device="cpu"), task, out, epochs=1, max_steps=1, lora_rank=lora_rank)
+    assert not [*out.rglob("*.py")]
+    assert "evil" not in "".join(path.read_text() for path in out.rglob("*.json")).lower()
+    if lora_rank is None:
+        assert load_encoder(out, device="cpu")
+    assert not ran.exists()
+
+
+def test_a_cut_model_is_trained_with_our_own_code_beside_it(tmp_path: Path) -> None:
+    encoder = tiny()
+    cut = encoder.cut(Plan.full(encoder.shape).drop(0, head=0))
+    vars(cut.model.config)["auto_map"] = {"AutoModel": "modeling_evil.Evil"}
+    task = toy_task(train=32)
+    finetune(with_head_for(cut, task), task, tmp_path / "trained", epochs=1, max_steps=1)
+    said = json.loads((tmp_path / "trained" / "config.json").read_text())["auto_map"]
+    assert all(place.startswith(f"{modeling.ENTRY_MODULE}.") for place in said.values())
+    assert {path.name: path.read_text() for path in (tmp_path / "trained").glob("*.py")} == modeling.sources()
+
+
+def test_a_modeling_file_that_was_tampered_with_is_said(tmp_path: Path) -> None:
+    encoder = tiny()
+    cut = encoder.cut(Plan.full(encoder.shape).drop(0, head=0))
+    task = toy_task(train=32)
+    finetune(with_head_for(cut, task), task, tmp_path / "trained", epochs=1, max_steps=1)
+    file = tmp_path / "trained" / f"{modeling.ENTRY_MODULE}.py"
+    file.write_text(file.read_text() + EVIL.format(str(tmp_path / "ran")))
+    with pytest.raises(UserError, match=rf"{file.name} has .* bytes, and had"):
+        load_encoder(tmp_path / "trained", device="cpu")

@@ -96,6 +96,10 @@ def load_tokenizer(folder: Path, source: str, trust_remote_code: bool) -> Any:
         check_tokenizer(folder, source)
         tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
         _try(tokenizer)
+        if not trust_remote_code:  # what is saved later names no code that was not run here
+            for name in ("auto_map", "custom_pipelines"):
+                tokenizer.init_kwargs.pop(name, None)
+            vars(tokenizer).pop("_auto_map", None)
         return tokenizer
     except BaseException as error:  # a broken tokenizer.json raises a bare Exception, or makes the library panic
         if isinstance(error, UserError) or not is_failure(error):
