@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import html
-import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -21,7 +20,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from asc_core.passwords import NAME, matches, read_passwords
+from asc_core.passwords import matches, read_passwords
+from dashboard.state.user import HEADER as USER_HEADER
+from dashboard.state.user import PASSWORDS_VARIABLE
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -29,9 +30,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-HOSTS_VARIABLE, PASSWORDS_VARIABLE = "ASC_HOSTS", "ASC_PASSWORDS"
+HOSTS_VARIABLE = "ASC_HOSTS"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-USER_HEADER = "x-asc-user"  # to the pages; nobody outside can set it
 COOKIE = "asc-visit"
 SECONDS_OF_A_VISIT = 12 * 3600.0
 MOST_VISITS = 1000
@@ -193,14 +193,6 @@ def doors_of(environment: Mapping[str, str]) -> dict[str, Any]:
     hosts = tuple(filter(None, environment.get(HOSTS_VARIABLE, "").split(","))) or LOOPBACK
     file = environment.get(PASSWORDS_VARIABLE)
     return {"hosts": hosts, "passwords": read_passwords(Path(file)) if file else None}
-
-
-def user_of(headers: Mapping[str, str]) -> str | None:
-    """Who draws a page; None where there are no passwords."""
-    if not os.environ.get(PASSWORDS_VARIABLE):
-        return None
-    name = headers.get(USER_HEADER) or headers.get("X-Asc-User") or ""
-    return name if NAME.fullmatch(name) else None
 
 
 _HTML = {"Content-Type": "text/html; charset=utf-8"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import random
 import re
@@ -552,3 +553,12 @@ def test_a_dashboard_that_others_reach_needs_passwords(monkeypatch: pytest.Monke
     assert "ASC_PASSWORDS" not in mine
     for name, value in (("--browser.gatherUsageStats", "false"), ("--client.showErrorDetails", "none")):
         assert alone[alone.index(name) + 1] == value
+
+
+def test_no_name_in_a_table_is_a_spreadsheets_formula(tmp_path: Path) -> None:
+    from asc_core.cli.stored import COLUMNS, _write_csv
+
+    row = dict.fromkeys(COLUMNS, 1) | {"task": "=cmd|' /C calc'!A0", "method": "@x", "weights": "w", "score": -0.5}
+    _write_csv(tmp_path / "scores.csv", [row])
+    (read,) = csv.DictReader((tmp_path / "scores.csv").open())
+    assert (read["task"][:2], read["method"], read["weights"], read["score"]) == ("'=", "'@x", "w", "-0.5")

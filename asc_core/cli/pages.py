@@ -73,7 +73,7 @@ def dashboard(
         from asc_core.passwords import read_passwords
 
         read_passwords(share)
-        environment["ASC_PASSWORDS"] = str(share.resolve())
+        environment |= {"ASC_PASSWORDS": str(share.resolve()), "ASC_REACH": "own"}
     if memory is not None:
         environment[VARIABLE] = str(bound_of(memory, "--memory"))
     # On the command line, so that they hold wherever the package is installed and whatever the environment says.

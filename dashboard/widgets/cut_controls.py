@@ -23,7 +23,7 @@ from dashboard.state.applications import applications_of
 from dashboard.state.cut_settings import LEVELS, RULES, CutSettings, levels_of, repairs_of, smallest_keep, thresholds
 from dashboard.state.session import Session
 from dashboard.text import numbers
-from dashboard.text.markup import escape
+from dashboard.text.markup import bare, escape
 from dashboard.text.method_names import title_of
 from dashboard.text.names import BUDGET_NAMES
 from dashboard.widgets.further_steps import further_steps
@@ -157,7 +157,7 @@ def _budget(
     try:
         least = round(100 * smallest_keep(settings, scores, cost_model))
     except UserError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(bare(str(error)), icon=":material/error:")
         return
     if least >= 100:
         st.caption("Nothing can be cut: manual edits keep everything.")
@@ -313,7 +313,9 @@ def _share(session: Session, settings: CutSettings, scores: Scores, cost_model: 
 def _fixed(session: Session, settings: CutSettings, scores: Scores, cost_model: CostModel) -> None:
     plan = session.study.plan(settings.plan_key or "")
     rule = plan.provenance.rule if plan is not None else None
-    st.caption(f"A plan from a link or a pin{': ' + rule if rule else ''}. Click cells to change it, or choose a rule.")
+    st.caption(
+        bare(f"A plan from a link or a pin{': ' + rule if rule else ''}. Click cells to change it, or choose a rule.")
+    )
     if plan is not None and plan.provenance.weights not in (None, scores.weights):
         label = "Use it on these weights"
         control(st.toggle, session, "tune-transfer", "transfer", settings.transfer, label=label)
