@@ -24,6 +24,7 @@ from asc_core.checkpoint.weights import load_model, require_finite
 from asc_core.encoder import CLASS_ENDINGS, HEADS, Encoder
 from asc_core.errors import UserError
 from asc_core.sentences import ASSUMED, encoder_folder, sentences_of
+from asc_core.tasks.reach import is_confined
 
 
 @dataclass(frozen=True)
@@ -221,6 +222,10 @@ def _base_folder(folder: Path, named: str, chosen: bool) -> Path:
         return SCHEMES[scheme].folder(name)
     path = Path(named if chosen else adapters.base_of(folder, named))
     if path.is_dir():
+        if not chosen and is_confined() and not path.resolve().is_relative_to(folder.resolve()):
+            raise UserError(
+                f"The adapter in {folder} names a folder outside its own as its base: name another, --base."
+            )
         return path
     try:
         return hub_folder(named)

@@ -42,7 +42,7 @@ class Session:
     stop_at_half_width: an evaluation ends when its interval goes no further than this to either side; None = after all
     examples. other_tasks: whether a cut is also measured on the other applications. work_ahead: whether cuts that have
     not been asked for are measured while nothing else runs.
-    user: who has logged in; None where nobody has to.
+    user: who has logged in; None where nobody has to. good: the last settings that a page was drawn with.
     messages: sentences to show once, on the next page that is drawn.
     """
 
@@ -59,6 +59,7 @@ class Session:
     chart_version: int = 0
     widget_version: int = 0
     user: str | None = None
+    good: CutSettings | None = None
     consumed_jobs: set[str] = field(default_factory=set)
     stop_at_half_width: float | None = None
     other_tasks: bool = True
@@ -76,6 +77,23 @@ class Session:
         self.history = [*self.history[: self.position + 1], settings][-LONGEST_HISTORY:]
         self.position = len(self.history) - 1
         self._follow()
+
+    def drew(self) -> None:
+        """A page was drawn with these settings: one can go back to them."""
+        self.good = self.settings
+
+    def take_back(self) -> bool:
+        """Leave settings that a page cannot be drawn with, for the last that it could; whether there was anything to
+        leave."""
+        if self.settings is None or self.settings == self.good:
+            return False
+        kept = [settings for settings in self.history[: self.position] if settings == self.good]
+        self.history = kept[-1:]
+        self.position = len(self.history) - 1
+        self.plan_key = None
+        self.widget_version += 1
+        self._follow()
+        return True
 
     def undo(self) -> None:
         self.jump(self.position - 1)

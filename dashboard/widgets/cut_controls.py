@@ -8,7 +8,8 @@ container around it keeps a stable name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -92,7 +93,7 @@ def controls(
 
 def application_choice(session: Session, settings: CutSettings) -> None:
     def switch() -> None:
-        if session.widget_version == widget_version:
+        if session.widget_version == widget_version and st.session_state.get(key) in names:
             session.application = st.session_state[key]
 
     widget_version = session.widget_version
@@ -122,12 +123,31 @@ def control(
     own_key = f"{key}.{widget_version}"
 
     def changed() -> None:
-        if session.settings is not None and session.widget_version == widget_version:
-            session.go(replace(session.settings, **{name: read(st.session_state[own_key])}), by_control=True)
+        if session.settings is None or session.widget_version != widget_version:
+            return
+        said = st.session_state.get(own_key)
+        if not _is_own(said, shown, options):  # of a run that was broken off: the widget is made anew
+            session.widget_version += 1
+            return
+        session.go(replace(session.settings, **{name: read(said)}), by_control=True)
 
     st.session_state.setdefault(own_key, shown)
     with st.container(key=key.partition(":")[0]):
         widget(key=own_key, on_change=changed, **options)
+
+
+def _is_own(said: Any, shown: Any, options: Mapping[str, Any]) -> bool:
+    """Whether a widget can have been set to what is said of it."""
+    if "options" in options:
+        return said in options["options"]
+    if said is None or isinstance(said, bool) or isinstance(shown, bool):
+        return (said is None and shown is None) or (isinstance(said, bool) and isinstance(shown, bool))
+    if isinstance(said, str) or isinstance(shown, str):
+        return isinstance(said, str) and isinstance(shown, str)
+    if not isinstance(said, int | float) or not math.isfinite(said):
+        return False
+    low, high = options.get("min_value"), options.get("max_value")
+    return (low is None or said >= low) and (high is None or said <= high)
 
 
 def _share_of_hundred(percent: int) -> float:

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import streamlit as st
 from streamlit import runtime
@@ -25,6 +26,7 @@ from dashboard.text.markup import bare, escape
 SECONDS_BETWEEN_POLLS = 0.4
 SECONDS_BETWEEN_BARS = 1.0  # of long work: each drawing takes server and browser time from it
 CHART_CONFIG = {"displayModeBar": False}
+TAKEN_BACK = "The page could not be drawn with the last change, so it was taken back."
 
 
 @st.cache_resource(show_spinner=False)
@@ -68,12 +70,21 @@ def errors_in_page() -> Iterator[None]:
     """The user's mistakes in one sentence, ours with the details folded away. Streamlit's own signals pass."""
     try:
         yield
+        _session_of_this_window(Session.drew)
     except UserError as error:
         st.error(bare(str(error)), icon=":material/error:")
     except Exception as error:
+        if _session_of_this_window(Session.take_back):
+            _session_of_this_window(lambda session: session.messages.append(TAKEN_BACK))
+            st.rerun()
         st.error(bare(f"Something went wrong on this page ({type(error).__name__}). Nothing that was saved is lost."))
         with st.expander("Details"):
             st.code(traceback.format_exc())
+
+
+def _session_of_this_window(do: Callable[[Session], Any]) -> Any:
+    session = st.session_state.get(sessions.KEY)
+    return do(session) if isinstance(session, Session) else None
 
 
 def write_address(session: Session) -> None:
