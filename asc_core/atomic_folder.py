@@ -33,6 +33,7 @@ def new_folder(out: str | Path, *, overwrite: bool = False, marker: str = "confi
     was. What a killed process left beside it is removed by the next one.
     Raises: UserError where `out` is taken, cannot be written or its disk is full.
     """
+    recover(out)
     target = check_free(out, overwrite=overwrite, marker=marker)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -192,11 +193,47 @@ def _exchange(work: Path, target: Path) -> None:
         arguments = (_AT_FDCWD, os.fsencode(work), _AT_FDCWD, os.fsencode(target), _RENAME_EXCHANGE)
         if rename(*arguments) == 0:
             return
-    aside = work.with_name(f"{work.name}-old")
-    os.rename(target, aside)
+    _move(work, target)
+
+
+def _move(work: Path, target: Path) -> None:
+    """In two steps; `recover` makes good a kill between them."""
+    aside = _aside(target)
+    held = os.open(target, os.O_RDONLY)
     try:
-        os.rename(work, target)
-    except OSError:
-        os.rename(aside, target)
-        raise
-    os.rename(aside, work)
+        _try_lock(held)
+        os.rename(target, aside)
+        try:
+            os.rename(work, target)
+        except OSError:
+            os.rename(aside, target)
+            raise
+        os.rename(aside, work)
+    finally:
+        os.close(held)
+
+
+def recover(out: str | Path) -> None:
+    """Give back its name to what a killed process had moved aside to replace it, where directories cannot change names
+    in one step. Before anyone looks at what is at `out`. Raises: UserError where the place cannot be written."""
+    target = Path(os.path.realpath(Path(out).expanduser()))
+    aside = _aside(target)
+    try:
+        held = os.open(aside, os.O_RDONLY)
+    except OSError:  # as nearly always: there is none
+        return
+    try:
+        if not _try_lock(held):
+            return  # its maker is alive
+        if target.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            os.rename(aside, target)
+    except OSError as error:
+        raise _said(error, out) from None
+    finally:
+        os.close(held)
+
+
+def _aside(target: Path) -> Path:
+    return target.with_name(f"{_prefix(target)}replaced")

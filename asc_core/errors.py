@@ -17,3 +17,9 @@ def first_line(error: BaseException) -> str:
 
 class Cancelled(Exception):
     """Raised inside long work when its owner no longer wants the result."""
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether something went wrong, and not the wish to end: an Exception, or the panic of a library in Rust, which is
+    none."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"

@@ -13,8 +13,9 @@ from transformers import PreTrainedModel
 from asc_core import modeling
 from asc_core.ancestry import Ancestry
 from asc_core.checkpoint import adapter as adapters
+from asc_core.checkpoint.adapter_bounds import check_adapter
 from asc_core.checkpoint.digests import check_loadable
-from asc_core.checkpoint.folder import check_folder, load_tokenizer
+from asc_core.checkpoint.folder import check_folder, check_regular, load_tokenizer
 from asc_core.checkpoint.hub import hub_folder
 from asc_core.checkpoint.in_memory import in_memory, require_same_answers
 from asc_core.checkpoint.reasons import json_object
@@ -23,6 +24,7 @@ from asc_core.checkpoint.weights import load_model, require_finite
 from asc_core.encoder import CLASS_ENDINGS, HEADS, Encoder
 from asc_core.errors import UserError
 from asc_core.sentences import ASSUMED, encoder_folder, sentences_of
+from asc_core.tasks.reach import is_confined
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def load_encoder(
         return SCHEMES[scheme].load(rest, device)
     folder = Path(source) if _is_folder(source) else hub_folder(source)
     if (folder / "adapter_config.json").exists():
+        check_regular(folder)
         check_folder(folder, source)
         return load_adapter(folder, base=base, device=device, source=source)
     _refuse_base(base, source)
@@ -132,6 +135,7 @@ class _Head:
 
 
 def _from_folder(folder: Path, source: str, wanted: _Head, device: str | None, trust_remote_code: bool) -> Encoder:
+    check_regular(folder)
     check_loadable(folder)
     inner = encoder_folder(folder)
     check_folder(inner, source if inner == folder else None)
@@ -178,14 +182,18 @@ def load_adapter(
     folder's.
     """
     folder = Path(folder)
+    check_regular(folder)
+    check_loadable(folder)
     said = json_object(folder / "adapter_config.json")
     adapters.require_mergeable(folder, said)
+    check_adapter(folder, said, adapters.shapes(folder))
     named = str(base or said.get("base_model_name_or_path") or "")
     if not named:
         raise UserError(
             f"{folder}/adapter_config.json names no base_model_name_or_path: say which encoder it adapts (--base)."
         )
     found = _base_folder(folder, named, chosen=base is not None)
+    check_regular(found)
     check_loadable(found)
     inner = encoder_folder(found)
     check_folder(inner)
@@ -197,7 +205,7 @@ def load_adapter(
         adapters.size_head_like(settings.config, folder)
     config = without_pruned_heads(settings, named)
     model = load_model(_model_class(config, head), inner, config, False, named, settings.quantised)
-    merged = adapters.merged(model, folder, named).float()
+    merged = adapters.merged(model, folder, named, said).float()
     require_finite(merged, str(folder))
     tokenizer = load_tokenizer(folder if (folder / "tokenizer_config.json").exists() else inner, str(folder), False)
     sentences = sentences_of(folder) or sentences_of(found)
@@ -214,6 +222,10 @@ def _base_folder(folder: Path, named: str, chosen: bool) -> Path:
         return SCHEMES[scheme].folder(name)
     path = Path(named if chosen else adapters.base_of(folder, named))
     if path.is_dir():
+        if not chosen and is_confined() and not path.resolve().is_relative_to(folder.resolve()):
+            raise UserError(
+                f"The adapter in {folder} names a folder outside its own as its base: name another, --base."
+            )
         return path
     try:
         return hub_folder(named)

@@ -190,4 +190,33 @@ _PRESETS: dict[tuple[str, bool], list[dict[str, Any]]] = {
     for trains, steps in both.items()
 }
 
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _recipes_beside_plans}
+
+def _digests_and_turns(connection: sqlite3.Connection) -> None:
+    """Version 2 -> 3: each row says what it holds, and which came after which.
+
+    What is there is taken as it is; what was the newest by the clock stays the newest.
+    """
+    for table in ("scores", "evaluations", "statistics", "plans", "recipes", "pins", "settings"):
+        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN turn INTEGER")
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN digest TEXT")
+        order = "created, rowid" if "created" in columns else "rowid"
+        rows = connection.execute(f"SELECT rowid FROM {table} ORDER BY {order}").fetchall()
+        for turn, (rowid,) in enumerate(rows, start=1):
+            row = f"SELECT {', '.join(columns)} FROM {table} WHERE rowid = ?"
+            values = dict(zip(columns, connection.execute(row, (rowid,)).fetchone(), strict=True))
+            digest = _row_digest(table, values | {"turn": turn})
+            connection.execute(f"UPDATE {table} SET turn = ?, digest = ? WHERE rowid = ?", (turn, digest, rowid))
+
+
+def _row_digest(table: str, row: dict[str, Any]) -> str:
+    digest = hashlib.blake2b(table.encode(), digest_size=16)
+    for name in sorted(row):
+        value = row[name]
+        content = value if isinstance(value, bytes) else repr(value).encode("utf-8", "surrogatepass")
+        digest.update(f"|{name}|{type(value).__name__}|{len(content)}|".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _recipes_beside_plans, 2: _digests_and_turns}

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import errno
+import json
+import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import load as arrays_from_bytes
 from safetensors.numpy import save
 
 from asc_core.atomic_file import write_whole
 from asc_core.errors import UserError
+from asc_core.seals import KEY, UNSEALED, check_bytes, sealed_bytes
 
 Value = TypeVar("Value")
 
@@ -27,7 +30,7 @@ def arrays_to_bytes(arrays: Mapping[str, np.ndarray], metadata: dict[str, str] |
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
     """All or nothing: on a full disk, or when killed, `path` keeps what it held before. Raises: UserError."""
-    content = arrays_to_bytes(arrays, metadata)
+    content = sealed_bytes(arrays_to_bytes(arrays, metadata | {KEY: UNSEALED}))
     try:
         path.parent.mkdir(exist_ok=True)
         write_whole(path, content)
@@ -36,14 +39,22 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[st
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]] | None:
-    """(arrays, metadata); None where there is no such file."""
+    """(arrays, metadata) as they were written; None where there is no such file. Raises: UserError."""
     try:
-        with safe_open(path, framework="np") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+        content = path.read_bytes()
+        check_bytes(content)
+        return arrays_from_bytes(content), _metadata(content)
     except FileNotFoundError:
         return None
     except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:
         raise damaged(path, error) from error
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """Of a file that safetensors has read."""
+    (size,) = struct.unpack("<Q", content[:8])
+    found = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
+    return {name: value for name, value in found.items() if name != KEY}
 
 
 def parsed(file: Path, make: Callable[[], Value]) -> Value:
@@ -57,8 +68,8 @@ def parsed(file: Path, make: Callable[[], Value]) -> Value:
 def damaged(file: Path, error: Exception) -> UserError:
     if file.suffix == ".sqlite":
         return UserError(
-            f"{file} is damaged ({error}). Put a copy of it back, or move it away and start anew: the files beside it "
-            "are not touched."
+            f"{file} is damaged ({error}). Put a copy of it back, or let `asc doctor {file.parent} --set-aside` keep "
+            "what is whole."
         )
     return UserError(f"{file} is damaged ({error}). Delete this one file; what it held is then computed again.")
 

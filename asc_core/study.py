@@ -3,8 +3,9 @@
 A study is a folder. `study.sqlite` holds the tables and, beside each estimate, the statistics of its examples, so that
 the two never come apart; `scores/` and `partial/` hold larger arrays, one safetensors file each. A file is written
 under another name, synced and renamed, and only then its row is committed: whoever is killed in between leaves what
-was there before. Nothing stays open between two calls, so that a Study is no more than a path: any thread and any
-process may use it at the same time.
+was there before. Each file and each row holds a digest of itself, and each row the number of its turn, so that what is
+newest does not hang on a clock. Nothing stays open between two calls, so that a Study is no more than a path: any
+thread and any process may use it at the same time.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -25,6 +27,7 @@ import numpy as np
 
 from asc_core.errors import UserError
 from asc_core.migrations import migrate
+from asc_core.seals import KEY, row_digest
 from asc_core.stored_arrays import (
     arrays_from_bytes,
     arrays_to_bytes,
@@ -43,26 +46,29 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 APPLICATION_ID = 0x41534353  # "ASCS" in the database's header
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = """
 CREATE TABLE scores (
     weights TEXT, task TEXT, method TEXT, split TEXT, examples INTEGER, seed INTEGER, labels TEXT, created TEXT,
+    turn INTEGER, digest TEXT,
     PRIMARY KEY (weights, task, method, split, examples, seed, labels)
 );
 CREATE TABLE evaluations (
     weights TEXT, recipe_key TEXT, task TEXT, split TEXT, metric TEXT, examples INTEGER, total INTEGER,
     estimate TEXT, cost TEXT, steps TEXT CHECK (steps IS NULL OR json_valid(steps)), name TEXT, created TEXT,
+    turn INTEGER, digest TEXT,
     PRIMARY KEY (weights, recipe_key, task, split)
 );
 CREATE TABLE statistics (
-    weights TEXT, recipe_key TEXT, task TEXT, split TEXT, arrays BLOB,
+    weights TEXT, recipe_key TEXT, task TEXT, split TEXT, arrays BLOB, turn INTEGER, digest TEXT,
     PRIMARY KEY (weights, recipe_key, task, split)
 );
-CREATE TABLE plans (plan_key TEXT PRIMARY KEY, plan TEXT, created TEXT);
-CREATE TABLE recipes (recipe_key TEXT PRIMARY KEY, recipe TEXT, created TEXT);
-CREATE TABLE pins (name TEXT PRIMARY KEY, recipe_key TEXT, created TEXT);
-CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT);
+CREATE TABLE plans (plan_key TEXT PRIMARY KEY, plan TEXT, created TEXT, turn INTEGER, digest TEXT);
+CREATE TABLE recipes (recipe_key TEXT PRIMARY KEY, recipe TEXT, created TEXT, turn INTEGER, digest TEXT);
+CREATE TABLE pins (name TEXT PRIMARY KEY, recipe_key TEXT, created TEXT, turn INTEGER, digest TEXT);
+CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT, turn INTEGER, digest TEXT);
 """
+TABLES = ("scores", "evaluations", "statistics", "plans", "recipes", "pins", "settings")
 DATABASE = "study.sqlite"
 TABLES_OF_ALL_VERSIONS = {"scores", "evaluations", "statistics", "pins", "settings"}
 SECONDS_TO_WAIT_FOR_ANOTHER_WRITER = 30.0
@@ -114,6 +120,7 @@ class Study:
             raise storage_error(study.path, error) from error
         with study._connection() as connection:
             _prepare(connection, study._database)
+            _check_structure(connection, study._database)
         return study
 
     # Scores
@@ -124,23 +131,29 @@ class Study:
         key = (scores.weights, scores.task, scores.method, scores.split, scores.examples, scores.seed, scores.labels)
         write_arrays(self._scores_file(key), arrays, metadata)
         with self._writing() as connection:
-            connection.execute("REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*key, _now()))
+            _put(connection, "scores", dict(zip(_SCORES_KEY, key, strict=True)) | {"created": _now()})
 
     def scores(self, task: str | None = None, method: str | None = None, weights: str | None = None) -> list[Scores]:
         """Those that match what is given, newest first."""
         wanted = {"task": task, "method": method, "weights": weights}
         rows = [row for row in self.score_index() if all(v in (None, row[name]) for name, v in wanted.items())]
-        found = [self._read_scores(self._scores_file(_score_key(row))) for row in rows]
+        found = [self._read_scores(_score_key(row)) for row in rows]
         return [scores for scores in found if scores is not None]
 
-    @staticmethod
-    def _read_scores(file: Path) -> Scores | None:
+    def _read_scores(self, key: tuple[Any, ...]) -> Scores | None:
+        file = self._scores_file(key)
         content = read_arrays(file)
-        return parsed(file, lambda: Scores.from_arrays(*content)) if content is not None else None
+        if content is None:
+            return None
+        scores = parsed(file, lambda: Scores.from_arrays(*content))
+        if tuple(getattr(scores, name) for name in _SCORES_KEY) != key:
+            raise damaged(file, ValueError("it holds other scores than its name says"))
+        return scores
 
     def score_index(self) -> list[dict[str, Any]]:
-        """Newest first: weights, task, method, split, examples, seed, labels and created of each. Reads no arrays."""
-        rows = self._rows("SELECT * FROM scores ORDER BY created DESC, rowid DESC")
+        """Newest first: weights, task, method, split, examples, seed, labels, created and turn (a number that grows
+        with each that is saved) of each. Reads no arrays."""
+        rows = self._rows("scores", _NEWEST_FIRST)
         return [row for row in rows if self._scores_file(_score_key(row)).exists()]
 
     # Interrupted work
@@ -156,6 +169,8 @@ class Study:
         if content is None:
             return None
         arrays, metadata = content
+        if metadata.get("key", key) != key:
+            raise damaged(file, ValueError("it holds other work than its name says"))
         return arrays, parsed(file, lambda: json.loads(metadata["metadata"]))
 
     def drop_partial(self, key: str) -> None:
@@ -192,18 +207,17 @@ class Study:
             raise ValueError("Statistics of examples need the examples' numbers, and the other way round.")
         if statistics is not None and numbers is not None and len(statistics) != len(numbers):
             raise ValueError(f"{len(statistics)} rows of statistics, but {len(numbers)} example numbers.")
-        key = (weights, recipe_key, task, split)
-        row = (
-            *key,
-            estimate.metric,
-            estimate.examples if not estimate.provisional else 0,
-            estimate.total,
-            json.dumps(estimate.to_json()),
-            json.dumps(cost) if cost is not None else None,
-            json.dumps(recipe.summary) if recipe is not None else None,
-            name,
-            _now(),
-        )
+        key = {"weights": weights, "recipe_key": recipe_key, "task": task, "split": split}
+        row = key | {
+            "metric": estimate.metric,
+            "examples": estimate.examples if not estimate.provisional else 0,
+            "total": estimate.total,
+            "estimate": json.dumps(estimate.to_json()),
+            "cost": json.dumps(cost) if cost is not None else None,
+            "steps": json.dumps(recipe.summary) if recipe is not None else None,
+            "name": name,
+            "created": _now(),
+        }
         with self._writing() as connection:
             if data is not None and self._setting(connection, _data_key(task, split)) not in (None, data):
                 raise UserError(
@@ -212,17 +226,16 @@ class Study:
                 )
             if recipe is not None:
                 _insert_recipe(connection, recipe)
-            known = f"SELECT metric, examples, total FROM evaluations WHERE {_EVALUATION}"
-            before = tuple(connection.execute(known, key).fetchone() or ())
-            written = connection.execute(_KEEP_EVALUATION, row)
-            if not written.rowcount:
+            before = _known_evaluation(connection, key)
+            if before is not None and not _replaces(row, before):
                 return
-            if statistics is None and before == row[4:7]:
+            _put(connection, "evaluations", row if before is None else _with_what_was_known(row, before))
+            if statistics is None and before is not None and _same_size(row, before):
                 return  # the same again: what is known of each example still holds
-            connection.execute(f"DELETE FROM statistics WHERE {_EVALUATION}", key)
+            connection.execute(f"DELETE FROM statistics WHERE {_EVALUATION}", tuple(key.values()))
             if statistics is not None and numbers is not None:
                 blob = arrays_to_bytes({"statistics": statistics, "numbers": numbers})
-                connection.execute("INSERT INTO statistics VALUES (?, ?, ?, ?, ?)", (*key, blob))
+                _put(connection, "statistics", key | {"arrays": blob})
 
     def set_aside_other_data(self, task: str, split: str, digest: str) -> bool:
         """Results belong to the examples that they were measured on, so say which these are before asking for any.
@@ -240,20 +253,19 @@ class Study:
             if before is not None:
                 aside = f"{task} before {_now()}"
                 for table in ("evaluations", "statistics"):
-                    query = f"UPDATE {table} SET task = ? WHERE task = ? AND split = ?"
-                    connection.execute(query, (aside, task, split))
-            connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, json.dumps(digest)))
+                    _rename_task(connection, table, task, split, aside)
+            _put(connection, "settings", {"key": key, "value": json.dumps(digest)})
         return before is not None
 
     def evaluation(self, weights: str, recipe_key: str, task: str, split: str) -> Estimate | None:
         key = (weights, recipe_key, task, split)
-        rows = self._rows(f"SELECT estimate FROM evaluations WHERE {_EVALUATION}", key)
+        rows = self._rows("evaluations", f"WHERE {_EVALUATION}", key)
         return self._from_json(rows[0]["estimate"], Estimate.from_json) if rows else None
 
     def statistics(self, weights: str, recipe_key: str, task: str, split: str) -> tuple[np.ndarray, np.ndarray] | None:
         """(numbers (n,), statistics (n, k)) behind `evaluation`, as they were saved; what differences are paired by."""
         key = (weights, recipe_key, task, split)
-        rows = self._rows(f"SELECT arrays FROM statistics WHERE {_EVALUATION}", key)
+        rows = self._rows("statistics", f"WHERE {_EVALUATION}", key)
         if not rows:
             return None
         arrays = parsed(self._database, lambda: arrays_from_bytes(rows[0]["arrays"]))
@@ -265,10 +277,8 @@ class Study:
         Each has weights, recipe_key (for `recipe`), task, split, estimate (Estimate), cost (dict or None), steps (a few
         facts about each, None where they are not known), name and created.
         """
-        rows = self._rows(
-            "SELECT weights, recipe_key, task, split, estimate, cost, steps, name, created FROM evaluations "
-            "ORDER BY created DESC, rowid DESC"
-        )
+        names = ("weights", "recipe_key", "task", "split", "estimate", "cost", "steps", "name", "created")
+        rows = [{name: row[name] for name in names} for row in self._rows("evaluations", _NEWEST_FIRST)]
         for row in rows:
             row["estimate"] = self._from_json(row["estimate"], Estimate.from_json)
             row["cost"] = self._from_json(row["cost"], dict) if row["cost"] is not None else None
@@ -321,13 +331,12 @@ class Study:
             _insert_plan(connection, plan)
 
     def plan(self, plan_key: str) -> Plan | None:
-        rows = self._rows("SELECT plan FROM plans WHERE plan_key = ?", (plan_key,))
+        rows = self._rows("plans", "WHERE plan_key = ?", (plan_key,))
         return self._from_json(rows[0]["plan"], Plan.from_json) if rows else None
 
     def plans(self) -> list[Plan]:
         """Newest first."""
-        rows = self._rows("SELECT plan FROM plans ORDER BY created DESC, rowid DESC")
-        return [self._from_json(row["plan"], Plan.from_json) for row in rows]
+        return [self._from_json(row["plan"], Plan.from_json) for row in self._rows("plans", _NEWEST_FIRST)]
 
     # Recipes
 
@@ -336,24 +345,22 @@ class Study:
         with self._writing() as connection:
             _insert_recipe(connection, recipe)
             if name is not None:
-                connection.execute("REPLACE INTO pins VALUES (?, ?, ?)", (name, recipe.key, _now()))
+                _put(connection, "pins", {"name": name, "recipe_key": recipe.key, "created": _now()})
 
     def recipe(self, recipe_key: str) -> dict[str, Any] | None:
         """As JSON, for `recipes.stored`."""
-        rows = self._rows("SELECT recipe FROM recipes WHERE recipe_key = ?", (recipe_key,))
+        rows = self._rows("recipes", "WHERE recipe_key = ?", (recipe_key,))
         return self._from_json(rows[0]["recipe"], dict) if rows else None
 
     def recipe_keys(self) -> list[str]:
         """Newest first."""
-        return [
-            row["recipe_key"] for row in self._rows("SELECT recipe_key FROM recipes ORDER BY created DESC, rowid DESC")
-        ]
+        return [row["recipe_key"] for row in self._rows("recipes", _NEWEST_FIRST)]
 
     @property
     def pins(self) -> dict[str, str]:
         """Name -> recipe_key of the named candidates, in the order in which they were pinned."""
-        query = "SELECT name, recipe_key FROM pins JOIN recipes USING (recipe_key) ORDER BY pins.created, pins.rowid"
-        return {row["name"]: row["recipe_key"] for row in self._rows(query)}
+        rows = self._rows("pins", "JOIN recipes USING (recipe_key) ORDER BY pins.turn")
+        return {row["name"]: row["recipe_key"] for row in rows}
 
     def unpin(self, name: str) -> None:
         """The recipe and its evaluations stay."""
@@ -363,7 +370,7 @@ class Study:
     # Settings
 
     def get(self, key: str, default: Any = None) -> Any:
-        rows = self._rows("SELECT value FROM settings WHERE key = ?", (key,))
+        rows = self._rows("settings", "WHERE key = ?", (key,))
         return self._from_json(rows[0]["value"], lambda value: value) if rows else default
 
     def set(self, key: str, value: Any) -> None:
@@ -374,11 +381,11 @@ class Study:
         """Replace what stands under a key by what becomes of it (None: nothing yet); nobody writes in between."""
         with self._writing() as connection:
             value = how(self._setting(connection, key))
-            connection.execute("REPLACE INTO settings VALUES (?, ?)", (key, json.dumps(value)))
+            _put(connection, "settings", {"key": key, "value": json.dumps(value)})
 
     def _setting(self, connection: sqlite3.Connection, key: str) -> Any:
-        row = connection.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()
-        return None if row is None else self._from_json(row[0], lambda value: value)
+        rows = self._checked(connection, "settings", "WHERE key = ?", (key,))
+        return self._from_json(rows[0]["value"], lambda value: value) if rows else None
 
     # On disk
 
@@ -403,6 +410,8 @@ class Study:
             yield connection
         except sqlite3.DatabaseError as error:
             raise _database_error(self._database, error) from error
+        except UnicodeDecodeError as error:  # an SQLite message that quotes what is damaged
+            raise damaged(self._database, error) from error
         finally:
             if connection is not None:
                 connection.close()
@@ -415,23 +424,75 @@ class Study:
             yield connection
             connection.execute("COMMIT")
 
-    def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[dict[str, Any]]:
+    def _rows(self, table: str, rest: str, values: tuple[Any, ...] = ()) -> list[dict[str, Any]]:
         with self._connection() as connection:
-            return [dict(row) for row in connection.execute(query, values)]
+            return self._checked(connection, table, rest, values)
+
+    def _checked(
+        self, connection: sqlite3.Connection, table: str, rest: str, values: tuple[Any, ...]
+    ) -> list[dict[str, Any]]:
+        """Rows as they were written, without their digests. Raises: UserError for one that is not."""
+        found = [dict(row) for row in connection.execute(f"SELECT {table}.* FROM {table} {rest}", values)]
+        for row in found:
+            if row_digest(table, row) != row.pop(KEY, None):
+                raise damaged(self._database, ValueError(f"a row of {table} does not hold what was written"))
+        return found
 
     def _from_json(self, text: Any, make: Callable[[Any], Value]) -> Value:
         return parsed(self._database, lambda: make(json.loads(text)))
 
 
 _EVALUATION = "weights = ? AND recipe_key = ? AND task = ? AND split = ?"
-_KEEP_EVALUATION = """
-INSERT INTO evaluations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (weights, recipe_key, task, split) DO UPDATE SET
-    metric = excluded.metric, examples = excluded.examples, total = excluded.total, estimate = excluded.estimate,
-    cost = coalesce(excluded.cost, cost), steps = coalesce(excluded.steps, steps),
-    name = coalesce(excluded.name, name), created = excluded.created
-WHERE excluded.examples >= examples OR excluded.total <> total OR excluded.metric <> metric
-"""
+_NEWEST_FIRST = "ORDER BY turn DESC"
+_SCORES_KEY = ("weights", "task", "method", "split", "examples", "seed", "labels")
+
+
+def _put(connection: sqlite3.Connection, table: str, row: Mapping[str, Any], turn: int | None = None) -> None:
+    """Insert or replace a row, with its digest and, unless it keeps an earlier one, the next turn."""
+    if turn is None:
+        (turn,) = connection.execute(f"SELECT coalesce(max(turn), 0) + 1 FROM {table}").fetchone()
+    whole = dict(row) | {"turn": turn}
+    whole[KEY] = row_digest(table, whole)
+    columns, places = ", ".join(whole), ", ".join("?" * len(whole))
+    connection.execute(f"REPLACE INTO {table} ({columns}) VALUES ({places})", tuple(whole.values()))
+
+
+def _known_evaluation(connection: sqlite3.Connection, key: Mapping[str, Any]) -> dict[str, Any] | None:
+    """None also for a damaged one: a new measurement may take its place."""
+    found = connection.execute(f"SELECT * FROM evaluations WHERE {_EVALUATION}", tuple(key.values())).fetchone()
+    return dict(found) if found is not None and row_digest("evaluations", dict(found)) == found[KEY] else None
+
+
+def _replaces(row: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    other = row["total"] != before["total"] or row["metric"] != before["metric"]
+    return other or row["examples"] >= before["examples"]
+
+
+def _same_size(row: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    return all(row[name] == before[name] for name in ("metric", "examples", "total"))
+
+
+def _with_what_was_known(row: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    return row | {name: before[name] for name in ("cost", "steps", "name") if row[name] is None}
+
+
+def _rename_task(connection: sqlite3.Connection, table: str, task: str, split: str, new: str) -> None:
+    """In their order; a damaged row stays a damaged one."""
+    rows = connection.execute(f"SELECT * FROM {table} WHERE task = ? AND split = ?", (task, split)).fetchall()
+    for row in map(dict, rows):
+        renamed = row | {"task": new}
+        whole = row_digest(table, row) == row[KEY]
+        renamed[KEY] = row_digest(table, renamed) if whole else row[KEY]
+        key = (row["weights"], row["recipe_key"], task, split)
+        connection.execute(f"UPDATE {table} SET task = ?, {KEY} = ? WHERE {_EVALUATION}", (new, renamed[KEY], *key))
+
+
+@cache
+def columns_of(table: str) -> set[str]:
+    """As SCHEMA has them."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(SCHEMA)
+        return {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
 
 
 def _data_key(task: str, split: str) -> str:
@@ -439,16 +500,17 @@ def _data_key(task: str, split: str) -> str:
 
 
 def _score_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in ("weights", "task", "method", "split", "examples", "seed", "labels"))
+    return tuple(row[name] for name in _SCORES_KEY)
 
 
 def _insert_plan(connection: sqlite3.Connection, plan: Plan) -> None:
-    connection.execute("REPLACE INTO plans VALUES (?, ?, ?)", (plan.key, json.dumps(plan.to_json()), _now()))
+    row = {"plan_key": plan.key, "plan": json.dumps(plan.to_json()), "created": _now()}
+    _put(connection, "plans", row)
 
 
 def _insert_recipe(connection: sqlite3.Connection, recipe: KeptRecipe) -> None:
-    row = (recipe.key, json.dumps(recipe.to_json()), _now())
-    connection.execute("REPLACE INTO recipes VALUES (?, ?, ?)", row)
+    row = {"recipe_key": recipe.key, "recipe": json.dumps(recipe.to_json()), "created": _now()}
+    _put(connection, "recipes", row)
     plan = recipe.cut
     if plan is not None:
         _insert_plan(connection, plan)
@@ -502,10 +564,7 @@ def _prepare(connection: sqlite3.Connection, database: Path) -> None:
         _write_ahead(connection)
         connection.execute("BEGIN IMMEDIATE")
         if not tables():
-            for statement in SCHEMA.split(";"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            make_tables(connection)
         connection.execute("COMMIT")
     if pragma("application_id") != APPLICATION_ID or not tables() >= TABLES_OF_ALL_VERSIONS:
         raise UserError(f"{database} is a database of something else, not a study. Name another folder.")
@@ -517,6 +576,25 @@ def _prepare(connection: sqlite3.Connection, database: Path) -> None:
         )
     if version < SCHEMA_VERSION:
         migrate(connection, SCHEMA_VERSION)
+    for table in TABLES:
+        found = {row["name"] for row in connection.execute(f"PRAGMA table_info({table})")}
+        if found != columns_of(table):
+            raise damaged(database, ValueError(f"{table} has not the columns that it was made with"))
+
+
+def make_tables(connection: sqlite3.Connection) -> None:
+    """Those of an empty study."""
+    for statement in SCHEMA.split(";"):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _check_structure(connection: sqlite3.Connection, database: Path) -> None:
+    """A row's digest says nothing of rows that are no longer found."""
+    (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if found != "ok":
+        raise damaged(database, ValueError(" ".join(str(found).split())))
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
@@ -543,7 +621,7 @@ def _database_error(database: Path, error: sqlite3.DatabaseError) -> Exception:
             )
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_IOERR:
             return UserError(f"{database} cannot be used: {error}. Check the folder, its permissions and the disk.")
-        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+        case _ if isinstance(error, (sqlite3.ProgrammingError, sqlite3.IntegrityError)):
+            return error  # our mistake
+        case _:  # a bit in a table's description or a text is enough for many more than SQLITE_CORRUPT
             return damaged(database, error)
-        case _:
-            return error

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import itertools
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +66,71 @@ def test_where_directories_cannot_be_exchanged_they_are_moved(tmp_path: Path, mo
         (work / "config.json").write_text("new")
     assert (out / "config.json").read_text() == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def replaces_until_killed(out: Path, event: int) -> int:
+    """The exit code of a process that ends without any cleaning up before its `event`-th change on the disk."""
+    process = os.fork()
+    if process == 0:
+        code = 1
+        try:
+            _dies_before(event)
+            with new_folder(out, overwrite=True) as work:
+                (work / "config.json").write_text("new")
+                (work / "weights").write_text("new")
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def _dies_before(event: int) -> None:
+    seen = itertools.count(1)
+
+    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def counting(*args: Any, **kwargs: Any) -> Any:
+            if next(seen) == event:
+                os._exit(9)
+            return call(*args, **kwargs)
+
+        return counting
+
+    for name in ("rename", "fsync", "close", "mkdir", "unlink", "rmdir"):
+        setattr(os, name, counted(getattr(os, name)))
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_killed_at_any_file_event_the_folder_is_the_old_or_the_new_one_and_can_be_made_again(
+    tmp_path: Path, can_exchange: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not can_exchange:
+        monkeypatch.setattr(folder_module.ctypes, "CDLL", lambda *args, **kwargs: object())
+    event, code = 0, 9
+    while code == 9:
+        event += 1
+        out = model_at(tmp_path / str(event) / "out")
+        (out / "weights").write_text("old")
+        code = replaces_until_killed(out, event)
+        folder_module.recover(out)
+        assert {path.read_text() for path in out.iterdir()} in ({"old"}, {"new"})
+        assert sorted(path.name for path in out.iterdir()) == ["config.json", "weights"]
+        with new_folder(out, overwrite=True) as work:
+            (work / "config.json").write_text("again")
+        assert [path.name for path in out.parent.iterdir()] == ["out"]
+        assert (out / "config.json").read_text() == "again"
+    assert code == 0
+    assert event > 10
+
+
+def test_what_a_living_process_has_moved_aside_is_left_to_it(tmp_path: Path) -> None:
+    aside = model_at(tmp_path / ".out.replaced")
+    held = os.open(aside, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    folder_module.recover(tmp_path / "out")
+    assert aside.exists()
+    os.close(held)
+    folder_module.recover(tmp_path / "out")
+    assert (tmp_path / "out" / "config.json").read_text() == "old"
 
 
 def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:

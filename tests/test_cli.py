@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import random
 import re
@@ -503,15 +504,61 @@ def test_scores_of_texts_that_were_corrected_are_not_cut_by(project: Path, tmp_p
 
 
 def test_the_dashboard_is_told_what_it_may_keep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from asc_core import cli
+    from asc_core.cli import pages
 
     started: list[dict[str, str]] = []
-    monkeypatch.setattr(cli.os, "execve", lambda program, command, environment: started.append(environment))
-    monkeypatch.setattr(cli.subprocess, "call", lambda command, env: 0)
-    monkeypatch.setattr(cli.os, "chdir", lambda folder: None)
+    monkeypatch.setattr(pages.os, "execve", lambda program, command, environment: started.append(environment))
+    monkeypatch.setattr(pages.subprocess, "call", lambda command, env: 0)
+    monkeypatch.setattr(pages.os, "chdir", lambda folder: None)
     monkeypatch.delenv("ASC_MEMORY", raising=False)
     for said in ((), ("--memory", "3GB"), ("--memory", "3 apples")):
         result = CliRunner().invoke(app, ["dashboard", "--study", str(tmp_path / "study"), *said])
     assert [environment.get("ASC_MEMORY") for environment in started] == [None, "3000000000"]
     assert result.exit_code == 2
     assert "--memory is '3 apples': write an amount of memory such as 4GB" in " ".join(result.stderr.split())
+
+
+def test_a_dashboard_that_others_reach_needs_passwords(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from asc_core.cli import pages
+
+    started: list[tuple[list[str], dict[str, str]]] = []
+    monkeypatch.setattr(
+        pages.os, "execve", lambda program, command, environment: started.append((command, environment))
+    )
+    monkeypatch.setattr(pages.subprocess, "call", lambda command, env: 0)
+    monkeypatch.setattr(pages.os, "chdir", lambda folder: None)
+    passwords = tmp_path / "passwords"
+
+    def said(*arguments: object) -> str:
+        return " ".join(CliRunner().invoke(app, ["dashboard", *map(str, arguments)]).stderr.split())
+
+    for host in ("0.0.0.0", "::", "192.168.0.7"):
+        assert "--share PASSWORDS" in said("--host", host)
+    assert "not 'example.org'" in said("--host", "example.org")
+    assert "asc password" in said("--host", "0.0.0.0", "--share", passwords)
+    assert "without a port" in said("--name", "a,b")
+    assert not started
+
+    made = CliRunner().invoke(
+        app, ["password", str(passwords), "ada"], input="long enough indeed\nlong enough indeed\n"
+    )
+    assert made.exit_code == 0
+    said("--host", "0.0.0.0", "--share", passwords, "--name", "studio.example.org")
+    said()
+    (shared, theirs), (alone, mine) = started
+    assert shared[shared.index("--server.address") + 1] == "0.0.0.0"
+    assert "studio.example.org" in theirs["ASC_HOSTS"].split(",")
+    assert theirs["ASC_PASSWORDS"] == str(passwords)
+    assert alone[alone.index("--server.address") + 1] == "127.0.0.1"
+    assert "ASC_PASSWORDS" not in mine
+    for name, value in (("--browser.gatherUsageStats", "false"), ("--client.showErrorDetails", "none")):
+        assert alone[alone.index(name) + 1] == value
+
+
+def test_no_name_in_a_table_is_a_spreadsheets_formula(tmp_path: Path) -> None:
+    from asc_core.cli.stored import COLUMNS, _write_csv
+
+    row = dict.fromkeys(COLUMNS, 1) | {"task": "=cmd|' /C calc'!A0", "method": "@x", "weights": "w", "score": -0.5}
+    _write_csv(tmp_path / "scores.csv", [row])
+    (read,) = csv.DictReader((tmp_path / "scores.csv").open())
+    assert (read["task"][:2], read["method"], read["weights"], read["score"]) == ("'=", "'@x", "w", "-0.5")

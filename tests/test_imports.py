@@ -13,8 +13,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Each line may import what is in a line above it and what is in its own unit, nothing else.
 ORDER = [
-    {"errors", "atomic_file", "batches", "parts"},
-    {"atomic_folder", "json_files", "machine_memory", "marked_page", "memory", "size_in_memory", "stored_arrays"},
+    {"errors", "atomic_file", "batches", "parts", "seals"},
+    {
+        "atomic_folder",
+        "json_files",
+        "machine_memory",
+        "marked_page",
+        "memory",
+        "passwords",
+        "size_in_memory",
+        "stored_arrays",
+    },
     {"bounded_cache", "progress", "values", "migrations", "sentences"},
     {"ancestry"},
     {"tasks", "study"},
@@ -22,7 +31,7 @@ ORDER = [
     {"probes"},
     {"encoder"},
     {"checkpoint", "same_weights"},
-    {"loading"},
+    {"doctor", "loading"},
     {"gates", "plan"},
     {"runtimes"},
     {"scores"},
@@ -46,7 +55,7 @@ ORDER = [
     {"dashboard.widgets"},
     {"dashboard.panels"},
     {"dashboard.views"},
-    {"dashboard.app"},
+    {"dashboard.app", "dashboard.doors"},
     {"dashboard.serve"},
 ]
 LEVEL = {unit: level for level, units in enumerate(ORDER) for unit in units}

@@ -86,6 +86,14 @@ def test_what_is_made_now_is_found_under_what_was_measured_then(folder: Path) ->
     assert stored_recipe(study, Recipe.repaired(plan, "sequential", seed=7).key) is not None
 
 
+def test_the_newest_stay_the_newest(folder: Path) -> None:
+    expected = table(folder, "SELECT name FROM evaluations ORDER BY created DESC, rowid DESC")
+    study = Study.open(folder)
+    assert [(row["name"],) for row in study.evaluations()] == expected
+    study.save_evaluation("w", "r", "nli", "validation", Estimate("accuracy", 0.5, (0.4, 0.6), "validation", 4, 4))
+    assert study.evaluations()[0]["weights"] == "w"
+
+
 def test_steps_say_what_was_done(folder: Path) -> None:
     steps = {row["name"]: row["steps"] for row in Study.open(folder).evaluations()}
     assert steps["0.60 obs"] == [{"step": "cut", "repair": None}]
@@ -119,11 +127,11 @@ def test_a_migration_that_fails_leaves_the_study_as_it_was(folder: Path, monkeyp
 
     def breaks(connection: sqlite3.Connection) -> None:
         kept(connection)
-        raise sqlite3.OperationalError("killed")
+        raise sqlite3.OperationalError("broken")
 
     kept = migrations.MIGRATIONS[1]
     monkeypatch.setitem(migrations.MIGRATIONS, 1, breaks)
-    with pytest.raises(sqlite3.OperationalError, match="killed"):
+    with pytest.raises(UserError, match="broken"):
         Study.open(folder)
     assert version_of(folder) == 1
     assert table(folder, "SELECT * FROM evaluations") == before
@@ -144,6 +152,6 @@ def test_what_someone_made_up_does_not_stop_a_migration(folder: Path, value: str
 def test_a_program_of_before_cannot_write_what_would_not_be_read(folder: Path) -> None:
     Study.open(folder)
     row = ("w", "r", "nli", "validation", "accuracy", 1, 1, "{}", "{}", "0123456789abcdef", "name", "now")
-    with sqlite3.connect(folder / "study.sqlite") as connection, pytest.raises(sqlite3.IntegrityError):
+    with sqlite3.connect(folder / "study.sqlite") as connection, pytest.raises(sqlite3.DatabaseError):
         connection.execute("INSERT INTO evaluations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
     connection.close()

@@ -87,6 +87,19 @@ def test_scores_come_back_as_they_were_and_newest_first(study: Study) -> None:
     assert same_scores(found[1], old)
 
 
+def test_what_is_newest_does_not_hang_on_the_clock(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    for year in (2031, 2030, 2029):  # a clock that is set back
+        monkeypatch.setattr(study_module, "_now", lambda year=year: f"{year}-01-01T00:00:00.000000+00:00")
+        study.save_scores(some_scores(seed=year))
+        study.save_evaluation(f"w{year}", "r", "nli", "validation", ESTIMATE)
+        study.save_plan(PLAN if year > 2029 else PLAN.drop(1, head=0))
+        study.save_recipe(RECIPE, str(year))
+    assert [scores.seed for scores in study.scores()] == [2029, 2030, 2031]
+    assert [row["weights"] for row in study.evaluations()] == ["w2029", "w2030", "w2031"]
+    assert study.plans()[0] == PLAN  # of the recipe that was saved last
+    assert list(study.pins) == ["2031", "2030", "2029"]
+
+
 def test_scores_are_found_by_task_method_and_weights(study: Study) -> None:
     for task, method, weights in (("nli", "fisher", "a"), ("qa", "fisher", "a"), ("qa", "update", "b")):
         study.save_scores(some_scores(method, task=task, weights=weights))

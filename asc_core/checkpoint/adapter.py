@@ -11,6 +11,7 @@ from safetensors import safe_open
 from transformers import PreTrainedModel
 
 from asc_core import modeling
+from asc_core.checkpoint.adapter_bounds import check_patterns
 from asc_core.checkpoint.reasons import reason
 from asc_core.errors import UserError
 
@@ -67,17 +68,20 @@ def base_of(folder: Path, named: str) -> str:
     return named
 
 
-def merged(model: PreTrainedModel, folder: Path, base: str) -> PreTrainedModel:
-    """The model with an adapter in its weights. Raises: UserError where it does not fit."""
+def merged(model: PreTrainedModel, folder: Path, base: str, said: dict[str, Any]) -> PreTrainedModel:
+    """The model with an adapter in its weights. said: its configuration. Raises: UserError where it does not fit."""
     import peft
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about a base that is no hub id, and about the inside of peft
+            check_patterns(folder, said, [name for name, _ in model.named_modules()])
             _resize_tokens(model, folder)
             adapted = peft.PeftModel.from_pretrained(model, str(folder))
             _require_every_weight(adapted, folder)
             return adapted.merge_and_unload()
+    except UserError:
+        raise
     except Exception as error:  # peft raises whatever its tuners, torch and safetensors do
         raise UserError(f"The adapter in {folder} does not fit the encoder {base}: {_why(error)}.") from None
 
@@ -111,7 +115,9 @@ def _resize_tokens(model: PreTrainedModel, folder: Path) -> None:
 
 
 def shapes(folder: Path) -> dict[str, list[int]]:
-    """Name -> shape of an adapter's weights."""
+    """Name -> shape of an adapter's weights; none where it has none."""
+    if not (folder / WEIGHTS).is_file():
+        return {}
     with safe_open(str(folder / WEIGHTS), framework="np") as file:
         return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (not a dict)
 

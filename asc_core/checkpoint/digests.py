@@ -1,4 +1,4 @@
-"""What a folder held when it was handed over: size and SHA-256 of each file, in a file of its own beside them.
+"""What a folder held when it was written: size and SHA-256 of each file, in a file of its own beside them.
 
 It finds what broke, was swapped or was added on the way. It does not say who made the folder: whoever can change the
 files can change this one, so compare its own digest (`digest_of_all`) with what the sender says where that matters.
@@ -58,14 +58,14 @@ def check_digests(folder: Path) -> dict[str, Digest]:
     added = sorted(present - expected.keys())
     if added:
         raise UserError(
-            f"{folder} has {added[0]}, which {DIGESTS_FILE} does not name: it was not exported, so remove it or ask "
+            f"{folder} has {added[0]}, which {DIGESTS_FILE} does not name: it was added later, so remove it or ask "
             "the folder's sender."
         )
     return expected
 
 
 def check_loadable(folder: Path) -> None:
-    """Is all that loading reads of a folder what was exported? A folder without digests is not asked.
+    """Is all that loading reads of a folder what an export or a training wrote? A folder without digests is not asked.
 
     All files are hashed, the weights too: 0.7 s for a GB where the processor has SHA instructions, less than reading
     them into a model takes. A card may be edited, and a hub's folder is fetched in parts and as links; but what was
@@ -86,7 +86,7 @@ def check_loadable(folder: Path) -> None:
     for path in sorted(read):
         if path.relative_to(folder).as_posix() not in expected and not path.name.startswith("."):
             raise UserError(
-                f"{path} was not exported ({DIGESTS_FILE} does not name it), and loading might read or run it: remove "
+                f"{path} was added later ({DIGESTS_FILE} does not name it), and loading might read or run it: remove "
                 f"it, or, where you put it there yourself, remove {DIGESTS_FILE}."
             )
 
@@ -95,12 +95,12 @@ def _check_file(folder: Path, name: str, said: Digest, otherwise: str) -> None:
     size = (folder / name).stat().st_size
     if size != said.bytes:
         raise UserError(
-            f"{folder / name} has {size:,} bytes, and had {said.bytes:,} when it was exported: copy or download "
+            f"{folder / name} has {size:,} bytes, and had {said.bytes:,} when it was written: copy or download "
             f"the folder again, or {otherwise}."
         )
     if digest(folder / name) != said:
         raise UserError(
-            f"{folder / name} is not the file that was exported (its SHA-256 differs): copy or download the folder "
+            f"{folder / name} is not the file that was written (its SHA-256 differs): copy or download the folder "
             f"again, or {otherwise}."
         )
 
@@ -134,7 +134,7 @@ def _read(folder: Path) -> dict[str, Digest]:
     path = folder / DIGESTS_FILE
     if not path.exists():
         raise UserError(
-            f"{folder} has no {DIGESTS_FILE}, so nothing says what was exported: export it again with `asc export`."
+            f"{folder} has no {DIGESTS_FILE}, so nothing says what it held: export it again with `asc export`."
         )
     content = read_json(path)
     files = content.get("files") if isinstance(content, dict) and content.get("format") == FORMAT else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,19 @@ from transformers import AutoTokenizer
 
 from asc_core.checkpoint.other_forms import instead
 from asc_core.checkpoint.reasons import json_object, reason
-from asc_core.errors import UserError
+from asc_core.checkpoint.tokenizer_bounds import check_tokenizer
+from asc_core.errors import UserError, is_failure
+
+
+def check_regular(folder: Path) -> None:
+    """A pipe that nobody writes to is waited for, and a device never ends, so nothing else than files is read.
+
+    Raises: UserError that names what is none.
+    """
+    for place in (folder, *folder.glob("[0-9]*_*")):
+        for path in place.iterdir() if place.is_dir() else ():
+            if path.exists() and not path.is_file() and not path.is_dir():
+                raise UserError(f"{path} is neither a file nor a folder, but a pipe or a device: remove it.")
 
 
 def check_folder(folder: Path, source: str | None = None) -> None:
@@ -73,11 +86,27 @@ def _require_tokenizer(folder: Path) -> None:
         )
 
 
+def _try(tokenizer: Any) -> None:
+    """Some files break the library only when it splits a text: let it be now. What texts it cannot split is said of
+    them."""
+    with suppress(Exception):
+        tokenizer(["a text, that is: \u00e4 1", "a"], ["another", "b"])
+
+
 def load_tokenizer(folder: Path, source: str, trust_remote_code: bool) -> Any:
     """Raises: UserError where there is none that works."""
     try:
-        return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
-    except Exception as error:  # a broken tokenizer.json raises a bare Exception of the tokenizers library
+        check_tokenizer(folder, source)
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
+        _try(tokenizer)
+        if not trust_remote_code:  # what is saved later names no code that was not run here
+            for name in ("auto_map", "custom_pipelines"):
+                tokenizer.init_kwargs.pop(name, None)
+            vars(tokenizer).pop("_auto_map", None)
+        return tokenizer
+    except BaseException as error:  # a broken tokenizer.json raises a bare Exception, or makes the library panic
+        if isinstance(error, UserError) or not is_failure(error):
+            raise
         raise UserError(
             f"{source}: its tokenizer cannot be loaded ({reason(error)}): copy the tokenizer files of the model "
             "that it was fine-tuned from into it."

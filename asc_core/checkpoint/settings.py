@@ -63,6 +63,8 @@ _OF_THE_MACHINE = frozenset(
         "transformers_weights",
         "_name_or_path",
         "name_or_path",
+        "auto_map",  # code of somebody: the class is one that is known here
+        "custom_pipelines",
         "_commit_hash",
     }
 )

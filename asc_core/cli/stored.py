@@ -121,7 +121,12 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
 def _write_rows(file: Any, rows: list[dict[str, Any]]) -> None:
     writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _no_formula(value) for name, value in row.items()} for row in rows)
+
+
+def _no_formula(value: Any) -> Any:
+    """A spreadsheet would reckon a name that begins so."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def _json(one: Any, kinds: list[str] | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_args
 
 import typer
 
-from asc_core.errors import Cancelled, UserError
+from asc_core.errors import Cancelled, UserError, first_line, is_failure
 from asc_core.export import FORMATS, PACKINGS
 from asc_core.progress import Progress
 from asc_core.runtimes import RUNTIMES
@@ -100,6 +100,11 @@ def verb(function: Callable[..., Any]) -> Callable[..., None]:
         except (Cancelled, KeyboardInterrupt):
             typer.echo("asc: interrupted; what was finished is kept.", err=True)
             raise typer.Exit(130) from None
+        except BaseException as error:
+            if isinstance(error, Exception) or not is_failure(error):
+                raise
+            typer.echo(f"asc: a library broke off ({first_line(error)}): check the tokenizer of the model.", err=True)
+            raise typer.Exit(2) from None
         if kwargs.get("as_json") and result is not None:
             typer.echo(json.dumps(result))
 

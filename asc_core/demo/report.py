@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from asc_core.checkpoint.digests import DIGESTS_FILE
 from asc_core.demo.baselines import shallow_baselines
 from asc_core.demo.encoder import ADAPTERS, demo_encoder
 from asc_core.demo.generator import APPLICATIONS
@@ -54,4 +55,5 @@ if __name__ == "__main__":
     for application in sys.argv[1:] or [name for name in APPLICATIONS if (ADAPTERS / name).is_dir()]:
         measured = measure_application(application)
         (ADAPTERS / application / "report.json").write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+        (ADAPTERS / application / DIGESTS_FILE).unlink(missing_ok=True)  # training's; here the repository has its own
         print(application, json.dumps(measured))

@@ -19,6 +19,7 @@ from asc_core.tasks import sources
 from asc_core.tasks.base import Task
 from asc_core.tasks.kinds import OTHER_LABELS, USUAL_LABEL, USUAL_SLOTS, USUAL_TEXTS, make_task
 from asc_core.tasks.labels import as_text
+from asc_core.tasks.reach import checked_dataset, reached
 from asc_core.tasks.sources import SPLIT_NAMES, SPLITS, FileOptions, Table
 from asc_core.tasks.table_task import Setup
 
@@ -183,7 +184,7 @@ def checked_content(content: Mapping[str, Any], origin: str) -> TaskFile:
 def _loaders(data: Data, origin: str, folder: Path, words: bool) -> dict[str, Callable[[], Table]]:
     given = {split: getattr(data, split) for split in SPLITS if getattr(data, split) is not None}
     if data.hub is not None:
-        return _hub_loaders(data, given, folder)
+        return _hub_loaders(data, given, folder, origin)
     if data.config is not None or data.revision is not None:
         raise UserError(f"{origin}: data.config and data.revision belong to a hub dataset; set data.hub too.")
     if not given:
@@ -199,7 +200,7 @@ def _loaders(data: Data, origin: str, folder: Path, words: bool) -> dict[str, Ca
         data.records,
         words,
     )
-    paths = {split: folder / name for split, name in given.items()}
+    paths = {split: reached(folder, name, origin) for split, name in given.items()}
     if data.split_column is not None:
         return _by_column(paths, data.split_column, origin, options, data.drop)
     if len(paths) == 1:
@@ -241,9 +242,8 @@ def _splits_inside(path: Path, encoding: str | None) -> tuple[str, ...]:
         return ()
 
 
-def _hub_loaders(data: Data, given: Mapping[str, str], folder: Path) -> dict[str, Callable[[], Table]]:
-    local = folder / str(data.hub)
-    name = str(local) if str(data.hub).startswith(".") and local.is_dir() else str(data.hub)
+def _hub_loaders(data: Data, given: Mapping[str, str], folder: Path, origin: str) -> dict[str, Callable[[], Table]]:
+    name = checked_dataset(folder, str(data.hub), origin)
     if not given:
         there = sources.hub_splits(name, data.config, data.revision)
         named = {split: next((n for n in SPLIT_NAMES[split] if n in there), None) for split in SPLITS}

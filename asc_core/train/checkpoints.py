@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from asc_core.errors import UserError
+from asc_core.seals import KEY, UNSEALED, NotAsWrittenError, check_file, seal_file
 
 Tensors = dict[str, torch.Tensor]
 
@@ -39,8 +40,9 @@ class Checkpoints:
             save_file(
                 {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()},
                 part,
-                metadata={"facts": json.dumps(dict(facts) | {"key": self.key})},
+                metadata={"facts": json.dumps(dict(facts) | {"key": self.key}), KEY: UNSEALED},
             )
+            seal_file(part)
             with part.open("rb") as file:
                 os.fsync(file.fileno())
             part.replace(path)
@@ -51,15 +53,26 @@ class Checkpoints:
             ) from None
 
     def load(self, name: str) -> tuple[Tensors, dict[str, Any]] | None:
-        """(tensors, facts), None where there is none of this run that can be read."""
+        """(tensors, facts), None where there is none of this run.
+
+        Raises: UserError where it does not hold what was written; to go on from it would end in other weights.
+        """
+        path = self._path(name)
         try:
-            with safe_open(str(self._path(name)), framework="pt") as file:
+            check_file(path)
+            with safe_open(str(path), framework="pt") as file:
                 facts = json.loads((file.metadata() or {}).get("facts", "{}"))
                 if facts.pop("key", None) != self.key:
                     return None
                 return {key: file.get_tensor(key) for key in file.keys()}, facts  # noqa: SIM118 (not a dict)
-        except (OSError, SafetensorError, ValueError):
+        except FileNotFoundError:
             return None
+        except NotAsWrittenError:
+            raise UserError(f"The training state {path} is damaged: remove {self.folder} to start anew.") from None
+        except (OSError, SafetensorError, ValueError) as error:
+            raise UserError(
+                f"The training state {path} cannot be read ({error}): remove {self.folder} to start anew."
+            ) from None
 
     def keep_only(self, *names: str) -> None:
         for path in self.folder.glob("*.safetensors"):

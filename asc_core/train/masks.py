@@ -20,6 +20,7 @@ from asc_core import modeling
 from asc_core.atomic_file import write_whole
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
+from asc_core.seals import KEY, UNSEALED, check_file, sealed_bytes
 
 Masks = dict[str, torch.Tensor]
 
@@ -139,7 +140,7 @@ def write_masks(path: Path, masks: Mapping[str, torch.Tensor]) -> None:
     shapes = {name: " ".join(map(str, mask.shape)) for name, mask in masks.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, save(bits, metadata=shapes))
+        write_whole(path, sealed_bytes(save(bits, metadata=shapes | {KEY: UNSEALED})))
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error}. Name another folder.") from None
 
@@ -148,6 +149,7 @@ def read_masks(path: Path) -> Masks:
     """Raises: UserError where the file is none of `write_masks`."""
     found: Masks = {}
     try:
+        check_file(path)
         with safe_open(str(path), framework="np") as file:
             shapes = file.metadata() or {}
             for name in file.keys():  # noqa: SIM118 (not a dict)

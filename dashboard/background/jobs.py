@@ -10,6 +10,7 @@ a window would have shown it.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -30,10 +31,12 @@ State = Literal["waiting", "running", "done", "cancelled", "failed"]
 Work = Callable[["Job"], Any]
 Result = TypeVar("Result")
 
-LANES = {"score": 1, "evaluate": 2, "latency": 1, "load": 1, "export": 1, "explore": 1, "background": 1, "ahead": 1}
+LANES = {"score": 1, "evaluate": 2, "latency": 1, "load": 3, "export": 1, "explore": 1, "background": 1, "ahead": 1}
 FOREGROUND = ("evaluate", "latency")  # someone looks at the place where the number will stand
 ASIDE = ("background", "ahead")  # nobody waits for these
 GOES_ON_WITHOUT_A_WINDOW = ("score", "export", "load")  # these leave behind what was asked for; the rest was to be seen
+SECONDS_AT_MOST = {"load": 3600.0}  # of a job; others may take as long as they say that they do
+SECONDS_TO_STOP = 60.0  # that a cancelled job may take to notice; after that its thread is left to itself
 KEPT_FINISHED_PER_SESSION = 12
 SECONDS_BETWEEN_POLLS = 0.05
 SECONDS_BETWEEN_SWITCHES = 0.0005
@@ -67,6 +70,8 @@ class Job:
     ended: float | None = None
     progress: Progress = field(init=False)
     _finished: threading.Event = field(default_factory=threading.Event)
+    _ending: threading.Lock = field(default_factory=threading.Lock)
+    _cancelled_at: float | None = None
 
     def __post_init__(self) -> None:
         self.progress = Progress(report=self._report)
@@ -82,6 +87,8 @@ class Job:
 
     def cancel(self) -> None:
         """Ask it to stop; work that has not begun never begins."""
+        if self._cancelled_at is None:
+            self._cancelled_at = time.monotonic()
         self.progress.cancel.set()
 
     @property
@@ -115,23 +122,40 @@ class Job:
             return
         self.state, self.started = "running", time.monotonic()
         try:
-            self.result = work(self)
+            result = work(self)
         except Cancelled:
             self._end("cancelled")
         except UserError as error:
-            self.error = str(error)
-            self._end("failed")
-        except Exception as error:
-            self.error = f"Something went wrong here ({type(error).__name__}: {error}). Nothing that was saved is lost."
-            self.details = traceback.format_exc()
-            self._end("failed")
+            self._end("failed", error=str(error))
+        except BaseException as error:  # a library's panic is no Exception, and would take the lane's thread with it
+            said = f"Something went wrong here ({type(error).__name__}: {error}). Nothing that was saved is lost."
+            self._end("failed", error=said, details=traceback.format_exc())
         else:
-            self._end("done")
+            self._end("done", result=result)
 
-    def _end(self, state: State) -> None:
-        self.ended = time.monotonic()
-        self.state = state
-        self._finished.set()
+    def give_up(self) -> bool:
+        """Say that it has ended where it does not end by itself in time. Whether that had to be."""
+        if self.state != "running" or self.started is None:
+            return False
+        now, limit = time.monotonic(), SECONDS_AT_MOST.get(self.lane)
+        if self._cancelled_at is not None and now - max(self._cancelled_at, self.started) > SECONDS_TO_STOP:
+            return self._end("cancelled")
+        if limit is not None and now - self.started > limit:
+            self.cancel()
+            said = f"{self.title} has taken more than {limit / 60:.0f} minutes and was given up."
+            return self._end("failed", error=said)
+        return False
+
+    def _end(self, state: State, result: Any = None, error: str | None = None, details: str | None = None) -> bool:
+        """Whether it had not ended before: who was given up may still come to an end."""
+        with self._ending:
+            if self._finished.is_set():
+                return False
+            self.ended = time.monotonic()
+            self.result, self.error, self.details = result, error, details
+            self.state = state
+            self._finished.set()
+            return True
 
 
 class Jobs:
@@ -151,13 +175,12 @@ class Jobs:
         self._seen: dict[str, float] = {}
         self._windows: dict[str, tuple[Path, Callable[[], bool]]] = {}
         self._lanes: dict[str, SimpleQueue[Callable[[], None] | None]] = {lane: SimpleQueue() for lane in LANES}
-        self._threads = [
-            threading.Thread(target=_work, args=(self._lanes[lane],), name=f"asc-{lane}-{number}")
-            for lane, workers in LANES.items()
-            for number in range(workers)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+        self._at_work: dict[Job, threading.Thread] = {}
+        self._left: set[threading.Thread] = set()  # with work that was given up
+        for lane, workers in LANES.items():
+            for _ in range(workers):
+                self._begin_thread(lane)
         threading.Thread(target=self._end_with_the_process, name="asc-end", daemon=True).start()
         threading.Thread(target=self._rounds, name="asc-rounds", daemon=True).start()
 
@@ -203,6 +226,7 @@ class Jobs:
         Where nobody waits for work, what it has freed goes back to the system: between two moves of a slider it would
         be wanted again.
         """
+        self._give_up()
         with self._lock:
             sessions = {job.session for job in self._jobs} | self._windows.keys()
             gone = {session for session in sessions if self.gone(session)}
@@ -228,6 +252,39 @@ class Jobs:
         if tell or rest:
             give_back()
 
+    def _give_up(self) -> None:
+        """What does not end is said to have ended, and its lane gets another thread: one cannot be stopped."""
+        for lane in self._leave_what_does_not_stop():
+            self._begin_thread(lane)
+
+    def _leave_what_does_not_stop(self) -> list[str]:
+        """The lanes that now lack a thread."""
+        with self._lock:
+            given_up = [(job, thread) for job, thread in self._at_work.items() if job.give_up()]
+            self._left |= {thread for _, thread in given_up}
+            self._threads = [thread for thread in self._threads if thread not in self._left]
+        return [job.lane for job, _ in given_up]
+
+    def _begin_thread(self, lane: str) -> None:
+        thread = threading.Thread(target=self._work, args=(self._lanes[lane],), name=f"asc-{lane}")
+        self._threads.append(thread)
+        thread.start()
+
+    def _work(self, waiting: SimpleQueue[Callable[[], None] | None]) -> None:
+        """What a thread of a lane does, until it is told that there is no more or was left with its work."""
+        while threading.current_thread() not in self._left and (run := waiting.get()) is not None:
+            run()
+            del run  # while the thread waits, what the work held can go
+
+    def _run(self, job: Job, work: Work) -> None:
+        with self._lock:
+            self._at_work[job] = threading.current_thread()
+        try:
+            job.run(work)
+        finally:
+            with self._lock:
+                del self._at_work[job]
+
     def _rounds(self) -> None:
         while not self._shut.wait(SECONDS_BETWEEN_ROUNDS):
             self.tend()
@@ -241,7 +298,7 @@ class Jobs:
             self._jobs.append(job)
             self._worked = True
             self._forget_old()
-        self._lanes[lane].put(partial(job.run, work))
+        self._lanes[lane].put(partial(self._run, job, work))
         return job
 
     def forget(self, job: Job) -> None:
@@ -315,13 +372,17 @@ class Jobs:
             for _ in range(workers):
                 self._lanes[lane].put(None)
         for thread in self._threads:
-            thread.join()
+            while thread.is_alive() and thread not in self._left:
+                thread.join(SECONDS_BETWEEN_POLLS)
+                self._leave_what_does_not_stop()
 
     def _end_with_the_process(self) -> None:
         """Python waits for its threads before it ends: whoever stops the server should not wait for hours of scoring,
         which goes on where it was. (An executor's threads are waited for before anything can be told to stop.)"""
         threading.main_thread().join()
         self.shutdown()
+        if any(thread.is_alive() for thread in self._left):
+            os._exit(0)  # Python would wait for what never ends
 
     def _forget_old(self) -> None:
         """Results can be whole models: keep the newest few of a living session, nothing of one that is gone."""
@@ -332,13 +393,6 @@ class Jobs:
             if job.active or (kept[job.session] <= KEPT_FINISHED_PER_SESSION and not self.gone(job.session)):
                 remaining.append(job)
         self._jobs = remaining[::-1]
-
-
-def _work(waiting: SimpleQueue[Callable[[], None] | None]) -> None:
-    """What a thread of a lane does, until it is told that there is no more."""
-    while (run := waiting.get()) is not None:
-        run()
-        del run  # while the thread waits, what the work held can go
 
 
 def active(jobs: Iterable[Job]) -> list[Job]:

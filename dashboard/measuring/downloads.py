@@ -68,6 +68,8 @@ def zip_bytes(folder: Path, files: Sequence[Path]) -> int | None:
 
 def files_of(folder: Path) -> list[Path]:
     """Relative paths of all files. Raises: UserError for a link: what it leads to is not the folder's."""
+    if folder.is_symlink():
+        raise UserError(f"{folder} is no folder but a link: it is not handed out, so remove it.")
     found = []
     for place, folders, files in os.walk(folder, followlinks=False):
         for name in (*folders, *files):

@@ -121,8 +121,14 @@ def pictures_of(folder: Path) -> list[Path]:
 
 def exports_of(study: Study) -> list[Path]:
     """The finished exports of a study, newest first."""
-    found = [path.parent for path in (study.path / FOLDER).glob("*/config.json") if NAME.fullmatch(path.parent.name)]
+    there = [path.parent for path in (study.path / FOLDER).glob("*/config.json")]
+    found = [folder for folder in there if NAME.fullmatch(folder.name) and not leads_elsewhere(folder, study.path)]
     return sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True)
+
+
+def leads_elsewhere(folder: Path, study: Path) -> bool:
+    """Whether a link stands for a folder of a study: what it leads to is not the study's to show or to hand out."""
+    return folder.resolve() != (study.resolve() / FOLDER / folder.name)
 
 
 def size_of(folder: Path) -> int:

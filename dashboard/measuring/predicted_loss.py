@@ -106,7 +106,7 @@ def record(measurements: Measurements, recipe: Recipe, settings: CutSettings, fo
     if np.isnan(predicted):
         return
     new = Prediction(keep, predicted, low, high, found.difference)
-    _predictions(measurements).set([*past_predictions(measurements), new][-MOST_KEPT:])
+    _predictions(measurements).change(lambda before: [*(before or []), new][-MOST_KEPT:])
 
 
 def past_predictions(measurements: Measurements) -> list[Prediction]:

@@ -21,7 +21,7 @@ from dashboard.state import kept
 from dashboard.state.application import Application
 from dashboard.state.session import Session
 from dashboard.text import numbers
-from dashboard.text.markup import escape
+from dashboard.text.markup import bare, escape
 from dashboard.text.method_names import title_of
 from dashboard.text.names import KIND_NAMES
 from dashboard.widgets.page import CHART_CONFIG, all_jobs, models, scale_legend, show_failure
@@ -35,8 +35,10 @@ SHOWN = 12
 def panel(session: Session, view: MapSelection) -> None:
     if len(view.others) < 2:
         st.info(
-            f"Only {view.others[0][0].title} has been scored by {title_of(view.method)} on an encoder of this shape; "
-            "score a second application with it.",
+            bare(
+                f"Only {view.others[0][0].title} has been scored by {title_of(view.method)} on an encoder of this "
+                "shape; score a second application with it."
+            ),
             icon=":material/compare_arrows:",
         )
         return
@@ -134,7 +136,7 @@ def pair(applications: Sequence[Application], in_view: Application) -> tuple[App
     chosen = others[0]
     if len(others) > 1:
         chosen = st.selectbox(
-            f"{first.title} against",
+            bare(f"{first.title} against"),
             others,
             format_func=lambda name: names[name].title,
             key=f"across-other-{first.title}",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
+from asc_core.errors import UserError
 from dashboard.background.application_jobs import add_job
-from dashboard.state.session import Session
+from dashboard.state.session import Session, home_folder
+from dashboard.state.user import check_place
+from dashboard.text.markup import bare
 from dashboard.widgets.page import all_jobs, models, poll
 
 
@@ -23,12 +26,22 @@ def panel(session: Session) -> None:
         st.error("Name both an encoder and a task.", icon=":material/error:")
         return
     if sent:
+        try:
+            for place in (encoder.strip(), task.strip()):
+                check_place(place, home_folder(), session.user)
+        except UserError as error:
+            st.error(bare(str(error)), icon=":material/error:")
+            return
         work = add_job(models(), session.study, encoder.strip(), task.strip())
         jobs.start(session.id, "load", "add", "Adding", work)
     job = jobs.last(session.id, "load", "add")
     if job is not None and job.active:
         poll(job, "adding")
+        if job.active and st.button("Cancel", key="add-cancel", icon=":material/close:", disabled=job.cancelling):
+            job.cancel()
+            jobs.forget(job)
+            st.rerun()
     elif job is not None and job.error:
-        st.error(job.error, icon=":material/error:")
+        st.error(bare(job.error), icon=":material/error:")
     elif job is not None and job.result is not None:
-        st.success(f"{job.result.title} is added: score it next.", icon=":material/check:")
+        st.success(bare(f"{job.result.title} is added: score it next."), icon=":material/check:")

@@ -13,7 +13,7 @@ from dashboard.background.jobs import Job
 from dashboard.measuring.allocation import LANE, Asked, Fits, fitting_job
 from dashboard.state.application import Application
 from dashboard.state.session import Session
-from dashboard.text.markup import escape
+from dashboard.text.markup import bare, escape
 from dashboard.text.numbers import plain
 from dashboard.widgets.form_and_result import application_choice, form_and_result, while_it_runs
 from dashboard.widgets.page import all_jobs, models
@@ -127,7 +127,7 @@ def _made(job: Job) -> None:
         return
     st.html(made_table(fits))
     for family, reason in fits.left_out.items():
-        st.caption(f"{_name(family)} was left out: {escape(reason)}")
+        st.caption(bare(f"{_name(family)} was left out: {reason}"))
 
 
 def _take(session: Session, job: Job) -> None:

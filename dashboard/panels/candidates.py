@@ -18,7 +18,7 @@ from dashboard.state.application import Application
 from dashboard.state.pins import settings_of_pin
 from dashboard.state.session import Session
 from dashboard.text import numbers
-from dashboard.text.markup import escape
+from dashboard.text.markup import bare, escape
 from dashboard.text.names import BUDGET_NAMES
 from dashboard.widgets.form_and_result import application_choice
 from dashboard.widgets.page import CHART_CONFIG, load, models
@@ -55,22 +55,24 @@ def panel(session: Session, applications: Sequence[Application]) -> None:
     left, right = st.columns([7, 5], gap="large")
     with left:
         if not measured:
-            st.info(f"Nothing of {application.title} has been measured yet.", icon=":material/tune:")
+            st.info(bare(f"Nothing of {application.title} has been measured yet."), icon=":material/tune:")
             st.page_link("views/tune.py", label="Tune a cut", icon=":material/tune:")
             return
         figure = pareto(measured, [*pinned, *presets], measurements.original(), budget or "flops", colours())
         st.plotly_chart(figure, theme=None, config=CHART_CONFIG, key="compare-pareto")
         st.caption(
-            f"Everything of {application.title} that was measured in this study. The line joins what nothing else "
-            "beats in both metric and size; labelled: pinned recipes and presets. "
-            f"{LEGEND}"
+            bare(
+                f"Everything of {application.title} that was measured in this study. The line joins what nothing else "
+                "beats in both metric and size; labelled: pinned recipes and presets. "
+                f"{LEGEND}"
+            )
         )
     with right:
         named = [*pinned, *presets]
         if named:
             st.html(candidates_table(named, measurements))
         if unmeasured:
-            st.caption(f"Pinned and not measured yet: {', '.join(unmeasured)}. Open them on Tune.")
+            st.caption(bare(f"Pinned and not measured yet: {', '.join(unmeasured)}. Open them on Tune."))
         elif not named:
             st.html("<p class='asc-quiet'>Pin a recipe on Tune to name it.</p>")
 

@@ -17,7 +17,7 @@ from dashboard.measuring.deployment import LANE, Asked, Ranking, choosing_job
 from dashboard.state import stored_scores
 from dashboard.state.application import Application
 from dashboard.state.session import Session
-from dashboard.text.markup import escape
+from dashboard.text.markup import bare, escape
 from dashboard.text.method_names import in_order, title_of
 from dashboard.text.numbers import plain
 from dashboard.widgets.form_and_result import application_choice, form_and_result, while_it_runs
@@ -129,8 +129,10 @@ def _ranking(job: Job, axis: Axis) -> None:
     if all(option.ms.value != option.ms.value for option in ranking.options):
         where = RUNTIMES[ranking.asked.runtime].title
         st.info(
-            f"Nothing was measured in {where} under these conditions yet, so that times, and what rests on them, are "
-            "not known (?)." + ("" if job.active else " Measure the best finds them."),
+            bare(
+                f"Nothing was measured in {where} under these conditions yet, so that times, and what rests on them, "
+                "are not known (?)." + ("" if job.active else " Measure the best finds them.")
+            ),
             icon=":material/timer:",
         )
     st.html(options_table(ranking))

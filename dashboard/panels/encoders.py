@@ -17,7 +17,7 @@ from dashboard.measuring.measurements import Measurements
 from dashboard.state import kept
 from dashboard.state.application import Application
 from dashboard.text import numbers
-from dashboard.text.markup import escape
+from dashboard.text.markup import bare, escape
 
 SHOWN = 4  # cuts of each encoder
 
@@ -48,7 +48,9 @@ def panel(study: Study, measurements: Measurements, applications: Sequence[Appli
         if lines:
             st.html(table(lines, in_view))
         if missing:
-            st.caption(f"Not measured yet: {', '.join(missing)}. Open {'them' if len(missing) > 1 else 'it'} on Tune.")
+            st.caption(
+                bare(f"Not measured yet: {', '.join(missing)}. Open {'them' if len(missing) > 1 else 'it'} on Tune.")
+            )
 
 
 def lines_of(study: Study, measurements: Measurements, alike: Sequence[Application]) -> list[Line]:

@@ -18,6 +18,7 @@ from dashboard.measuring.build import cut_decides
 from dashboard.state.application import Application
 from dashboard.state.loaded import LoadedModels
 from dashboard.text import numbers
+from dashboard.text.markup import bare
 
 INT8 = "int8"
 
@@ -52,10 +53,10 @@ def choose_format(models: LoadedModels, application: Application, recipe: Recipe
         "stores matrices as whole numbers, but for those that the application would miss.",
     )
     if row.refused is not None:
-        st.warning(row.refused, icon=":material/block:")
+        st.warning(bare(row.refused), icon=":material/block:")
     if chosen != INT8:
         return Choice(format, chosen or row.packing, row.refused, recipe, chosen or row.packing)
-    st.caption(_of_int8(FORMATS[format], recipe, models, application, encoder))
+    st.caption(bare(_of_int8(FORMATS[format], recipe, models, application, encoder)))
     return Choice(format, "float32", row.refused, in_int8(recipe, format), INT8)
 
 

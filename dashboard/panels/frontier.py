@@ -21,6 +21,7 @@ from dashboard.state.application import Application
 from dashboard.state.cut_settings import CutSettings, plan_of, smallest_keep
 from dashboard.state.session import Session
 from dashboard.text import numbers
+from dashboard.text.markup import bare
 from dashboard.widgets.page import (
     CHART_CONFIG,
     SECONDS_BETWEEN_POLLS,
@@ -95,7 +96,7 @@ def explore(session: Session, measurements: Measurements, scores: Scores) -> Non
     try:
         least = smallest_keep(budget_sweep.at_budget(settings, 1.0), scores, measurements.cost_model)
     except UserError as error:
-        st.caption(str(error))
+        st.caption(bare(str(error)))
         return
     about = f"{settings.method}, {'no' if settings.repair == 'none' else settings.repair} repair"
     about += "".join(f", then {step.kind}" for step in settings.then)
@@ -151,7 +152,7 @@ def watch(job: Job) -> None:
         if not job.active:
             st.rerun()
         bar, stop = st.columns([6, 1], vertical_alignment="center")
-        bar.progress(job.share, text=progress_text(job))
+        bar.progress(job.share, text=bare(progress_text(job)))
         stop.button("Stop", key=f"cancel-{job.number}", on_click=job.cancel, disabled=job.cancelling, type="tertiary")
 
     st.fragment(draw, run_every=SECONDS_BETWEEN_POLLS)()
@@ -162,9 +163,9 @@ def outcome(job: Job) -> None:
     if job.state == "failed":
         show_failure(job)
     elif job.state == "cancelled":
-        st.caption(f"{job.title} was stopped; what was measured is kept, and it can go on.")
+        st.caption(bare(f"{job.title} was stopped; what was measured is kept, and it can go on."))
     elif isinstance(job.result, budget_sweep.Found):
-        st.caption(found_sentence(job.result))
+        st.caption(bare(found_sentence(job.result)))
 
 
 def found_sentence(found: budget_sweep.Found) -> str:

@@ -14,6 +14,7 @@ from asc_core.values import Plan
 from dashboard.state.cut_settings import CutSettings
 from dashboard.state.pins import pin, settings_of_pin
 from dashboard.state.session import Session
+from dashboard.text.markup import bare
 
 SHOWN_SETTINGS = 8
 
@@ -51,12 +52,12 @@ def pinning(session: Session, plan: Plan) -> None:
         or settings_of_pin(session.study, name, pins[name], session.application, session.method) != settings
     )
     if taken:
-        st.caption(f"Another recipe is called {name} already.")
+        st.caption(bare(f"Another recipe is called {name} already."))
     label = f"Replace {name}" if taken else "Pin this recipe"
     st.button(label, key="tune-pin-save", disabled=not name, on_click=keep_pin, args=(session, name, plan))
     for number, known in enumerate(pins):
         st.button(
-            f"Unpin {known}",
+            bare(f"Unpin {known}"),
             key=f"tune-unpin-{number}",
             type="tertiary",
             icon=":material/close:",
@@ -68,7 +69,7 @@ def pinning(session: Session, plan: Plan) -> None:
 def keep_pin(session: Session, name: str, plan: Plan) -> None:
     if session.settings is not None:
         pin(session.study, name, plan, session.settings)
-        st.toast(f"Pinned as {name}.")
+        st.toast(bare(f"Pinned as {name}."))
         st.session_state["tune-pin-name"] = ""  # or the next cut would be one click from taking the name
 
 
@@ -88,4 +89,6 @@ def bring_back(session: Session, name: str, recipe: Recipe) -> None:
     if settings is not None:
         session.go(settings)
     else:
-        st.toast(f"{name} cannot be shown here: it is no cut with further steps. It stands on Compare and Export.")
+        st.toast(
+            bare(f"{name} cannot be shown here: it is no cut with further steps. It stands on Compare and Export.")
+        )

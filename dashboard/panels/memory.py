@@ -6,6 +6,7 @@ import streamlit as st
 
 from asc_core import machine_memory
 from dashboard.text import numbers
+from dashboard.text.markup import bare
 from dashboard.widgets.page import models
 
 HELP = (
@@ -18,7 +19,7 @@ HELP = (
 def panel() -> None:
     kept = models().kept
     with st.container(horizontal=True, vertical_alignment="center", key="memory"):
-        st.caption(sentence(kept.bytes, kept.most_bytes, kept.by_kind(), machine_memory.resident()), help=HELP)
+        st.caption(bare(sentence(kept.bytes, kept.most_bytes, kept.by_kind(), machine_memory.resident())), help=HELP)
         st.button("Free", key="free-memory", type="tertiary", on_click=free, disabled=not kept.bytes)
 
 

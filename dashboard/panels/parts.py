@@ -11,6 +11,7 @@ from dashboard.panels.selection import MapSelection
 from dashboard.state.session import Session
 from dashboard.tables.parts import csv_of, parts_table
 from dashboard.tables.undecided import cut_in_view
+from dashboard.text.markup import bare
 from dashboard.text.method_names import title_of
 from dashboard.text.names import PART_NAMES
 
@@ -20,7 +21,7 @@ HEIGHT = 420
 def panel(session: Session, view: MapSelection) -> None:
     scores = view.scores
     if scores is None:
-        st.info(f"{view.application.title} has no scores by {title_of(view.method)}.", icon=":material/table:")
+        st.info(bare(f"{view.application.title} has no scores by {title_of(view.method)}."), icon=":material/table:")
         return
     cut = cut_in_view(session, view.application.name, scores, view.share)
     there = kinds_of(scores)
@@ -50,7 +51,7 @@ def panel(session: Session, view: MapSelection) -> None:
         disabled=not chosen,
     )
     if not len(table):
-        st.caption("Nothing to show: choose a kind of part." if not chosen else "No part of these is undecided.")
+        st.caption(bare("Nothing to show: choose a kind of part." if not chosen else "No part of these is undecided."))
         return
     middle = float(table["score"].abs().median())
     written = "%.4f" if 0.01 <= middle < 1e4 else "%.3e"  # one way of writing them, or a column cannot be read down

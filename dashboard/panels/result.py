@@ -16,6 +16,7 @@ from dashboard.measuring.measurements import Measurements
 from dashboard.state.pins import keep_settings
 from dashboard.state.session import KEY, Session
 from dashboard.text import numbers
+from dashboard.text.markup import bare
 from dashboard.widgets.page import SECONDS_BETWEEN_POLLS, all_jobs, show_failure
 from dashboard.widgets.result_card import costs, headline
 
@@ -79,7 +80,7 @@ def result(session: Session, measurements: Measurements, recipe: Recipe, plan: P
             doing = f"{doing or 'measuring'} (about {numbers.duration(ahead.total)} in all on this machine)"
         st.html(headline(estimate, measurements.original(), running, doing))
         if measurements.remark:
-            st.caption(measurements.remark)
+            st.caption(bare(measurements.remark))
         st.html(
             costs(
                 measurements.cost(recipe),

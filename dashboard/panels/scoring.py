@@ -9,6 +9,7 @@ import streamlit as st
 from dashboard.background.unsettled_scores import Scoring, scoring_now, so_far
 from dashboard.state.application import Application
 from dashboard.state.session import Session
+from dashboard.text.markup import bare
 from dashboard.widgets.page import SECONDS_BETWEEN_POLLS, all_jobs
 
 SECONDS_BETWEEN_LOOKS_AT_OTHER_WINDOWS = 2.0
@@ -27,7 +28,7 @@ def follow(session: Session, applications: Sequence[Application], drawn: Sequenc
         if now != {one.job.number for one in drawn} or not all(one.is_current for one in drawn):
             st.rerun()
         if about:
-            st.caption(about)
+            st.caption(bare(about))
 
     with st.container(key="follow-scoring"):
         every = SECONDS_BETWEEN_POLLS if drawn else SECONDS_BETWEEN_LOOKS_AT_OTHER_WINDOWS

@@ -12,7 +12,8 @@ from dashboard.background.jobs import Job
 from dashboard.charts.tickets import tickets_chart
 from dashboard.measuring.tickets import LANE, Asked, tickets_job
 from dashboard.state.application import Application
-from dashboard.state.session import Session, application_in_view
+from dashboard.state.session import Session, application_in_view, home_folder
+from dashboard.state.user import check_place
 from dashboard.text import numbers
 from dashboard.text.markup import escape
 from dashboard.widgets.form_and_result import application_choice, form_and_result, while_it_runs
@@ -82,6 +83,7 @@ def start(session: Session, titles: Mapping[str, Application]) -> None:
         state["tickets-limit"],
         state["tickets-steps"],
     )
+    check_place(asked.encoder, home_folder(), session.user)
     work = tickets_job(models(), session.study, application, asked)
     all_jobs().start(session.id, LANE, f"{ABOUT}|{application.name}", f"Tickets for {application.title}", work)
 

@@ -23,6 +23,7 @@ from dashboard.state.application import Application
 from dashboard.state.applications import applications_of
 from dashboard.state.cut_settings import CutSettings
 from dashboard.state.session import Session
+from dashboard.text.markup import bare
 from dashboard.widgets.page import all_jobs, models
 
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -73,7 +74,7 @@ def how_far(job: Job) -> None:
         done = job.reported[0]
         st.html(f"<span class='asc-small asc-quiet'>{done:,} cut{'s' * (done != 1)} measured</span>")
     elif job.state == "failed":
-        st.caption(f"Working ahead has stopped: {job.error}")
+        st.caption(bare(f"Working ahead has stopped: {job.error}"))
 
 
 def others(session: Session, settings: CutSettings) -> list[Ahead]:

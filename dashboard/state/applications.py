@@ -25,8 +25,17 @@ def add(study: Study, encoder: str, task: str, name: str) -> Application:
     name: of the task. A second encoder on it makes a second application, whose name says which encoder it is about.
     Raises: UserError where just this encoder is there on this task already, or another task has its name.
     """
-    added = kept.added(study)
-    known = [*_embedded(), *added]
+    application: list[Application] = []
+
+    def with_it(added: list[Application]) -> list[Application]:
+        application.append(_new([*_embedded(), *added], encoder, task, name))
+        return [*added, *application]
+
+    kept.change_added(study, with_it)
+    return application[0]
+
+
+def _new(known: Sequence[Application], encoder: str, task: str, name: str) -> Application:
     other = next((one for one in known if one.task_name == name and _place(one.task) != _place(task)), None)
     if other is not None:
         raise UserError(
@@ -39,9 +48,7 @@ def add(study: Study, encoder: str, task: str, name: str) -> Application:
     taken = {one.title for one in known}
     beside = [one.encoder for one in known if one.task_name == name]
     own = name if title_of(name) not in taken else _with_encoder(name, encoder, beside, taken)
-    application = Application(own, encoder, task, task_name=name)
-    kept.keep_added(study, [*added, application])
-    return application
+    return Application(own, encoder, task, task_name=name)
 
 
 def _with_encoder(name: str, encoder: str, others: Sequence[str], taken: Collection[str]) -> str:
@@ -75,7 +82,7 @@ def of_plan(study: Study, applications: Sequence[Application], plan: Plan | None
 
 def remove(study: Study, name: str) -> None:
     """Forget a user's application; its scores and evaluations stay in the study."""
-    kept.keep_added(study, [one for one in kept.added(study) if one.name != name])
+    kept.change_added(study, lambda added: [one for one in added if one.name != name])
 
 
 def _embedded() -> list[Application]:

@@ -7,7 +7,7 @@ studies, so that those are read, too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -37,14 +37,23 @@ class Setting(Generic[Value]):
     form: TypeAdapter[Value]
 
     def get(self) -> Value | None:
-        stored = self.study.get(self.key)
+        return self._read(self.study.get(self.key))
+
+    def set(self, value: Value | None) -> None:
+        self.study.set(self.key, self._written(value))
+
+    def change(self, how: Callable[[Value | None], Value | None]) -> None:
+        """Replace what is kept by what becomes of it; no other window and no other process writes in between."""
+        self.study.change(self.key, lambda stored: self._written(how(self._read(stored))))
+
+    def _read(self, stored: Any) -> Value | None:
         try:
             return self.form.validate_python(stored) if stored is not None else None
         except ValidationError:
             return None
 
-    def set(self, value: Value | None) -> None:
-        self.study.set(self.key, self.form.dump_python(value, mode="json") if value is not None else None)
+    def _written(self, value: Value | None) -> Any:
+        return self.form.dump_python(value, mode="json") if value is not None else None
 
 
 @dataclass(frozen=True)
@@ -130,6 +139,22 @@ def pace(study: Study, application: Application) -> Setting[Pace]:
 
 def added(study: Study) -> list[Application]:
     """The user's own applications, in the order of adding. Raises: UserError if the list is damaged."""
+    return _applications(study, study.get(_ADDED, []))
+
+
+def change_added(study: Study, how: Callable[[list[Application]], Sequence[Application]]) -> None:
+    """Replace the list of the user's own by what becomes of it; of two that add at once neither is lost.
+
+    Raises: UserError if the list is damaged, and what `how` raises; then it stays as it was.
+    """
+
+    def changed(stored: Any) -> list[dict[str, str | None]]:
+        return [{field: getattr(one, field) for field in _FIELDS} for one in how(_applications(study, stored or []))]
+
+    study.change(_ADDED, changed)
+
+
+def _applications(study: Study, stored: Any) -> list[Application]:
     try:
         return [
             Application(
@@ -138,7 +163,7 @@ def added(study: Study) -> list[Application]:
                 str(one["task"]),
                 task_name=str(one.get("task_name", one["name"])),
             )
-            for one in study.get(_ADDED, [])
+            for one in stored
         ]
     except (TypeError, KeyError, AttributeError):
         raise UserError(
@@ -146,11 +171,7 @@ def added(study: Study) -> list[Application]:
         ) from None
 
 
-def keep_added(study: Study, applications: Sequence[Application]) -> None:
-    fields = ("name", "encoder", "task", "task_name")
-    study.set(_ADDED, [{field: getattr(one, field) for field in fields} for one in applications])
-
-
+_FIELDS = ("name", "encoder", "task", "task_name")
 _ADDED = "applications"
 
 

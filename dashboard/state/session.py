@@ -23,6 +23,7 @@ from dashboard.state.applications import applications_of
 from dashboard.state.cut_settings import REPAIR_NAMES, CutSettings
 from dashboard.state.further_steps import from_link, to_link
 from dashboard.state.pins import settings_of_plan
+from dashboard.state.user import home_of
 
 FOLDER_VARIABLE = "ASC_STUDY"
 DEFAULT_FOLDER = "studies/demo"
@@ -41,6 +42,7 @@ class Session:
     stop_at_half_width: an evaluation ends when its interval goes no further than this to either side; None = after all
     examples. other_tasks: whether a cut is also measured on the other applications. work_ahead: whether cuts that have
     not been asked for are measured while nothing else runs.
+    user: who has logged in; None where nobody has to. good: the last settings that a page was drawn with.
     messages: sentences to show once, on the next page that is drawn.
     """
 
@@ -56,6 +58,8 @@ class Session:
     messages: list[str] = field(default_factory=list)
     chart_version: int = 0
     widget_version: int = 0
+    user: str | None = None
+    good: CutSettings | None = None
     consumed_jobs: set[str] = field(default_factory=set)
     stop_at_half_width: float | None = None
     other_tasks: bool = True
@@ -73,6 +77,23 @@ class Session:
         self.history = [*self.history[: self.position + 1], settings][-LONGEST_HISTORY:]
         self.position = len(self.history) - 1
         self._follow()
+
+    def drew(self) -> None:
+        """A page was drawn with these settings: one can go back to them."""
+        self.good = self.settings
+
+    def take_back(self) -> bool:
+        """Leave settings that a page cannot be drawn with, for the last that it could; whether there was anything to
+        leave."""
+        if self.settings is None or self.settings == self.good:
+            return False
+        kept = [settings for settings in self.history[: self.position] if settings == self.good]
+        self.history = kept[-1:]
+        self.position = len(self.history) - 1
+        self.plan_key = None
+        self.widget_version += 1
+        self._follow()
+        return True
 
     def undo(self) -> None:
         self.jump(self.position - 1)
@@ -112,19 +133,19 @@ class Session:
             self.application, self.method = self.settings.application, self.settings.method
 
 
-def current(state: Any, address: Mapping[str, str]) -> Session:
+def current(state: Any, address: Mapping[str, str], user: str | None = None) -> Session:
     """The session of this browser window, begun from its address the first time.
 
-    state: streamlit's session state, or any mapping. Raises: UserError.
+    state: streamlit's session state, or any mapping. user: who has logged in, where somebody has to. Raises: UserError.
     """
     if KEY not in state:
-        state[KEY] = begin(address)
+        state[KEY] = begin(address, user)
     return state[KEY]
 
 
-def begin(address: Mapping[str, str]) -> Session:
+def begin(address: Mapping[str, str], user: str | None = None) -> Session:
     """Raises: UserError if the study cannot be opened."""
-    home = home_folder()
+    home = home_of(home_folder(), user)
     folder, messages = home, []
     wanted = address.get("study")
     if wanted is not None and wanted != home.name:
@@ -133,7 +154,7 @@ def begin(address: Mapping[str, str]) -> Session:
             folder = beside[wanted]
         else:
             messages.append(f"There is no study {wanted} beside {home.name}; this is {home.name}.")
-    session = Session(folder, Study.open(folder), messages=messages)
+    session = Session(folder, Study.open(folder), user=user, messages=messages)
     known = {application.name for application in applications_of(session.study)}
     task = address.get("task", "")
     if task in known:

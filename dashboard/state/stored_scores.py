@@ -52,7 +52,8 @@ def read(models: LoadedModels, study: Study, entry: Entry) -> Scores:
         return next(s for s in found if (s.split, s.examples, s.seed, s.labels) == wanted)
 
     wanted = tuple(entry[name] for name in ("split", "examples", "seed", "labels"))
-    key = ("scores", str(study.path.absolute()), *(entry[name] for name in ("weights", "task", "method", "created")))
+    which = ("weights", "task", "method", "created", "turn")
+    key = ("scores", str(study.path.absolute()), *(entry[name] for name in which))
     return models.memo((*key, *wanted), from_disk)
 
 

@@ -34,7 +34,7 @@ from dashboard.state.applications import applications_of, of_plan
 from dashboard.state.pins import settings_of_pin, settings_of_plan
 from dashboard.state.session import Session
 from dashboard.text import numbers
-from dashboard.text.markup import escape
+from dashboard.text.markup import bare, escape
 from dashboard.widgets.page import (
     all_jobs,
     errors_in_page,
@@ -225,7 +225,7 @@ def report(job: Job) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             download(folder, primary=True)
             recipe_button(done.recipe, "export-report-recipe")
-        st.caption(f"Folder: {folder.absolute()}")
+        st.caption(bare(f"Folder: {folder.absolute()}"))
     card, again, load = st.tabs(["Model card", "Reproduce", "Load it"])
     with card, st.container(height=420, key="export-card"):
         for picture in pictures_of(folder):

@@ -16,6 +16,7 @@ from dashboard.state import stored_scores
 from dashboard.state.application import Application
 from dashboard.state.applications import applications_of
 from dashboard.state.session import Session
+from dashboard.text.markup import bare
 from dashboard.widgets.page import (
     CHART_CONFIG,
     all_jobs,
@@ -83,7 +84,7 @@ def last_failures(session: Session) -> None:
     for job in all_jobs().of(session.id, "score"):
         about = job.key.split("|")[1]
         if about not in shown and job.state == "failed":
-            st.markdown(f"**{job.title}** did not finish.")
+            st.markdown(f"**{bare(job.title)}** did not finish.")
             show_failure(job)
         shown.add(about)
 

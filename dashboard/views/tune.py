@@ -31,6 +31,7 @@ from dashboard.state.application import Application
 from dashboard.state.applications import applications_of
 from dashboard.state.cut_settings import CutSettings, fitted, plan_of, toggled, within_reach
 from dashboard.state.session import Session, application_in_view
+from dashboard.text.markup import bare
 from dashboard.text.method_names import title_of
 from dashboard.widgets.cut_controls import controls
 from dashboard.widgets.page import (
@@ -67,8 +68,10 @@ def page() -> None:
     measurements = Measurements(models(), session.study, application, cost_model)
     if measurements.data_changed:
         st.warning(
-            f"The examples of {application.title}'s {measurements.split} split have changed since they were measured. "
-            "Earlier results stay in the study, set aside, and are no longer shown.",
+            bare(
+                f"The examples of {application.title}'s {measurements.split} split have changed since they were "
+                "measured. Earlier results stay in the study, set aside, and are no longer shown."
+            ),
             icon=":material/difference:",
         )
     outdated = [
@@ -76,8 +79,11 @@ def page() -> None:
     ]
     if outdated:
         st.warning(
-            f"The training texts of {application.title} have changed since it was scored "
-            f"({', '.join(map(title_of, outdated))}). Score it again on Overview; until then cuts go by the old ones.",
+            bare(
+                f"The training texts of {application.title} have changed since it was scored "
+                f"({', '.join(map(title_of, outdated))}). Score it again on Overview; until then cuts go by the "
+                "old ones."
+            ),
             icon=":material/difference:",
         )
     settings = current_settings(session, measurements, scored)
@@ -94,7 +100,7 @@ def page() -> None:
         with controls_column:
             controls(session, scored, cost_model, measurements.repairable)
         with map_column:
-            st.error(str(error), icon=":material/error:")
+            st.error(bare(str(error)), icon=":material/error:")
             history(session, None)
         return
     session.plan_key = plan.key
@@ -122,16 +128,18 @@ def page() -> None:
 
 def no_scores(session: Session, application: Application, under_way: Sequence[Scoring]) -> None:
     if under_way:
-        st.info(f"{application.title} is being scored. Cuts go by settled scores only.", icon=":material/tune:")
+        st.info(bare(f"{application.title} is being scored. Cuts go by settled scores only."), icon=":material/tune:")
         scoring.follow(session, [application], under_way, scoring.furthest(under_way))
         return
-    st.info(f"{application.title} has not been scored yet, so there is nothing to cut by.", icon=":material/tune:")
+    st.info(
+        bare(f"{application.title} has not been scored yet, so there is nothing to cut by."), icon=":material/tune:"
+    )
     others = [a for a in applications_of(session.study) if a.name != application.name]
     scored = stored_scores.scored(session.study, others)
     with st.container(horizontal=True):
         st.page_link("views/overview.py", label="Score it", icon=":material/play_arrow:")
         for other in others:
-            if other.name in scored and st.button(f"Tune {other.title}", key=f"tune-instead-{other.title}"):
+            if other.name in scored and st.button(bare(f"Tune {other.title}"), key=f"tune-instead-{other.title}"):
                 session.application = other.name
                 st.rerun()
 
@@ -247,7 +255,7 @@ def take_clicks(session: Session, scores: Scores, cost_model: CostModel) -> None
                 settings, Part(str(kind), int(row), None if number is None else int(number)), plan, replan
             )
     except UserError as error:
-        st.toast(str(error))
+        st.toast(bare(str(error)))
         return
     session.go(settings)
 
@@ -296,7 +304,7 @@ def the_map(session: Session, scores: Scores, plan: Plan) -> None:
     )
     if settings.forced:
         below.button(
-            f"Clear {settings.forced} manual edit{'' if settings.forced == 1 else 's'}",
+            bare(f"Clear {settings.forced} manual edit{'' if settings.forced == 1 else 's'}"),
             key="tune-release",
             type="tertiary",
             icon=":material/lock_open:",

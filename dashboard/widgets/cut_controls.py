@@ -8,7 +8,8 @@ container around it keeps a stable name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +24,7 @@ from dashboard.state.applications import applications_of
 from dashboard.state.cut_settings import LEVELS, RULES, CutSettings, levels_of, repairs_of, smallest_keep, thresholds
 from dashboard.state.session import Session
 from dashboard.text import numbers
-from dashboard.text.markup import escape
+from dashboard.text.markup import bare, escape
 from dashboard.text.method_names import title_of
 from dashboard.text.names import BUDGET_NAMES
 from dashboard.widgets.further_steps import further_steps
@@ -92,7 +93,7 @@ def controls(
 
 def application_choice(session: Session, settings: CutSettings) -> None:
     def switch() -> None:
-        if session.widget_version == widget_version:
+        if session.widget_version == widget_version and st.session_state.get(key) in names:
             session.application = st.session_state[key]
 
     widget_version = session.widget_version
@@ -122,12 +123,31 @@ def control(
     own_key = f"{key}.{widget_version}"
 
     def changed() -> None:
-        if session.settings is not None and session.widget_version == widget_version:
-            session.go(replace(session.settings, **{name: read(st.session_state[own_key])}), by_control=True)
+        if session.settings is None or session.widget_version != widget_version:
+            return
+        said = st.session_state.get(own_key)
+        if not _is_own(said, shown, options):  # of a run that was broken off: the widget is made anew
+            session.widget_version += 1
+            return
+        session.go(replace(session.settings, **{name: read(said)}), by_control=True)
 
     st.session_state.setdefault(own_key, shown)
     with st.container(key=key.partition(":")[0]):
         widget(key=own_key, on_change=changed, **options)
+
+
+def _is_own(said: Any, shown: Any, options: Mapping[str, Any]) -> bool:
+    """Whether a widget can have been set to what is said of it."""
+    if "options" in options:
+        return said in options["options"]
+    if said is None or isinstance(said, bool) or isinstance(shown, bool):
+        return (said is None and shown is None) or (isinstance(said, bool) and isinstance(shown, bool))
+    if isinstance(said, str) or isinstance(shown, str):
+        return isinstance(said, str) and isinstance(shown, str)
+    if not isinstance(said, int | float) or not math.isfinite(said):
+        return False
+    low, high = options.get("min_value"), options.get("max_value")
+    return (low is None or said >= low) and (high is None or said <= high)
 
 
 def _share_of_hundred(percent: int) -> float:
@@ -157,7 +177,7 @@ def _budget(
     try:
         least = round(100 * smallest_keep(settings, scores, cost_model))
     except UserError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(bare(str(error)), icon=":material/error:")
         return
     if least >= 100:
         st.caption("Nothing can be cut: manual edits keep everything.")
@@ -313,7 +333,9 @@ def _share(session: Session, settings: CutSettings, scores: Scores, cost_model: 
 def _fixed(session: Session, settings: CutSettings, scores: Scores, cost_model: CostModel) -> None:
     plan = session.study.plan(settings.plan_key or "")
     rule = plan.provenance.rule if plan is not None else None
-    st.caption(f"A plan from a link or a pin{': ' + rule if rule else ''}. Click cells to change it, or choose a rule.")
+    st.caption(
+        bare(f"A plan from a link or a pin{': ' + rule if rule else ''}. Click cells to change it, or choose a rule.")
+    )
     if plan is not None and plan.provenance.weights not in (None, scores.weights):
         label = "Use it on these weights"
         control(st.toggle, session, "tune-transfer", "transfer", settings.transfer, label=label)

@@ -19,7 +19,7 @@ from dashboard.state.cut_settings import CutSettings
 from dashboard.state.further_steps import MOST_STEPS, added, checked, moved, offered
 from dashboard.state.session import Session
 from dashboard.state.step_parameters import FINEST, Parameter, initial, parameters, words
-from dashboard.text.markup import escape
+from dashboard.text.markup import bare, escape
 from dashboard.widgets.vocabulary_rows import SET, vocabulary_rows
 
 REFUSED = "tune-steps-refused"
@@ -54,7 +54,7 @@ def further_steps(session: Session, settings: CutSettings) -> None:
 def _offers(session: Session, settings: CutSettings) -> None:
     """The kinds of step, each with the sentence that its class begins with."""
     if len(settings.then) >= MOST_STEPS:
-        st.caption(f"At most {MOST_STEPS} further steps fit here; a recipe file takes any number of them.")
+        st.caption(bare(f"At most {MOST_STEPS} further steps fit here; a recipe file takes any number of them."))
         return
     st.html("<div class='asc-small asc-quiet'>Done after the cut and its repair, in this order.</div>")
     for kind, step in offered().items():
@@ -74,13 +74,13 @@ def _line(session: Session, settings: CutSettings, number: int, step: Step) -> N
     version, last = session.widget_version, len(settings.then) - 1
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key=f"tune-step-line-{number}"):
         said = step.describe()
-        with st.popover(f"{number + 2} · {said}", key=f"tune-step-{number}.{version}", width="stretch"):
+        with st.popover(bare(f"{number + 2} · {said}"), key=f"tune-step-{number}.{version}", width="stretch"):
             st.html(f"<b>{words(step.kind)}</b><div class='asc-small asc-quiet'>{escape(about(type(step)))}</div>")
             _form(session, number, step)
             with st.container(horizontal=True, gap="small"):
                 for name, icon, to in (("up", "arrow_upward", number - 1), ("down", "arrow_downward", number + 1)):
                     st.button(
-                        f"Move {name}",
+                        bare(f"Move {name}"),
                         key=f"tune-step-{name}-{number}.{version}",
                         icon=f":material/{icon}:",
                         type="tertiary",

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import streamlit as st
 from streamlit import runtime
@@ -18,12 +19,14 @@ from dashboard.charts.palette import Scale
 from dashboard.state import session as sessions
 from dashboard.state.loaded import LoadedModels
 from dashboard.state.session import Session
+from dashboard.state.user import user_of
 from dashboard.text import numbers
-from dashboard.text.markup import escape
+from dashboard.text.markup import bare, escape
 
 SECONDS_BETWEEN_POLLS = 0.4
 SECONDS_BETWEEN_BARS = 1.0  # of long work: each drawing takes server and browser time from it
 CHART_CONFIG = {"displayModeBar": False}
+TAKEN_BACK = "The page could not be drawn with the last change, so it was taken back."
 
 
 @st.cache_resource(show_spinner=False)
@@ -39,15 +42,19 @@ def models() -> LoadedModels:
 def this_session() -> Session:
     """The window's session; where its study cannot be opened the page says so and ends here."""
     try:
-        session = sessions.current(st.session_state, st.query_params.to_dict())
+        session = sessions.current(st.session_state, st.query_params.to_dict(), _user())
     except UserError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(bare(str(error)), icon=":material/error:")
         st.stop()
     all_jobs().attach(session.id, session.folder, _connected())
     for message in session.messages:
-        st.warning(message, icon=":material/info:")
+        st.warning(bare(message), icon=":material/info:")
     session.messages.clear()
     return session
+
+
+def _user() -> str | None:
+    return user_of(st.context.headers if runtime.exists() else {})
 
 
 def _connected() -> Callable[[], bool]:
@@ -63,12 +70,21 @@ def errors_in_page() -> Iterator[None]:
     """The user's mistakes in one sentence, ours with the details folded away. Streamlit's own signals pass."""
     try:
         yield
+        _session_of_this_window(Session.drew)
     except UserError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(bare(str(error)), icon=":material/error:")
     except Exception as error:
-        st.error(f"Something went wrong on this page ({type(error).__name__}). Nothing that was saved is lost.")
+        if _session_of_this_window(Session.take_back):
+            _session_of_this_window(lambda session: session.messages.append(TAKEN_BACK))
+            st.rerun()
+        st.error(bare(f"Something went wrong on this page ({type(error).__name__}). Nothing that was saved is lost."))
         with st.expander("Details"):
             st.code(traceback.format_exc())
+
+
+def _session_of_this_window(do: Callable[[Session], Any]) -> Any:
+    session = st.session_state.get(sessions.KEY)
+    return do(session) if isinstance(session, Session) else None
 
 
 def write_address(session: Session) -> None:
@@ -79,7 +95,7 @@ def write_address(session: Session) -> None:
 
 
 def show_failure(job: Job) -> None:
-    st.error(job.error or "It failed.", icon=":material/error:")
+    st.error(bare(job.error or "It failed."), icon=":material/error:")
     if job.details:
         with st.expander("Details"):
             st.code(job.details)
@@ -114,7 +130,7 @@ def poll(job: Job, key: str) -> None:
         all_jobs().heartbeat(job.session)
         if not job.active:
             st.rerun()
-        st.progress(job.share, text=progress_text(job))
+        st.progress(job.share, text=bare(progress_text(job)))
 
     with st.container(key=key):
         st.fragment(draw, run_every=SECONDS_BETWEEN_POLLS)()
@@ -148,11 +164,11 @@ def running_work(session: Session, lanes: tuple[str, ...] = ("score", "export", 
         waiting = [job for job in running[::-1] if job.state == "waiting" and not job.cancelling]
         for job in (job for job in running[::-1] if job.state != "waiting"):
             bar, stop = st.columns([8, 1], vertical_alignment="center")
-            bar.progress(job.share, text=progress_text(job))
+            bar.progress(job.share, text=bare(progress_text(job)))
             stop.button("Cancel", key=f"cancel-{job.number}", on_click=job.cancel, disabled=job.cancelling)
         if waiting:
             names, stop = st.columns([8, 1], vertical_alignment="center")
-            names.caption(f"Then: {', '.join(job.title for job in waiting)}")
+            names.caption(bare(f"Then: {', '.join(job.title for job in waiting)}"))
             stop.button("Cancel", key="cancel-waiting", on_click=_cancel, args=(waiting,))
 
     with st.container():  # also where there is none: what stands below keeps its place, and tabs their choice

@@ -8,6 +8,7 @@ import streamlit as st
 
 from asc_core.recipes import Recipe
 from dashboard.state.session import Session
+from dashboard.text.markup import bare
 
 
 def take_recipe(
@@ -32,7 +33,7 @@ def take_recipe(
     )
     pinned = st.session_state.get(f"{name}-pinned")
     if pinned in session.study.pins:
-        st.page_link("views/export.py", label=f"Export {pinned}", icon=":material/ios_share:")
+        st.page_link("views/export.py", label=bare(f"Export {pinned}"), icon=":material/ios_share:")
 
 
 def _pin(session: Session, widget: str, title: str, recipe: Recipe, form: str | None) -> None:

@@ -141,7 +141,7 @@ def test_a_folder_that_was_changed_is_not_sent(exported: Path, hub: Hub, tmp_pat
     (changed / "config.json").write_text("{}")
     result = run(changed, "me/small", "--yes")
     assert result.exit_code == 2
-    assert "when it was exported" in result.output
+    assert "when it was written" in result.output
     assert hub.asked == []
 
 

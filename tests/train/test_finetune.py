@@ -80,7 +80,7 @@ def test_every_kind_of_task_trains_and_its_adapter_comes_back_with_the_same_logi
     assert json.loads((tmp_path / "out/adapter_config.json").read_text())["base_model_name_or_path"] == "some/base"
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "README.md", "adapter_config.json", "adapter_model.safetensors", "ancestry.json", "config.json",
-        "tokenizer.json", "tokenizer_config.json", "training.jsonl",
+        "digests.json", "tokenizer.json", "tokenizer_config.json", "training.jsonl",
     ]  # fmt: skip
 
 

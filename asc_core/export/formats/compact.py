@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asc_core import modeling
+from asc_core.checkpoint.own_code import auto_map_of
 from asc_core.encoder import HEADS
 from asc_core.export.answer import script
 from asc_core.export.checkpoint import Payload, auto_class_of, loading, plain_config
@@ -68,7 +69,6 @@ def payload_of(encoder: Encoder) -> Payload:
     ties = {name: other for name, other in ties.items() if name in known}
     if not modeling.needs_compact_class(encoder.model.config) and encoder.head != "intent-slots":
         return Payload(plain_config(encoder), state, ties)
-    auto = "AutoModel" if encoder.head == "intent-slots" else HEADS[encoder.head]
     model_class = modeling.compact_class(encoder.architecture, HEADS[encoder.head])
     config_class: Any = modeling.compact_class(encoder.architecture, "AutoConfig")
     data = encoder.model.config.to_dict() | {"model_type": modeling.COMPACT + encoder.architecture}
@@ -76,7 +76,5 @@ def payload_of(encoder: Encoder) -> Payload:
         data["asc"] = modeling.NO_STRUCTURES
     config = config_class.from_dict(data)
     config.architectures = [model_class.__name__]
-    named = {"AutoConfig": config_class, "AutoModel": modeling.compact_class(encoder.architecture, "AutoModel")}
-    named[auto] = model_class
-    config.auto_map = {name: f"{modeling.ENTRY_MODULE}.{made.__name__}" for name, made in named.items()}
+    config.auto_map = auto_map_of(encoder.architecture, encoder.head)
     return Payload(config, state, ties, modeling.sources())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from asc_core.errors import UserError, first_line
+from asc_core.tasks.reach import check_readme
 from asc_core.tasks.sources.table import Table
 
 
@@ -13,6 +15,7 @@ def read_hub(name: str, config: str | None, split: str, revision: str | None = N
     import datasets
 
     with _HubErrors(name, config):
+        _check_own_files(name, revision)
         return hub_table(
             datasets.load_dataset(name, config, split=split, revision=revision),
             f"{name}{f'/{config}' if config else ''} ({split})",
@@ -24,7 +27,21 @@ def hub_splits(name: str, config: str | None, revision: str | None = None) -> tu
     import datasets
 
     with _HubErrors(name, config):
+        _check_own_files(name, revision)
         return tuple(datasets.get_dataset_split_names(name, config, revision=revision))
+
+
+def _check_own_files(name: str, revision: str | None) -> None:
+    """The library would read whatever the README of a data set names, from this machine too. Raises: UserError."""
+    if Path(name).is_dir():
+        return  # looked at already
+    from huggingface_hub import hf_hub_download
+
+    try:
+        readme = hf_hub_download(name, "README.md", repo_type="dataset", revision=revision)
+    except Exception:  # it has none, or the library says what else is wrong
+        return
+    check_readme(Path(readme), name)
 
 
 class _HubErrors:
@@ -37,7 +54,7 @@ class _HubErrors:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, Exception):
+        if isinstance(error, Exception) and not isinstance(error, UserError):
             raise UserError(
                 f"The dataset {self._title} could not be loaded from the hub ({type(error).__name__}: "
                 f"{first_line(error)}); check the name and the network, or give local files under [data]."

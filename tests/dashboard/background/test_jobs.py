@@ -274,3 +274,77 @@ def test_rounds_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = Jobs()
     assert rounds.wait(5)
     jobs.shutdown()
+
+
+def test_a_librarys_panic_ends_a_job_and_not_its_lane(jobs: Jobs) -> None:
+    class PanicException(BaseException):
+        """As pyo3's."""
+
+    def panic(job: Job) -> None:
+        raise PanicException("index out of bounds")
+
+    broken = [jobs.start("a", "load", "k", "Adding", panic) for _ in range(jobs_module.LANES["load"] + 1)]
+    assert jobs.start("b", "load", "k", "t", lambda job: 7).wait(5)
+    assert [job.wait(5) and job.state for job in broken] == ["failed"] * len(broken)
+    assert "index out of bounds" in (broken[0].error or "")
+
+
+@pytest.fixture
+def stuck() -> Iterator[threading.Event]:
+    """What work waits for that looks at nothing else."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_work_that_outlives_its_limit_is_said_and_others_go_on(
+    jobs: Jobs, stuck: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = jobs_module.LANES["load"]
+    held = [jobs.start("a", "load", "k", "Adding", lambda job: stuck.wait(60)) for _ in range(workers)]
+    waiting = jobs.start("b", "load", "k", "t", lambda job: 7)
+    jobs.tend()
+    assert not waiting.wait(0.2)
+    monkeypatch.setitem(jobs_module.SECONDS_AT_MOST, "load", -1.0)
+    jobs.tend()
+    assert waiting.wait(5)
+    assert waiting.state == "done"
+    assert [job.state for job in held] == ["failed"] * workers
+    assert "was given up" in (held[0].error or "")
+    monkeypatch.setitem(jobs_module.SECONDS_AT_MOST, "load", 60.0)
+    stuck.set()
+    later = [jobs.start("b", "load", str(number), "t", lambda job: 7) for number in range(2 * workers)]
+    assert all(job.wait(5) for job in later)
+    assert held[0].state == "failed", "what comes after the end changes nothing"
+    assert held[0].result is None
+
+
+def test_what_does_not_notice_that_it_is_cancelled_is_left_to_itself(
+    jobs: Jobs, stuck: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = jobs.start("a", "evaluate", "k", "t", lambda job: stuck.wait(60))
+    while job.state != "running":
+        assert not job.wait(0.01)
+    job.cancel()
+    jobs.tend()
+    assert job.active, "it may still notice"
+    monkeypatch.setattr(jobs_module, "SECONDS_TO_STOP", -1.0)
+    jobs.tend()
+    assert job.state == "cancelled"
+
+
+@pytest.mark.slow
+def test_a_process_ends_though_work_never_does() -> None:
+    script = """
+import time
+from dashboard.background import jobs as module
+
+module.SECONDS_TO_STOP = 0.5
+jobs = module.Jobs()
+job = jobs.start("a", "load", "key", "title", lambda job: time.sleep(1e6))
+while job.state != "running":
+    job.wait(0.01)
+print("started", flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "started\n"

@@ -13,8 +13,10 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from asc_core.errors import UserError
+from asc_core.study import Study
 from dashboard.measuring import downloads
 from dashboard.measuring.downloads import PIECE, address_of, files_of, routes, zip_bytes, zip_of
+from dashboard.measuring.export_jobs import exports_of
 
 MB = 1 << 20
 
@@ -105,3 +107,14 @@ def test_only_who_was_shown_an_address_has_it(folder: Path) -> None:
         assert client.head(f"/{address}").headers["content-type"] == "application/zip"
         assert client.get("/downloads/" + "0" * 64 + "/x.zip").status_code == 404
         assert client.get("/downloads/..%2f..%2fetc/passwd").status_code == 404
+
+
+def test_a_link_in_the_place_of_an_export_is_neither_shown_nor_handed_out(folder: Path, tmp_path: Path) -> None:
+    study = Study.open(tmp_path / "study")
+    own = study.path / "exports" / "own"
+    own.mkdir(parents=True)
+    (own / "config.json").write_text("{}")
+    (study.path / "exports" / "link").symlink_to(folder)
+    assert exports_of(study) == [own]
+    with pytest.raises(UserError, match="no folder but a link"):
+        files_of(study.path / "exports" / "link")

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import multiprocessing
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,3 +94,39 @@ def test_a_plan_without_settings_belongs_to_the_encoder_that_it_was_made_for(
 
 def test_the_old_place_of_add_still_works(study: Study) -> None:
     assert dashboard.applications.add(study, "a", "b", "words").name == "words"
+
+
+def add_ten(path: Path, name: str) -> None:
+    study = Study.open(path)
+    for number in range(10):
+        applications.add(study, f"{name}/model-{number}", f"{name}-{number}.toml", f"{name}-{number}")
+
+
+def test_applications_that_two_processes_add_at_once_are_all_kept(study: Study) -> None:
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=add_ten, args=(study.path, name)) for name in ("a", "b")]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    names = [one.name for one in kept.added(study)]
+    assert sorted(names) == sorted(f"{name}-{number}" for name in ("a", "b") for number in range(10))
+
+
+def test_an_application_that_another_window_adds_meanwhile_is_neither_lost_nor_doubled(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = Study.change
+
+    def late(self: Study, key: str, how: Callable[[Any], Any]) -> None:
+        monkeypatch.setattr(Study, "change", change)
+        applications.add(study, "theirs", "words.toml", "words")  # between the look and the write
+        change(self, key, how)
+
+    monkeypatch.setattr(Study, "change", late)
+    applications.add(study, "mine", "words.toml", "words")
+    assert [one.encoder for one in kept.added(study)] == ["theirs", "mine"]
+    monkeypatch.setattr(Study, "change", late)
+    with pytest.raises(UserError, match="it is the application words"):
+        applications.add(study, "theirs", "words.toml", "words")

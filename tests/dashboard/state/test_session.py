@@ -94,3 +94,23 @@ def test_widgets_are_made_anew_when_the_settings_change_without_them(window: Ses
         change()
         assert window.widget_version > widget_version
         widget_version = window.widget_version
+
+
+def test_settings_that_no_page_can_be_drawn_with_are_taken_back(study: Study) -> None:
+    window = begin({})
+    assert not window.take_back(), "there is nothing to take back"
+    good = CutSettings("words", "fisher")
+    window.go(good)
+    window.drew()
+    window.go(replace(good, keep=0.5))
+    window.go(replace(good, rule=None))  # type: ignore[arg-type]
+    version = window.widget_version
+    assert window.take_back()
+    assert window.settings == good
+    assert window.widget_version > version
+    assert not window.take_back(), "what fails with good settings is not their fault"
+
+    broken = begin({})
+    broken.go(replace(good, rule=None))  # type: ignore[arg-type]
+    assert broken.take_back()
+    assert broken.settings is None, "Tune starts anew"
