@@ -167,6 +167,11 @@ class Encoder:
         return int(min(self.tokenizer.model_max_length, *(n for n in (1 << 20, most, own) if n is not None)))
 
     @property
+    def shortened(self) -> bool:
+        """Whether it has fewer positions than it was made with."""
+        return any(entry["kind"] == "positions" for entry in self.structures)
+
+    @property
     def tokens(self) -> int:
         """Tokens that it has embeddings for."""
         return modeling.tokens_of(self.model.get_input_embeddings())

@@ -200,6 +200,16 @@ class TableTask(Task):
         changed.own_metric = metric
         return changed
 
+    def measured_by(self, name: str) -> TableTask:
+        """The same task under another metric of its kind. Raises: UserError where it has none of that name."""
+        check_offered(name, self._measures(), self.setup.kind, self.setup.origin)
+        changed = copy.copy(self)
+        for computed in ("_measure", "metric", "_digests"):
+            vars(changed).pop(computed, None)
+        changed.setup = replace(self.setup, metric=name)
+        changed.own_metric = None
+        return changed
+
     @property
     def _columns(self) -> tuple[str, ...]:
         """Columns that every row must have."""

@@ -244,6 +244,7 @@ class IntentSlots(WordTask):
 
     head = "intent-slots"
     tag_output = "slot_logits"
+    METRICS = ("intent-accuracy", "slot-f1", "sentence-accuracy")  # of intents, of slots, of both together
 
     @property
     def tag_column(self) -> str | None:  # type: ignore[override]

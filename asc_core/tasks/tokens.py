@@ -32,10 +32,13 @@ def tokenizer_of(reader: Reader, fast: bool = False) -> Any:
 
 
 def length_limit(wanted: int | None, default: int, reader: Reader, task: str) -> int:
-    """Tokens of a feature at most. Raises: UserError where the task asks for more than the encoder can take."""
+    """Tokens of a feature at most; as many as there are positions where some were dropped.
+
+    Raises: UserError where the task asks for more than the encoder can take.
+    """
     tokenizer_of(reader)
-    if wanted is None:
-        return min(default, reader.max_length)
+    if wanted is None or reader.shortened:
+        return min(default if wanted is None else wanted, reader.max_length)
     if wanted > reader.max_length:
         raise UserError(
             f"max_length = {wanted} of the task {task} is more than the {reader.max_length} tokens that "

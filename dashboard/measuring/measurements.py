@@ -199,7 +199,7 @@ class Measurements:
             made = build(self.models, self.application, recipe, progress, self.study.path / TRAINING)
         self._keep_needed()
         found = None
-        for found in self._estimates(made, recipe, name, progress, show):
+        for found in self.estimates(made, recipe, name, progress, show):
             if enough(found):
                 break
         assert found is not None
@@ -221,15 +221,20 @@ class Measurements:
         while True:
             made = build(self.models, self.application, recipe, progress, provisional=True)
             if made.provisional:
-                next(self._estimates(made, recipe, name, progress, show))
+                next(self.estimates(made, recipe, name, progress, show))
             if _whole(calibrations, encoder, task, asked):
                 return
             assert asked is not None
             used = calibrations.first(encoder, task, progress, **asked).tokens
             calibrations.more(encoder, task, GROWTH * used - 1, progress, **asked)
 
-    def _estimates(
-        self, made: Made, recipe: Recipe, name: str, progress: Progress, show: Callable[[Estimate], None]
+    def estimates(
+        self,
+        made: Made,
+        recipe: Recipe,
+        name: str,
+        progress: Progress,
+        show: Callable[[Estimate], None] = lambda _: None,
     ) -> Iterator[Estimate]:
         """Of the model that was made, as they tighten; shown, and kept in the study."""
         encoder, task = self.models.encoder(self.application), self.models.task(self.application)

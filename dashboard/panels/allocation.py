@@ -8,6 +8,7 @@ import streamlit as st
 
 from asc_core.recipes.allocation import Axis, Bound
 from asc_core.recipes.allocation_search import FAMILIES, Fitted
+from asc_core.recipes.budget_presets import BUDGET_PRESETS, ON_DEVICE, fastest_runtime
 from asc_core.runtimes import RUNTIMES, installed
 from dashboard.background.jobs import Job
 from dashboard.measuring.allocation import LANE, Asked, Fits, fitting_job
@@ -23,6 +24,8 @@ ABOUT = "allocation"
 SECONDS_BETWEEN_RANKINGS = 1.0
 AXES: dict[Axis, str] = {"bytes": "MB of weights", "flops": "% of the FLOPs", "ms": "ms at batch 1 x 128"}
 USUAL: dict[Axis, float] = {"bytes": 9.0, "flops": 50.0, "ms": 5.0}
+PRESETS = {name: preset for name, preset in BUDGET_PRESETS.items() if name != ON_DEVICE}  # which has its own tab
+OWN = ""
 NAMES = {"cut": "Cut", "factor": "Factors", "vocabulary": "Vocabulary", "bits": "Bits"}
 BEFORE = (
     "<p class='asc-kicker'>What happens</p><div class='asc-small'>Each family is first tried alone, at a few "
@@ -48,14 +51,23 @@ def _form(session: Session, applications: Sequence[Application], job: Job | None
         "within each, heads, neurons, ranks and rows are chosen for the application.</div>"
     )
     titles = application_choice(session, applications, "fit-application")
-    axes = list(AXES)
-    axis: Axis = st.segmented_control(
-        "Budget", axes, format_func=AXES.__getitem__, default="bytes", required=True, key="fit-axis"
-    )
+    preset = st.selectbox("Preset", [OWN, *PRESETS], format_func=_preset, key="fit-preset", on_change=fill)
+    if preset != OWN:
+        st.caption(f"{PRESETS[preset].about} It has filled in what is below; change what you like.")
+    state = st.session_state  # values that a preset may set begin here: a widget takes them from one place
+    state.setdefault("fit-axis", "bytes")
+    axis: Axis = st.segmented_control("Budget", list(AXES), format_func=AXES.__getitem__, required=True, key="fit-axis")
+    state.setdefault(f"fit-amount-{axis}", USUAL[axis])
+    state.setdefault("fit-steps", 0)
     most = 100.0 if axis == "flops" else None
     amount, points = st.columns(2)
     amount.number_input(
-        f"At most, {AXES[axis]}", min_value=0.01, max_value=most, value=USUAL[axis], key=f"fit-amount-{axis}"
+        f"At most, {AXES[axis]}",
+        min_value=0.01,
+        max_value=most,
+        value=None,
+        key=f"fit-amount-{axis}",
+        placeholder="all of the original",
     )
     points.number_input(
         "Points lost, at most",
@@ -76,7 +88,6 @@ def _form(session: Session, applications: Sequence[Application], job: Job | None
         "Training steps",
         min_value=0,
         max_value=100_000,
-        value=0,
         key="fit-steps",
         help="Batches of distillation for the best one; 0 = nothing is trained.",
     )
@@ -91,6 +102,25 @@ def _form(session: Session, applications: Sequence[Application], job: Job | None
     )
 
 
+def _preset(name: str) -> str:
+    return PRESETS[name].title if name != OWN else "My own"
+
+
+def fill() -> None:
+    """The form's fields as the chosen preset has them; those that it says nothing of stay."""
+    state = st.session_state
+    preset = PRESETS.get(state["fit-preset"])
+    if preset is None:
+        return
+    if preset.budget:
+        bound = Bound.parse(preset.budget)
+        state["fit-axis"] = bound.axis
+        state[f"fit-amount-{bound.axis}"] = 100 * bound.most if bound.axis == "flops" else None
+    state["fit-points"], state["fit-steps"] = preset.points, preset.steps
+    if preset.fastest_runtime:
+        state["fit-runtime"] = fastest_runtime()
+
+
 def _name(family: str) -> str:
     return NAMES.get(family, family.capitalize())
 
@@ -98,12 +128,7 @@ def _name(family: str) -> str:
 def start(session: Session, titles: Mapping[str, Application], axis: Axis) -> None:
     state = st.session_state
     application = titles[state["fit-application"]]
-    amount = state[f"fit-amount-{axis}"]
-    bound = {
-        "bytes": Bound("bytes", 1e6 * amount),
-        "flops": Bound("flops", amount / 100, True),
-        "ms": Bound("ms", amount),
-    }[axis]
+    bound = bound_of(axis, state[f"fit-amount-{axis}"])
     families = tuple(family for family in FAMILIES if family in state["fit-families"])
     asked = Asked(
         bound,
@@ -115,6 +140,13 @@ def start(session: Session, titles: Mapping[str, Application], axis: Axis) -> No
     )
     work = fitting_job(models(), session.study, application, asked)
     all_jobs().start(session.id, LANE, f"{ABOUT}|{application.name}", f"Fitting {application.title}", work)
+
+
+def bound_of(axis: Axis, amount: float | None) -> Bound:
+    """amount: in the form's unit; None = as much as the original takes, so that points alone decide."""
+    if amount is None:
+        return Bound(axis, 1.0, True)
+    return Bound(axis, {"bytes": 1e6, "flops": 0.01, "ms": 1.0}[axis] * amount, axis == "flops")
 
 
 def _made(job: Job) -> None:

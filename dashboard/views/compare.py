@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.panels import allocation, candidates, deployment, preset_comparison, tickets, transfer_matrix
+from dashboard.panels import allocation, candidates, deployment, on_device, preset_comparison, tickets, transfer_matrix
 from dashboard.state.applications import applications_of
 from dashboard.widgets.page import errors_in_page, running_work, this_session, write_address
 
@@ -14,6 +14,7 @@ TABS = {
     ":material/push_pin: Candidates": candidates.panel,
     ":material/rocket_launch: Deploy": deployment.panel,
     ":material/savings: One budget": allocation.panel,
+    ":material/memory: On a device": on_device.panel,
     ":material/confirmation_number: Tickets": tickets.panel,
 }
 

@@ -18,7 +18,7 @@ from tests.evaluate.toy_tasks import encoder_for, toy_task
 from tests.tiny import logits, padded_batch, tiny
 
 TASK = toy_task(train=64, validation=32)
-WITH_TABLE = [name for name in modeling.ARCHITECTURES if modeling.positions_of(tiny(name).model) is not None]
+WITH_TABLE = [name for name in modeling.TRANSFORMERS if modeling.positions_of(tiny(name).model) is not None]
 
 
 @pytest.mark.parametrize("architecture", WITH_TABLE)
@@ -74,3 +74,12 @@ def test_what_has_no_table_is_refused() -> None:
             Positions().apply(encoder, StepContext(TASK))
     with pytest.raises(UserError, match="fewer than the"):
         Positions(tokens=5000).apply(encoder_for(TASK), StepContext(TASK))
+
+
+def test_a_task_that_allows_longer_texts_is_answered_with_the_positions_that_are_left() -> None:
+    task = toy_task(train=64, validation=32, max_length=32)
+    encoder = encoder_for(task)
+    made = Positions().apply(encoder, StepContext(task))
+    assert made.max_length < 32
+    before, after = (measure(one, task, "validation").statistics for one in (encoder, made))
+    assert (before == after).all()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from asc_core.recipes.budget_presets import fastest_runtime
 from asc_core.recipes.deployment import Figure, Limits, Option
 from asc_core.recipes.stored import stored_recipe
 from asc_core.recipes.transfer_matrix_store import keep_report, reports
@@ -200,6 +201,47 @@ def test_one_budget_is_filled_by_the_families_that_are_allowed_and_the_best_is_p
     recipe = stored_recipe(scored, scored.pins[name])
     assert recipe is not None
     assert {step.kind for step in recipe.steps} <= {"cut", "factor"}
+
+
+def test_a_preset_fills_the_form_of_one_budget(scored: Study, open_page: Open) -> None:
+    app = open_page("compare")
+    app.selectbox(key="fit-preset").set_value("half").run()
+    assert app.segmented_control(key="fit-axis").value == "flops"
+    assert app.number_input(key="fit-amount-flops").value == 50
+    assert app.number_input(key="fit-steps").value == 200
+    app.selectbox(key="fit-preset").set_value("fast").run()
+    assert app.segmented_control(key="fit-axis").value == "ms"
+    assert app.number_input(key="fit-amount-ms").value is None
+    assert app.number_input(key="fit-points").value == 1
+    assert app.number_input(key="fit-steps").value == 0
+    assert app.selectbox(key="fit-runtime").value == fastest_runtime()
+    app.selectbox(key="fit-preset").set_value("no-retraining").run()
+    assert app.segmented_control(key="fit-axis").value == "ms"
+    assert app.number_input(key="fit-points").value is None
+    app.selectbox(key="fit-preset").set_value("").run()
+    assert not app.exception
+    assert not app.warning
+
+
+def test_a_model_for_a_device_is_made_measured_and_pinned_in_its_format(scored: Study, open_page: Open) -> None:
+    app = open_page("compare")
+    app.number_input(key="device-most").set_value(10_000)
+    app.number_input(key="device-passes").set_value(1)
+    app.button(key="device-start").click()
+    settled(app.run())
+    assert not app.exception
+    text = html_of(app)
+    assert "of one file, tokenizer included" in text
+    assert "Validation texts chose" in text
+    assert "tokenizer and structure" in text
+    app.button(key="device-pin").click()
+    app.run()
+    assert not app.exception
+    (name,) = scored.pins
+    app.switch_page("views/export.py").run()
+    assert app.selectbox(key="export-candidate").value == name
+    assert app.radio(key="export-format").value == "device"
+    assert not app.exception
 
 
 def test_tickets_are_searched_and_what_they_say_is_drawn(scored: Study, added: Application, open_page: Open) -> None:
