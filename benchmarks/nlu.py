@@ -88,7 +88,6 @@ train = "{data}/clinc150/data_full.json"
 
 
 SHARES = {"97.4 %": 0.026, "99 %": 0.01, "99.5 %": 0.005, "99.7 %": 0.003}  # of the original's bytes, at most
-PASSES, LEAST = 10, 2000  # over the training texts in float32, and batches at least; a quarter as many in few bits
 TABLE: dict[str, Any] = {"step": "embedding", "form": "codes", "codebooks": 32, "entries": 16}
 ROUNDED: dict[str, Any] = {"step": "quantize", "choose": False, "activations": "none"}
 
@@ -109,8 +108,8 @@ def pipeline(name: str, without: str = "") -> Variant:
 
     def steps(application: Application, seed: int) -> list[dict[str, Any]]:
         size = application.size(SHARES[name])
-        learn = max(LEAST, batches(application.task, PASSES))
-        made = on_device_steps(size, steps=learn, rounding_steps=learn // 4, labels=application.labels, seed=seed)
+        learn, rounding = batches(application.task)
+        made = on_device_steps(size, steps=learn, rounding_steps=rounding, labels=application.labels, seed=seed)
         every: dict[str, dict[str, Any]] = {p: step_json(s) for p, s in zip(STEPS, made, strict=True)}
         if without == "teacher":
             for part in ("structure", "few bits"):

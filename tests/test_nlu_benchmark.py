@@ -35,7 +35,7 @@ class Sized:
 
 @pytest.mark.parametrize("name", nlu.VARIANTS)
 def test_every_variant_is_a_recipe(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nlu, "batches", lambda task, passes: 1)
+    monkeypatch.setattr(nlu, "batches", lambda task: (1, 1))
     steps = nlu.VARIANTS[name].steps(Sized(), 3)
     made = [parse_step(step, "test") for step in steps]
     assert {getattr(step, "seed", 3) for step in made if step.kind != "quantize"} == {3}

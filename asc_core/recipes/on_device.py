@@ -27,7 +27,8 @@ from asc_core.train.rounded import coded, roundings
 from asc_core.train.student import Student, evenly
 from asc_core.values import Plan
 
-PASSES, ROUNDING_PASSES = 12, 6  # over the training texts, in float32 and in few bits
+PASSES = 10  # over the training texts in float32; a quarter of it in few bits
+LEAST = 2000  # batches, however few texts there are: a student begins with little
 LEARNING_RATE, ROUNDING_RATE = 1e-3, 5e-4
 SAMPLES = 256
 
@@ -165,6 +166,7 @@ def _forecast(size: DeviceSize, shorter: Encoder, context: StepContext) -> Fit:
     return Fit(size, modeling.count(made.model, "float16").bytes, False)
 
 
-def batches(task: Task, passes: float, batch_size: int = 32) -> int:
-    """Of so many passes over the training texts."""
-    return max(1, round(passes * len(task.examples(task.training_split)) / batch_size))
+def batches(task: Task, passes: float = PASSES, batch_size: int = 32) -> tuple[int, int]:
+    """(in float32, in few bits) of so many passes over the training texts, and no fewer than `LEAST`."""
+    learn = max(LEAST, round(passes * len(task.examples(task.training_split)) / batch_size))
+    return learn, max(1, learn // 4)

@@ -14,7 +14,7 @@ from asc_core.export.device_file import FILE, device_file
 from asc_core.export.device_report import disk_parts
 from asc_core.export.formats.device import Device
 from asc_core.recipes import Recipe
-from asc_core.recipes.on_device import PASSES, ROUNDING_PASSES, Fit, batches, largest_within, on_device_steps
+from asc_core.recipes.on_device import PASSES, Fit, batches, largest_within, on_device_steps
 from asc_core.study import Study
 from asc_core.tasks import Task
 from asc_core.tasks.tagging import IntentSlots
@@ -85,8 +85,8 @@ def on_device_job(
 
 
 def recipe_of(fit: Fit, asked: Asked, application: Application, task: Task) -> Recipe:
-    rounding = asked.passes * ROUNDING_PASSES / PASSES
-    steps = on_device_steps(fit.size, steps=batches(task, asked.passes), rounding_steps=batches(task, rounding), seed=0)
+    learn, rounding = batches(task, asked.passes)
+    steps = on_device_steps(fit.size, steps=learn, rounding_steps=rounding, seed=0)
     return Recipe(steps, application.encoder, application.name)
 
 

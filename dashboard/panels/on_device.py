@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from asc_core.recipes.on_device import PASSES
+from asc_core.recipes.on_device import LEAST, PASSES
 from asc_core.values import Estimate
 from dashboard.background.jobs import Job
 from dashboard.measuring.on_device import LANE, Asked, OnDevice, on_device_job
@@ -51,7 +51,7 @@ def _form(session: Session, applications: Sequence[Application], job: Job | None
         max_value=1000,
         value=PASSES,
         key="device-passes",
-        help="In float32; half as many in few bits follow.",
+        help=f"In float32, and no fewer than {LEAST:,} batches; a quarter as many in few bits follow.",
     )
     st.button(
         "Make it",

@@ -11,7 +11,7 @@ from asc_core.compress.step import StepContext
 from asc_core.errors import UserError
 from asc_core.export.device_file import device_file
 from asc_core.modeling import PACKINGS, count
-from asc_core.recipes import Recipe
+from asc_core.recipes import Recipe, on_device
 from asc_core.recipes.allocation import Bound
 from asc_core.recipes.budget_presets import BUDGET_PRESETS, budget_preset
 from asc_core.recipes.on_device import SIZES, Fit, batches, largest_within, on_device_steps, within
@@ -71,9 +71,11 @@ def test_what_shares_its_layers_is_refused() -> None:
         largest_within(encoder_for(TASK, "albert"), TASK, 10**9)
 
 
-def test_passes_are_counted_in_batches() -> None:
-    assert batches(TASK, 3, 32) == 6
-    assert batches(TASK, 0.001) == 1
+def test_passes_are_counted_in_batches_and_there_are_enough_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert batches(TASK, 3) == (on_device.LEAST, on_device.LEAST // 4)
+    monkeypatch.setattr(on_device, "LEAST", 1)
+    assert batches(TASK, 4, 32) == (8, 2)
+    assert batches(TASK, 0.001) == (1, 1)
 
 
 def test_it_is_a_ready_made_recipe_that_can_be_written_and_read(tmp_path: Path) -> None:

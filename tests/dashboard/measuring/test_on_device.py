@@ -10,6 +10,7 @@ from asc_core.evaluate import measure
 from asc_core.evaluate.estimates import estimate
 from asc_core.export import export
 from asc_core.export.device_file import FILE
+from asc_core.recipes import on_device
 from asc_core.study import Study
 from dashboard.background.jobs import Job
 from dashboard.measuring.measurements import TRAINING
@@ -21,6 +22,11 @@ from tests.evaluate.toy_tasks import encoder_for, toy_task
 TASK = toy_task("intent-slots", train=64, validation=70, max_length=40)
 ENCODER = encoder_for(TASK)
 APPLICATION = Application(TASK.name, "e", "t")
+
+
+@pytest.fixture(autouse=True)
+def few_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_device, "LEAST", 1)
 
 
 @pytest.fixture
