@@ -66,7 +66,7 @@ def test_an_impossible_table_is_refused(rows: object) -> None:
 
 
 def test_what_has_no_table_is_refused() -> None:
-    for architecture in set(modeling.ARCHITECTURES) - set(WITH_TABLE):
+    for architecture in set(modeling.TRANSFORMERS) - set(WITH_TABLE):
         encoder = tiny(architecture)
         with pytest.raises(UserError, match="has no table of"):
             encoder.with_structure({"kind": "positions", "rows": 8})

@@ -73,7 +73,7 @@ def test_the_gradient_passes_the_rounding() -> None:
     assert torch.equal(weight.grad, wanted)
 
 
-@pytest.mark.parametrize("architecture", sorted(modeling.ARCHITECTURES))
+@pytest.mark.parametrize("architecture", sorted(modeling.TRANSFORMERS))
 @pytest.mark.parametrize("bits", [1, 3])
 def test_a_model_in_training_answers_as_its_codes_will(architecture: str, bits: int) -> None:
     encoder = tiny(architecture)
