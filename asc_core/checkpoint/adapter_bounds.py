@@ -11,7 +11,7 @@ from asc_core.checkpoint.bounds import MOST_LAYERS
 from asc_core.checkpoint.trial import MATCHES, SECONDS, went_well
 from asc_core.errors import UserError
 
-_RANKS = ("r", "init_r", "target_r", "n_frequency", "num_vectors", "vector_length", "oft_block_size")
+_RANKS: tuple[str, ...] = ("r", "init_r", "target_r", "n_frequency", "num_vectors", "vector_length", "oft_block_size")
 _RANKS += ("boft_block_size", "boft_block_num", "boft_n_butterfly_factor")
 _SPARE = 16
 _LONGEST_PATTERN = 2000
