@@ -45,8 +45,9 @@ docs: setup-dev ## the generated parts of docs/ and the README's figures, from t
 bench: setup ## every benchmark, one after the other; each prints ratios measured side by side
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; PYTHONPATH=. $(BIN)/python "$$file" || exit 1; done
 
-faults: setup-dev ## full disks, kills and broken files, where the machine lets us make them
+faults: setup-dev ## full disks, kills and broken files, where the machine lets us make them; FLIPS bits of each kind
 	$(BIN)/pytest -m faults
+	FLIPS=$${FLIPS:-1000} $(BIN)/pytest -q -n $(JOBS) tests/test_seals.py tests/test_doctor.py
 
 fuzz: setup-dev ## 20,000 broken files for every parser (FUZZ=number for others); what raises is kept in tests/fuzz/corpus
 	FUZZ=$${FUZZ:-20000} $(BIN)/pytest -q -n $(JOBS) tests/fuzz

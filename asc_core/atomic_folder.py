@@ -123,7 +123,7 @@ def _locked_folder(target: Path) -> tuple[Path, int]:
         work = target.with_name(f"{_prefix(target)}{secrets.token_hex(4)}.partial")
         work.mkdir()
         lock = os.open(work, os.O_RDONLY)
-        if _try_lock(lock) and work.exists():  # another process may have taken it for abandoned before it was locked
+        if try_lock(lock) and work.exists():  # another process may have taken it for abandoned before it was locked
             return work, lock
         os.close(lock)
 
@@ -132,7 +132,8 @@ def _prefix(target: Path) -> str:
     return f".{target.name}."
 
 
-def _try_lock(descriptor: int) -> bool:
+def try_lock(descriptor: int) -> bool:
+    """Whether nobody else holds it; it is held until the descriptor is closed, by a kill too."""
     if not _CAN_LOCK:
         return True
     try:
@@ -201,7 +202,7 @@ def _move(work: Path, target: Path) -> None:
     aside = _aside(target)
     held = os.open(target, os.O_RDONLY)
     try:
-        _try_lock(held)
+        try_lock(held)
         os.rename(target, aside)
         try:
             os.rename(work, target)
@@ -223,7 +224,7 @@ def recover(out: str | Path) -> None:
     except OSError:  # as nearly always: there is none
         return
     try:
-        if not _try_lock(held):
+        if not try_lock(held):
             return  # its maker is alive
         if target.exists():
             shutil.rmtree(aside, ignore_errors=True)

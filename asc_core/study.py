@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -113,6 +114,8 @@ class Study:
             raise UserError(f"A study is a folder: give its path, not {type(path).__name__}.")
         study = Study(Path(path))
         try:
+            if study.is_read_only:
+                return study._looked_at()
             _refuse_foreign_folder(study.path)
             study.path.mkdir(parents=True, exist_ok=True)
             _remove_abandoned_files(study.path)
@@ -122,6 +125,18 @@ class Study:
             _prepare(connection, study._database)
             _check_structure(connection, study._database)
         return study
+
+    def _looked_at(self) -> Study:
+        """Where nothing can be written, what is there can be read all the same."""
+        with self._connection() as connection:
+            _prepare(connection, self._database)
+            _check_structure(connection, self._database)
+        return self
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether there is a study and its folder cannot be written."""
+        return self._database.is_file() and not os.access(self.path, os.W_OK)
 
     # Scores
 
@@ -393,6 +408,12 @@ class Study:
     def _database(self) -> Path:
         return self.path / DATABASE
 
+    @property
+    def _address_to_read(self) -> str:
+        """For SQLite, which otherwise makes files beside a database; those of a living writer are read, too."""
+        alone = not self._database.with_name(f"{DATABASE}-wal").exists()
+        return f"{self._database.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
+
     def _scores_file(self, key: tuple[Any, ...]) -> Path:
         return self.path / "scores" / f"{_digest(key)}.safetensors"
 
@@ -403,8 +424,10 @@ class Study:
     def _connection(self) -> Iterator[sqlite3.Connection]:
         connection = None
         try:
+            read_only = self.is_read_only  # then SQLite must not want to write beside it, either
+            place = self._address_to_read if read_only else self._database
             connection = sqlite3.connect(
-                self._database, timeout=SECONDS_TO_WAIT_FOR_ANOTHER_WRITER, isolation_level=None
+                place, timeout=SECONDS_TO_WAIT_FOR_ANOTHER_WRITER, isolation_level=None, uri=read_only
             )
             connection.row_factory = sqlite3.Row
             yield connection

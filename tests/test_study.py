@@ -629,3 +629,33 @@ def test_results_that_another_process_has_just_measured_anew_are_not_set_aside(
     monkeypatch.setattr(Study, "get", late)
     assert not study.set_aside_other_data("nli", "validation", "new")
     assert study.evaluation("w", "r", "nli", "validation") == whole
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can mount")
+@pytest.mark.faults
+def test_a_study_that_cannot_be_written_can_be_looked_at_really(study: Study) -> None:
+    study.save_scores(some_scores())
+    subprocess.run(["mount", "--bind", study.path, study.path], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", study.path], check=True)
+        looks_and_cannot_write(study.path)
+    finally:
+        subprocess.run(["umount", study.path], check=True)
+
+
+def test_a_study_that_cannot_be_written_can_be_looked_at(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    study.save_scores(some_scores())
+    study.set("a", 1)
+    monkeypatch.setattr(study_module.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(study_module, "write_arrays", lambda *_: None)
+    looks_and_cannot_write(study.path)
+
+
+def looks_and_cannot_write(path: Path) -> None:
+    before = sorted((file.name, file.stat().st_mtime_ns) for file in path.rglob("*"))
+    again = Study.open(path)
+    assert again.is_read_only
+    assert [scores.method for scores in again.scores()] == ["fisher"]
+    with pytest.raises(UserError, match="permissions"):
+        again.set("a", 2)
+    assert sorted((file.name, file.stat().st_mtime_ns) for file in path.rglob("*")) == before

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from asc_core.atomic_folder import is_disk_full, try_lock
 from asc_core.errors import UserError
 from asc_core.seals import KEY, UNSEALED, NotAsWrittenError, check_file, seal_file
 
@@ -30,6 +32,32 @@ class Checkpoints:
     def __init__(self, folder: Path, key: str):
         self.folder = folder
         self.key = key
+        self._held: int | None = None
+
+    def claim(self) -> None:
+        """For this run alone, until `release`. Raises: UserError where another one goes on here, or nothing can be
+        written: better before the work than after it."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._held = os.open(self.folder, os.O_RDONLY)
+            free = try_lock(self._held)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            self.release()
+            raise self._unwritable(error) from None
+        if not free:
+            self.release()
+            raise UserError(f"Another training goes on in {self.folder.parent}: wait for it, or name another folder.")
+
+    def release(self) -> None:
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+    def _unwritable(self, error: Exception) -> UserError:
+        way = "free some space" if is_disk_full(error) else "name a folder that can be written"
+        return UserError(f"The training state cannot be written to {self.folder} ({error}): {way}.")
 
     def save(self, name: str, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
         """Replace checkpoint `name` in one step. Raises: UserError where the disk is full or the folder read-only."""
@@ -48,9 +76,7 @@ class Checkpoints:
             part.replace(path)
         except (OSError, SafetensorError) as error:
             part.unlink(missing_ok=True)
-            raise UserError(
-                f"The training state cannot be written to {self.folder} ({error}): free some space."
-            ) from None
+            raise self._unwritable(error) from None
 
     def load(self, name: str) -> tuple[Tensors, dict[str, Any]] | None:
         """(tensors, facts), None where there is none of this run.

@@ -18,6 +18,7 @@ from asc_core.errors import UserError
 from asc_core.train.heads import loadable_config
 
 RESUME = ".resume"
+FINISHED = "training.jsonl"  # written with all else at the very end
 
 
 def check_unused(out: Path) -> None:
@@ -28,6 +29,8 @@ def check_unused(out: Path) -> None:
     recover(out)
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: name a folder for the fine-tuned model.")
+    if (out / FINISHED).is_file():
+        raise UserError(f"{out} holds what a training has made already: use it, or name a new folder for another one.")
     if out.is_dir() and any(path.name != RESUME for path in out.iterdir()):
         raise UserError(f"{out} is not empty: name a new folder for the fine-tuned model, or remove this one.")
 
@@ -46,7 +49,7 @@ def made_at_once(out: Path) -> Iterator[Path]:
                 shutil.copymode(part / "config.json", weights)
             write_digests(part)
     except SafetensorError as error:
-        raise UserError(f"{out} cannot be written ({error}): free some space or name another folder.") from None
+        raise UserError(f"{out} cannot be written ({error}): name another folder.") from None
 
 
 def save_checkpoint(encoder: Encoder, folder: Path) -> None:

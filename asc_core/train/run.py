@@ -32,10 +32,10 @@ from asc_core.progress import Progress
 from asc_core.tasks.base import Batch, Examples, Features, Task
 from asc_core.train.adapters import BASE, add_adapter, check_rank, loading_with_peft, round_adapter, save_adapter
 from asc_core.train.checkpoints import Checkpoints, Tensors, optimizer_tensors, restore_optimizer
-from asc_core.train.folder import RESUME, check_unused, made_at_once, save_checkpoint
+from asc_core.train.folder import FINISHED, RESUME, check_unused, made_at_once, save_checkpoint
 from asc_core.train.options import TrainingOptions
 
-LOG = "training.jsonl"
+LOG = FINISHED
 StageOf = Callable[[str], Stage]
 WEIGHT = "weight:"  # beside the optimiser's "exp_avg:" and the like in a stored state
 STATE_FORMAT = 2  # states of the first format may hold the weights of an earlier kill
@@ -250,6 +250,15 @@ class Run:
         return stopped or self.history[-1].step >= self.total
 
     def train(self, resume: bool) -> None:
+        if self.checkpoints is not None:
+            self.checkpoints.claim()
+        try:
+            self._go_on(resume)
+        finally:
+            if self.checkpoints is not None:
+                self.checkpoints.release()
+
+    def _go_on(self, resume: bool) -> None:
         if resume:
             self._restore()
         self._saved = time.monotonic()

@@ -21,6 +21,7 @@ from asc_core.progress import Progress
 from asc_core.tasks import Task
 from asc_core.train import folder
 from asc_core.train import run as module
+from asc_core.train.checkpoints import Checkpoints
 from asc_core.train.finetune import finetune
 from asc_core.train.heads import encoder_for_task, with_head_for
 from asc_core.values import Plan
@@ -430,3 +431,26 @@ def test_a_rank_that_no_matrix_has_is_refused_before_anything_is_read(task: Task
     task.features = unread  # type: ignore[method-assign]
     with pytest.raises(UserError, match=r"LoRA of rank 1,000,000 is more than .* 24 wide: choose a smaller rank"):
         finetune(encoder, task, epochs=1, lora_rank=10**6, **FAST)
+
+
+def test_two_trainings_into_one_folder_are_told_so(task: Task, tmp_path: Path) -> None:
+    states = Checkpoints(tmp_path / "out" / ".resume", "other")
+    states.claim()
+    with pytest.raises(UserError, match="Another training goes on"):
+        finetune(encoder_for(task), task, tmp_path / "out", epochs=1, **FAST)
+    states.release()
+    finetune(encoder_for(task), task, tmp_path / "out", epochs=1, **FAST)
+    with pytest.raises(UserError, match="has made already"):
+        finetune(encoder_for(task), task, tmp_path / "out", epochs=1, **FAST)
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_work(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    monkeypatch.setattr(module.Run, "_train_batch", lambda *_: pytest.fail("it has begun"))
+    with pytest.raises(UserError, match=r"Permission denied.*name a folder that can be written"):
+        finetune(encoder_for(task), task, tmp_path / "out", epochs=1, **FAST)
