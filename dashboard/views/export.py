@@ -212,11 +212,12 @@ def report(job: Job) -> None:
     difference = f"{done.report.max_difference:.1e}" if done.report.max_difference else "0"
     equal = f", {done.report.equal:.1%} of the answers equal" if done.report.equal is not None else ""
     speed = f"<p class='asc-note'>{escape(done.report.speed)}</p>" if done.report.speed else ""
+    rounded = "" if done.report.packing == "float32" else f" beside what {escape(done.report.packing)} rounds"
     with st.container(border=True, key="export-report"):
         st.html(
             f"<p class='asc-kicker'>Exported and checked</p><h3 style='margin:0;padding:0'>{escape(folder.name)}</h3>"
             f"<div class='asc-figures'><span>largest difference of outputs <b>{difference}</b> "
-            f"({done.report.tolerance or form.tolerance:.0e} allowed){equal} on {done.report.checked_texts} texts, "
+            f"({done.report.tolerance or form.tolerance:.0e} allowed{rounded}){equal} on {done.report.checked_texts} texts, "
             f"in a {escape(done.report.checked_in)}</span>"
             f"<span>size <b>{numbers.size(done.report.bytes)}</b></span>"
             f"<span>{escape(form.title)}, weights <b>{escape(done.report.packing)}</b></span>"
