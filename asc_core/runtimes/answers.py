@@ -20,7 +20,8 @@ class SessionReader:
         self.name, self.source = f"{encoder.name} in {session.runtime}", encoder.source
         self.tokenizer, self.head, self.device = encoder.tokenizer, encoder.head, torch.device("cpu")
         self.labels, self.slot_labels = encoder.labels, encoder.slot_labels
-        self.max_length, self.type_vocab_size = encoder.max_length, encoder.type_vocab_size
+        self.max_length, self.shortened = encoder.max_length, encoder.shortened
+        self.type_vocab_size = encoder.type_vocab_size
         self.tokens, self.sentences = encoder.tokens, encoder.sentences
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> Any:

@@ -56,7 +56,9 @@ def _form(session: Session, applications: Sequence[Application], job: Job | None
         st.caption(f"{PRESETS[preset].about} It has filled in what is below; change what you like.")
     state = st.session_state  # values that a preset may set begin here: a widget takes them from one place
     state.setdefault("fit-axis", "bytes")
-    axis: Axis = st.segmented_control("Budget", list(AXES), format_func=AXES.__getitem__, required=True, key="fit-axis")
+    axes = list(AXES)
+    chosen = st.segmented_control("Budget", axes, format_func=AXES.__getitem__, required=True, key="fit-axis")
+    axis: Axis = chosen or "bytes"
     state.setdefault(f"fit-amount-{axis}", USUAL[axis])
     state.setdefault("fit-steps", 0)
     most = 100.0 if axis == "flops" else None
