@@ -18,7 +18,7 @@ from tests.evaluate.toy_tasks import encoder_for, toy_task
 from tests.tiny import logits, padded_batch, tiny
 
 TASK = toy_task(train=64, validation=32)
-WITH_TABLE = [name for name in modeling.TRANSFORMERS if modeling.positions_of(tiny(name).model) is not None]
+WITH_TABLE = [name for name in sorted(modeling.TRANSFORMERS) if modeling.positions_of(tiny(name).model) is not None]
 
 
 @pytest.mark.parametrize("architecture", WITH_TABLE)
