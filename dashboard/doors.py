@@ -42,7 +42,7 @@ SHUT = ("/_stcore/metrics", "/_stcore/agent", "/_stcore/script-health-check")
 HEADERS = {
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with none at all a browser says of a form that it comes from nowhere
     "Cross-Origin-Opener-Policy": "same-origin",
     # Nothing is fetched from elsewhere, whatever a name from a file would have a page show.
     "Content-Security-Policy": (

@@ -179,6 +179,11 @@ def test_guessing_has_an_end(passwords: Path, monkeypatch: pytest.MonkeyPatch) -
     assert log_in(app, "ada", PASSWORD, client="10.0.0.2")[0] == 303
 
 
+def test_a_browser_says_where_the_form_to_log_in_comes_from() -> None:
+    """Without any referrer it says "null", and so does a page of nobody."""
+    assert HEADERS["Referrer-Policy"] == "same-origin"
+
+
 def test_a_visit_ends(passwords: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doors, "SECONDS_OF_A_VISIT", -1.0)
     app = Doors(Inside(), LOOPBACK, read_passwords(passwords))
