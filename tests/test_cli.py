@@ -7,6 +7,7 @@ import json
 import random
 import re
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -562,3 +563,11 @@ def test_no_name_in_a_table_is_a_spreadsheets_formula(tmp_path: Path) -> None:
     _write_csv(tmp_path / "scores.csv", [row])
     (read,) = csv.DictReader((tmp_path / "scores.csv").open())
     assert (read["task"][:2], read["method"], read["weights"], read["score"]) == ("'=", "'@x", "w", "-0.5")
+
+
+def test_streamlit_started_by_hand_here_is_set_as_the_command_sets_it() -> None:
+    root = Path(__file__).parents[1]
+    settings = [root / ".streamlit" / "config.toml", root / "dashboard" / "streamlit.toml"]
+    first, second = (tomllib.loads(file.read_text(encoding="utf-8")) for file in settings)
+    assert first == second
+    assert first["server"]["address"] == "127.0.0.1"

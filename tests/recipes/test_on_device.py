@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from asc_core.cli import app
 from asc_core.compress.step import StepContext
 from asc_core.errors import UserError
 from asc_core.export.device_file import device_file
@@ -16,9 +20,11 @@ from asc_core.recipes.allocation import Bound
 from asc_core.recipes.budget_presets import BUDGET_PRESETS, budget_preset
 from asc_core.recipes.on_device import SIZES, Fit, batches, largest_within, on_device_steps, within
 from asc_core.recipes.presets import PresetOptions, preset_recipe
-from tests.evaluate.toy_tasks import encoder_for, toy_task
+from tests.evaluate.toy_tasks import encoder_for, toy_task, written
+from tests.tiny import save_checkpoint
 
 TASK = toy_task("intent-slots", train=64, validation=16)
+TEXTS = toy_task(train=64, validation=16)
 
 
 def test_what_is_forecast_is_what_the_file_has(tmp_path: Path) -> None:
@@ -97,3 +103,37 @@ def test_budgets_by_name_can_be_read() -> None:
             Bound.parse(preset.budget)
     with pytest.raises(UserError, match="There is no preset"):
         budget_preset("tiny")
+
+
+def fitted(tmp_path: Path, *options: str) -> Any:
+    model = save_checkpoint(encoder_for(TEXTS), tmp_path / "model")
+    task = str(written(TEXTS, tmp_path))
+    return CliRunner().invoke(app, ["fit", str(model), "--task", task, *options])
+
+
+def test_the_command_writes_the_recipe_of_the_largest_that_fits(tmp_path: Path) -> None:
+    out = tmp_path / "device.json"
+    found = fitted(tmp_path, "--preset", "on-device-nlu", "--budget", "bytes=1M", "-o", str(out), "--json")
+    assert found.exit_code == 0, found.output
+    said = json.loads(found.stdout)
+    assert said["bytes"] <= 10**6
+    recipe = Recipe.load(out)
+    assert [step.kind for step in recipe.steps][-1] == "train-quantized"
+    assert recipe.to_json()["steps"] == said["recipe"]["steps"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--preset", "tiny"), "There is no preset 'tiny'"),
+        (("--preset", "on-device-nlu", "--budget", "flops=10%"), "goes by bytes"),
+        (("--preset", "on-device-nlu", "--budget", "bytes=10"), "is too little"),
+        ((), "Say what it may take"),
+        (("--preset", "no-retraining"), "Say what it may take"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_sentence(options: tuple[str, ...], says: str, tmp_path: Path) -> None:
+    found = fitted(tmp_path, *options)
+    assert found.exit_code == 2
+    assert says in found.output
+    assert "Traceback" not in found.output
