@@ -77,7 +77,9 @@ def dashboard(
     if memory is not None:
         environment[VARIABLE] = str(bound_of(memory, "--memory"))
     # On the command line, so that they hold wherever the package is installed and whatever the environment says.
-    settings = [*_flags(tomllib.loads((page.parent / SETTINGS).read_text(encoding="utf-8")))]
+    said = tomllib.loads((page.parent / SETTINGS).read_text(encoding="utf-8"))
+    del said["server"]["address"]  # `--host` says it here
+    settings = [*_flags(said)]
     where = ["--server.port", str(port), "--server.address", host]
     command = [sys.executable, "-m", "streamlit", "run", str(page), *settings, *where]
     os.chdir(page.parent.parent)  # `dashboard` is imported from there
