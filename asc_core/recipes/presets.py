@@ -12,7 +12,6 @@ from typing import Any
 from asc_core.compress.choose import CutBySimilarity, CutToBudget, Share
 from asc_core.compress.step import Step
 from asc_core.errors import UserError
-from asc_core.recipes.on_device import on_device_steps
 from asc_core.recipes.recipe import Recipe
 from asc_core.train.steps import Distil, Finetune
 
@@ -87,15 +86,6 @@ PRESETS: dict[str, Preset] = {
             "fine-tuned",
             "this project: `obs` scores, sequential refit, distillation",
             lambda options: (options.to_budget("obs", "sequential"), *options.distillation()),
-        ),
-        Preset(
-            "on-device-nlu",
-            "Vocabulary, factors of its table, a small student, 4 bits, learnt from the original: 1 % of the bytes.",
-            "fine-tuned",
-            "this project, past the mark of Chung et al. 2020, arXiv 2012.00124; `asc fit` chooses its size by bytes",
-            lambda options: on_device_steps(
-                steps=options.steps, rounding_steps=max(1, options.steps // 2), lr=options.lr, seed=options.seed
-            ),
         ),
         Preset(
             "sajjad",

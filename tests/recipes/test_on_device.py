@@ -19,7 +19,6 @@ from asc_core.recipes import Recipe, on_device
 from asc_core.recipes.allocation import Bound
 from asc_core.recipes.budget_presets import BUDGET_PRESETS, budget_preset
 from asc_core.recipes.on_device import SIZES, Fit, batches, largest_within, on_device_steps, within
-from asc_core.recipes.presets import PresetOptions, preset_recipe
 from tests.evaluate.toy_tasks import encoder_for, toy_task, written
 from tests.tiny import save_checkpoint
 
@@ -82,19 +81,6 @@ def test_passes_are_counted_in_batches_and_there_are_enough_of_them(monkeypatch:
     monkeypatch.setattr(on_device, "LEAST", 1)
     assert batches(TASK, 4, 32) == (8, 2)
     assert batches(TASK, 0.001) == (1, 1)
-
-
-def test_it_is_a_ready_made_recipe_that_can_be_written_and_read(tmp_path: Path) -> None:
-    recipe = preset_recipe("on-device-nlu", PresetOptions(steps=10, lr=1e-3))
-    recipe.save(tmp_path / "recipe.json")
-    assert Recipe.load(tmp_path / "recipe.json").steps == recipe.steps
-    assert [step.kind for step in recipe.steps] == [
-        "vocabulary",
-        "positions",
-        "embedding",
-        "student",
-        "train-quantized",
-    ]
 
 
 def test_budgets_by_name_can_be_read() -> None:
