@@ -217,8 +217,8 @@ def report(job: Job) -> None:
         st.html(
             f"<p class='asc-kicker'>Exported and checked</p><h3 style='margin:0;padding:0'>{escape(folder.name)}</h3>"
             f"<div class='asc-figures'><span>largest difference of outputs <b>{difference}</b> "
-            f"({done.report.tolerance or form.tolerance:.0e} allowed{rounded}){equal} on {done.report.checked_texts} texts, "
-            f"in a {escape(done.report.checked_in)}</span>"
+            f"({done.report.tolerance or form.tolerance:.0e} allowed{rounded}){equal} on "
+            f"{done.report.checked_texts} texts, in a {escape(done.report.checked_in)}</span>"
             f"<span>size <b>{numbers.size(done.report.bytes)}</b></span>"
             f"<span>{escape(form.title)}, weights <b>{escape(done.report.packing)}</b></span>"
             f"<span>{latency(done.report.timing)}</span></div>{speed}"
