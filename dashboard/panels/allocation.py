@@ -53,7 +53,7 @@ def _form(session: Session, applications: Sequence[Application], job: Job | None
     titles = application_choice(session, applications, "fit-application")
     preset = st.selectbox("Preset", [OWN, *PRESETS], format_func=_preset, key="fit-preset", on_change=fill)
     if preset != OWN:
-        st.caption(f"{bare(PRESETS[preset].about)} It has filled in what is below; change what you like.")
+        st.caption(bare(f"{PRESETS[preset].about} It has filled in what is below; change what you like."))
     state = st.session_state  # values that a preset may set begin here: a widget takes them from one place
     state.setdefault("fit-axis", "bytes")
     axes = list(AXES)

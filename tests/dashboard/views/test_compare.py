@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from asc_core.recipes import on_device
 from asc_core.recipes.budget_presets import fastest_runtime
 from asc_core.recipes.deployment import Figure, Limits, Option
 from asc_core.recipes.stored import stored_recipe
@@ -223,7 +224,10 @@ def test_a_preset_fills_the_form_of_one_budget(scored: Study, open_page: Open) -
     assert not app.warning
 
 
-def test_a_model_for_a_device_is_made_measured_and_pinned_in_its_format(scored: Study, open_page: Open) -> None:
+def test_a_model_for_a_device_is_made_measured_and_pinned_in_its_format(
+    scored: Study, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_device, "LEAST", 1)
     app = open_page("compare")
     app.number_input(key="device-most").set_value(10_000)
     app.number_input(key="device-passes").set_value(1)
