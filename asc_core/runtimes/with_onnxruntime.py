@@ -33,6 +33,7 @@ class OnnxRuntimeSession(GraphSession):
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        options.add_session_config_entry("session.x64quantprecision", "1")  # else sums saturate without VNNI
         try:
             self._session = onnxruntime.InferenceSession(
                 str(folder / GRAPH_FILE), options, providers=["CPUExecutionProvider"]

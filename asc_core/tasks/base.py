@@ -28,7 +28,6 @@ class Reader(Protocol):
 
     name, source: for messages. tokenizer: as transformers has it, None where there is none. head: as in `Task`.
     labels, slot_labels: names of its outputs, in their order. max_length: tokens that fit, special ones included.
-    shortened: whether those are fewer than it was made with, since its application's texts need no more.
     type_vocab_size: how many texts of one input it tells apart by token types, 0 where it takes none. tokens: how many
     it has embeddings for. sentences: how it makes one vector of a text, None where nothing says so. device: where its
     inputs are put.
@@ -54,9 +53,6 @@ class Reader(Protocol):
 
     @property
     def max_length(self) -> int: ...
-
-    @property
-    def shortened(self) -> bool: ...
 
     @property
     def type_vocab_size(self) -> int: ...

@@ -37,7 +37,7 @@ def length_limit(wanted: int | None, default: int, reader: Reader, task: str) ->
     Raises: UserError where the task asks for more than the encoder can take.
     """
     tokenizer_of(reader)
-    if wanted is None or reader.shortened:
+    if wanted is None or getattr(reader, "shortened", False):  # readers of others need not know of it
         return min(default if wanted is None else wanted, reader.max_length)
     if wanted > reader.max_length:
         raise UserError(

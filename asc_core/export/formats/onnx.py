@@ -40,8 +40,8 @@ OPSET = 18  # what torch translates to without a conversion behind it; onnxrunti
 _BUILDERS = ("onnx", "onnxscript", "onnxruntime")
 _OF_INTEGERS = (
     "What matrices multiply is rounded to 8 bits by its range in each call, so that answers depend a little on the "
-    "texts that are asked together. On processors without VNNI, sums of such products may saturate: run `asc verify` "
-    "there.",
+    "texts that are asked together. On processors without VNNI, sums of such products saturate, unless a session has "
+    "the entry `session.x64quantprecision` = 1, as in the example.",
 )
 _RUNTIME = ("onnxruntime", "tokenizers", "numpy")
 
