@@ -439,7 +439,7 @@ def report(cells: Sequence[dict[str, Any]], ahead: Sequence[dict[str, Any]], dev
     enough = [worst[name] for name in SHARES if least.get(name, 0) >= 97.4]
     held = [name for name in SHARES if worst.get(name, np.inf) <= 3.7]
     sizes = {name: max(c["bytes"] for c in cells if c["name"] == name) for name in held}
-    bilstm = [worst[name] for name in worst if name.startswith("BiLSTM") and name.endswith("aware") and "," in name]
+    bilstm = [lost for name, lost in worst.items() if name.startswith("BiLSTM") and least[name] >= 97.4]
     behind = [metric for one in ahead for metric in one["metrics"].values() if not one["aware"].startswith("BiLSTM")]
     return {
         "cells": list(cells),
@@ -480,8 +480,8 @@ def main() -> None:
                 continue
             cell = cells[name, variant] = application.cell(variant, seeds)
             print(json.dumps({key: value for key, value in cell.items() if key != "steps"}), flush=True)
-        for aware in (one for one in VARIANTS if one.endswith(", aware")):
-            agnostic = f"{aware.removesuffix('aware')}agnostic"
+        for aware in (one for one in VARIANTS if one.endswith((", aware", ", weighted"))):
+            agnostic = f"{aware.rpartition(', ')[0]}, agnostic"
             seeds = [seed for seed in SEEDS if all(application.has(one, seed) for one in (aware, agnostic))]
             if seeds:
                 ahead[name, aware] = application.ahead(aware, agnostic, seeds)

@@ -65,7 +65,7 @@ def _ahead(one: dict[str, Any]) -> list[str]:
         f"{SHORT[metric]} {points(of['points'])} [{points(of['interval'][0])}, {points(of['interval'][1])}]"
         for metric, of in one["metrics"].items()
     )
-    return [one["aware"].removesuffix(", aware"), TITLES[one["set"]], ", ".join(gained)]
+    return [one["aware"], TITLES[one["set"]], ", ".join(gained)]
 
 
 def _device(device: dict[str, Any] | None) -> str:
