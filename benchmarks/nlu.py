@@ -77,6 +77,7 @@ _OUTSIDE = """kind = "text-classification"
 texts = ["text"]
 label = "intent"
 [data]
+train = "{file}"
 test = "{file}"
 """
 _INTENTS = """kind = "text-classification"

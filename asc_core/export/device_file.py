@@ -42,18 +42,7 @@ STRUCTURES = (
     "vocabulary",
 )
 OTHERWISE = "Export it in the compact format."
-_LAYER = {  # a layer's matrices and norms by the names that they have in the file
-    "query": "attention.self.query",
-    "key": "attention.self.key",
-    "value": "attention.self.value",
-    "attention": "attention.output.dense",
-    "up": "intermediate.dense",
-    "down": "output.dense",
-    "attention_norm": "attention.output.LayerNorm",
-    "ffn_norm": "output.LayerNorm",
-}
 _EMBEDDINGS = {
-    "words": "embeddings.word_embeddings",
     "types": "embeddings.token_type_embeddings",
     "places": "embeddings.position_embeddings",
     "norm": "embeddings.LayerNorm",
@@ -140,12 +129,31 @@ def device_file(encoder: Encoder, packing: Packing) -> DeviceFile:
 def _modules(encoder: Encoder) -> dict[str, nn.Module]:
     """All that has weights, by the names that the file has for it."""
     base, model = encoder.model.base_model, encoder.model
-    found = {name: modeling.submodule(base, path) for name, path in _EMBEDDINGS.items()}
+    table = modeling.architecture_of(model)
+    paths = {"words": table.word_embedding, **_EMBEDDINGS}
+    found = {name: modeling.submodule(base, path) for name, path in paths.items()}
     for number, row in enumerate(modeling.rows_of(encoder.model)):
-        found |= {f"layer.{number}.{name}": row.get_submodule(path) for name, path in _LAYER.items()}
+        found |= {f"layer.{number}.{name}": row.get_submodule(path) for name, path in _in_layer(table).items()}
     if base is not model:
         found |= {name: modeling.submodule(model, path) for name, path in _HEAD.items()}
     return {name: module for name, module in found.items() if module is not None}
+
+
+def _in_layer(table: modeling.Architecture) -> dict[str, str]:
+    """A layer's matrices and norms, by the names that they have in the file."""
+    query, key, value = (feeder.path for feeder in table.attention_feeders)
+    (up,) = (feeder.path for feeder in table.ffn_feeders)
+    assert table.ffn_norm is not None  # BERT's layers are post-LN
+    return {
+        "query": query,
+        "key": key,
+        "value": value,
+        "attention": table.attention_readout,
+        "up": up,
+        "down": table.ffn_readout,
+        "attention_norm": table.attention_norm,
+        "ffn_norm": table.ffn_norm,
+    }
 
 
 def _stored(name: str, tensor: torch.Tensor, packing: Packing) -> np.ndarray:

@@ -122,7 +122,7 @@ def rounded(encoder: Encoder, known: Mapping[str, list[Rounding]]) -> Encoder:
     """A copy whose matrices are rounded in each pass; its tensors are the encoder's."""
     made = encoder.copy()
     for part, rounding in _parts(made, known):
-        part.__class__ = RoundedEmbedding if isinstance(part, nn.Embedding) else RoundedLinear
+        part.__class__ = RoundedLinear if modeling.is_matrix(part) else RoundedEmbedding
         part.rounding = rounding
     return made
 
