@@ -16,8 +16,6 @@ from asc_core.errors import UserError
 from asc_core.export.device_file import device_file
 from asc_core.modeling import PACKINGS, count
 from asc_core.recipes import Recipe, on_device
-from asc_core.recipes.allocation import Bound
-from asc_core.recipes.budget_presets import BUDGET_PRESETS, budget_preset
 from asc_core.recipes.on_device import SIZES, Fit, batches, largest_within, on_device_steps, within
 from tests.evaluate.toy_tasks import encoder_for, toy_task, written
 from tests.tiny import save_checkpoint
@@ -81,14 +79,6 @@ def test_passes_are_counted_in_batches_and_there_are_enough_of_them(monkeypatch:
     monkeypatch.setattr(on_device, "LEAST", 1)
     assert batches(TASK, 4, 32) == (8, 2)
     assert batches(TASK, 0.001) == (1, 1)
-
-
-def test_budgets_by_name_can_be_read() -> None:
-    for preset in BUDGET_PRESETS.values():
-        if preset.budget:
-            Bound.parse(preset.budget)
-    with pytest.raises(UserError, match="There is no preset"):
-        budget_preset("tiny")
 
 
 def fitted(tmp_path: Path, *options: str) -> Any:
