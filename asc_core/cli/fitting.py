@@ -149,14 +149,13 @@ def _on_device(
     """The recipe of the largest student that fits, and how a model is made of it."""
     from asc_core.modeling import count
     from asc_core.recipes import Recipe
-    from asc_core.recipes.on_device import batches, largest_within, on_device_steps
+    from asc_core.recipes.on_device import largest_within
 
     if bound.axis != "bytes":
         raise UserError("On-device NLU goes by bytes: --budget bytes=900k or bytes=1%.")
     whole = count(encoder.model, "float32").bytes
     found = largest_within(encoder, task, bound.most * whole if bound.share else bound.most, progress_line())
-    steps, rounding = batches(task)
-    recipe = Recipe(on_device_steps(found.size, steps=steps, rounding_steps=rounding, seed=seed))
+    recipe = Recipe(found.steps(task, seed=seed))
     of = "of one file, tokenizer included" if found.of_file else "of weights: this encoder has no device file"
     say(as_json, f"{found.bytes:,} bytes {of}, {found.bytes / whole:.2%} of the original's {whole / 1e6:.1f} MB")
     for step in recipe.steps:

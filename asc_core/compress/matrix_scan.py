@@ -254,6 +254,4 @@ def expected_changed(scan: MatrixScan, share: float) -> float:
 def _kept(output: Any) -> Any:
     """What is compared, on its own: hidden states of a model with answers would fill the memory."""
     names = [name for name in OUTPUTS if getattr(output, name, None) is not None]
-    if hasattr(output, "intent_logits"):
-        return SimpleNamespace(logits=output.intent_logits, slot_logits=output.slot_logits)
     return SimpleNamespace(**{name: output[name] for name in names or ["last_hidden_state"]})

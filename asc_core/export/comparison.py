@@ -251,10 +251,7 @@ def equal_answers(
 
 def _outputs_of(answers: Mapping[str, torch.Tensor], number: int) -> SimpleNamespace:
     start = f"{number}."
-    found = {name.removeprefix(start): value for name, value in answers.items() if name.startswith(start)}
-    if "intent_logits" in found:
-        found["logits"] = found.pop("intent_logits")
-    return SimpleNamespace(**found)
+    return SimpleNamespace(**{n.removeprefix(start): value for n, value in answers.items() if n.startswith(start)})
 
 
 def changes(model: Any, packing: Packing) -> bool:

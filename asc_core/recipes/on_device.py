@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from asc_core import modeling
 from asc_core.compress.embedding import Embedding
 from asc_core.compress.low_bits import Coded
@@ -23,12 +25,12 @@ from asc_core.modeling import PACKINGS
 from asc_core.progress import Progress
 from asc_core.tasks.base import Task
 from asc_core.train.quantized import TrainQuantized
-from asc_core.train.rounded import coded, roundings
 from asc_core.train.student import Student, evenly
 from asc_core.values import Plan
 
 PASSES = 10  # over the training texts in float32; a quarter of it in few bits
 LEAST = 2000  # batches, however few texts there are: a student begins with little
+BATCH = 32
 LEARNING_RATE, ROUNDING_RATE = 1e-3, 5e-4
 SAMPLES = 256
 
@@ -63,20 +65,13 @@ SIZES = (
     DeviceSize(1, 6, 384, 48, 2, least=2),
     DeviceSize(1, 4, 256, 32, 2, 2, least=4),
 )
-USUAL = SIZES[4]
 
 
 def on_device_steps(
-    size: DeviceSize = USUAL,
-    *,
-    steps: int,
-    rounding_steps: int,
-    lr: float | None = None,
-    labels: float = 0.5,
-    seed: int = 0,
+    size: DeviceSize, *, steps: int, rounding_steps: int, labels: float = 0.5, seed: int = 0
 ) -> tuple[Step, ...]:
     """steps, rounding_steps: batches in float32 and in few bits. labels: what they count beside the teacher."""
-    learn: dict[str, Any] = {"labels": labels, "hidden": 0.0, "patience": None, "seed": seed}
+    learn: dict[str, Any] = {"labels": labels, "hidden": 0.0, "batch_size": BATCH, "patience": None, "seed": seed}
     factors = (Embedding(form="factors", rank=size.rank, weighted="use", seed=seed),) if size.rank else ()
     return (
         Vocabulary(least=size.least),
@@ -89,14 +84,14 @@ def on_device_steps(
             method="fisher",
             samples=SAMPLES,
             steps=steps,
-            lr=lr or LEARNING_RATE,
+            lr=LEARNING_RATE,
             **learn,
         ),
         TrainQuantized(
             bits=size.bits,  # type: ignore[arg-type]
             embedding_bits=size.embedding_bits,  # type: ignore[arg-type]
             steps=rounding_steps,
-            lr=(lr or LEARNING_RATE) * ROUNDING_RATE / LEARNING_RATE,
+            lr=ROUNDING_RATE,
             **learn,
         ),
     )
@@ -110,6 +105,11 @@ class Fit:
     size: DeviceSize
     bytes: int
     of_file: bool
+
+    def steps(self, task: Task, passes: float = PASSES, seed: int = 0) -> tuple[Step, ...]:
+        """Those that make it, with so many passes over the training texts."""
+        learn, rounding = batches(task, passes)
+        return on_device_steps(self.size, steps=learn, rounding_steps=rounding, seed=seed)
 
 
 def largest_within(encoder: Encoder, task: Task, most: float, progress: Progress | None = None) -> Fit:
@@ -125,7 +125,7 @@ def largest_within(encoder: Encoder, task: Task, most: float, progress: Progress
         if size.least not in shorter:
             texts = Vocabulary(least=size.least).apply(encoder, context)
             shorter[size.least] = Positions().apply(texts, context)
-        found.append(_forecast(within(size, shorter[size.least]), shorter[size.least], context))
+        found.append(_forecast(within(size, shorter[size.least]), shorter[size.least]))
         if found[-1].bytes <= most:
             return found[-1]
     least = min(one.bytes for one in found)
@@ -150,23 +150,31 @@ def within(size: DeviceSize, encoder: Encoder) -> DeviceSize:
     )
 
 
-def _forecast(size: DeviceSize, shorter: Encoder, context: StepContext) -> Fit:
-    """By the model as it will be but for its values."""
-    made = Embedding(form="factors", rank=size.rank).apply(shorter, context) if size.rank else shorter
+def _forecast(size: DeviceSize, shorter: Encoder) -> Fit:
+    """By the model as it will be but for its values, which are zeros where steps would choose them."""
+    made = _in_factors(shorter, size.rank) if size.rank else shorter
     shape = made.shape
     layers = evenly(shape.layers, size.depth)
     heads = tuple(tuple(range(min(size.heads, of))) for of in shape.heads)
     neurons = tuple(tuple(range(min(size.width, of))) for of in shape.neurons)
     made = made.cut(Plan(shape, heads, neurons, layers))
     entry = TrainQuantized(bits=size.bits, embedding_bits=size.embedding_bits).entry  # type: ignore[arg-type]
-    names = list(modeling.quantizable(made.model, outside=True))
-    made = Coded(entry, coded(made, roundings(made, entry, names))).encoder(made, names)
+    able = modeling.quantizable(made.model, outside=True)
+    codes = {name: modeling.empty_module(able[name], modeling.Form.of(made.model, name, entry)) for name in able}
+    made = Coded(entry, codes).encoder(made, list(able))
     if refusal(made) is None:
         return Fit(size, device_file(made, PACKINGS["float16"]).bytes, True)
     return Fit(size, modeling.count(made.model, "float16").bytes, False)
 
 
-def batches(task: Task, passes: float = PASSES, batch_size: int = 32) -> tuple[int, int]:
+def _in_factors(encoder: Encoder, rank: int) -> Encoder:
+    table = encoder.model.get_input_embeddings()
+    first, second = torch.zeros(modeling.tokens_of(table), rank), torch.zeros(modeling.width_of(table), rank)
+    tensors = modeling.embedding_factors_tensors(encoder.model, first, second)
+    return encoder.with_structure({"kind": "embedding-factors", "rank": rank}, tensors)
+
+
+def batches(task: Task, passes: float = PASSES) -> tuple[int, int]:
     """(in float32, in few bits) of so many passes over the training texts, and no fewer than `LEAST`."""
-    learn = max(LEAST, round(passes * len(task.examples(task.training_split)) / batch_size))
+    learn = max(LEAST, round(passes * len(task.examples(task.training_split)) / BATCH))
     return learn, max(1, learn // 4)

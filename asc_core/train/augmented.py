@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from asc_core.encoder import Encoder
@@ -37,8 +38,8 @@ class AugmentedTeaching(Teaching):
     def identity(self) -> Any:
         return [*super().identity(), "texts", self.content]
 
-    def loss(self, encoder: Encoder, task: Task, batch: Batch) -> torch.Tensor:
+    def loss(self, encoder: Encoder, task: Task, batch: Batch, rows: np.ndarray | None = None) -> torch.Tensor:
         count = len(batch.mask) // batch.rows_per_feature
         drawn = torch.randint(len(self.features), (count,)).numpy()
         more = self.blind.batch(self.features, drawn, encoder)
-        return (super().loss(encoder, task, batch) + super().loss(encoder, self.blind, more)) / 2
+        return (super().loss(encoder, task, batch, rows) + super().loss(encoder, self.blind, more)) / 2

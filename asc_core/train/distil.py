@@ -139,7 +139,6 @@ class Teaching(Objective):
                 "some (relations need heads in the last layer of both)."
             )
         self._answers: TeacherAnswers | None = None
-        self._rows: np.ndarray | None = None
         if self.related:
             self.teacher = teacher.copy()  # a hook on it must not see what other threads ask of the teacher
 
@@ -159,14 +158,10 @@ class Teaching(Objective):
             answers = TeacherAnswers(self.teacher, self.task, features, encoder, self._for_teacher)
             self._answers = answers if answers.is_small else None
 
-    def turn(self, rows: np.ndarray) -> None:
-        self._rows = rows
-
-    def loss(self, encoder: Encoder, task: Task, batch: Batch) -> torch.Tensor:
+    def loss(self, encoder: Encoder, task: Task, batch: Batch, rows: np.ndarray | None = None) -> torch.Tensor:
         terms, mask = self.terms, batch.mask.bool()
         wanted = ForwardPass(self.teacher, self.related)
         seen = ForwardPass(encoder, self.related)
-        rows, self._rows = self._rows, None
         if self._answers is not None and rows is not None:
             wanted.output = self._answers.of(rows, mask.shape[1])
         else:

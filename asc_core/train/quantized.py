@@ -14,7 +14,7 @@ from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.modeling import EMBEDDING
 from asc_core.modeling.quantize import MOST_IN_GROUP
-from asc_core.train.distil import Terms, distil
+from asc_core.train.distil import distil
 from asc_core.train.rounded import coded, plain, rounded, roundings
 from asc_core.train.run import Trained
 from asc_core.train.steps import Distil, once
@@ -51,12 +51,18 @@ class TrainQuantized(Distil):
         if not names:
             raise UserError(f"No matrix of {encoder.name} is left to round: they are in codes already.")
         known = roundings(encoder, entry, names)
-        terms = Terms(self.labels, self.soft, self.hidden, self.relations, self.temperature)
 
         def train(out: Path | None) -> Trained:
             student = rounded(encoder, known)
             return distil(
-                student, teacher, task, out, steps=self.steps, terms=terms, **self.training, progress=context.progress
+                student,
+                teacher,
+                task,
+                out,
+                steps=self.steps,
+                terms=self.terms,
+                **self.training,
+                progress=context.progress,
             )
 
         said = f"trained in {self._codes} towards the original ({{account}})"

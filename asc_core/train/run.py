@@ -131,8 +131,9 @@ class Objective(ABC):
     """What training makes smaller."""
 
     @abstractmethod
-    def loss(self, encoder: Encoder, task: Task, batch: Batch) -> torch.Tensor:
-        """() for a batch, from the encoder in training."""
+    def loss(self, encoder: Encoder, task: Task, batch: Batch, rows: np.ndarray | None = None) -> torch.Tensor:
+        """() for a batch, from the encoder in training. rows: which of the features of `begin` it is made of, None =
+        others."""
 
     @abstractmethod
     def identity(self) -> Any:
@@ -141,9 +142,6 @@ class Objective(ABC):
     def begin(self, features: Features, encoder: Encoder, examples: int) -> None:  # noqa: B027
         """Called once before the first step. features: of the training texts, for the encoder in training, of which so
         many are gone through, each as often as it comes."""
-
-    def turn(self, rows: np.ndarray) -> None:  # noqa: B027
-        """Called before `loss`: which of these features its batch is made of."""
 
     @property
     def further_texts(self) -> bool:
@@ -158,7 +156,7 @@ class Objective(ABC):
 class Gold(Objective):
     """The task's own loss against its labels."""
 
-    def loss(self, encoder: Encoder, task: Task, batch: Batch) -> torch.Tensor:
+    def loss(self, encoder: Encoder, task: Task, batch: Batch, rows: np.ndarray | None = None) -> torch.Tensor:
         return task.loss(encoder.model(**batch.inputs), batch).mean()
 
     def identity(self) -> Any:
@@ -305,8 +303,7 @@ class Run:
             group["lr"] = options.learning_rate * _schedule(self.step, self.total, options.warmup)
         with _seeded(options.seed, self.step):
             batch = self.task.batch(self.train_features, rows, self.encoder)
-            self.objective.turn(rows)
-            loss = self.objective.loss(self.encoder, self.task, batch)
+            loss = self.objective.loss(self.encoder, self.task, batch, rows)
             loss.backward()
         nn.utils.clip_grad_norm_(list(self.trained.values()), self.settings.clip)
         self.optimizer.step()

@@ -86,10 +86,13 @@ class Distil(Training):
     )
     temperature: float = Field(default=Terms.temperature, gt=0, description="Softens the teacher's outputs.")
 
+    @property
+    def terms(self) -> Terms:
+        return Terms(self.labels, self.soft, self.hidden, self.relations, self.temperature)
+
     def apply(self, encoder: Encoder, context: StepContext) -> Encoder:
         task = context.task
         teacher = context.teacher or encoder
-        terms = Terms(self.labels, self.soft, self.hidden, self.relations, self.temperature)
 
         def train(out: Path | None) -> Trained:
             return distil(
@@ -98,7 +101,7 @@ class Distil(Training):
                 task,
                 out,
                 steps=self.steps,
-                terms=terms,
+                terms=self.terms,
                 **self.training,
                 progress=context.progress,
             )

@@ -22,7 +22,7 @@ from asc_core.scores.greedy_layers import greedy_layers
 from asc_core.scores.sweep import sweep
 from asc_core.tasks.base import Task
 from asc_core.tasks.text_file import content_of
-from asc_core.train.distil import Terms, distil
+from asc_core.train.distil import distil
 from asc_core.train.run import Trained
 from asc_core.train.steps import Distil, once
 from asc_core.values import Plan, Provenance, Shape
@@ -79,7 +79,6 @@ class Student(Distil):
             seed=self.seed,
         )
         student = cut.apply(encoder, context)
-        terms = Terms(self.labels, self.soft, self.hidden, self.relations, self.temperature)
 
         def train(out: Path | None) -> Trained:
             return distil(
@@ -88,7 +87,7 @@ class Student(Distil):
                 task,
                 out,
                 steps=self.steps,
-                terms=terms,
+                terms=self.terms,
                 texts=self.texts or None,
                 **self.training,
                 progress=context.progress,

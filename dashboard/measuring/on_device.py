@@ -14,7 +14,7 @@ from asc_core.export.device_file import FILE, device_file
 from asc_core.export.device_report import disk_parts
 from asc_core.export.formats.device import Device
 from asc_core.recipes import Recipe
-from asc_core.recipes.on_device import PASSES, Fit, batches, largest_within, on_device_steps
+from asc_core.recipes.on_device import PASSES, Fit, largest_within
 from asc_core.study import Study
 from asc_core.tasks import Task
 from asc_core.tasks.tagging import IntentSlots
@@ -31,7 +31,7 @@ LANE = "explore"
 
 @dataclass(frozen=True)
 class Asked:
-    """most: bytes. passes: over the training texts in float32; in few bits half as many follow."""
+    """most: bytes. passes: over the training texts in float32; in few bits a quarter as many follow."""
 
     most: float
     passes: int = PASSES
@@ -66,7 +66,7 @@ def on_device_job(
         encoder, task = opened.encoder, opened.task
         key = ("device size", application.encoder, application.task, asked.most)
         fit = models.memo(key, lambda: largest_within(encoder, task, asked.most, job.progress))
-        recipe = recipe_of(fit, asked, application, task)
+        recipe = Recipe(fit.steps(task, asked.passes), application.encoder, application.name)
         found = OnDevice(fit, modeling.count(encoder.model, "float32").bytes, recipe)
         job.show(found)
         made = build(models, application, recipe, job.progress, study.path / TRAINING)
@@ -82,12 +82,6 @@ def on_device_job(
         return found
 
     return work
-
-
-def recipe_of(fit: Fit, asked: Asked, application: Application, task: Task) -> Recipe:
-    learn, rounding = batches(task, asked.passes)
-    steps = on_device_steps(fit.size, steps=learn, rounding_steps=rounding, seed=0)
-    return Recipe(steps, application.encoder, application.name)
 
 
 def file_parts(encoder: Encoder) -> dict[str, int]:

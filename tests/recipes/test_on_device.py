@@ -77,7 +77,7 @@ def test_what_shares_its_layers_is_refused() -> None:
 def test_passes_are_counted_in_batches_and_there_are_enough_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     assert batches(TASK, 3) == (on_device.LEAST, on_device.LEAST // 4)
     monkeypatch.setattr(on_device, "LEAST", 1)
-    assert batches(TASK, 4, 32) == (8, 2)
+    assert batches(TASK, 4) == (8, 2)
     assert batches(TASK, 0.001) == (1, 1)
 
 

@@ -9,13 +9,13 @@ import pytest
 
 from asc_core.recipes import Recipe
 from asc_core.recipes.allocation import Bound
-from asc_core.recipes.on_device import USUAL, Fit
+from asc_core.recipes.on_device import SIZES, Fit
 from dashboard.measuring.on_device import OnDevice
 from dashboard.panels.allocation import AXES, PRESETS, bound_of
 from dashboard.panels.on_device import estimates_table, parts_table, size_html
 from tests.dashboard.synthetic import estimate
 
-FOUND = OnDevice(Fit(USUAL, 822_390, True), 82_239_000, Recipe(()))
+FOUND = OnDevice(Fit(SIZES[4], 822_390, True), 82_239_000, Recipe(()))
 
 
 def test_bytes_are_exact_and_it_is_said_what_they_are_of() -> None:
