@@ -50,10 +50,11 @@ from asc_core.progress import Progress
 from asc_core.recipes.on_device import DeviceSize, batches, largest_within, on_device_steps
 from asc_core.recipes.registry import parse_step, step_json
 from asc_core.tasks import Task
+from asc_core.tasks.tagging import IntentSlots
 from asc_core.train.finetune import finetune
 from asc_core.train.fresh import BiLstm, fresh_bilstm
 from benchmarks.machine import RESULTS, arithmetic, keep
-from benchmarks.trust import SHARED
+from benchmarks.trust import SHARED, sources
 
 WORK = Path("build/nlu")
 SEEDS = (0, 1, 2)
@@ -61,10 +62,9 @@ DRAWS = 2000
 WORDS = 400_000  # rows of the BiLSTM's table
 ORIGINALS: dict[str, dict[str, Any]] = {"snips": {"epochs": 3, "lr": 2e-4}, "atis": {"epochs": 6, "lr": 3e-4}}
 SETS = (*ORIGINALS, "clinc150")
-FRAMES = ("intent-accuracy", "slot-f1", "sentence-accuracy")
+INTENTS = "minilm-clinc150"  # of `benchmarks.trust`
 AUROC = "out-of-scope AUROC"
-_TASK = """metric = "{metric}"
-kind = "intent-slots"
+_FRAMES = """kind = "intent-slots"
 texts = ["tokens"]
 label = "intent"
 slots = "tags"
@@ -79,12 +79,6 @@ label = "intent"
 [data]
 train = "{file}"
 test = "{file}"
-"""
-_INTENTS = """kind = "text-classification"
-texts = ["text"]
-label = "intent"
-[data]
-train = "{data}/clinc150/data_full.json"
 """
 
 
@@ -187,14 +181,12 @@ class Application:
     @cached_property
     def tasks(self) -> dict[str, Task]:
         """One for each metric; the last is what training looks at."""
-        data = (SHARED / "data").as_posix()
-        texts = {"accuracy": _INTENTS} if self.name == "clinc150" else dict.fromkeys(FRAMES, _TASK)
-        found = {}
-        for metric, text in texts.items():
-            path = self.work / f"{self.name}-{metric}.toml"
-            path.write_text(text.format(data=data, name=self.name, metric=metric), encoding="utf-8")
-            found[metric] = asc_core.load_task(path)
-        return found
+        if self.name == "clinc150":
+            return {"accuracy": asc_core.load_task(sources(INTENTS, self.work)[1])}
+        text = _FRAMES.format(data=(SHARED / "data").as_posix(), name=self.name)
+        task = asc_core.load_task(_written(self.work / f"{self.name}.toml", text))
+        assert isinstance(task, IntentSlots)
+        return {metric: task.measured_by(metric) for metric in IntentSlots.METRICS}
 
     @property
     def task(self) -> Task:
@@ -204,15 +196,14 @@ class Application:
     def outside(self) -> Task:
         """CLINC150's test texts of no intent; what they are labelled with here, nobody reads."""
         rows = json.loads((SHARED / "data/clinc150/data_full.json").read_text(encoding="utf-8"))["oos_test"]
-        file = self.work / "outside.jsonl"
         lines = (json.dumps({"text": text, "intent": "translate"}) + "\n" for text, _ in rows)
-        file.write_text("".join(lines), encoding="utf-8")
+        file = _written(self.work / "outside.jsonl", "".join(lines))
         return asc_core.load_task(_written(self.work / "outside.toml", _OUTSIDE.format(file=file.resolve().as_posix())))
 
     @cached_property
     def original(self) -> Encoder:
         if self.name == "clinc150":
-            return asc_core.load_encoder(str(SHARED / "models/minilm-clinc150"), device="cpu")
+            return asc_core.load_encoder(sources(INTENTS, self.work)[0], device="cpu")
         folder = self.work / "original"
         if not (folder / "config.json").exists():
             finetune(asc_core.load_encoder("demo:encoder", device="cpu"), self.task, folder, **ORIGINALS[self.name])
@@ -289,10 +280,7 @@ class Application:
         examples = self.task.examples("test")
         features = self.task.features(examples, model)
         predictions = predict(model, self.task, features, Progress())
-        found = {}
-        for metric, task in self.tasks.items():
-            own = task.features(task.examples("test"), model)
-            found[metric] = task.statistics(predictions, own, task.examples("test"), None)
+        found = {m: task.statistics(predictions, features, examples, None) for m, task in self.tasks.items()}
         if self.name == "clinc150":
             found[AUROC] = self._inside(predictions, model)
         return found

@@ -14,15 +14,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from asc_core.batches import BATCH_TOKENS, batches_by_length
-from asc_core.compress.calibration import RowNoise
+from asc_core.compress.drawn_texts import drawn_batches
 from asc_core.encoder import Encoder
 from asc_core.errors import UserError
-from asc_core.progress import CALIBRATING, Progress
+from asc_core.progress import Progress
 from asc_core.scores.sensitivity import random_projection
 from asc_core.scores.sweep_pass import frozen
 from asc_core.tasks.base import Task
@@ -76,31 +74,22 @@ def linear_statistics(
             f"What the matrices of {encoder.name} ({encoder.architecture}) read cannot be seen, as they are multiplied "
             'all in one call: go by their own numbers instead (factor: nearest "weights"; sparsify: by "magnitude").'
         )
-    progress, split = progress or Progress(), task.training_split
-    features = task.features(task.examples(split, samples, seed), encoder)
-    drawn = np.random.default_rng((seed, 7)).permutation(len(features))
-    most = max(1, int(np.searchsorted(np.cumsum(features.lengths[drawn]), tokens, side="right")))
-    drawn = drawn[:most]
-    size = BATCH_TOKENS.get(encoder.device.type, 2048)
+    what = f"statistics of {task.name}"
     runner = frozen(encoder)
+    texts = drawn_batches(
+        runner, task, samples=samples, tokens=tokens, seed=seed, progress=progress or Progress(), what=what
+    )
     modules = {name: runner.model.get_submodule(name) for name in names}
     sums = _Sums(modules)
     with ExitStack() as hooks:
         for remove in sums.hooks(runner.model):
             hooks.callback(remove)
-        batches = [drawn[places] for places in batches_by_length(features.lengths[drawn], size)]
-        done = 0
-        for rows in batches:
-            progress.step(done, len(drawn), f"statistics of {task.name}", CALIBRATING)
-            batch = task.batch(features, rows, runner)
-            noise = RowNoise(seed, rows.tolist(), batch.rows_per_feature)
+        for batch, noise in texts:
             sums.mask = batch.mask.bool()
             with torch.enable_grad():
                 output = runner.model(**batch.inputs)
                 torch.autograd.grad(random_projection(output, batch.mask, noise), [sums.source])
             sums.release()
-            done += len(rows)
-        progress.step(len(drawn), len(drawn), f"statistics of {task.name}", CALIBRATING)
     return sums.means()
 
 

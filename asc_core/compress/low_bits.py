@@ -37,6 +37,10 @@ class Codes:
     levels: torch.Tensor
     group: int
 
+    def stored(self, bits: int) -> dict[str, torch.Tensor]:
+        """The tensors of a `PackedLinear` or `PackedEmbedding`."""
+        return {"codes": packed(self.codes, bits), "scales": self.scales, "levels": self.levels}
+
     def values(self) -> torch.Tensor:
         """(lines, width)"""
         scales = scales_of(self.scales).to(self.levels.dtype).repeat_interleave(self.group, 1)
@@ -125,7 +129,7 @@ def nearest_codes(lines: torch.Tensor, form: Form, levels: torch.Tensor) -> Code
 def second_order_codes(matrix: torch.Tensor, moments: torch.Tensor, form: Form, levels: torch.Tensor) -> Codes:
     """By GPTQ, or the nearest ones where those do less to the outputs. matrix: (rows, columns). moments: H."""
     assert form.group is not None
-    lines = matrix.T if form.by_columns else matrix
+    lines = form.lines(matrix)
     grid, nearest = _grid(lines, levels), nearest_codes(lines, form, levels)
     rule: _ColumnsOfLines | _RowsOfLines
     rule = _ColumnsOfLines(grid, nearest) if form.by_columns else _RowsOfLines(grid, nearest)
@@ -134,7 +138,7 @@ def second_order_codes(matrix: torch.Tensor, moments: torch.Tensor, form: Form, 
 
     def error(codes: Codes) -> float:
         values = codes.values().double()
-        return error_of((values.T if form.by_columns else values) - matrix.double(), moments.double())
+        return error_of(form.lines(values) - matrix.double(), moments.double())
 
     return min(found, nearest, key=error)
 
@@ -247,8 +251,7 @@ def _code(old: Any, new: Any, form: Form, kmeans: bool, known: MatrixStatistics 
         codes, scale = quantized(matrix) if moments is None else second_order_bytes(matrix, moments)
         stored = {"codes": codes, "scale": scale}
     else:
-        found = _found(matrix, moments, form, kmeans)
-        stored = {"codes": packed(found.codes, form.bits), "scales": found.scales, "levels": found.levels}
+        stored = _found(matrix, moments, form, kmeans).stored(form.bits)
     for name, values in stored.items():
         setattr(new, name, nn.Parameter(values.to(old.weight.device), requires_grad=False))
     if offset is not None:
@@ -260,12 +263,11 @@ def _code(old: Any, new: Any, form: Form, kmeans: bool, known: MatrixStatistics 
 
 def _found(matrix: torch.Tensor, moments: torch.Tensor | None, form: Form, kmeans: bool) -> Codes:
     assert form.group is not None
-    lines, levels = matrix.T if form.by_columns else matrix, even_levels(form.bits)
+    lines, levels = form.lines(matrix), even_levels(form.bits)
     if kmeans:
         weights = None
         if moments is not None:
-            weights = moments.diagonal().expand_as(matrix)
-            weights = weights.T if form.by_columns else weights
+            weights = form.lines(moments.diagonal().expand_as(matrix))
         levels = kmeans_levels(lines, form.bits, form.group, weights)
     if moments is None or not matrix.numel():
         return nearest_codes(lines, form, levels)

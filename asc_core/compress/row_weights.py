@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
-from asc_core.batches import BATCH_TOKENS, batches_by_length
-from asc_core.compress.calibration import RowNoise
+from asc_core.compress.drawn_texts import drawn_batches
 from asc_core.encoder import Encoder
-from asc_core.progress import CALIBRATING, Progress
+from asc_core.progress import Progress
 from asc_core.scores.sensitivity import random_projection
 from asc_core.scores.sweep_pass import frozen
 from asc_core.tasks.base import Task
@@ -60,26 +58,22 @@ def row_gradients(
 
     samples: examples at most, of long texts as many as make `tokens`.
     """
-    progress = progress or Progress()
-    features = task.features(task.examples(task.training_split, samples, seed), encoder)
-    drawn = np.random.default_rng((seed, 7)).permutation(len(features))
-    drawn = drawn[: max(1, int(np.searchsorted(np.cumsum(features.lengths[drawn]), tokens, side="right")))]
     runner, source = frozen(encoder), _Source()
-    found, uses, done = torch.zeros(encoder.tokens, dtype=torch.float64), 0, 0
+    what = f"gradients of rows on {task.name}"
+    texts = drawn_batches(
+        runner, task, samples=samples, tokens=tokens, seed=seed, progress=progress or Progress(), what=what
+    )
+    found, uses = torch.zeros(encoder.tokens, dtype=torch.float64), 0
     hook = runner.model.get_input_embeddings().register_forward_hook(source)
     try:
-        for places in batches_by_length(features.lengths[drawn], BATCH_TOKENS.get(encoder.device.type, 2048)):
-            rows = drawn[places]
-            progress.step(done, len(drawn), f"gradients of rows on {task.name}", CALIBRATING)
-            batch = task.batch(features, rows, runner)
-            noise = RowNoise(seed, rows.tolist(), batch.rows_per_feature)
+        for batch, noise in texts:
             with torch.enable_grad():
                 output = runner.model(**batch.inputs)
                 (gradient,) = torch.autograd.grad(random_projection(output, batch.mask, noise), [source.rows])
             real = batch.mask.bool()
             squares = gradient.square().sum(-1)[real].double().cpu()
             found.index_add_(0, batch.inputs["input_ids"][real].cpu(), squares)
-            uses, done = uses + len(squares), done + len(rows)
+            uses += len(squares)
     finally:
         hook.remove()
     return found, uses

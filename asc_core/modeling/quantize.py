@@ -133,6 +133,10 @@ class Form:
     by_columns: bool = False
     dynamic: bool = False
 
+    def lines(self, values: torch.Tensor) -> torch.Tensor:
+        """A matrix as its lines, or lines as their matrix."""
+        return values.T if self.by_columns else values
+
     @staticmethod
     def of(model: PreTrainedModel, name: str, entry: Entry) -> Form:
         """Of the matrix of that name in a model that gets a `Quantize` of that entry."""

@@ -19,7 +19,7 @@ from torch import nn
 from asc_core import modeling
 from asc_core.compress.low_bits import Codes, between, in_groups, means
 from asc_core.encoder import Encoder
-from asc_core.modeling.packed import FINENESS, NOTHING, packed, scales_of
+from asc_core.modeling.packed import FINENESS, NOTHING, scales_of
 
 ROOM = 4.0  # of the largest scale over the largest root mean square, since groups grow while they learn
 NUMBERS = 1 << 18  # that levels are found on
@@ -38,7 +38,7 @@ class Rounding:
     def of(matrix: torch.Tensor, form: modeling.Form) -> Rounding:
         """By the numbers of a matrix (rows, columns)."""
         assert form.group is not None
-        grouped, real = in_groups(_lines(matrix.detach().cpu(), form).double(), form.group)
+        grouped, real = in_groups(form.lines(matrix.detach().cpu()).double(), form.group)
         sizes = _root_mean_squares(grouped, real)
         there = real & (sizes > 0)
         numbers, cost = (grouped / sizes.clamp_min(1e-300))[there], sizes.square().expand_as(grouped)[there]
@@ -56,7 +56,7 @@ class Rounding:
     def codes(self, matrix: torch.Tensor) -> Codes:
         """Of a matrix (rows, columns), on its device."""
         assert self.form.group is not None
-        lines, levels = _lines(matrix, self.form), self.levels.to(matrix.device)
+        lines, levels = self.form.lines(matrix), self.levels.to(matrix.device)
         grouped, real = in_groups(lines, self.form.group)
         sizes = _root_mean_squares(grouped, real)
         scales = (-FINENESS * torch.log2((sizes / self.top).clamp_min(1e-30))).round().clamp(0, NOTHING - 1)
@@ -68,14 +68,8 @@ class Rounding:
     def values(self, matrix: torch.Tensor) -> torch.Tensor:
         """(rows, columns) as decoded. Its gradient is that of the matrix."""
         with torch.no_grad():
-            lines = self.codes(matrix).values()
-            rounded = lines.T if self.form.by_columns else lines
+            rounded = self.form.lines(self.codes(matrix).values())
         return matrix + (rounded - matrix).detach() if matrix.requires_grad else rounded
-
-    def stored(self, matrix: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The tensors of a `PackedLinear` or `PackedEmbedding`."""
-        found = self.codes(matrix.detach())
-        return {"codes": packed(found.codes, self.form.bits), "scales": found.scales, "levels": found.levels}
 
 
 class RoundedLinear(nn.Linear):
@@ -145,7 +139,7 @@ def coded(encoder: Encoder, known: Mapping[str, list[Rounding]]) -> dict[str, nn
     for name, of_parts in known.items():
         made = modeling.empty_module(able[name], of_parts[0].form)
         for (old, new), rounding in zip(modeling.parts_of(able[name], made), of_parts, strict=True):
-            values = rounding.stored(old.weight)
+            values = rounding.codes(old.weight.detach()).stored(rounding.form.bits)
             if getattr(old, "bias", None) is not None:
                 values["bias"] = old.bias.detach()
             for tensor, value in values.items():
@@ -161,10 +155,6 @@ def _parts(encoder: Encoder, known: Mapping[str, list[Rounding]]) -> list[tuple[
         for name, of_parts in known.items()
         for (part, _), rounding in zip(modeling.parts_of(able[name], able[name]), of_parts, strict=True)
     ]
-
-
-def _lines(matrix: torch.Tensor, form: modeling.Form) -> torch.Tensor:
-    return matrix.T if form.by_columns else matrix
 
 
 def _root_mean_squares(grouped: torch.Tensor, real: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from asc_core import modeling
 from asc_core.encoder import Encoder
-from asc_core.evaluate import estimate, measure
+from asc_core.evaluate import estimate, measure_by_each
 from asc_core.export.device_file import FILE, device_file
 from asc_core.export.device_report import disk_parts
 from asc_core.export.formats.device import Device
@@ -96,8 +96,8 @@ def further_estimates(made: Encoder, original: Encoder, task: Task, split: str, 
     """By the metrics that look at something else of an answer than the task's own: intents, slots, all of it."""
     if not isinstance(task, IntentSlots) or not task.labelled or task.own_metric is not None:
         return
-    for name in IntentSlots.METRICS:
-        other = task.measured_by(name)
-        if other.metric.name != task.metric.name:
-            against = measure(original, other, split, progress=job.progress)
-            yield estimate(measure(made, other, split, progress=job.progress), other.metric, against)
+    others = [task.measured_by(name) for name in IntentSlots.METRICS]
+    others = [other for other in others if other.metric.name != task.metric.name]
+    against, found = (measure_by_each(one, others, split, job.progress) for one in (original, made))
+    for other, mine, theirs in zip(others, found, against, strict=True):
+        yield estimate(mine, other.metric, theirs)
