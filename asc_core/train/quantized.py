@@ -14,7 +14,6 @@ from asc_core.encoder import Encoder
 from asc_core.errors import UserError
 from asc_core.modeling import EMBEDDING
 from asc_core.modeling.quantize import MOST_IN_GROUP
-from asc_core.train.distil import distil
 from asc_core.train.rounded import coded, plain, rounded, roundings
 from asc_core.train.run import Trained
 from asc_core.train.steps import Distil, once
@@ -44,7 +43,7 @@ class TrainQuantized(Distil):
     def apply(self, encoder: Encoder, context: StepContext) -> Encoder:
         if self.lora_rank is not None:
             raise UserError("Rounded matrices learn as a whole: leave lora_rank out.")
-        task, teacher = context.task, context.teacher or encoder
+        teacher = context.teacher or encoder
         entry = self.entry
         able = modeling.quantizable(encoder.model, outside=self.outside)
         names = [name for name in able if name != EMBEDDING or self.embedding_bits is not None]
@@ -53,17 +52,7 @@ class TrainQuantized(Distil):
         known = roundings(encoder, entry, names)
 
         def train(out: Path | None) -> Trained:
-            student = rounded(encoder, known)
-            return distil(
-                student,
-                teacher,
-                task,
-                out,
-                steps=self.steps,
-                terms=self.terms,
-                **self.training,
-                progress=context.progress,
-            )
+            return self.learn(rounded(encoder, known), teacher, context, out)
 
         said = f"trained in {self._codes} towards the original ({{account}})"
         learnt = once(train, context, encoder, said)

@@ -86,25 +86,27 @@ class Distil(Training):
     )
     temperature: float = Field(default=Terms.temperature, gt=0, description="Softens the teacher's outputs.")
 
-    @property
-    def terms(self) -> Terms:
-        return Terms(self.labels, self.soft, self.hidden, self.relations, self.temperature)
+    def learn(
+        self, student: Encoder, teacher: Encoder, context: StepContext, out: Path | None, texts: str | None = None
+    ) -> Trained:
+        """As the fields say; see `distil`."""
+        return distil(
+            student,
+            teacher,
+            context.task,
+            out,
+            steps=self.steps,
+            terms=Terms(self.labels, self.soft, self.hidden, self.relations, self.temperature),
+            texts=texts,
+            **self.training,
+            progress=context.progress,
+        )
 
     def apply(self, encoder: Encoder, context: StepContext) -> Encoder:
-        task = context.task
         teacher = context.teacher or encoder
 
         def train(out: Path | None) -> Trained:
-            return distil(
-                encoder,
-                teacher,
-                task,
-                out,
-                steps=self.steps,
-                terms=self.terms,
-                **self.training,
-                progress=context.progress,
-            )
+            return self.learn(encoder, teacher, context, out)
 
         return once(train, context, encoder, f"distilled from the original ({self._with}, {{account}})")
 

@@ -22,7 +22,6 @@ from asc_core.scores.greedy_layers import greedy_layers
 from asc_core.scores.sweep import sweep
 from asc_core.tasks.base import Task
 from asc_core.tasks.text_file import content_of
-from asc_core.train.distil import distil
 from asc_core.train.run import Trained
 from asc_core.train.steps import Distil, once
 from asc_core.values import Plan, Provenance, Shape
@@ -69,7 +68,7 @@ class Student(Distil):
         )
 
     def apply(self, encoder: Encoder, context: StepContext) -> Encoder:
-        task, teacher = context.task, context.teacher or encoder
+        teacher = context.teacher or encoder
         plan = self.plan(encoder, context)
         cut = Cut(
             plan=plan,
@@ -81,17 +80,7 @@ class Student(Distil):
         student = cut.apply(encoder, context)
 
         def train(out: Path | None) -> Trained:
-            return distil(
-                student,
-                teacher,
-                task,
-                out,
-                steps=self.steps,
-                terms=self.terms,
-                texts=self.texts or None,
-                **self.training,
-                progress=context.progress,
-            )
+            return self.learn(student, teacher, context, out, self.texts or None)
 
         return once(train, context, student, f"{self._made(plan)}, {self._taught} ({self._with}, {{account}})")
 

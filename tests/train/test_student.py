@@ -16,7 +16,6 @@ from asc_core.progress import Progress
 from asc_core.recipes import Recipe
 from asc_core.recipes.registry import parse_step, step_json
 from asc_core.scores.sweep import sweep
-from asc_core.train import student as module
 from asc_core.train.finetune import finetune
 from asc_core.train.steps import Distil
 from asc_core.train.student import Student, evenly
@@ -86,14 +85,13 @@ def test_what_follows_a_student_still_learns_from_the_original(monkeypatch: pyte
     from asc_core.train import steps
 
     seen: list[Any] = []
-    for place in (steps, module):
-        kept = place.distil
+    kept = steps.distil
 
-        def listen(student: Any, teacher: Any, *args: Any, kept: Any = kept, **options: Any) -> Any:
-            seen.append((student, teacher))
-            return kept(student, teacher, *args, **options)
+    def listen(student: Any, teacher: Any, *args: Any, **options: Any) -> Any:
+        seen.append((student, teacher))
+        return kept(student, teacher, *args, **options)
 
-        monkeypatch.setattr(place, "distil", listen)
+    monkeypatch.setattr(steps, "distil", listen)
     encoder = encoder_for(TASK)
     made = Recipe((Student(depth=2, **FAST), Distil(steps=2, batch_size=16))).made(encoder, TASK)
     assert [teacher.weights for _, teacher in seen] == [encoder.weights] * 2
