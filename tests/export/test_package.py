@@ -291,7 +291,7 @@ def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_packing_that_a_format_lacks_is_refused_with_those_that_have_it(tmp_path: Path) -> None:
-    others = "compact or weights-only or dense or onnx or openvino"
+    others = "compact or weights-only or dense or onnx or openvino or device"
     said = f"torch-export stores weights as float32, not as float16; {others} does"
     with pytest.raises(UserError, match=said):
         export(tiny(), tmp_path / "out", "torch-export", packing="float16")
